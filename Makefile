@@ -1,0 +1,60 @@
+# The two commands to know are `make demo` and `make test`; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo tables test lint format docs clean
+
+# Any Python 3.11 or 3.12; name another with `make PYTHON=/path/to/python3.12 ...`.
+IS_SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python; do \
+	"$$python" -c "$(IS_SUPPORTED)" 2>/dev/null && { echo "$$python"; break; }; done)
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+CONFIG ?= config/demo.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+help:  ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED)  ## Create .venv with everything that envs/ pins
+
+$(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 or 3.12 found; install one, or name it with make PYTHON=..."; exit 1; }
+	@command -v cc >/dev/null || { echo "error: no C compiler (cc) found; xtcocotools has to be compiled"; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 5 GB, mostly torch"
+	@$(PYTHON) -m venv $(VENV)
+	@# Without dependency resolution: the list is complete, and mmpose asks for packages that do not build.
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--no-binary xtcocotools -r envs/requirements-source.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED)  ## Run the grid of CONFIG (the demo by default) and print the main table
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/rspose table --config $(CONFIG)
+
+tables: $(INSTALLED)  ## Make the tables again from the records
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile $(CONFIG)
+
+test: $(INSTALLED)  ## Run the whole test suite
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n auto --dist loadfile $(ARGS)
+
+lint: $(INSTALLED)  ## Check style, the workflow and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
+	@$(BIN)/mypy
+	@$(BIN)/rspose docs config --check
+
+format: $(INSTALLED)  ## Format Python and Snakemake files
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt Snakefile workflow
+
+docs: $(INSTALLED)  ## Write config/README.md from the schema
+	@$(BIN)/rspose docs config
+
+clean:  ## Remove what the demo made (not .venv, not results/published and results/reference)
+	rm -rf results/{cells,controls,data,figures,logs,records,samples,tables,work} results/records.csv .snakemake

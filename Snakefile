@@ -1,0 +1,61 @@
+"""RSPose Bench: from datasets to the tables that compare heatmap losses.
+
+`snakemake` runs the grid of config/demo.yaml; `snakemake --configfile config/<name>.yaml` another one, and
+`--config losses=[mse,rspose] seeds=[0,1]` changes single keys. `snakemake tables` makes the tables from records alone.
+"""
+
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.utils import min_version, update_config
+
+min_version("9.19")
+
+sys.path.insert(0, str(Path(workflow.basedir)))
+
+from rspose.data import check_dataset
+from rspose.experiment.config import Cell, ConfigError, cells, complete
+from rspose.experiment.datasets import annotation_files
+from rspose.experiment.record import CONTROLS
+from rspose.experiment import sources
+
+if not workflow.config_settings.configfiles:
+    defaults = yaml.safe_load((Path(workflow.basedir) / "config" / "demo.yaml").read_text())
+    update_config(defaults, config)
+    config.update(defaults)
+
+try:
+    completed = complete(config)
+except ConfigError as error:
+    sys.exit(f"error: {error}")
+config.clear()
+config.update(completed)
+
+RESULTS = config["results"]
+CELLS = cells(config)
+
+
+wildcard_constraints:
+    dataset="[^/]+",
+    model="[^/]+",
+    head="[^/]+",
+    loss="[^/]+",
+    seed=r"\d+",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/reporting.smk"
+
+
+check_real_datasets()
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.output,
+        figure_sheets(),

@@ -1,0 +1,77 @@
+"""Kullback-Leibler divergence between a map's softmax and its label as a distribution (SimCC's loss)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from rspose.losses import Maps, PerMapLoss, full_precision, register
+
+
+def kl(prediction: Tensor, label: Tensor, beta: float = 1.0) -> Tensor:
+    r"""Kullback-Leibler divergence of each map.
+
+    .. math::
+        L = \sum_n q_n (\ln q_n - \ln p_n), \quad p = \mathrm{softmax}(\beta z), \quad q \propto y
+
+    Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022,
+    arXiv 2107.03332, with mmpose's setting ``beta=1``. In 2D the classes are the pixels. Unlike mmpose's
+    ``KLDiscretLoss``, which divides by the number of bins, this is the divergence itself: the sum over the
+    bins; and a label that the border cuts is normalised to sum 1 all the same. A label without any mass gives
+    0.
+
+    Args:
+        prediction: logits ``[M, N]``, any range; a perfect prediction is the log of the label plus a
+            constant.
+        label: Gaussian labels ``[M, N]`` in [0, 1].
+        beta: inverse temperature of the softmax, above 0 (SimCC: 1; RTMPose: 10).
+
+    Returns:
+        ``[M]``, at least 0.
+
+    Example:
+        >>> import torch
+        >>> kl(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))  # ln 2
+        tensor([0.6931])
+    """
+    mass = label.sum(dim=-1, keepdim=True)
+    q = label / mass.clamp_min(torch.finfo(label.dtype).tiny)
+    entropy = torch.special.entr(q).sum(dim=-1)
+    return -(q * (beta * prediction).log_softmax(dim=-1)).sum(dim=-1) - entropy
+
+
+@register
+class KLLoss(PerMapLoss):
+    """Module form of :func:`kl`.
+
+    The heatmap is the softmax over the peak of the normalised label, so that a perfect prediction gives the
+    Gaussian label itself, with peak 1: the confidence is how much of the mass that a perfect peak has is at
+    the peak.
+
+    Args:
+        beta: inverse temperature of the softmax, above 0.
+    """
+
+    name = "kl"
+    title = "KL"
+    reference = "Li et al., SimCC, ECCV 2022, arXiv:2107.03332"
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        if not beta > 0:
+            raise ValueError(f"kl loss: beta: expected a number above 0, found {beta}")
+        self.beta = beta
+
+    def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the loss ``[M]`` of each map."""
+        return kl(prediction, label, self.beta)
+
+    def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
+        """Return the softmax times the area (2D) or length (1D) of a Gaussian of peak 1."""
+        prediction = full_precision(prediction)
+        widths = [math.sqrt(2 * math.pi) * s for s in sigma]
+        if isinstance(prediction, tuple):
+            x, y = prediction
+            return (self.beta * x).softmax(-1) * widths[0], (self.beta * y).softmax(-1) * widths[1]
+        softmax = (self.beta * prediction).flatten(2).softmax(-1).view_as(prediction)
+        return softmax * (widths[0] * widths[1])

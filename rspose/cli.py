@@ -1,0 +1,147 @@
+"""The command line: `rspose data make|show|check`, `rspose table`, `rspose docs config`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rspose.keypoints import KEYPOINT_SETS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 1, with one line on stderr, if it failed."""
+    parsed = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = parsed.run
+    try:
+        return run(parsed)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rspose", description="Compare heatmap losses for human-pose estimation."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="generated and real datasets").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    make = data.add_parser("make", help="draw a dataset with the files of the real one")
+    make.add_argument("--dataset", choices=sorted(KEYPOINT_SETS), required=True)
+    make.add_argument("--out", type=Path, required=True, metavar="DIR", help="root folder of the new dataset")
+    make.add_argument(
+        "--images", type=_positive, default=900, metavar="N", help="training images (default: %(default)s)"
+    )
+    make.add_argument(
+        "--val-images", type=_positive, metavar="N", help="validation images (default: a quarter of N)"
+    )
+    make.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="same seed, same bytes (default: %(default)s)"
+    )
+    make.add_argument(
+        "--size",
+        type=_positive,
+        nargs=2,
+        default=(320, 240),
+        metavar=("W", "H"),
+        help="image size (default: 320 240)",
+    )
+    make.set_defaults(run=_make)
+
+    show = data.add_parser("show", help="draw a contact sheet: images with their annotations")
+    show.add_argument("root", type=Path, help="root folder of the dataset")
+    show.add_argument("--dataset", choices=sorted(KEYPOINT_SETS), required=True)
+    show.add_argument("--split", choices=("train", "val"), default="val")
+    show.add_argument(
+        "--images", type=_positive, default=24, metavar="N", help="images drawn (default: %(default)s)"
+    )
+    show.add_argument("--out", type=Path, default=Path("contact_sheet.png"), metavar="FILE")
+    show.set_defaults(run=_show)
+
+    check = data.add_parser("check", help="see whether the files of a dataset are there and readable")
+    check.add_argument("root", type=Path, help="root folder of the dataset")
+    check.add_argument("--dataset", choices=sorted(KEYPOINT_SETS), required=True)
+    check.set_defaults(run=_check)
+
+    table = commands.add_parser("table", help="print the main table of a grid and say where the others are")
+    table.add_argument("--config", type=Path, default=Path("config/demo.yaml"))
+    table.set_defaults(run=_table)
+
+    docs = commands.add_parser("docs", help="write documentation that is made from code").add_subparsers(
+        required=True, metavar="PAGE"
+    )
+    config = docs.add_parser("config", help="config/README.md from the schema")
+    config.add_argument("--check", action="store_true", help="only say whether the page is up to date")
+    config.set_defaults(run=_docs_config)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
+    return number
+
+
+def _make(arguments: argparse.Namespace) -> int:
+    from rspose.data import make_dataset
+
+    def show_progress(done: int, total: int) -> None:
+        if done == total or done % 100 == 0:
+            print(f"\r{done}/{total} images", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    make_dataset(
+        arguments.dataset,
+        arguments.out,
+        images=arguments.images,
+        val_images=arguments.val_images or max(1, arguments.images // 4),
+        seed=arguments.seed,
+        size=tuple(arguments.size),
+        progress=show_progress,
+    )
+    print(f"{arguments.dataset} dataset written to {arguments.out}")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from rspose.data import contact_sheet
+
+    contact_sheet(arguments.root, arguments.dataset, arguments.split, arguments.images, arguments.out)
+    print(f"contact sheet written to {arguments.out}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from rspose.data import check_dataset
+
+    problems = check_dataset(arguments.root, arguments.dataset)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"{arguments.root}: every file of the {arguments.dataset} dataset is there and readable")
+    return 1 if problems else 0
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from rspose.experiment.config import load_config
+
+    tables = Path(load_config(arguments.config)["results"]) / "tables"
+    main_table = tables / "main.md"
+    if not main_table.is_file():
+        raise ValueError(f"{main_table}: no such table; run snakemake --configfile {arguments.config} first")
+    print(main_table.read_text())
+    print(f"All tables (Markdown, LaTeX, CSV): {tables}/   figures: {tables.parent / 'figures'}/")
+    return 0
+
+
+def _docs_config(arguments: argparse.Namespace) -> int:
+    from rspose.experiment.config_page import PAGE, config_page
+
+    if not arguments.check:
+        PAGE.write_text(config_page())
+        print(f"{PAGE} written")
+    elif not PAGE.is_file() or PAGE.read_text() != config_page():
+        raise ValueError(f"{PAGE} differs from the schema: run make docs")
+    return 0

@@ -1,0 +1,115 @@
+"""What people wear and look like: skin, hair, clothes and shoes, drawn at random."""
+
+import colorsys
+from dataclasses import dataclass
+
+import numpy as np
+
+SKIN_TONES = np.array(
+    [
+        (190, 208, 236),
+        (172, 200, 236),
+        (140, 176, 222),
+        (110, 150, 205),
+        (84, 118, 172),
+        (58, 84, 132),
+        (44, 62, 98),
+    ]
+)
+"""Skin colours, BGR."""
+
+HAIR_TONES = np.array(
+    [(28, 24, 22), (38, 44, 62), (48, 70, 108), (90, 148, 196), (60, 92, 150), (150, 150, 152), (40, 60, 140)]
+)
+"""Hair colours, BGR."""
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Looks of one person. Colours are BGR, 0..255, as float arrays ``[3]``.
+
+    Attributes:
+        sleeve: How much of the upper arm and the forearm the sleeve covers, each 0..1.
+        trouser: How much of the thigh and the shin the trousers cover, each 0..1.
+        skirt: Length of the skirt as a fraction of the thigh, 0 for none.
+        tucked: Whether the trousers reach the waist, over the shirt.
+        hair: ``"none"``, ``"short"`` or ``"long"``.
+        headwear: ``"none"``, ``"cap"`` or ``"glasses"``.
+        front: What the chest shows, a sign of facing: ``"plain"``, ``"buttons"``, ``"jacket"``, ``"print"``.
+        back: What the back shows: ``"plain"``, ``"yoke"`` or ``"backpack"``.
+        stripes: Whether the shirt has stripes all around.
+        badge: Whether a badge sits on the left side of the chest.
+        watch: Whether a watch sits on the left wrist.
+    """
+
+    skin: np.ndarray
+    hair_colour: np.ndarray
+    shirt: np.ndarray
+    accent: np.ndarray
+    trousers: np.ndarray
+    shoes: np.ndarray
+    sleeve: tuple[float, float]
+    trouser: tuple[float, float]
+    skirt: float
+    tucked: bool
+    hair: str
+    headwear: str
+    front: str
+    back: str
+    stripes: bool
+    badge: bool
+    watch: bool
+
+
+def _pick(choices: tuple[tuple[float, object], ...], draw: float) -> object:
+    """The choice whose share of [0, 1) holds ``draw``; shares sum to 1."""
+    for share, choice in choices:
+        if draw < share:
+            return choice
+        draw -= share
+    return choices[-1][1]
+
+
+def _cloth(hue: float, saturation: float, value: float) -> np.ndarray:
+    """BGR, 0..255, of a hue, saturation and value in 0..1."""
+    return 255.0 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)[::-1])
+
+
+_SLEEVES = ((0.1, (0.0, 0.0)), (0.42, (0.62, 0.0)), (0.1, (1.0, 0.4)), (0.38, (1.0, 1.0)))
+_TROUSERS = ((0.62, (1.0, 1.0)), (0.26, (1.0, 0.0)), (0.12, (1.0, 0.45)))
+_HAIR = ((0.1, "none"), (0.58, "short"), (0.32, "long"))
+_HEADWEAR = ((0.72, "none"), (0.18, "cap"), (0.1, "glasses"))
+_FRONTS = ((0.22, "plain"), (0.3, "buttons"), (0.24, "jacket"), (0.24, "print"))
+_BACKS = ((0.4, "plain"), (0.38, "yoke"), (0.22, "backpack"))
+
+
+def sample_appearances(rng: np.random.Generator, count: int) -> list[Appearance]:
+    """Looks of ``count`` people."""
+    people = []
+    for draws in rng.random((count, 28)).tolist():
+        shirt = _cloth(draws[0], draws[1] * 0.85, 0.3 + 0.68 * draws[2])
+        accent = _cloth(draws[3], draws[4] * 0.9, 0.25 + 0.73 * draws[5])
+        if abs(float((shirt - accent).mean())) < 45:
+            accent = np.where(shirt.mean() > 128, accent * 0.45, 255 - (255 - accent) * 0.45)
+        people.append(
+            Appearance(
+                skin=SKIN_TONES[int(draws[6] * len(SKIN_TONES))] * (0.94 + 0.12 * draws[7]),
+                hair_colour=HAIR_TONES[int(draws[8] * len(HAIR_TONES))] * (0.85 + 0.3 * draws[9]),
+                shirt=shirt,
+                accent=accent,
+                trousers=_cloth(0.55 + 0.2 * draws[10], 0.6 * draws[11], 0.16 + 0.6 * draws[12] ** 1.5),
+                shoes=_cloth(draws[13], draws[14] ** 2 * 0.8, 0.12 + 0.8 * draws[15] ** 2),
+                sleeve=_pick(_SLEEVES, draws[16]),  # type: ignore[arg-type]
+                trouser=_pick(_TROUSERS, draws[17]),  # type: ignore[arg-type]
+                skirt=0.55 + 0.45 * draws[18] / 0.16 if draws[18] < 0.16 else 0.0,
+                tucked=draws[19] < 0.4,
+                hair=str(_pick(_HAIR, draws[20])),
+                headwear=str(_pick(_HEADWEAR, draws[21])),
+                front=str(_pick(_FRONTS, draws[22])),
+                back=str(_pick(_BACKS, draws[23])),
+                stripes=draws[24] < 0.22,
+                badge=draws[25] < 0.35,
+                watch=draws[26] < 0.35,
+            )
+        )
+    return people

@@ -1,0 +1,210 @@
+"""Places for people to stand in, and things for them to stand behind."""
+
+import cv2
+import numpy as np
+
+_POOL = 24
+
+
+class Backgrounds:
+    """A pool of textured places. Making them once and showing another part each time keeps drawing fast.
+
+    Args:
+        seed: Entropy of the pool, any sequence of integers.
+        size: Width and height of the canvas, pixels.
+    """
+
+    def __init__(self, seed: tuple[int, ...], size: tuple[int, int]) -> None:
+        self._seed = seed
+        self._size = size
+        self._pool: list[np.ndarray | None] = [None] * _POOL
+
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        """A canvas to draw on: uint8 ``[H, W, 4]``, the label channel 0."""
+        draws = rng.random(4)
+        place = self._place(int(draws[0] * _POOL))
+        width, height = self._size
+        left = int(draws[1] * (place.shape[1] - width))
+        top = int(draws[2] * (place.shape[0] - height))
+        window = place[top : top + height, left : left + width]
+        return cv2.convertScaleAbs(window, alpha=0.72 + 0.38 * draws[3])
+
+    def _place(self, index: int) -> np.ndarray:
+        place = self._pool[index]
+        if place is None:
+            # A place depends on its index alone, so it does not matter when, or whether, the others are made.
+            rng = np.random.default_rng([*self._seed, index])
+            margin = rng.uniform(1.05, 1.5)
+            width, height = (round(side * margin) for side in self._size)
+            # Drawn at half the resolution: the places are a little out of focus, the people are not.
+            place = cv2.resize(
+                _draw_place(rng, width // 2, height // 2), (width, height), interpolation=cv2.INTER_LINEAR
+            )
+            self._pool[index] = place
+        return place
+
+
+def _noise(rng: np.random.Generator, width: int, height: int, cells: float) -> np.ndarray:
+    """Smooth noise, about ``cells`` cells across, float32 ``[height, width]``."""
+    small = rng.standard_normal(
+        (max(2, round(cells * height / width)), max(2, round(cells))), dtype=np.float32
+    )
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _colour(rng: np.random.Generator, low: float, high: float, saturation: float) -> np.ndarray:
+    value = rng.uniform(low, high)
+    return np.clip(value * (1 + saturation * rng.uniform(-1, 1, 3)), 0, 255)
+
+
+def _bgra(colour: np.ndarray) -> tuple[float, float, float, float]:
+    blue, green, red = np.clip(colour, 0, 255).tolist()
+    return blue, green, red, 0.0
+
+
+def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """A room, a street or a field: uint8 ``[height, width, 4]``, the last channel 0."""
+    canvas = np.zeros((height, width, 4), np.uint8)
+    horizon = int(height * rng.uniform(0.35, 0.7))
+    kind = rng.choice(["room", "street", "field"])
+    if kind == "room":
+        canvas[:horizon, :, :3] = _colour(rng, 110, 225, 0.16)
+        canvas[horizon:, :, :3] = _colour(rng, 70, 180, 0.22)
+        for _ in range(rng.integers(2, 7)):
+            _draw_panel(rng, canvas, int(rng.uniform(0, width)), int(rng.uniform(0, horizon)), 0.08, 0.26)
+        if rng.random() < 0.6:
+            boards = _bgra(canvas[-1, 0, :3] * 0.82)
+            for x in np.linspace(-width, 2 * width, int(rng.integers(12, 26))):
+                cv2.line(
+                    canvas,
+                    (int(width / 2 + (x - width / 2) * 0.5), horizon),
+                    (int(x), height),
+                    boards,
+                    1,
+                    cv2.LINE_AA,
+                )
+        cv2.line(canvas, (0, horizon), (width, horizon), _bgra(_colour(rng, 60, 235, 0.1)), 3)
+    elif kind == "street":
+        canvas[:horizon, :, :3] = np.array((235, 205, 170)) * rng.uniform(0.75, 1.05)
+        canvas[horizon:, :, :3] = _colour(rng, 90, 150, 0.08)
+        left = -5
+        while left < width:
+            span = int(rng.uniform(0.12, 0.34) * width)
+            top = int(horizon * rng.uniform(0.0, 0.65))
+            wall = _colour(rng, 80, 200, 0.25)
+            cv2.rectangle(canvas, (left, top), (left + span, horizon), _bgra(wall), -1)
+            pane, gap = max(4, span // 9), max(8, span // 5)
+            glass = _bgra(wall * rng.uniform(0.45, 0.75))
+            for x in range(left + gap // 2, left + span - pane, gap):
+                for y in range(top + gap // 2, horizon - gap, gap):
+                    cv2.rectangle(canvas, (x, y), (x + pane, y + int(1.4 * pane)), glass, -1)
+            left += span
+        for offset in (0.25, 0.6):
+            y = int(horizon + offset * (height - horizon))
+            cv2.line(
+                canvas, (0, y), (width, y + int(rng.uniform(-8, 8))), _bgra(_colour(rng, 150, 230, 0.05)), 2
+            )
+    else:
+        ramp = np.linspace(0.75, 1.0, horizon)[:, None, None]
+        canvas[:horizon, :, :3] = np.array((240, 205, 165)) * ramp
+        ground = np.array((70, 140, 105)) if rng.random() < 0.7 else np.array((150, 195, 215))
+        canvas[horizon:, :, :3] = np.clip(ground * rng.uniform(0.7, 1.05), 0, 255)
+        hill = np.array((90, 125, 80)) * rng.uniform(0.6, 1.1)
+        for _ in range(rng.integers(3, 9)):
+            centre = (int(rng.uniform(0, width)), horizon)
+            axes = (int(rng.uniform(0.05, 0.3) * width), int(rng.uniform(0.08, 0.35) * horizon))
+            cv2.ellipse(canvas, centre, axes, 0, 180, 360, _bgra(hill * rng.uniform(0.75, 1.2)), -1)
+        for _ in range(rng.integers(0, 6)):
+            x, top = int(rng.uniform(0, width)), int(rng.uniform(0.2, 0.8) * horizon)
+            cv2.line(
+                canvas, (x, top), (x, horizon + 6), _bgra(_colour(rng, 40, 90, 0.25)), int(rng.uniform(3, 8))
+            )
+            cv2.circle(
+                canvas, (x, top), int(rng.uniform(0.04, 0.1) * width), _bgra(hill * rng.uniform(0.7, 1.3)), -1
+            )
+    # Things of about a limb's width and colour, so that a limb is not the only long smooth shape.
+    for _ in range(rng.integers(2, 8)):
+        start = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
+        end = (start[0] + int(rng.normal(0, 0.12 * width)), start[1] + int(rng.normal(0, 0.2 * height)))
+        cv2.line(canvas, start, end, _bgra(_colour(rng, 50, 220, 0.35)), int(rng.uniform(2, 9)), cv2.LINE_AA)
+
+    texture = (
+        7 * _noise(rng, width, height, 5)
+        + 5 * _noise(rng, width, height, 24)
+        + 4 * _noise(rng, width, height, width / 3)
+    )
+    light = np.linspace(rng.uniform(0.8, 1.15), rng.uniform(0.8, 1.15), width, dtype=np.float32)
+    canvas[..., :3] = np.clip(canvas[..., :3] * light[None, :, None] + texture[..., None], 0, 255)
+    canvas[..., :3] = cv2.GaussianBlur(canvas[..., :3], (0, 0), rng.uniform(0.4, 1.6))
+    return canvas
+
+
+def _draw_panel(
+    rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, low: float, high: float
+) -> None:
+    """A framed picture, window or cupboard door."""
+    height, width = canvas.shape[:2]
+    right, bottom = x + int(rng.uniform(low, high) * width), y + int(rng.uniform(low, high) * height)
+    cv2.rectangle(canvas, (x, y), (right, bottom), _bgra(_colour(rng, 40, 235, 0.4)), -1)
+    cv2.rectangle(canvas, (x, y), (right, bottom), _bgra(_colour(rng, 30, 120, 0.3)), 2)
+
+
+def paint_object(rng: np.random.Generator, canvas: np.ndarray, x: float, y: float, size: float) -> None:
+    """Paint a thing that hides what is behind it: its labels are no person's.
+
+    Args:
+        rng: Decides the kind of thing and its looks.
+        canvas: uint8 ``[H, W, 4]``, written in place.
+        x: Centre, canvas pixels.
+        y: Top, canvas pixels.
+        size: Height of a person at its distance, canvas pixels.
+    """
+    draws = rng.random(8)
+    base = (40 + 180 * draws[1]) * (1 + 0.45 * (draws[2:5] - 0.5))
+    colour, dark, bright = _bgra(base), _bgra(base * 0.66), _bgra(np.minimum(base * 1.22, 255))
+    thin = max(1, int(0.012 * size))
+    bottom = int(y + size * (0.35 + 0.4 * draws[5]))
+    if draws[0] < 0.26:  # a box or cupboard
+        half = size * (0.12 + 0.2 * draws[6])
+        cv2.rectangle(canvas, (int(x - half), int(y)), (int(x + half), bottom), colour, -1)
+        cv2.rectangle(canvas, (int(x - half), int(y)), (int(x + half), int(y + 0.05 * size)), bright, -1)
+        cv2.rectangle(canvas, (int(x - half), int(y)), (int(x + half), bottom), dark, 2 * thin)
+        cv2.line(canvas, (int(x), int(y + 0.05 * size)), (int(x), bottom), dark, thin)
+    elif draws[0] < 0.48:  # a pole or trunk
+        half = max(2.0, size * (0.02 + 0.035 * draws[6]))
+        cv2.rectangle(canvas, (int(x - half), -9), (int(x + half), int(y + 1.4 * size)), dark, -1)
+        cv2.rectangle(
+            canvas, (int(x - half * 0.5), -9), (int(x + half * 0.7), int(y + 1.4 * size)), colour, -1
+        )
+    elif draws[0] < 0.74:  # a table
+        half = size * (0.2 + 0.28 * draws[6])
+        top = int(y + 0.12 * size)
+        for leg in (-0.86, 0.86):
+            cv2.line(
+                canvas,
+                (int(x + leg * half), top),
+                (int(x + leg * half), top + int(0.45 * size)),
+                dark,
+                4 * thin,
+            )
+        cv2.rectangle(canvas, (int(x - half), top), (int(x + half), top + int(0.07 * size)), colour, -1)
+        cv2.rectangle(canvas, (int(x - half), top), (int(x + half), top + int(0.025 * size)), bright, -1)
+        if draws[7] < 0.6:
+            side = 0.11 * size
+            spot = x + half * (draws[7] - 0.3)
+            cv2.rectangle(
+                canvas, (int(spot - side), int(top - 1.1 * side)), (int(spot + side), top), dark, -1
+            )
+    else:  # a bush
+        green = np.array((60.0, 120.0, 80.0)) * (0.6 + 0.6 * draws[1])
+        radius = size * (0.08 + 0.08 * draws[6])
+        for dx, dy, shade in (
+            (-1, 1.1, 0.8),
+            (1, 1.0, 0.85),
+            (0, 0, 1.0),
+            (-0.5, 1.9, 0.75),
+            (0.7, 2.0, 0.9),
+            (0.1, 1.1, 1.1),
+        ):
+            centre = (int(x + dx * radius), int(y + radius * (1 + dy)))
+            cv2.circle(canvas, centre, int(radius), _bgra(green * shade), -1)

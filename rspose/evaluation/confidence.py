@@ -1,0 +1,102 @@
+"""How well confidence orders predictions by their localisation quality: Spearman's rho and Kendall's tau-b.
+
+Rank correlations, since losses leave the scale of a confidence free up to any monotone map.
+"""
+
+import numpy as np
+from scipy.stats import kendalltau, spearmanr
+
+from rspose.evaluation.annotations import Annotations
+from rspose.evaluation.coco import MAX_DETECTIONS
+from rspose.evaluation.detections import rows_by_image
+from rspose.evaluation.oks import keypoint_similarity, oks_to_persons
+from rspose.evaluation.predictions import Predictions
+
+# The least OKS at which the evaluators match a prediction to a person.
+MATCH_THRESHOLD = 0.5
+
+
+def rank_correlations(confidence: np.ndarray, quality: np.ndarray) -> dict[str, float | int | None]:
+    """Spearman and Kendall correlation of two ``[n]`` arrays, and n; None where one of them is constant."""
+    result: dict[str, float | int | None] = {"spearman": None, "kendall": None, "n": len(confidence)}
+    if len(confidence) >= 2 and np.ptp(confidence) > 0 and np.ptp(quality) > 0:
+        result["spearman"] = float(spearmanr(confidence, quality).statistic)
+        result["kendall"] = float(kendalltau(confidence, quality).statistic)
+    return result
+
+
+def keypoint_quality(
+    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Similarity of each predicted keypoint to the truth, and whether that is labelled, both ``[N, K]``.
+
+    Args:
+        predictions: N rows on ground-truth boxes.
+        annotations: The split that they were made on.
+        falloff: The keypoints' falloff, ``[K]``.
+    """
+    rows = annotations.rows_of(predictions.annotation_id, predictions.source)
+    offset = predictions.keypoints - annotations.keypoints[rows]
+    similarity = keypoint_similarity((offset**2).sum(axis=-1), annotations.area[rows], falloff)
+    return similarity, annotations.labelled[rows]
+
+
+def keypoint_confidence_quality(
+    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
+) -> dict[str, float | int | None]:
+    """Correlation over labelled keypoints, on ground-truth boxes, of confidence with keypoint similarity."""
+    similarity, labelled = keypoint_quality(predictions, annotations, falloff)
+    return rank_correlations(predictions.confidence[labelled], similarity[labelled])
+
+
+def person_confidence_quality(
+    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
+) -> dict[str, float | int | None]:
+    """Correlation over persons, on ground-truth boxes, of mean confidence with mean keypoint similarity.
+
+    The pose level of MPII. The similarity is the mean over labelled keypoints, the confidence over all.
+    """
+    similarity, labelled = keypoint_quality(predictions, annotations, falloff)
+    count = labelled.sum(axis=1)
+    quality = (similarity * labelled).sum(axis=1)[count > 0] / count[count > 0]
+    return rank_correlations(predictions.confidence.mean(axis=1)[count > 0], quality)
+
+
+def detection_confidence_quality(
+    detections: Predictions, scores: np.ndarray, annotations: Annotations, falloff: np.ndarray
+) -> dict[str, float | int | None]:
+    """Correlation over detections between instance score and OKS (the pose level of COCO and CrowdPose).
+
+    The quality of a detection is its OKS with that person of its image whom it fits best, 0 where there is
+    none. It does not depend on the scores: were each person given to the best-scored detection and the others
+    counted as 0, even random scores would correlate with such a quality. As in the evaluator, the 20 best of
+    an image count, and those that fit nobody but a person to be ignored are left out.
+
+    Args:
+        detections: Predictions after suppression, N of them.
+        scores: Their instance scores, ``[N]``.
+        annotations: The validation split.
+        falloff: The keypoints' falloff, ``[K]``.
+    """
+    persons_of = dict(rows_by_image(annotations.image_id))
+    nobody = np.zeros(0, dtype=np.int64)
+    counted, quality = [], []
+    for image_id, rows in rows_by_image(detections.image_id):
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:MAX_DETECTIONS]
+        persons = persons_of.get(image_id, nobody)
+        oks = oks_to_persons(
+            detections.keypoints[rows],
+            annotations.keypoints[persons],
+            annotations.labelled[persons],
+            annotations.area[persons],
+            annotations.box[persons],
+            falloff,
+        )
+        ignored = annotations.ignored[persons]
+        best = oks[:, ~ignored].max(axis=1, initial=0.0)
+        excused = (best < MATCH_THRESHOLD) & (oks[:, ignored].max(axis=1, initial=0.0) >= MATCH_THRESHOLD)
+        counted.append(rows[~excused])
+        quality.append(best[~excused])
+    if not counted:
+        return rank_correlations(np.zeros(0), np.zeros(0))
+    return rank_correlations(scores[np.concatenate(counted)], np.concatenate(quality))

@@ -1,0 +1,139 @@
+"""Predictions that need no model, between which every model's score should lie.
+
+``oracle`` says what the boxes allow: the truth, wherever a box found a person. ``mean_pose`` says what the
+boxes alone are worth: the mean training pose in every box.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rspose.evaluation.annotations import (
+    ANNOTATION_FILES,
+    DETECTION_FILES,
+    Annotations,
+    read_annotations,
+    read_detections,
+)
+from rspose.evaluation.detections import rows_by_image
+from rspose.evaluation.predictions import Predictions
+
+# Padding of the crop in mmpose's top-down configs; the area of a prediction is that of the padded box.
+_PADDING = 1.25
+# A detection that overlaps nobody by this much (intersection over union) has found nobody.
+_FOUND = 0.1
+
+
+def oracle(dataset: str, data_root: str | Path) -> Predictions:
+    """The true keypoints in every box, with confidence 1.
+
+    A detection gets the keypoints of the annotated person whose box has the highest intersection over union
+    with its own; it keeps the mean pose where that is below 0.1. A person's keypoints without a label are
+    those of the mean pose in the person's box.
+
+    Raises:
+        FileNotFoundError: If a file of the dataset is missing.
+        ValueError: If a file is damaged.
+    """
+    annotations = read_annotations(dataset, data_root, "val")
+    pose = normalised_mean_pose(read_annotations(dataset, data_root, "train"))
+    truth = np.where(annotations.labelled[..., None], annotations.keypoints, _in_boxes(pose, annotations.box))
+    predictions = _boxes_with(pose, dataset, data_root, annotations, control="oracle")
+    on_truth = predictions.annotation_id >= 0
+    predictions.keypoints[on_truth] = truth[
+        annotations.rows_of(predictions.annotation_id[on_truth], "oracle")
+    ]
+    persons_of = dict(rows_by_image(annotations.image_id))
+    detected = np.flatnonzero(~on_truth)
+    for image_id, rows in rows_by_image(predictions.image_id[detected]):
+        if image_id not in persons_of:
+            continue
+        rows, persons = detected[rows], persons_of[image_id]
+        overlap = _intersection_over_union(predictions.box[rows], annotations.box[persons])
+        best = persons[overlap.argmax(axis=1)]
+        found = overlap.max(axis=1) >= _FOUND
+        predictions.keypoints[rows[found]] = truth[best[found]]
+    return predictions
+
+
+def mean_pose(dataset: str, data_root: str | Path) -> Predictions:
+    """The mean training pose in every box, with confidence 1.
+
+    Raises:
+        FileNotFoundError: If a file of the dataset is missing.
+        ValueError: If a file is damaged.
+    """
+    pose = normalised_mean_pose(read_annotations(dataset, data_root, "train"))
+    return _boxes_with(
+        pose, dataset, data_root, read_annotations(dataset, data_root, "val"), control="mean_pose"
+    )
+
+
+def normalised_mean_pose(annotations: Annotations) -> np.ndarray:
+    """Mean place of each keypoint in its person's box, 0 to 1 from corner to corner, ``[K, 2]``.
+
+    Only labelled keypoints count; one that nobody labelled stands in the middle of the box.
+    """
+    usable = _has_pose(annotations)
+    box, labelled = annotations.box[usable, None], annotations.labelled[usable, :, None]
+    places = (annotations.keypoints[usable] - box[..., :2]) / box[..., 2:]
+    count = labelled.sum(axis=0)
+    total = np.where(labelled, places, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), 0.5)
+
+
+def _has_pose(annotations: Annotations) -> np.ndarray:
+    """Persons with labels and a box that has an extent, bool ``[N]``."""
+    return ~annotations.ignored & (annotations.box[:, 2:].min(axis=1) > 0)
+
+
+def _in_boxes(pose: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The pose ``[K, 2]`` in each box, pixels ``[N, K, 2]``."""
+    return box[:, None, :2] + pose * box[:, None, 2:]
+
+
+def _boxes_with(
+    pose: np.ndarray, dataset: str, data_root: str | Path, annotations: Annotations, control: str
+) -> Predictions:
+    """All boxes that a model is asked about, of the ground truth and then of the detector, with one pose."""
+    # PCKh wants everybody.
+    usable = _has_pose(annotations) if dataset != "mpii" else np.ones(len(annotations), dtype=bool)
+    image_id, annotation_id = annotations.image_id[usable], annotations.annotation_id[usable]
+    box, score = annotations.box[usable], np.ones(usable.sum())
+    protocol: dict[str, Any] = {
+        "dataset": dataset,
+        "split": "val",
+        "control": control,
+        "annotation_file": Path(ANNOTATION_FILES[dataset]["val"]).name,
+    }
+    if dataset in DETECTION_FILES:
+        detections = read_detections(dataset, data_root)
+        annotations.check_images(detections.image_id, str(detections.path))
+        image_id = np.concatenate([image_id, detections.image_id])
+        annotation_id = np.concatenate([annotation_id, np.full(len(detections.image_id), -1)])
+        box = np.concatenate([box, detections.box])
+        score = np.concatenate([score, detections.score])
+        protocol["detection_file"] = detections.path.name
+    keypoints = _in_boxes(pose, box)
+    return Predictions(
+        image_id=image_id,
+        annotation_id=annotation_id,
+        box=box,
+        area=_PADDING**2 * box[:, 2] * box[:, 3],
+        box_score=score,
+        keypoints=keypoints,
+        confidence=np.ones(keypoints.shape[:2]),
+        protocol=protocol,
+        source=control,
+    )
+
+
+def _intersection_over_union(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of boxes x, y, width, height: ``[N, 4]`` and ``[M, 4]`` to ``[N, M]``."""
+    first, second = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
+    intersection = np.clip(high - low, 0.0, None).prod(axis=-1)
+    union = first[..., 2:].prod(axis=-1) + second[..., 2:].prod(axis=-1) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

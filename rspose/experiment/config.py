@@ -1,0 +1,203 @@
+"""A config file read, checked against its schema, and turned into a grid of cells."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import jsonschema
+import yaml
+
+from rspose.losses import available, parameters
+
+SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message is one line that names the key and what is allowed."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One training run."""
+
+    dataset: str
+    model: str
+    head: str
+    loss: str
+    seed: int
+
+    @classmethod
+    def of(cls, wildcards: Any) -> Self:
+        """The cell that the wildcards of a workflow's job name."""
+        return cls(wildcards.dataset, wildcards.model, wildcards.head, wildcards.loss, int(wildcards.seed))
+
+    @property
+    def path(self) -> str:
+        """Folder of the cell below ``cells`` and ``records``."""
+        return f"{self.dataset}/{self.model}/{self.head}/{self.loss}/seed{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.model} {self.head} {self.loss} seed {self.seed}"
+
+
+def load_schema() -> dict[str, Any]:
+    """The schema of the config, with descriptions and defaults."""
+    return yaml.safe_load(SCHEMA_PATH.read_text())
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Read a YAML config and complete it with :func:`complete`."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return complete(config)
+
+
+def complete(config: Any) -> dict[str, Any]:
+    """Check a config against the schema and fill in its defaults.
+
+    Raises:
+        ConfigError: One line naming the key, what is allowed and what was found.
+    """
+    schema = load_schema()
+    config = _with_single_names_as_lists(config)
+    if not isinstance(config, dict):
+        raise ConfigError(f"config: expected a mapping of keys, found {type(config).__name__}")
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))
+    )
+    if errors:
+        raise ConfigError(_one_line(jsonschema.exceptions.best_match(errors)))
+    config = _with_defaults(deepcopy(config), schema)
+    _check_references(config)
+    return config
+
+
+def _with_single_names_as_lists(config: Any) -> Any:
+    # So that `--config losses=mse` means what it says.
+    if not isinstance(config, dict):
+        return config
+    axes = ("datasets", "models", "heads", "losses", "seeds")
+    return {
+        key: [value] if key in axes and isinstance(value, (str, int)) else value
+        for key, value in config.items()
+    }
+
+
+def _one_line(error: jsonschema.ValidationError) -> str:
+    key = ".".join(str(part) for part in error.absolute_path)
+    where = f"config key '{key}'" if key else "config"
+    found = f"found {error.instance!r}"
+    match error.validator:
+        case "additionalProperties" if error.parent is None or "propertyNames" not in error.schema:
+            allowed = list(error.schema.get("properties", {}))
+            unknown = [name for name in error.instance if name not in allowed]
+            return f"{where}: unknown key {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}"
+        case "required":
+            missing = [name for name in error.validator_value if name not in error.instance]
+            return f"{where}: missing key {', '.join(map(repr, missing))}"
+        case "enum":
+            return f"{where}: expected one of {', '.join(map(str, error.validator_value))}; {found}"
+        case "type":
+            return f"{where}: expected {error.validator_value}; {found}"
+        case "minItems" if error.instance == []:
+            return f"{where}: the grid is empty; name at least one"
+        case "uniqueItems":
+            return f"{where}: every entry must stand once; {found}"
+        case _:
+            return f"{where}: {error.message}"
+
+
+def _with_defaults(value: Any, schema: dict[str, Any]) -> Any:
+    if not isinstance(value, dict) or schema.get("type") != "object":
+        return value
+    for key, subschema in schema.get("properties", {}).items():
+        if key not in value and "default" in subschema:
+            value[key] = deepcopy(subschema["default"])
+        if key in value:
+            value[key] = _with_defaults(value[key], subschema)
+    other = schema.get("additionalProperties")
+    if isinstance(other, dict):
+        for key in value:
+            if key not in schema.get("properties", {}):
+                value[key] = _with_defaults(value[key], other)
+    return value
+
+
+def _check_references(config: dict[str, Any]) -> None:
+    """What a schema cannot say: names that must exist elsewhere."""
+    for dataset in config["datasets"]:
+        if dataset not in config["data"]:
+            raise ConfigError(f"config key 'data': no entry for dataset {dataset!r}; add data.{dataset}.root")
+    settings = config["model_settings"]
+    for model in config["models"]:
+        if model not in settings:
+            raise ConfigError(
+                f"config key 'models': unknown model {model!r}; model_settings has {', '.join(settings)}"
+            )
+        for head in config["heads"]:
+            if head not in settings[model]["base"]:
+                raise ConfigError(
+                    f"config key 'model_settings.{model}.base': no mmpose config for head {head!r}"
+                )
+        for dataset in config["datasets"]:
+            if dataset not in settings[model]["input_size"]:
+                raise ConfigError(
+                    f"config key 'model_settings.{model}.input_size': no entry for dataset {dataset!r}"
+                )
+    registered = available()
+    names = [*registered, *(name for name in config["loss_settings"] if name not in registered)]
+    for loss in config["losses"]:
+        if loss not in names:
+            raise ConfigError(
+                f"config key 'losses': unknown loss {loss!r}; expected one of {', '.join(names)}"
+            )
+    for name, change in config["loss_settings"].items():
+        registered_name = change.get("loss", name)
+        if registered_name not in registered:
+            raise ConfigError(
+                f"config key 'loss_settings.{name}': unknown loss {registered_name!r}; "
+                f"expected one of {', '.join(registered)}"
+            )
+        known = parameters(registered_name)
+        for key in change["parameters"]:
+            if key not in known:
+                raise ConfigError(
+                    f"config key 'loss_settings.{name}.parameters': unknown parameter {key!r} of loss "
+                    f"{registered_name!r}; allowed: {', '.join(known) or 'none'}"
+                )
+
+
+def loss_settings(config: dict[str, Any], loss: str, head: str) -> dict[str, Any]:
+    """The settings of a loss on a head: ``loss``, ``title``, ``parameters`` and ``learning_rate_factor``."""
+    change = config["loss_settings"].get(loss, {})
+    registered_name = change.get("loss", loss)
+    factor = change.get("learning_rate_factor", 1.0)
+    return {
+        "loss": registered_name,
+        "title": change.get("title", available()[registered_name].title if registered_name == loss else loss),
+        "parameters": {**parameters(registered_name), **change.get("parameters", {})},
+        "learning_rate_factor": change.get("head_learning_rate_factor", {}).get(head, factor),
+    }
+
+
+def cells(config: dict[str, Any]) -> list[Cell]:
+    """The grid of a config, without the cells of losses that do not serve a head."""
+    return list(_cells(config))
+
+
+def _cells(config: dict[str, Any]) -> Iterator[Cell]:
+    registered = available()
+    for dataset in config["datasets"]:
+        for model in config["models"]:
+            for head in config["heads"]:
+                for loss in config["losses"]:
+                    if head not in registered[loss_settings(config, loss, head)["loss"]].heads:
+                        continue
+                    for seed in config["seeds"]:
+                        yield Cell(dataset, model, head, loss, seed)

@@ -1,0 +1,38 @@
+"""The frame around each job of the workflow: its log, its terminal, its errors."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[TextIO]:
+    """Send all output of a job to its log, and yield the terminal for progress.
+
+    An error ends the job with one line on the terminal; the traceback is in the log.
+
+    Args:
+        snakemake: The object that Snakemake hands to a script.
+    """
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    # At the level of file descriptors, so that output of compiled code is caught too. A retry continues the log.
+    with open(log, "a", buffering=1) as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        sys.stdout = sys.stderr = stream
+        logging.captureWarnings(True)
+        try:
+            yield terminal
+        except Exception as error:
+            traceback.print_exc()
+            print(f"{snakemake.rule} failed: {type(error).__name__}: {error} (log: {log})", file=terminal)
+            terminal.flush()
+            stream.flush()
+            os._exit(1)

@@ -1,0 +1,159 @@
+"""The record of a finished cell: what was measured, and everything that says how far to trust it."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rspose.experiment.config import Cell, loss_settings
+from rspose.experiment.files import write_json
+from rspose.experiment.sources import cell_settings, code_sha256, sha256_of
+from rspose.losses import available
+
+RECORD_FORMAT = 1
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "mmpose",
+    "onedl-mmengine",
+    "mmcv-lite",
+    "numpy",
+    "xtcocotools",
+    "opencv-python-headless",
+)
+CONTROLS = {
+    "oracle": ("Oracle keypoints", "the annotated keypoints of the person that each box overlaps most"),
+    "mean_pose": ("Mean pose", "the mean training pose, stretched into every box"),
+}
+
+
+def write_record(config: dict[str, Any], cell: Cell, scores: Path, training: Path, record: Path) -> None:
+    """Write the record of a trained and evaluated cell."""
+    settings = loss_settings(config, cell.loss, cell.head)
+    registered = available()[settings["loss"]]
+    measured = json.loads(training.read_text())
+    device = measured.pop("device")
+    fingerprint = measured.pop("fingerprint")
+    train_instances = measured.pop("train_instances")
+    _write(
+        config,
+        cell,
+        scores,
+        record,
+        control=False,
+        loss={
+            "title": settings["title"],
+            "reference": registered.reference,
+            "reconstruction": registered.reconstruction,
+            "parameters": settings["parameters"],
+        },
+        training=measured,
+        train_instances=train_instances,
+        provenance={
+            "config_sha256": sha256_of(cell_settings(config, cell)),
+            "code_sha256": code_sha256(settings["loss"]),
+            "training_sha256": fingerprint,
+            "device": device,
+        },
+    )
+
+
+def write_control_record(
+    config: dict[str, Any], dataset: str, control: str, scores: Path, record: Path
+) -> None:
+    """Write the record of a control: ``oracle`` or ``mean_pose``."""
+    title, reference = CONTROLS[control]
+    _write(
+        config,
+        Cell(dataset, "control", "control", control, 0),
+        scores,
+        record,
+        control=True,
+        loss={"title": title, "reference": reference, "reconstruction": False, "parameters": {}},
+        training=None,
+        train_instances=None,
+        provenance={"device": platform.processor() or "cpu"},
+    )
+
+
+def _write(
+    config: dict[str, Any],
+    cell: Cell,
+    scores: Path,
+    record: Path,
+    *,
+    control: bool,
+    loss: dict[str, Any],
+    training: dict[str, Any] | None,
+    train_instances: int | None,
+    provenance: dict[str, Any],
+) -> None:
+    evaluated = json.loads(scores.read_text())
+    write_json(
+        record,
+        {
+            "format": RECORD_FORMAT,
+            "grid": config["name"],
+            "cell": {
+                "dataset": cell.dataset,
+                "model": cell.model,
+                "head": cell.head,
+                "loss": cell.loss,
+                "seed": cell.seed,
+            },
+            "control": control,
+            "loss": loss,
+            "metrics": evaluated["metrics"],
+            "confidence": evaluated["confidence"],
+            "protocol": evaluated["protocol"],
+            "data": {
+                **_data(Path(config["data"][cell.dataset]["root"]), config, cell),
+                "train_instances": train_instances,
+            },
+            "training": training,
+            "provenance": {
+                **provenance,
+                "git_commit": _git_commit(),
+                "python": platform.python_version(),
+                "versions": {name: _version(name) for name in PACKAGES},
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        },
+    )
+
+
+def _data(root: Path, config: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    manifest = root / "manifest.json"
+    generated = "generate" in config["data"][cell.dataset]
+    if generated:
+        checksum = sha256_of(json.loads(manifest.read_text())["files"])
+    else:
+        digest = hashlib.sha256()
+        for file in sorted((root / "annotations").glob("*")):
+            digest.update(file.read_bytes())
+        checksum = digest.hexdigest()
+    return {"generated": generated, "checksum": checksum}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-dirty" if changed.strip() else commit

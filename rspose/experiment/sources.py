@@ -1,0 +1,95 @@
+"""Fingerprints: what a result depends on, as hashes that decide whether it must be made again."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rspose.experiment.config import Cell, loss_settings
+from rspose.losses import available
+
+_PACKAGE = Path(__file__).parents[1]
+TRAINING_SOURCES = (
+    *sorted((_PACKAGE / "pose").glob("*.py")),
+    *(_PACKAGE / "experiment" / name for name in ("compose.py", "datasets.py", "train.py")),
+)
+PREDICTION_SOURCES = (*sorted((_PACKAGE / "pose").glob("*.py")), _PACKAGE / "experiment" / "predict.py")
+EVALUATION_SOURCES = tuple(sorted((_PACKAGE / "evaluation").glob("*.py")))
+REPORTING_SOURCES = tuple(sorted((_PACKAGE / "reporting").glob("*.py")))
+INITIAL_WEIGHTS_SOURCES = (
+    *sorted((_PACKAGE / "data").glob("*.py")),
+    *(_PACKAGE / "experiment" / name for name in ("compose.py", "initial_weights.py")),
+)
+DATA_SOURCES = tuple(sorted((_PACKAGE / "data").glob("*.py")))
+
+
+def sha256_of(value: Any) -> str:
+    """SHA-256 of a JSON-serialisable value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of_sources(files: Iterable[Path]) -> str:
+    """SHA-256 over names and bytes of source files."""
+    digest = hashlib.sha256()
+    for file in sorted(set(files)):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def loss_sources(loss: str) -> set[Path]:
+    """The files that define a registered loss: its own and those of the project that it takes names from."""
+    pending = [available()[loss].__module__]
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for value in vars(sys.modules[name]).values():
+            origin = getattr(value, "__module__", None)
+            if isinstance(origin, str) and origin.split(".")[0] in ("rspose", "baselines"):
+                pending.append(origin)
+    files = (sys.modules[name].__file__ for name in seen)
+    return {Path(file) for file in files if file is not None}
+
+
+def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    """The part of a config that decides the weights of a trained cell, and nothing else.
+
+    Where the data lies, how many processes load it and where the checkpoints go change no weight.
+    """
+    settings = config["model_settings"][cell.model]
+    no_effect = ("workers", "cache_images", "device")
+    return {
+        "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],
+        "data": config["data"][cell.dataset].get("generate", config["data"][cell.dataset]["root"]),
+        "model": {
+            "base": settings["base"][cell.head],
+            "input_size": settings["input_size"][cell.dataset],
+            "sigma": settings["sigma"][cell.head],
+            "stride": settings["stride"],
+            "overrides": [settings["overrides"], settings["head_overrides"].get(cell.head, {})],
+            "initial_weights": settings.get("initial_weights"),
+        },
+        "loss": loss_settings(config, cell.loss, cell.head),
+        "training": {key: value for key, value in config["training"].items() if key not in no_effect},
+    }
+
+
+def training_fingerprint(config: dict[str, Any], cell: Cell) -> str:
+    """Changes when, and only when, the cell has to be trained again."""
+    registered_name = loss_settings(config, cell.loss, cell.head)["loss"]
+    return sha256_of([cell_settings(config, cell), code_sha256(registered_name)])
+
+
+def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
+    """Changes when the initial weights of a model have to be trained again."""
+    return sha256_of([config["model_settings"][model], sha256_of_sources(INITIAL_WEIGHTS_SOURCES)])
+
+
+def code_sha256(loss: str) -> str:
+    """Hash of the sources that a cell trained with ``loss`` depends on."""
+    return sha256_of_sources([*TRAINING_SOURCES, *loss_sources(loss)])

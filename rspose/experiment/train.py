@@ -1,0 +1,126 @@
+"""Train one cell with mmpose's Runner."""
+
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import rspose.pose  # isort: skip  (makes mmpose importable)
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import find_latest_checkpoint
+
+from rspose.experiment.compose import compose
+from rspose.experiment.config import Cell
+from rspose.experiment.files import replacing, write_json
+from rspose.experiment.progress import GridProgress, ProgressHook
+from rspose.experiment.sources import training_fingerprint
+
+
+class _LossRecorder(Hook):
+    """Keeps the last value of every term of the loss, averaged over the last steps."""
+
+    window = 20
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        for term, value in (outputs or {}).items():
+            recent = self.values.setdefault(term, [])
+            recent.append(float(value))
+            del recent[: -self.window]
+
+    def means(self) -> dict[str, float]:
+        return {term: sum(recent) / len(recent) for term, recent in self.values.items()}
+
+
+def train(
+    config: dict[str, Any],
+    cell: Cell,
+    checkpoint: Path,
+    initial_weights: Path | None = None,
+    parallel: int = 1,
+    terminal: TextIO = sys.stderr,
+) -> None:
+    """Train ``cell`` and write its weights.
+
+    Checkpoints of every epoch are kept below ``<results>/work``, in a folder that belongs to the cell's settings and
+    sources: a run that was stopped goes on from the last of them, and a run with other settings never does.
+
+    Args:
+        config: A completed config.
+        cell: The cell to train.
+        checkpoint: Where the final weights go; ``training.json`` and ``config.py`` are written beside it.
+        initial_weights: Weights that every cell of the model starts from.
+        parallel: Cells that train at the same time, for the estimate of the time left.
+        terminal: Where progress is printed.
+    """
+    settings = config["training"]
+    torch.set_num_threads(settings["threads"])
+    if settings["device"] == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(
+            "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
+        )
+    fingerprint = training_fingerprint(config, cell)
+    work_dir = Path(config["results"]) / "work" / cell.path / fingerprint[:12]
+    composed = compose(config, cell, work_dir, initial_weights)
+    previous = find_latest_checkpoint(str(work_dir)) if work_dir.is_dir() else None
+    if previous is not None:
+        composed["resume"], composed["load_from"] = True, previous
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    composed.dump(checkpoint.parent / "config.py")
+
+    started = time.monotonic()
+    runner = Runner.from_cfg(composed)
+    recorder = _LossRecorder()
+    runner.register_hook(recorder)
+    runner.register_hook(ProgressHook(cell, GridProgress(config, parallel), terminal))
+    runner.train()
+    seconds = time.monotonic() - started
+
+    steps = runner.iter
+    first = 0 if previous is None else _epoch_of(previous) * len(runner.train_dataloader)
+    with replacing(checkpoint) as temporary:
+        torch.save({"state_dict": runner.model.state_dict(), "fingerprint": fingerprint}, temporary)
+    write_json(
+        checkpoint.parent / "training.json",
+        {
+            "iterations": steps,
+            "epochs": settings["epochs"],
+            "batch_size": settings["batch_size"],
+            "learning_rate": composed["optim_wrapper"]["optimizer"]["lr"],
+            "precision": settings["precision"],
+            "seconds": round(seconds, 2),
+            "seconds_per_iteration": round(seconds / max(1, steps - first), 5),
+            "peak_memory_mb": round(_peak_memory_mb(), 1),
+            "resumed": previous is not None,
+            "final_loss": {term: round(value, 8) for term, value in recorder.means().items()},
+            "train_instances": len(runner.train_dataloader.dataset),
+            "device": _device_name(),
+            "fingerprint": fingerprint,
+        },
+    )
+
+
+def _epoch_of(checkpoint: str) -> int:
+    return int(Path(checkpoint).stem.removeprefix("epoch_"))
+
+
+def _peak_memory_mb() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _device_name() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "cpu"

@@ -1,0 +1,44 @@
+"""Losses for keypoint maps in plain PyTorch: RSPose's ranking losses, the loss interface, the registry."""
+
+from rspose.losses.instance_sort import InstanceSort, instance_sort, keypoint_similarity
+from rspose.losses.interface import (
+    HeatmapLoss,
+    KeypointTarget,
+    Maps,
+    PerMapLoss,
+    as_tuple,
+    full_precision,
+    sum_over_axes,
+    visible_maps,
+    visible_weights,
+    weighted_mean,
+)
+from rspose.losses.rank_sort import rank_sort
+from rspose.losses.registry import available, build, discover, parameters, register
+from rspose.losses.rspose import RSPose
+from rspose.losses.spatial_rs import SpatialRS, spatial_rs
+
+__all__ = [
+    "HeatmapLoss",
+    "InstanceSort",
+    "KeypointTarget",
+    "Maps",
+    "PerMapLoss",
+    "RSPose",
+    "SpatialRS",
+    "as_tuple",
+    "available",
+    "build",
+    "discover",
+    "full_precision",
+    "instance_sort",
+    "keypoint_similarity",
+    "parameters",
+    "rank_sort",
+    "register",
+    "spatial_rs",
+    "sum_over_axes",
+    "visible_maps",
+    "visible_weights",
+    "weighted_mean",
+]

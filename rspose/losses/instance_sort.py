@@ -1,0 +1,121 @@
+"""Instance-Sort: the confidences of a batch's keypoints in the order of their localisation quality."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps
+from rspose.losses.rank_sort import rank_sort
+from rspose.losses.spatial_rs import SpatialRS
+
+
+def instance_sort(scores: Tensor, quality: Tensor, delta: float = 0.5) -> Tensor:
+    """Sorting error of confidences against localisation quality.
+
+    The sorting half of :func:`rspose.losses.rank_sort` over one set in which everything is a positive: the
+    mean over i of how much the average ``1 - quality`` of those scored above i exceeds that of the ones that
+    deserve it.
+
+    A reconstruction of Instance-Sort of RSPose (Keles et al., 2025, arXiv 2511.13857), which "aligns
+    per-keypoint confidence with localisation quality"; what it sorts over and its quality target are choices.
+
+    Args:
+        scores: raw confidences ``[S]`` (logits), any range.
+        quality: ``[S]`` in [0, 1], 1 for a perfect location. It gets no gradient.
+        delta: half width of the smoothed step in units of the scores, at least 0.
+
+    Returns:
+        A scalar in [0, 1); 0 for an empty set.
+
+    Example:
+        >>> import torch
+        >>> instance_sort(torch.tensor([2.0, -1.0]), torch.tensor([0.9, 0.2]))
+        tensor(0.)
+        >>> # Wrong way round: ((0.5 * 0.1 + 0.8) / 1.5 - 0.1) / 2
+        >>> instance_sort(torch.tensor([-1.0, 2.0]), torch.tensor([0.9, 0.2]))
+        tensor(0.2333)
+    """
+    # A quality that underflows to 0 is still that of a positive.
+    labels = quality.detach().clamp_min(torch.finfo(quality.dtype).tiny)
+    return rank_sort(scores[None], labels[None], delta=delta)[1].squeeze(0)
+
+
+def peak(maps: Maps) -> tuple[Tensor, Tensor]:
+    """Return score ``[B, K]`` and location ``[B, K, 2]`` (x, y in map units) of the highest pixel or bin.
+
+    The score of a SimCC pair is the smaller of its two peaks, as SimCC scores.
+    """
+    if isinstance(maps, tuple):
+        (x_score, x), (y_score, y) = maps[0].max(dim=-1), maps[1].max(dim=-1)
+        return torch.minimum(x_score, y_score), torch.stack([x, y], dim=-1)
+    score, index = maps.flatten(2).max(dim=-1)
+    width = maps.shape[-1]
+    return score, torch.stack([index % width, index // width], dim=-1)
+
+
+def keypoint_similarity(location: Tensor, target: KeypointTarget) -> Tensor:
+    r"""Similarity of each keypoint, what OKS averages: :math:`\exp(-d^2 / (2 s^2 k^2))`, :math:`k = 2\sigma`.
+
+    Args:
+        location: ``[B, K, 2]`` in map units.
+        target: where the keypoints are.
+
+    Returns:
+        ``[B, K]`` in [0, 1].
+    """
+    squared_distance = (location - target.keypoints).square().sum(dim=-1)
+    reach = target.scale[:, None] * 2 * target.sigmas
+    # An instance without area has no reach: only a perfect location is similar to it.
+    return torch.exp(-squared_distance / (2 * reach.square()).clamp_min(torch.finfo(reach.dtype).tiny))
+
+
+class InstanceSort(HeatmapLoss):
+    """Module form of :func:`instance_sort`, with the term ``instance_sort``.
+
+    The score of a keypoint is the peak of its logits (SimCC: the smaller of the two peaks), its quality the
+    :func:`keypoint_similarity` of the peak's location, through which no gradient flows. Only visible
+    keypoints take part; their weights have no further effect. The loss orders confidences and does not
+    localise: it joins another loss.
+
+    Args:
+        level: ``"keypoint"`` sorts all keypoints of the batch, ``"pose"`` its instances, by the mean score
+            and the mean similarity (OKS) of their visible keypoints.
+        weight: weight of the term, at least 0.
+        delta: half width of the smoothed step in units of the logits, at least 0.
+    """
+
+    name = "instance_sort"
+    title = "Instance-Sort"
+    reference = "Keles et al., RSPose, 2025, arXiv:2511.13857"
+    reconstruction = True
+
+    def __init__(
+        self, level: Literal["keypoint", "pose"] = "keypoint", weight: float = 1.0, delta: float = 0.5
+    ) -> None:
+        super().__init__()
+        if level not in ("keypoint", "pose"):
+            raise ValueError(f"{self.name} loss: level: expected 'keypoint' or 'pose', found {level!r}")
+        for parameter, value in {"weight": weight, "delta": delta}.items():
+            if not value >= 0:
+                raise ValueError(
+                    f"{self.name} loss: {parameter}: expected a number of at least 0, found {value}"
+                )
+        self.level, self.weight, self.delta = level, weight, delta
+
+    def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+        """Return the term ``instance_sort``."""
+        score, location = peak(prediction)
+        quality = keypoint_similarity(location, target)
+        visible = target.weights > 0
+        if self.level == "keypoint":
+            score, quality = score[visible], quality[visible]
+        else:
+            number = visible.sum(dim=1)
+            posed = number > 0
+            score, quality = ((v.where(visible, 0).sum(dim=1) / number)[posed] for v in (score, quality))
+        return {"instance_sort": self.weight * instance_sort(score, quality, self.delta)}
+
+    def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
+        """Return the sigmoid of the logits, like Spatial-RS."""
+        return SpatialRS().to_heatmaps(prediction, sigma)

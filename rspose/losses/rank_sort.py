@@ -1,0 +1,239 @@
+"""The Rank & Sort operator on independent rows, with identity-update gradients and no N x P tensor."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+_NEGLIGIBLE = 1e-10  # the published eps: with less misplaced mass than this, a positive passes no error on
+_CHUNK = 1 << 18  # elements of a positive-positive block: 1 MB in float32, to stay in the cache
+
+
+def rank_sort(
+    scores: Tensor, labels: Tensor, valid: Tensor | None = None, delta: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    r"""Ranking and sorting error of each row: positives above negatives, and among themselves by label.
+
+    Within a row, positives :math:`\mathcal P` are the elements with a label above 0, negatives
+    :math:`\mathcal N` those with label 0. With :math:`x_{ij} = s_j - s_i` and
+    :math:`H(x) = \min(\max(x / 2\delta + 1/2, 0), 1)`, or :math:`[x \ge 0]` for :math:`\delta = 0`, each
+    positive :math:`i` has (sums over :math:`j`, itself included):
+
+    .. math::
+        \mathrm{rank}^+(i) &= \sum_{\mathcal P} H(x_{ij}), \qquad
+        N_{FP}(i) = \sum_{\mathcal N} H(x_{ij}), \qquad
+        \ell_R(i) = \frac{N_{FP}(i)}{\mathrm{rank}^+(i) + N_{FP}(i)} \\
+        \ell_S(i) &= \frac{\sum_{\mathcal P} H(x_{ij}) (1 - y_j)}{\mathrm{rank}^+(i)} \\
+        \ell_S^*(i) &= \frac{\sum_{\mathcal P} H(x_{ij}) [y_j \ge y_i] (1 - y_j)}
+            {\sum_{\mathcal P} H(x_{ij}) [y_j \ge y_i]}
+
+    and the row's values are the means over its positives of :math:`\ell_R` and of :math:`\ell_S - \ell_S^*`.
+    Oksuz et al., "Rank & Sort Loss for Object Detection and Instance Segmentation", ICCV 2021,
+    arXiv 2107.11669, equations 7 and 8.
+
+    The gradients are its identity update (equation 9), written directly: the error of a positive pulls it up
+    and pushes down, by the same amount, the elements that cause the error, in proportion to :math:`H`:
+    negatives for the ranking error, positives with a smaller label for the sorting error. Rank and sort carry
+    separate gradients, so they can be weighted separately; in the published code one joint gradient takes the
+    weight of the rank term.
+
+    Time is O(N log P + P^2) a row, memory O(N + P), up to blocks of fixed size.
+
+    Args:
+        scores: raw logits ``[M, N]``, floating point, any range.
+        labels: ``[M, N]`` in [0, 1], 0 for negatives.
+        valid: boolean ``[M, N]``, False for elements that are neither positive nor negative; None for all
+            valid.
+        delta: half width of the smoothed step, at least 0, in units of the scores. Default: the paper's 0.5.
+
+    Returns:
+        The ranking error and the sorting error, each ``[M]``; 0 for a row without positives. Both are below
+        1, the ranking error is at least 0. In float32 where the scores are in half precision.
+
+    Raises:
+        ValueError: shapes disagree, or delta is negative.
+
+    Example:
+        >>> import torch
+        >>> rank, sort = rank_sort(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([[1.0, 0.5, 0.0]]))
+        >>> rank, sort  # the second positive stands below the negative: 1 / (1.5 + 1), over 2 positives
+        (tensor([0.2000]), tensor([0.]))
+    """
+    if scores.ndim != 2 or labels.shape != scores.shape:
+        raise ValueError(f"rank_sort: expected scores and labels [M, N], found {_shapes(scores, labels)}")
+    if valid is not None and valid.shape != scores.shape:
+        raise ValueError(f"rank_sort: expected valid shaped like scores, found {_shapes(scores, valid)}")
+    if not delta >= 0:
+        raise ValueError(f"rank_sort: delta: expected a number of at least 0, found {delta}")
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        scores = scores.float()
+    with torch.autocast(device_type=scores.device.type, enabled=False):
+        rank, sort = _RankSort.apply(scores, labels, valid, float(delta))
+    return rank, sort
+
+
+def _shapes(*tensors: Tensor) -> str:
+    return " and ".join(str(list(tensor.shape)) for tensor in tensors)
+
+
+class _RankSort(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float
+    ) -> tuple[Tensor, Tensor]:
+        positive, negative = labels > 0, labels <= 0
+        if valid is not None:
+            positive, negative = positive & valid, negative & valid
+        positives = _Positives(scores, labels, positive)
+        ctx.positives = positives
+        present = positives.present
+        if present.shape[1] == 0:
+            ctx.save_for_backward(torch.zeros_like(scores), positives.scores)
+            return scores.new_zeros(len(scores)), scores.new_zeros(len(scores))
+        count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
+        rank_plus, sorting, sort_gradient = _among_positives(positives, delta)
+        segments = _Segments(scores, positives, delta)
+        false_positives = segments.sum_over_negatives(scores, negative)
+        # Float64 where positives meet negatives: prefix sums over thousands of scores are subtracted there.
+        rank = rank_plus.double() + false_positives
+        ranking = (false_positives / rank).where(present, 0)
+        if ctx.needs_input_grad[0]:
+            share = present & (false_positives > _NEGLIGIBLE)
+            per_positive = share / count.double()[:, None]
+            # A negative is pushed by H * l_R / N_FP = H / rank: the small N_FP cancels.
+            rank_gradient = segments.sum_over_positives(scores, per_positive / rank).to(scores.dtype)
+            rank_gradient.masked_fill_(~negative, 0)
+            positives.add_to(rank_gradient, -(per_positive * ranking).to(scores.dtype))
+            ctx.save_for_backward(rank_gradient, sort_gradient / count[:, None])
+        return ranking.sum(dim=1).to(scores.dtype) / count, sorting.sum(dim=1) / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, rank_weight: Tensor, sort_weight: Tensor) -> tuple[Tensor, None, None, None]:
+        rank_gradient, sort_gradient = ctx.saved_tensors
+        gradient = rank_gradient * rank_weight[:, None]
+        ctx.positives.add_to(gradient, sort_gradient * sort_weight[:, None])
+        return gradient, None, None, None
+
+
+class _Positives:
+    """The positives of each row, packed to the left: ``[M, P]`` with P the largest number in a row.
+
+    Attributes:
+        present: which slots hold a positive.
+        scores: of the positives; 0 in empty slots.
+        labels: of the positives; infinite in empty slots, so that no empty slot is a rival with a smaller
+            label.
+    """
+
+    def __init__(self, scores: Tensor, labels: Tensor, positive: Tensor) -> None:
+        self._index = positive.flatten().nonzero().squeeze(1)
+        counts = positive.sum(dim=1)
+        width = int(counts.max()) if len(counts) else 0
+        rows = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        first = counts.cumsum(0) - counts
+        self._slot = rows * width + torch.arange(len(rows), device=rows.device) - first[rows]
+        self._shape = (len(scores), width)
+        self.scores = self._packed(scores, 0.0)
+        self.labels = self._packed(labels.to(scores.dtype), float("inf"))
+        self.present = torch.arange(width, device=counts.device) < counts[:, None]
+
+    def _packed(self, values: Tensor, empty: float) -> Tensor:
+        packed = values.new_full(self._shape, empty)
+        packed.view(-1)[self._slot] = values.flatten()[self._index]
+        return packed
+
+    def add_to(self, target: Tensor, values: Tensor) -> None:
+        """Add values ``[M, P]`` of the positives to their places in a contiguous ``[M, N]`` tensor."""
+        target.view(-1)[self._index] += values.flatten()[self._slot]
+
+
+def _among_positives(positives: _Positives, delta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Compare positives with positives: rank+, l_S - l_S* and |P| times the gradient of the sorting error."""
+    s, y, present = positives.scores, positives.labels, positives.present
+    rows, width = s.shape
+    rank_plus, sorting, gradient = torch.ones_like(s), torch.zeros_like(s), torch.zeros_like(s)
+    # Both sums over j in one product: how many stand above i, and what they cost, the sum of their 1 - y.
+    columns = torch.stack([present.to(s.dtype), (1 - y).where(present, 0)], dim=1)
+    row_block, block = max(1, _CHUNK // width**2), max(1, min(width, _CHUNK // width))
+    for first_row in range(0, rows, row_block):
+        r = slice(first_row, first_row + row_block)
+        for first in range(0, width, block):
+            i = slice(first, first + block)
+            valid = present[r, i]
+            above = _step(s[r, :, None] - s[r, None, i], delta)  # [rows, j, i]
+            total, cost = (columns[r] @ above).unbind(1)
+            # Masks are floats, and sums over i a product and a sum: much faster than booleans and than bmm.
+            missorted = torch.lt(y[r, :, None], y[r, None, i], out=torch.empty_like(above)).mul_(above)
+            rivals, rivals_cost = (columns[r] @ missorted).unbind(1)
+            # i itself counts in both sums (H(0) > 0) and is no rival of its own: no denominator vanishes.
+            total, others = total.where(valid, 1), (total - rivals).where(valid, 1)
+            error = (cost / total - (cost - rivals_cost) / others).where(valid & (rivals > 0), 0)
+            passed_on = error.where(rivals > _NEGLIGIBLE, 0)
+            rank_plus[r, i], sorting[r, i] = total, error
+            gradient[r, i] -= passed_on
+            gradient[r] += missorted.mul_(
+                (passed_on / rivals).where(rivals > _NEGLIGIBLE, 0)[:, None, :]
+            ).sum(dim=2)
+    return rank_plus, sorting, gradient
+
+
+def _step(difference: Tensor, delta: float) -> Tensor:
+    """H of the definition; overwrites its argument."""
+    if delta == 0:
+        return difference.ge_(0)
+    return difference.div_(2 * delta).add_(0.5).clamp_(0, 1)
+
+
+class _Segments:
+    """The pieces on which everything between positives and negatives is linear.
+
+    As a function of a negative's score, H is 0 below the knot ``s_i - delta`` of positive i, 1 above its knot
+    ``s_i + delta``, linear between. The 2P knots of a row cut its scores into 2P + 1 segments, and one binary
+    search places each score. Sums over the negatives then need no more than the number and the sum of the
+    scores in each segment, sums over the positives no more than an offset and a slope: prefix sums along the
+    segments both.
+    """
+
+    def __init__(self, scores: Tensor, positives: _Positives, delta: float) -> None:
+        self._s, present, self._delta = positives.scores.double(), positives.present, delta
+        knots = torch.cat([positives.scores - delta, positives.scores + delta], dim=1)
+        knots, order = knots.where(present.repeat(1, 2), float("inf")).sort(dim=1)
+        places = torch.empty_like(order)
+        places.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+        self._present, self._lower, self._upper = present, *places.chunk(2, dim=1)
+        # Number of knots at or below each score: it lies above the knot in place p if this is above p.
+        self._segment = torch.searchsorted(knots, scores.contiguous(), right=True)
+
+    def sum_over_negatives(self, scores: Tensor, negative: Tensor) -> Tensor:
+        """Return ``N_FP(i) = sum_j H(s_j - s_i)`` over the negatives: float64 ``[M, P]``."""
+        shape = (len(scores), 2 * self._s.shape[1] + 1)
+        number = torch.zeros(shape, dtype=torch.float64, device=scores.device)
+        number = number.scatter_add_(1, self._segment, negative.double()).cumsum(dim=1)
+        below_upper = number.gather(1, self._upper)
+        above = number[:, -1:] - below_upper
+        if self._delta > 0:
+            total = torch.zeros(shape, dtype=torch.float64, device=scores.device)
+            total = total.scatter_add_(1, self._segment, scores.double().where(negative, 0)).cumsum(dim=1)
+            between = below_upper - number.gather(1, self._lower)
+            total_between = total.gather(1, self._upper) - total.gather(1, self._lower)
+            above = above + 0.5 * between + (total_between - between * self._s) / (2 * self._delta)
+        return above.clamp_min(0).where(self._present, 0)
+
+    def sum_over_positives(self, scores: Tensor, coefficient: Tensor) -> Tensor:
+        """Return ``sum_i c_i H(s_j - s_i)`` over the positives for each element j: float64 ``[M, N]``."""
+        shape = (len(scores), 2 * self._s.shape[1] + 1)
+        offset = torch.zeros(shape, dtype=torch.float64, device=scores.device)
+        if self._delta == 0:
+            return offset.scatter_add_(1, self._upper + 1, coefficient).cumsum(dim=1).gather(1, self._segment)
+        slope = torch.zeros_like(offset)
+        rate = coefficient / (2 * self._delta)
+        start = 0.5 * coefficient - rate * self._s
+        slope = (
+            slope.scatter_add_(1, self._lower + 1, rate).scatter_add_(1, self._upper + 1, -rate).cumsum(dim=1)
+        )
+        offset.scatter_add_(1, self._lower + 1, start).scatter_add_(1, self._upper + 1, coefficient - start)
+        offset = offset.cumsum(dim=1)
+        return offset.gather(1, self._segment).addcmul_(slope.gather(1, self._segment), scores.double())

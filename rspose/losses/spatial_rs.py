@@ -1,0 +1,109 @@
+"""Spatial-RS: rank the pixels of each heatmap, near the keypoint above all others and by closeness."""
+
+from torch import Tensor
+
+from rspose.losses.interface import (
+    HeatmapLoss,
+    KeypointTarget,
+    Maps,
+    full_precision,
+    sum_over_axes,
+    visible_maps,
+    visible_weights,
+    weighted_mean,
+)
+from rspose.losses.rank_sort import rank_sort
+
+
+def spatial_rs(
+    prediction: Tensor, label: Tensor, label_threshold: float = 0.1, delta: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Rank & Sort error of each map, pixels (or bins) against each other.
+
+    Positives are the pixels with a label above the threshold, their quality is the label; all others are
+    negatives. S-Rank is the ranking error (positives above negatives), S-Sort the sorting error (positives by
+    label) of :func:`rspose.losses.rank_sort`, which has the formulas.
+
+    A reconstruction of Spatial-RS of RSPose (Keles et al., 2025, arXiv 2511.13857): made from its
+    description of what is ranked; the exact form, delta and the threshold are choices. Defaults: see
+    :class:`rspose.losses.RSPose`.
+
+    Args:
+        prediction: logits ``[M, N]``, any range; only their differences count. A perfect prediction grows
+            with the label, with steps of several delta.
+        label: Gaussian labels ``[M, N]`` in [0, 1].
+        label_threshold: labels at or below it are background, in [0, 1).
+        delta: half width of the smoothed step in units of the logits, at least 0.
+
+    Returns:
+        S-Rank and S-Sort, ``[M]`` each, in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> label = torch.tensor([[0.0, 0.5, 1.0, 0.5, 0.0]])
+        >>> rank, sort = spatial_rs(20 * label, label)  # all that is left are the ties of equal labels
+        >>> rank.item(), sort.item()
+        (0.0, 0.0)
+    """
+    return rank_sort(prediction, label.where(label > label_threshold, 0), delta=delta)
+
+
+class SpatialRS(HeatmapLoss):
+    """Module form of :func:`spatial_rs`, with the terms ``rank`` and ``sort``.
+
+    The heatmap is the sigmoid of the logits: the gradients of a map sum to zero, so that the background stays
+    near logit 0 and only differences are learned.
+
+    Args:
+        rank_weight: weight of S-Rank, at least 0.
+        sort_weight: weight of S-Sort, at least 0.
+        label_threshold: labels at or below it are background, in [0, 1).
+        delta: half width of the smoothed step in units of the logits, at least 0.
+    """
+
+    name = "spatial_rs"
+    title = "Spatial-RS"
+    reference = "Keles et al., RSPose, 2025, arXiv:2511.13857"
+    reconstruction = True
+
+    def __init__(
+        self,
+        rank_weight: float = 1.0,
+        sort_weight: float = 1.0,
+        label_threshold: float = 0.1,
+        delta: float = 0.5,
+    ) -> None:
+        super().__init__()
+        for parameter, value in {
+            "rank_weight": rank_weight,
+            "sort_weight": sort_weight,
+            "delta": delta,
+        }.items():
+            if not value >= 0:
+                raise ValueError(
+                    f"{self.name} loss: {parameter}: expected a number of at least 0, found {value}"
+                )
+        if not 0 <= label_threshold < 1:
+            raise ValueError(
+                f"{self.name} loss: label_threshold: expected a number in [0, 1), found {label_threshold}"
+            )
+        self.rank_weight, self.sort_weight = rank_weight, sort_weight
+        self.label_threshold, self.delta = label_threshold, delta
+
+    def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+        """Return the terms ``rank`` and ``sort``."""
+        weights = target.weights
+        maps, labels = visible_maps(prediction, weights), visible_maps(target.heatmaps, weights)
+        errors = [
+            spatial_rs(m, y, self.label_threshold, self.delta) for m, y in zip(maps, labels, strict=True)
+        ]
+        rank = weighted_mean(sum_over_axes([e[0] for e in errors]), visible_weights(weights))
+        sort = weighted_mean(sum_over_axes([e[1] for e in errors]), visible_weights(weights))
+        return {"rank": self.rank_weight * rank, "sort": self.sort_weight * sort}
+
+    def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
+        """Return the sigmoid of the logits."""
+        prediction = full_precision(prediction)
+        if isinstance(prediction, tuple):
+            return prediction[0].sigmoid(), prediction[1].sigmoid()
+        return prediction.sigmoid()

@@ -1,0 +1,13 @@
+"""The mmpose side of the benchmark: heads that hand a loss its target, and what mmpose needs to be imported.
+
+Importing this package makes mmpose importable and registers the benchmark's modules with it, so that one line in an
+mmpose config is enough: ``custom_imports = dict(imports=["rspose.pose"])``.
+"""
+
+from rspose.pose import import_standins
+
+import_standins.install()
+
+from rspose.pose import heads, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
+
+__all__ = ["heads", "necks", "training", "transforms"]

@@ -1,0 +1,52 @@
+"""Make mmpose importable beside mmcv-lite.
+
+Two modules of mmpose 1.3 import, at import time, names that only a compiled mmcv or mmdet provides. Neither is needed by
+the heatmap and SimCC heads. Where the real package is missing, a stand-in takes its place in ``sys.modules`` that lets
+mmpose import and raises a clear error if anything ever tries to use it.
+"""
+
+import importlib.util
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+
+def _missing(package: str, name: str) -> type[nn.Module]:
+    class Missing(nn.Module):
+        def __init__(self, *_: Any, **__: Any) -> None:
+            raise ImportError(f"{name} needs {package}, which is not installed: install {package} to use it")
+
+    Missing.__name__ = name
+    return Missing
+
+
+def _available(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def install() -> None:
+    """Put stand-ins for ``mmcv.ops`` and ``mmdet.utils`` into ``sys.modules`` where the real ones are missing."""
+    with warnings.catch_warnings():
+        # mmcv-lite warns that it lacks the compiled attention which the stand-in below replaces.
+        warnings.filterwarnings("ignore", message="Fail to import")
+        compiled_ops = _available("mmcv._ext")
+    if "mmcv.ops" not in sys.modules and not compiled_ops:
+        ops = ModuleType("mmcv.ops")
+        ops.MultiScaleDeformableAttention = _missing("mmcv", "MultiScaleDeformableAttention")  # type: ignore[attr-defined]
+        # dekr_head and posewarper_neck guard this one themselves with `except ImportError`, which a stand-in hides.
+        ops.DeformConv2d = _missing("mmcv", "DeformConv2d")  # type: ignore[attr-defined]
+        sys.modules["mmcv.ops"] = ops
+    if "mmdet" not in sys.modules and not _available("mmdet"):
+        mmdet_utils = ModuleType("mmdet.utils")
+        mmdet_utils.ConfigType = Any  # type: ignore[attr-defined]
+        mmdet_utils.reduce_mean = _missing("mmdet", "reduce_mean")  # type: ignore[attr-defined]
+        # mmpose looks for `mmdet.datasets` to decide whether mmdet is there: it must not find one, so only
+        # `mmdet.utils` is put in place and the parent package stays absent.
+        sys.modules["mmdet.utils"] = mmdet_utils
+        sys.modules["mmdet"] = ModuleType("mmdet")

@@ -1,0 +1,1 @@
+"""From records to tables and figures. Needs no torch, no checkpoint and no dataset."""

@@ -1,0 +1,120 @@
+"""The sentences under a table: where its numbers come from and how to read them."""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from rspose.reporting.markup import DAGGER, MISSING, Row
+from rspose.reporting.statistics import KEY
+from rspose.reporting.style import DATASET_TITLES
+
+
+def provenance(runs: pd.DataFrame) -> list[str]:
+    """Where the numbers come from: data, training and evaluation protocol of each dataset in ``runs``.
+
+    What all datasets share is said once. Where the records of one dataset differ, all values are named: such
+    rows cannot be compared without a thought.
+    """
+    parts: dict[str, list[str]] = {}
+    for dataset, of_dataset in runs.groupby("dataset", sort=False):
+        trained = of_dataset[~of_dataset.control]
+        evaluated = of_dataset if trained.empty else trained
+        title = DATASET_TITLES.get(str(dataset), str(dataset))
+        parts[title] = [*_data(of_dataset), *_training(trained), *_protocol(evaluated)]
+    shared = [part for part in next(iter(parts.values())) if all(part in other for other in parts.values())]
+    if len(parts) > 1 and shared:
+        own = {title: [part for part in other if part not in shared] for title, other in parts.items()}
+        parts = {"All datasets": shared, **own}
+    return [f"{title}: {'; '.join(facts)}." for title, facts in parts.items() if facts]
+
+
+def data_kind(runs: pd.DataFrame) -> str:
+    """Whether the numbers are from generated or real data."""
+    return " and ".join(
+        "generated data" if generated else "real data" for generated in _distinct(runs, "data.generated")
+    )
+
+
+def spread(runs: pd.DataFrame) -> str:
+    """One sentence on the seeds: whether the numbers have a deviation, over how many."""
+    seeds = runs[~runs.control].groupby(KEY).size()
+    if seeds.empty or seeds.max() == 1:
+        return "One seed per cell: the numbers have no interval."
+    if seeds.min() == seeds.max():
+        return f"Mean ± standard deviation over {seeds.max()} seeds."
+    return (
+        f"Mean ± standard deviation over {seeds.min()} to {seeds.max()} seeds per cell; "
+        "a number without ± is from one seed and has no interval."
+    )
+
+
+def marks(rows: Sequence[Row]) -> list[str]:
+    """What bold, the dagger, italics and the dash stand for, those that occur in ``rows``."""
+    sentences = ["Bold: the best loss of a column for one dataset and model, ties included."]
+    if any(label.endswith(DAGGER) for row in rows for label in row.stub):
+        sentences.append(
+            f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
+        )
+    if any(row.control for row in rows):
+        sentences.append(
+            "Italics: controls, without a model and a head; they frame the losses and do not compete."
+        )
+    if any(value is None for row in rows for value in row.values):
+        sentences.append(f"{MISSING} No record of this cell, or nothing to compute the number from.")
+    return sentences
+
+
+def _data(runs: pd.DataFrame) -> list[str]:
+    parts = [data_kind(runs)]
+    for split, name in (("train", "training"), ("val", "validation")):
+        if _distinct(runs, f"data.{split}_instances"):
+            parts.append(f"{_joined(runs, f'data.{split}_instances')} {name} instances")
+    copies = len(_distinct(runs, "data.checksum"))
+    if copies > 1:
+        parts.append(f"WARNING: the records come from {copies} different copies of the data")
+    return parts
+
+
+def _training(trained: pd.DataFrame) -> list[str]:
+    parts = []
+    if not trained.empty:
+        parts.append(f"model {_joined(trained, 'model')}")
+    if _distinct(trained, "training.iterations"):
+        batch = (
+            f" of batch {_joined(trained, 'training.batch_size')}" if "training.batch_size" in trained else ""
+        )
+        parts.append(f"{_joined(trained, 'training.iterations')} iterations{batch}")
+    return parts
+
+
+def _protocol(runs: pd.DataFrame) -> list[str]:
+    parts = []
+    if sizes := _distinct(runs, "protocol.input_size"):
+        parts.append("input " + " / ".join(size.strip("[]").replace(", ", " × ") for size in sizes))
+    if "protocol.detection_file" in runs:
+        files = [PurePosixPath(name).name for name in _distinct(runs, "protocol.detection_file")]
+        parts.append(f"detection boxes {' / '.join(files)}" if files else "ground-truth boxes")
+    if flips := _distinct(runs, "protocol.flip_test"):
+        parts.append(" / ".join("flip test" if flip else "no flip test" for flip in flips))
+    for key, words in (
+        ("score_mode", "score mode"),
+        ("keypoint_score_threshold", "keypoint score threshold"),
+        ("nms_threshold", f"{_joined(runs, 'protocol.nms').upper()}-NMS threshold"),
+        ("evaluator", "evaluator"),
+    ):
+        if _distinct(runs, f"protocol.{key}"):
+            parts.append(f"{words} {_joined(runs, f'protocol.{key}')}")
+    return parts
+
+
+def _distinct(runs: pd.DataFrame, column: str) -> list[Any]:
+    return list(runs[column].dropna().unique()) if column in runs else []
+
+
+def _joined(runs: pd.DataFrame, column: str) -> str:
+    return " / ".join(
+        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        for value in _distinct(runs, column)
+    )

@@ -1,0 +1,237 @@
+"""Reads the records of finished cells and collects them into one tidy table.
+
+A record is one JSON file, ``<dataset>/<model>/<head>/<loss>/seed<seed>.json``; what it says of itself counts,
+not its place, so that folders of several machines can be laid beside each other.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from rspose.reporting.style import dataset_order, head_order, loss_order
+
+FORMAT = 1
+_LAYOUT: dict[str, tuple[type, ...]] = {
+    "cell.dataset": (str,),
+    "cell.model": (str,),
+    "cell.head": (str,),
+    "cell.loss": (str,),
+    "cell.seed": (int,),
+    "control": (bool,),
+    "loss.title": (str,),
+    "loss.reference": (str,),
+    "loss.reconstruction": (bool,),
+    "loss.parameters": (dict,),
+    "metrics": (dict,),
+    "confidence.keypoint": (dict,),
+    "confidence.pose": (dict,),
+    "protocol": (dict,),
+    "data.generated": (bool,),
+    "data.checksum": (str,),
+    "training": (dict, type(None)),
+    "provenance": (dict,),
+}
+_SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence"}
+_TYPE_NAMES = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+class Cell(NamedTuple):
+    """What was trained: the key of a record."""
+
+    dataset: str
+    model: str
+    head: str
+    loss: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished cell.
+
+    Attributes:
+        path: The file it was read from.
+        content: The file's JSON object, checked.
+    """
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def cell(self) -> Cell:
+        """The cell this is the record of."""
+        return Cell(**self.content["cell"])
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Every metric and correlation, as ``metrics.AP`` or ``confidence.pose.spearman``."""
+        scores = {f"metrics.{name}": value for name, value in self.content["metrics"].items()}
+        confidence = self.content["confidence"]
+        for level in ("keypoint", "pose"):
+            for name in ("spearman", "kendall"):
+                scores[f"confidence.{level}.{name}"] = confidence[level].get(name)
+        return scores
+
+
+class RecordError(ValueError):
+    """A file that is not a record this version can read; the message names it and what is wrong with it."""
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record.
+
+    Raises:
+        RecordError: If the file is damaged, is something else, or was written in another format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise RecordError(f'{path}: not a record: expected a JSON object with the key "format"')
+    if content["format"] != FORMAT:
+        raise RecordError(
+            f"{path}: record format {content['format']!r}: expected {FORMAT}, the one this version reads; "
+            "run the cell again"
+        )
+    for key, types in _LAYOUT.items():
+        _require(path, content, key, types)
+    record = Record(path, content)
+    if set(content["cell"]) != set(Cell._fields):
+        raise RecordError(
+            f"{path}: cell has the keys {sorted(content['cell'])}: expected {list(Cell._fields)}"
+        )
+    if content["control"] and not record.cell.model == record.cell.head == "control":
+        raise RecordError(f'{path}: a control record with model {record.cell.model!r}: expected "control"')
+    for name, value in record.scores.items():
+        _require_score(path, name, value)
+    return record
+
+
+def load_records(folder: Path) -> list[Record]:
+    """Every usable record under ``folder``, in the order of the tables.
+
+    What cannot be used is left out with one line on stderr: damaged and foreign files, and cells with two
+    records whose scores disagree (neither is used: nothing says which is right). Of equal records of one cell
+    the first by path is used.
+
+    Raises:
+        FileNotFoundError: If ``folder`` does not exist.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no folder of records at {folder}: run the cells first, or name another folder"
+        )
+    found: dict[Cell, list[Record]] = {}
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            record = read_record(path)
+        except RecordError as error:
+            print(f"record left out: {error}", file=sys.stderr)
+        else:
+            found.setdefault(record.cell, []).append(record)
+    agreeing = [records[0] for records in found.values() if _agree(records)]
+    return sorted(agreeing, key=_order)
+
+
+def collect(folder: Path) -> pd.DataFrame:
+    """The usable records under ``folder`` as a tidy table, see :func:`load_records`.
+
+    Returns:
+        One row a record. Columns: ``dataset``, ``model``, ``head``, ``loss``, ``seed``, ``control``, and the
+        rest of the record with its keys joined by dots (``metrics.AP``, ``training.iterations``). Lists, and
+        the parameters of the loss, are JSON text. Scores are fractions; a missing one is NaN.
+    """
+    return tidy(load_records(folder))
+
+
+def tidy(records: Iterable[Record]) -> pd.DataFrame:
+    """The tidy table of :func:`collect` for records already read."""
+    rows = []
+    for record in records:
+        content = record.content
+        row: dict[str, Any] = {**record.cell._asdict(), "control": content["control"]}
+        row |= {f"loss.{key}": value for key, value in content["loss"].items()}
+        row["loss.parameters"] = json.dumps(content["loss"]["parameters"], sort_keys=True)
+        row |= record.scores
+        for level in ("keypoint", "pose"):
+            row[f"confidence.{level}.n"] = content["confidence"][level].get("n")
+        row |= {key: value for key, value in content.items() if key not in _SPREAD_OUT and value is not None}
+        rows.append(row)
+    table = pd.json_normalize(rows)
+    for name in table.columns:
+        if table[name].map(lambda value: isinstance(value, list)).any():
+            table[name] = table[name].map(
+                lambda value: json.dumps(value) if isinstance(value, list) else value
+            )
+    scores = [name for name in table.columns if name.startswith(("metrics.", "confidence."))]
+    table[scores] = table[scores].astype(float)
+    return table
+
+
+def write_collected(table: pd.DataFrame, path: Path) -> None:
+    """Write the table of :func:`collect` as CSV, numbers in full precision."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+
+
+def _require(path: Path, content: dict[str, Any], key: str, types: tuple[type, ...]) -> None:
+    value: Any = content
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise RecordError(f"{path}: the key {key} is missing")
+        value = value[part]
+    # A bool is an int to Python, not to a reader of a record.
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        expected = " or ".join(_TYPE_NAMES[expected_type] for expected_type in types)
+        raise RecordError(f"{path}: {key} is {value!r}: expected {expected}")
+
+
+def _require_score(path: Path, name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RecordError(f"{path}: {name} is {value!r}: expected a finite number or null")
+    lowest = 0 if name.startswith("metrics.") else -1
+    if not lowest <= value <= 1:
+        raise RecordError(f"{path}: {name} is {value!r}: expected a fraction from {lowest} to 1")
+
+
+def _agree(records: list[Record]) -> bool:
+    first = records[0]
+    for other in records[1:]:
+        for name in sorted({*first.scores, *other.scores}):
+            ours, theirs = first.scores.get(name), other.scores.get(name)
+            if ours != theirs:
+                cell = "/".join(map(str, first.cell))
+                print(
+                    f"cell left out: {cell} has two records that disagree: {name} is {ours} in {first.path} "
+                    f"and {theirs} in {other.path}; remove the wrong one",
+                    file=sys.stderr,
+                )
+                return False
+    return True
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    cell, control = record.cell, record.content["control"]
+    return (
+        dataset_order(cell.dataset),
+        control,
+        cell.model,
+        head_order(cell.head),
+        loss_order(cell.loss, control),
+        cell.seed,
+    )

@@ -1,0 +1,69 @@
+"""How datasets, heads, metrics and losses are named, ordered and coloured, everywhere the same."""
+
+from zlib import crc32
+
+LOSS_ORDER = ("mse", "kl", "awing", "fowkal", "dm", "rspose")
+CONTROL_ORDER = ("oracle", "mean_pose")
+HEAD_LABELS = {"heatmap": "2D", "simcc": "1D"}
+DATASET_TITLES = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII"}
+
+METRICS: dict[str, dict[str, str]] = {
+    "coco": {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APM": "APM", "APL": "APL", "AR": "AR"},
+    "crowdpose": {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APE": "APE", "APM": "APM", "APH": "APH"},
+    "mpii": {
+        "PCKh_head": "Head",
+        "PCKh_shoulder": "Sho.",
+        "PCKh_elbow": "Elb.",
+        "PCKh_wrist": "Wri.",
+        "PCKh_hip": "Hip",
+        "PCKh_knee": "Knee",
+        "PCKh_ankle": "Ank.",
+        "PCKh": "Mean",
+        "PCKh@0.1": "@0.1",
+    },
+}
+"""For each dataset its metrics in the order of the columns: name in a record, and header of the column."""
+
+MAIN_METRIC = {"coco": "AP", "crowdpose": "AP", "mpii": "PCKh"}
+"""The one metric of a dataset in overviews."""
+
+# Okabe and Ito's palette: told apart with any colour vision, and mostly by lightness on a grey print.
+LOSS_COLOURS = {
+    "mse": "#000000",
+    "kl": "#0072B2",
+    "awing": "#009E73",
+    "fowkal": "#CC79A7",
+    "dm": "#E69F00",
+    "rspose": "#D55E00",
+    "oracle": "#999999",
+    "mean_pose": "#CCCCCC",
+}
+_FURTHER_COLOURS = ("#56B4E9", "#7A5195", "#8C6D31", "#4C6A00", "#A6761D", "#5F6B6D")
+
+SIDE_COLOURS = {"left": "#0072B2", "right": "#E69F00", "middle": "#F0F0F0"}
+"""Colours of drawn limbs: the person's own left and right, and what joins both sides."""
+
+
+def loss_colour(loss: str) -> str:
+    """The colour of ``loss`` as ``#RRGGBB``: the same in every figure, whichever other losses are drawn."""
+    if loss in LOSS_COLOURS:
+        return LOSS_COLOURS[loss]
+    return _FURTHER_COLOURS[crc32(loss.encode()) % len(_FURTHER_COLOURS)]
+
+
+def loss_order(loss: str, control: bool) -> tuple[bool, int, str]:
+    """Sort key of the rows: known losses, further losses by name, known controls, further controls."""
+    known = CONTROL_ORDER if control else LOSS_ORDER
+    return control, known.index(loss) if loss in known else len(known), loss
+
+
+def head_order(head: str) -> tuple[int, str]:
+    """Sort key of the heads: 2D, 1D, further ones by name."""
+    known = list(HEAD_LABELS)
+    return known.index(head) if head in known else len(known), head
+
+
+def dataset_order(dataset: str) -> tuple[int, str]:
+    """Sort key of the datasets: COCO, CrowdPose, MPII, further ones by name."""
+    known = list(DATASET_TITLES)
+    return known.index(dataset) if dataset in known else len(known), dataset

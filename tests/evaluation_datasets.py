@@ -1,0 +1,142 @@
+"""Small random datasets in the files of the real ones, for the tests of the evaluation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import savemat
+
+from rspose.evaluation.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
+from rspose.evaluation.predictions import Predictions
+
+JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16}
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def write_crowded_dataset(root: Path, dataset: str, seed: int, images: int = 30) -> None:
+    """COCO or CrowdPose, with crowds, unlabelled keypoints and persons, and imperfect detections."""
+    rng = np.random.default_rng(seed)
+    for split in ("train", "val"):
+        records, persons = [], []
+        for image_id in range(100, 100 + images):
+            # An image in seven is empty. Crowd indices spread over easy, medium and hard.
+            records.append(
+                {
+                    "id": image_id,
+                    "file_name": f"{image_id}.jpg",
+                    "width": 640,
+                    "height": 480,
+                    "crowdIndex": float(rng.uniform()),
+                }
+            )
+            for _ in range(0 if image_id % 7 == 0 else rng.integers(1, 6)):
+                persons.append(random_person(rng, dataset, len(persons) + 1, image_id))
+        write_coco_split(root, dataset, split, records, persons)
+    detections = []
+    for person in persons:
+        for _ in range(rng.choice([0, 1, 1, 2, 3])):
+            size = np.array(person["bbox"][2:])
+            box = np.array(person["bbox"]) + rng.normal(0, 0.05, 4) * np.tile(size, 2)
+            detections.append(detection(person["image_id"], box, rng.uniform(0.05, 1)))
+    for record in records:
+        box = np.concatenate([rng.uniform(0, 300, 2), rng.uniform(20, 150, 2)])
+        detections.append(detection(record["id"], box, rng.uniform(0.01, 0.6)))
+    detections.append({**detection(100, np.array([1.0, 1, 50, 50]), 0.99), "category_id": 17})
+    write_json(root / DETECTION_FILES[dataset], detections)
+
+
+def write_coco_split(root: Path, dataset: str, split: str, records: list[dict], persons: list[dict]) -> None:
+    category = {"id": 1, "name": "person", "supercategory": "person"}
+    content = {"images": records, "annotations": persons, "categories": [category]}
+    write_json(root / ANNOTATION_FILES[dataset][split], content)
+
+
+def random_person(
+    rng: np.random.Generator, dataset: str, annotation_id: int, image_id: int
+) -> dict[str, Any]:
+    width, height = rng.uniform(25, 220, 2)
+    x, y = rng.uniform(0, 640 - width), rng.uniform(0, 480 - height)
+    flags = rng.choice([0, 1, 2], JOINTS[dataset], p=[0.2, 0.2, 0.6])
+    kind = rng.uniform()
+    if kind < 0.15:
+        flags[:] = 0
+    places = np.array([x, y]) + rng.uniform(0, 1, (JOINTS[dataset], 2)) * [width, height]
+    places[flags == 0] = 0
+    person = {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": 1,
+        "bbox": [x, y, width, height],
+        "keypoints": np.column_stack([places.round(2), flags]).ravel().tolist(),
+        # CrowdPose counts the visible ones only.
+        "num_keypoints": int((flags > (1 if dataset == "crowdpose" else 0)).sum()),
+        "iscrowd": int(kind > 0.95),
+    }
+    if dataset == "coco":
+        person["area"] = 0.6 * width * height
+    return person
+
+
+def detection(image_id: int, box: np.ndarray, score: float) -> dict[str, Any]:
+    return {"image_id": image_id, "category_id": 1, "bbox": np.asarray(box).tolist(), "score": float(score)}
+
+
+def write_mpii_dataset(root: Path, seed: int, persons: int = 40) -> None:
+    rng = np.random.default_rng(seed)
+    for split in ("train", "val"):
+        entries = []
+        for index in range(persons):
+            scale = rng.uniform(0.5, 2)
+            center = rng.uniform(150, 450, 2)
+            joints = center + rng.uniform(-60, 60, (16, 2)) * scale
+            seen = rng.uniform(size=16) < 0.8
+            joints[~seen] = 0
+            entries.append(
+                {
+                    # Two persons share an image now and then.
+                    "image": f"{index // 3 + 1:09d}.jpg",
+                    "center": center.tolist(),
+                    "scale": scale,
+                    "joints": joints.round(2).tolist(),
+                    "joints_vis": seen.astype(int).tolist(),
+                }
+            )
+        write_json(root / ANNOTATION_FILES["mpii"][split], entries)
+    corners = rng.uniform(50, 100, (2, 2, persons))
+    corners[1] += rng.uniform(10, 40, (2, persons))
+    savemat(root / HEAD_BOX_FILE, {"headboxes_src": corners})
+
+
+def write_dataset(root: Path, dataset: str, seed: int) -> None:
+    if dataset == "mpii":
+        write_mpii_dataset(root, seed)
+    else:
+        write_crowded_dataset(root, dataset, seed)
+
+
+def with_noise(predictions: Predictions, seed: int) -> Predictions:
+    """Predictions moved off by errors of all sizes, with confidences that know a little of their error."""
+    rng = np.random.default_rng(seed)
+    shape = predictions.confidence.shape
+    # Errors in parts of the box's size: some duplicates stay within an OKS of 0.9 of each other, some do not.
+    scale = np.sqrt(predictions.area)[:, None] * rng.choice([0.002, 0.02, 0.08], (len(predictions), 1))
+    error = rng.normal(0, 1, (*shape, 2)) * scale[..., None]
+    relative = np.linalg.norm(error, axis=-1) / np.sqrt(predictions.area)[:, None]
+    confidence = np.clip(0.9 - 6 * relative + rng.normal(0, 0.15, shape), 0, 1)
+    # Some instances have no keypoint above the threshold of 0.2.
+    confidence[rng.uniform(size=len(predictions)) < 0.05] *= 0.2
+    return Predictions(
+        image_id=predictions.image_id,
+        annotation_id=predictions.annotation_id,
+        box=predictions.box,
+        area=predictions.area,
+        box_score=predictions.box_score,
+        keypoints=predictions.keypoints + error,
+        confidence=confidence,
+        protocol=predictions.protocol,
+    )

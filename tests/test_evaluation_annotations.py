@@ -1,0 +1,186 @@
+"""Reading the datasets' files, and naming what is wrong with them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_datasets import JOINTS, write_crowded_dataset, write_dataset, write_mpii_dataset
+from mmpose.datasets.datasets.body import MpiiDataset
+from scipy.io import loadmat, savemat
+from xtcocotools.coco import COCO
+
+from rspose.evaluation.annotations import (
+    ANNOTATION_FILES,
+    DETECTION_FILES,
+    HEAD_BOX_FILE,
+    read_annotations,
+    read_detections,
+    read_head_sizes,
+)
+
+# mmpose finds its own metainfo file inside its wheel and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:The metainfo config file")
+
+
+def change(path: Path, edit: Callable[[Any], Any]) -> None:
+    content = json.loads(path.read_text())
+    edited = edit(content)
+    path.write_text(json.dumps(content if edited is None else edited))
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_persons_are_those_of_the_official_reader(
+    dataset: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_crowded_dataset(tmp_path, dataset, seed=1)
+    annotations = read_annotations(dataset, tmp_path, "val")
+    official = COCO(str(tmp_path / ANNOTATION_FILES[dataset]["val"]))
+    capfd.readouterr()
+    assert sorted(annotations.known_images) == sorted(official.getImgIds())
+    assert len(annotations) == len(official.anns)
+    for row, annotation_id in enumerate(annotations.annotation_id):
+        person = official.anns[annotation_id]
+        triplets = np.array(person["keypoints"]).reshape(-1, 3)
+        x, y, width, height = person["bbox"]
+        area = person["area"] if dataset == "coco" else 0.53 * width * height
+        assert annotations.image_id[row] == person["image_id"]
+        np.testing.assert_allclose(annotations.box[row], [x, y, width, height])
+        np.testing.assert_allclose(annotations.keypoints[row], triplets[:, :2])
+        np.testing.assert_array_equal(annotations.labelled[row], triplets[:, 2] > 0)
+        assert annotations.area[row] == pytest.approx(area)
+        assert annotations.ignored[row] == bool(person["iscrowd"] or person["num_keypoints"] == 0)
+
+
+def test_mpii_persons_are_those_of_mmpose_counted_from_zero(tmp_path: Path) -> None:
+    write_mpii_dataset(tmp_path, seed=2)
+    annotations = read_annotations("mpii", tmp_path, "val")
+    head_sizes = read_head_sizes(tmp_path, len(annotations))
+    theirs = MpiiDataset(
+        ann_file=str(tmp_path / ANNOTATION_FILES["mpii"]["val"]),
+        headbox_file=str(tmp_path / HEAD_BOX_FILE),
+        data_prefix={"img": str(tmp_path)},
+        test_mode=True,
+    )
+    assert len(annotations) == len(theirs) == 40
+    for row in range(len(theirs)):
+        person = theirs.get_data_info(row)
+        left, top, right, bottom = person["bbox"][0]
+        # mmpose moves the box to pixels that count from 0 and leaves the joints as they are.
+        np.testing.assert_allclose(annotations.keypoints[row], person["keypoints"][0] - 1, atol=1e-4)
+        np.testing.assert_array_equal(annotations.labelled[row], person["keypoints_visible"][0] > 0)
+        np.testing.assert_allclose(annotations.box[row], [left, top, right - left, bottom - top], atol=1e-3)
+        assert annotations.area[row] == pytest.approx(person["area"].item(), rel=1e-5)
+        assert head_sizes[row] == pytest.approx(person["head_size"].item())
+
+
+def test_only_persons_are_read_from_the_detections(tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, "coco", seed=3)
+    entries = json.loads((tmp_path / DETECTION_FILES["coco"]).read_text())
+    persons = [entry for entry in entries if entry["category_id"] == 1]
+    detections = read_detections("coco", tmp_path)
+    assert len(persons) == len(entries) - 1
+    np.testing.assert_allclose(detections.box, [entry["bbox"] for entry in persons])
+    np.testing.assert_allclose(detections.score, [entry["score"] for entry in persons])
+    np.testing.assert_array_equal(detections.image_id, [entry["image_id"] for entry in persons])
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_a_missing_file_is_named(dataset: str, tmp_path: Path) -> None:
+    name = ANNOTATION_FILES[dataset]["val"]
+    with pytest.raises(FileNotFoundError, match=rf"{Path(name).name}: no such file; .*rspose data make"):
+        read_annotations(dataset, tmp_path, "val")
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_a_truncated_file_is_named(dataset: str, tmp_path: Path) -> None:
+    write_dataset(tmp_path, dataset, seed=4)
+    path = tmp_path / ANNOTATION_FILES[dataset]["val"]
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=rf"{path.name}: not valid JSON, truncated or damaged"):
+        read_annotations(dataset, tmp_path, "val")
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_another_number_of_keypoints_is_named(dataset: str, tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, dataset, seed=5)
+    path = tmp_path / ANNOTATION_FILES[dataset]["val"]
+    change(path, lambda content: content["annotations"][3]["keypoints"].extend([1.0, 2.0, 2]))
+    joints = JOINTS[dataset]
+    message = rf"{path.name}: annotation 3: keypoints: expected {3 * joints} numbers, found {3 * joints + 3}"
+    with pytest.raises(ValueError, match=message):
+        read_annotations(dataset, tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "group", "key"),
+    [
+        ("coco", "annotations", "area"),
+        ("coco", "annotations", "keypoints"),
+        ("crowdpose", "annotations", "num_keypoints"),
+        ("crowdpose", "images", "crowdIndex"),
+    ],
+)
+def test_a_missing_key_is_named(dataset: str, group: str, key: str, tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, dataset, seed=6)
+    path = tmp_path / ANNOTATION_FILES[dataset]["val"]
+    change(path, lambda content: content[group][2].__delitem__(key))
+    with pytest.raises(ValueError, match=rf"{path.name}: {group[:-1]} 2: key '{key}' is missing"):
+        read_annotations(dataset, tmp_path, "val")
+
+
+def test_files_of_another_kind_are_named(tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, "coco", seed=7)
+    write_mpii_dataset(tmp_path, seed=7)
+    coco, mpii = (tmp_path / ANNOTATION_FILES[dataset]["val"] for dataset in ("coco", "mpii"))
+    content = coco.read_text()
+    coco.write_text(mpii.read_text())
+    mpii.write_text(content)
+    with pytest.raises(ValueError, match=r"person_keypoints_val2017.json: not a COCO annotation file"):
+        read_annotations("coco", tmp_path, "val")
+    with pytest.raises(ValueError, match=r"mpii_val.json: expected a list of MPII persons, found dict"):
+        read_annotations("mpii", tmp_path, "val")
+
+
+def test_an_mpii_person_with_a_missing_joint_is_named(tmp_path: Path) -> None:
+    write_mpii_dataset(tmp_path, seed=8)
+    change(tmp_path / ANNOTATION_FILES["mpii"]["val"], lambda content: content[5]["joints"].__delitem__(-1))
+    with pytest.raises(ValueError, match=r"mpii_val.json: person 5: joints: expected 32 numbers, found 30"):
+        read_annotations("mpii", tmp_path, "val")
+
+
+def test_an_unknown_dataset_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown dataset 'aic': expected one of coco, crowdpose, mpii"):
+        read_annotations("aic", tmp_path, "val")
+
+
+def test_damaged_detections_are_named(tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, "coco", seed=9)
+    path = tmp_path / DETECTION_FILES["coco"]
+    change(path, lambda content: content[4].__delitem__("score"))
+    with pytest.raises(ValueError, match=rf"{path.name}: detection 4: key 'score' is missing"):
+        read_detections("coco", tmp_path)
+    change(path, lambda content: {"detections": content})
+    with pytest.raises(ValueError, match=rf"{path.name}: expected a list of detections, found dict"):
+        read_detections("coco", tmp_path)
+
+
+def test_damaged_head_boxes_are_named(tmp_path: Path) -> None:
+    write_mpii_dataset(tmp_path, seed=10)
+    path = tmp_path / HEAD_BOX_FILE
+    with pytest.raises(
+        ValueError, match=r"headboxes_src: expected shape \(2, 2, 41\).* found shape \(2, 2, 40\)"
+    ):
+        read_head_sizes(tmp_path, 41)
+    boxes = loadmat(path)["headboxes_src"]
+    savemat(path, {"headboxes": boxes})
+    with pytest.raises(ValueError, match=r"mpii_gt_val.mat: headboxes_src: .* found no such variable"):
+        read_head_sizes(tmp_path, 40)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"mpii_gt_val.mat: "):
+        read_head_sizes(tmp_path, 40)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"mpii_gt_val.mat: no such file"):
+        read_head_sizes(tmp_path, 40)

@@ -1,0 +1,262 @@
+"""Correlation of confidence with localisation quality, against definitions written out as loops."""
+
+import contextlib
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_datasets import (
+    detection,
+    with_noise,
+    write_coco_split,
+    write_crowded_dataset,
+    write_json,
+    write_mpii_dataset,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from xtcocotools.coco import COCO
+from xtcocotools.cocoeval import COCOeval
+
+from rspose.evaluation.annotations import ANNOTATION_FILES, DETECTION_FILES, Annotations, read_annotations
+from rspose.evaluation.confidence import rank_correlations
+from rspose.evaluation.controls import oracle
+from rspose.evaluation.detections import rescore_and_suppress
+from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.evaluation.oks import oks_to_persons
+from rspose.evaluation.predictions import Predictions
+from rspose.keypoints import keypoint_set
+
+
+def naive_kendall(first: list[float], second: list[float]) -> float:
+    """Tau-b: concordant minus discordant pairs over the geometric mean of the pairs untied in either."""
+    balance = untied_first = untied_second = 0
+    for i in range(len(first)):
+        for j in range(i):
+            a, b = np.sign(first[i] - first[j]), np.sign(second[i] - second[j])
+            balance += a * b
+            untied_first += a != 0
+            untied_second += b != 0
+    return balance / math.sqrt(untied_first * untied_second)
+
+
+def naive_spearman(first: list[float], second: list[float]) -> float:
+    """Pearson correlation of the ranks, ties sharing their mean rank."""
+    ranks = [
+        [
+            sum(other < value for other in values) + sum(other == value for other in values) / 2
+            for value in values
+        ]
+        for values in (first, second)
+    ]
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=25))
+def test_correlations_follow_their_definitions(pairs: list[tuple[int, int]]) -> None:
+    first, second = ([float(pair[side]) for pair in pairs] for side in (0, 1))
+    result = rank_correlations(np.array(first), np.array(second))
+    assert result["n"] == len(pairs)
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        assert result["spearman"] is None
+        assert result["kendall"] is None
+    else:
+        assert result["spearman"] == pytest.approx(naive_spearman(first, second), abs=1e-9)
+        assert result["kendall"] == pytest.approx(naive_kendall(first, second), abs=1e-9)
+
+
+def test_correlations_by_hand() -> None:
+    confidence = np.array([0.1, 0.2, 0.3, 0.4])
+    assert rank_correlations(confidence, confidence**3) == {"spearman": 1.0, "kendall": 1.0, "n": 4}
+    swapped = rank_correlations(confidence, np.array([0.1, 0.3, 0.2, 0.4]))
+    assert swapped["spearman"] == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert swapped["kendall"] == pytest.approx((5 - 1) / 6)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_pairs_have_no_correlation(count: int) -> None:
+    expected = {"spearman": None, "kendall": None, "n": count}
+    assert rank_correlations(np.zeros(count), np.ones(count)) == expected
+
+
+def naive_similarity(
+    pose: np.ndarray, annotations: Annotations, row: int, sigmas: tuple[float, ...]
+) -> list[float]:
+    """exp(-d^2 / (2 s^2 k^2)) of each labelled keypoint, NaN of the others."""
+    result = []
+    for joint, sigma in enumerate(sigmas):
+        squared = float(((pose[joint] - annotations.keypoints[row, joint]) ** 2).sum())
+        similarity = math.exp(-squared / (2 * annotations.area[row] * (2 * sigma) ** 2))
+        result.append(similarity if annotations.labelled[row, joint] else math.nan)
+    return result
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_keypoint_level_is_confidence_against_similarity_on_labelled_keypoints(
+    dataset: str, tmp_path: Path
+) -> None:
+    predictions, annotations = make(dataset, tmp_path, seed=1)
+    confidence, quality = [], []
+    person_confidence, person_quality = [], []
+    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
+    truth_rows = predictions.ground_truth_boxes()
+    for index in range(len(truth_rows)):
+        row = row_of[int(truth_rows.annotation_id[index])]
+        similarity = naive_similarity(
+            truth_rows.keypoints[index], annotations, row, keypoint_set(dataset).sigmas
+        )
+        known = [joint for joint, value in enumerate(similarity) if not math.isnan(value)]
+        confidence += [float(truth_rows.confidence[index, joint]) for joint in known]
+        quality += [similarity[joint] for joint in known]
+        person_confidence.append(float(truth_rows.confidence[index].mean()))
+        person_quality.append(sum(similarity[joint] for joint in known) / len(known))
+    scores = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]
+    assert scores["keypoint"]["n"] == len(confidence) == int(annotations.labelled[~annotations.ignored].sum())
+    assert scores["keypoint"]["spearman"] == pytest.approx(naive_spearman(confidence, quality))
+    assert scores["keypoint"]["kendall"] == pytest.approx(naive_kendall(confidence, quality))
+    assert 0.1 < scores["keypoint"]["spearman"] < 0.95
+    if dataset == "mpii":
+        assert scores["pose"]["n"] == len(annotations)
+        assert scores["pose"]["spearman"] == pytest.approx(naive_spearman(person_confidence, person_quality))
+        assert scores["pose"]["kendall"] == pytest.approx(naive_kendall(person_confidence, person_quality))
+
+
+def make(dataset: str, root: Path, seed: int) -> tuple[Predictions, Annotations]:
+    if dataset == "mpii":
+        write_mpii_dataset(root, seed)
+    else:
+        write_crowded_dataset(root, dataset, seed, images=15)
+    return with_noise(oracle(dataset, root), seed), read_annotations(dataset, root, "val")
+
+
+def official_oks(dataset: str, kept: Predictions, scores: np.ndarray, root: Path) -> COCOeval:
+    """The evaluator after it has computed the OKS of all pairs."""
+    triplets = np.concatenate([kept.keypoints, np.ones_like(kept.keypoints[..., :1])], axis=-1)
+    results = [
+        {
+            "image_id": int(image_id),
+            "category_id": 1,
+            "keypoints": pose.ravel().tolist(),
+            "score": float(score),
+        }
+        for image_id, pose, score in zip(kept.image_id, triplets, scores, strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(root / ANNOTATION_FILES[dataset]["val"]))
+        evaluator = COCOeval(
+            truth,
+            truth.loadRes(results),
+            "keypoints" if dataset == "coco" else "keypoints_crowd",
+            np.array(keypoint_set(dataset).sigmas),
+            use_area=dataset == "coco",
+        )
+        evaluator.evaluate()
+    return evaluator
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_oks_equals_the_evaluators(dataset: str, tmp_path: Path) -> None:
+    predictions, annotations = make(dataset, tmp_path, seed=2)
+    kept, scores = rescore_and_suppress(dataset, predictions.detections())
+    evaluator = official_oks(dataset, kept, scores, tmp_path)
+    compared = 0
+    for image_id in annotations.known_images:
+        rows = np.flatnonzero(kept.image_id == image_id)
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:20]
+        persons = np.flatnonzero(annotations.image_id == image_id)
+        expected = evaluator.ious[int(image_id), 1]
+        if len(expected):
+            ours = oks_to_persons(
+                kept.keypoints[rows],
+                annotations.keypoints[persons],
+                annotations.labelled[persons],
+                annotations.area[persons],
+                annotations.box[persons],
+                keypoint_set(dataset).falloff,
+            )
+            np.testing.assert_allclose(ours, expected, atol=1e-9)
+            compared += expected.size
+    assert compared > 50
+    assert annotations.ignored.any()
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_pose_level_is_score_against_best_oks(dataset: str, tmp_path: Path) -> None:
+    predictions, annotations = make(dataset, tmp_path, seed=3)
+    kept, scores = rescore_and_suppress(dataset, predictions.detections())
+    evaluator = official_oks(dataset, kept, scores, tmp_path)
+    counted, quality, excused = [], [], 0
+    for image_id in annotations.known_images:
+        in_image = sorted(scores[kept.image_id == image_id], reverse=True)
+        oks = evaluator.ious[int(image_id), 1]
+        ignored = annotations.ignored[annotations.image_id == image_id]
+        for rank, score in enumerate(in_image):
+            against = oks[rank] if len(oks) else np.zeros(0)
+            best = max([value for value, skip in zip(against, ignored, strict=True) if not skip], default=0.0)
+            on_ignored = max(
+                [value for value, skip in zip(against, ignored, strict=True) if skip], default=0.0
+            )
+            if best < 0.5 <= on_ignored:
+                excused += 1
+                continue
+            counted.append(float(score))
+            quality.append(best)
+    ours = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["pose"]
+    assert excused > 0
+    assert 0.0 in quality  # images without persons
+    assert ours["n"] == len(counted)
+    assert ours["spearman"] == pytest.approx(naive_spearman(counted, quality))
+    assert ours["kendall"] == pytest.approx(naive_kendall(counted, quality))
+
+
+@pytest.mark.parametrize(("oks", "counted"), [(0.45, 0), (0.55, 1)])
+def test_a_detection_on_an_unlabelled_person_counts_only_if_it_fits_another(
+    oks: float, counted: int, tmp_path: Path
+) -> None:
+    """A person with one label, and around it one without: the evaluator excuses what misses the first."""
+    keypoints = np.zeros((17, 3))
+    keypoints[0] = [100, 100, 2]
+    person = {"image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [50, 50, 100, 100], "area": 10_000.0}
+    labelled = person | {"id": 1, "num_keypoints": 1, "keypoints": keypoints.ravel().tolist()}
+    unlabelled = person | {"id": 2, "num_keypoints": 0, "keypoints": [0.0] * 51}
+    for split in ("train", "val"):
+        write_coco_split(tmp_path, "coco", split, [{"id": 1}], [labelled, unlabelled])
+    write_json(tmp_path / DETECTION_FILES["coco"], [detection(1, np.array(person["bbox"]), 0.9)])
+    predictions = oracle("coco", tmp_path)
+    nose_falloff = 2 * 0.026
+    predictions.keypoints[:] = 100
+    predictions.keypoints[:, 0, 0] += 100 * nose_falloff * math.sqrt(-2 * math.log(oks))
+    assert evaluate_predictions("coco", predictions, tmp_path)["confidence"]["pose"]["n"] == counted
+
+
+def test_no_more_than_twenty_detections_of_an_image_count(tmp_path: Path) -> None:
+    predictions, _ = make("coco", tmp_path, seed=4)
+    one_image = predictions.detections().take(np.zeros(60, dtype=np.int64))
+    one_image.keypoints += 300 * np.random.default_rng(0).uniform(size=one_image.keypoints.shape).astype(
+        np.float32
+    )
+    one_image.box_score[:] = np.linspace(0.1, 1, 60)
+    one_image.confidence[:] = 0.5
+    assert evaluate_predictions("coco", one_image, tmp_path)["confidence"]["pose"]["n"] == 20
+
+
+@pytest.mark.parametrize("dataset", ["coco", "mpii"])
+def test_a_constant_confidence_has_no_keypoint_correlation(dataset: str, tmp_path: Path) -> None:
+    predictions, _ = make(dataset, tmp_path, seed=5)
+    predictions.confidence[:] = 0.5
+    keypoint = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
+    assert keypoint["spearman"] is None
+    assert keypoint["kendall"] is None
+    assert keypoint["n"] > 100
+
+
+@pytest.mark.parametrize("dataset", ["coco", "mpii"])
+def test_correlations_ignore_the_scale_of_keypoint_confidence(dataset: str, tmp_path: Path) -> None:
+    predictions, _ = make(dataset, tmp_path, seed=6)
+    before = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
+    predictions.confidence = 0.1 + 0.8 * predictions.confidence**2
+    after = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
+    assert after["spearman"] == pytest.approx(before["spearman"], abs=1e-3)
+    assert after["kendall"] == pytest.approx(before["kendall"], abs=1e-3)

@@ -1,0 +1,199 @@
+"""The Rank & Sort operator against its definition, written as loops, and values worked out by hand."""
+
+import pytest
+import torch
+from rank_sort_reference import rank_sort_reference
+from torch import Tensor
+
+from rspose.losses import rank_sort
+
+DELTAS = [0.0, 1e-3, 0.1, 0.5, 2.0]
+
+
+def random_rows(seed: int, ties: bool, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Ten rows: without positives, all positive, with one positive, with one negative, and mixed ones."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = 2 * torch.randn(10, 30, generator=generator, dtype=dtype)
+    labels = torch.rand(10, 30, generator=generator, dtype=dtype).clamp_min(0.01)
+    positive = torch.rand(10, 30, generator=generator) < 0.3
+    positive[0], positive[1] = False, True
+    positive[2], positive[2, 7] = False, True
+    positive[3], positive[3, 7] = True, False
+    if ties:
+        scores, labels = (scores * 2).round() / 2, (labels * 4).ceil() / 4
+    return scores, labels.where(positive, 0)
+
+
+def with_gradients(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    scores = scores.clone().requires_grad_()
+    rank, sort = rank_sort(scores, labels, delta=delta)
+    (rank_gradient,) = torch.autograd.grad(rank.sum(), scores, retain_graph=True)
+    (sort_gradient,) = torch.autograd.grad(sort.sum(), scores)
+    return rank.detach(), sort.detach(), rank_gradient, sort_gradient
+
+
+@pytest.mark.parametrize("delta", DELTAS)
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_values_and_gradients_equal_the_definition(seed: int, ties: bool, delta: float) -> None:
+    scores, labels = random_rows(seed, ties)
+    found = with_gradients(scores, labels, delta)
+    expected = rank_sort_reference(scores, labels, delta)
+    for name, a, b in zip(("rank", "sort", "rank gradient", "sort gradient"), found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("delta", DELTAS)
+def test_float64_stays_float64_and_is_exact(delta: float) -> None:
+    scores, labels = random_rows(3, ties=True, dtype=torch.float64)
+    for a, b in zip(
+        with_gradients(scores, labels, delta), rank_sort_reference(scores, labels, delta), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_more_positives_than_a_block_holds() -> None:
+    """A row of 1,100 positives is compared block by block; a row beside it has few."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 1100, generator=generator, dtype=torch.float64)
+    labels = torch.rand(2, 1100, generator=generator, dtype=torch.float64).clamp_min(0.01)
+    labels[1, 5:] = 0
+    for a, b in zip(
+        with_gradients(scores, labels, 0.5), rank_sort_reference(scores, labels, 0.5), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_one_misplaced_positive_worked_out_by_hand() -> None:
+    """Positive (y 1) above negative above positive (y .5): the last has rank+ 1.5 and one false positive."""
+    rank, sort, rank_gradient, sort_gradient = with_gradients(
+        torch.tensor([[30.0, 10.0, 20.0]]), torch.tensor([[1.0, 0.5, 0.0]]), 0.5
+    )
+    error = 1 / 2.5
+    torch.testing.assert_close(rank, torch.tensor([error / 2]))
+    torch.testing.assert_close(sort, torch.tensor([0.0]))
+    torch.testing.assert_close(rank_gradient, torch.tensor([[0.0, -error / 2, error / 2]]))
+    torch.testing.assert_close(sort_gradient, torch.zeros(1, 3))
+
+
+def test_two_missorted_positives_worked_out_by_hand() -> None:
+    """The better (y 1) below the worse (y .5): l_S = (.5*0 + 1*.5) / 1.5, its target 0; no other error."""
+    rank, sort, rank_gradient, sort_gradient = with_gradients(
+        torch.tensor([[10.0, 20.0, 0.0]]), torch.tensor([[1.0, 0.5, 0.0]]), 0.5
+    )
+    error = 0.5 / 1.5
+    torch.testing.assert_close(rank, torch.tensor([0.0]))
+    torch.testing.assert_close(sort, torch.tensor([error / 2]))
+    torch.testing.assert_close(rank_gradient, torch.zeros(1, 3))
+    torch.testing.assert_close(sort_gradient, torch.tensor([[-error / 2, error / 2, 0.0]]))
+
+
+def test_without_smoothing_ties_count_in_full() -> None:
+    """H(0) = 1 for delta = 0: a positive and a negative with equal scores make rank 2, ranking error 1/2."""
+    rank, _ = rank_sort(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), delta=0)
+    assert rank.item() == 0.5
+
+
+def test_equal_scores_give_the_known_error_at_initialisation() -> None:
+    """N negatives, P positives, all scores equal: ranking error N / (N + P), for any delta above 0."""
+    labels = torch.zeros(1, 3072)
+    labels[0, :169] = 0.7
+    for delta in (0.1, 0.5, 2.0):
+        rank, sort = rank_sort(torch.zeros(1, 3072), labels, delta=delta)
+        assert rank.item() == pytest.approx((3072 - 169) / 3072, abs=1e-6)
+        assert sort.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.5])
+def test_gradients_sum_to_zero(delta: float) -> None:
+    scores, labels = random_rows(4, ties=False, dtype=torch.float64)
+    _, _, rank_gradient, sort_gradient = with_gradients(scores, labels, delta)
+    assert rank_gradient.abs().sum() > 0 and sort_gradient.abs().sum() > 0
+    for gradient in (rank_gradient, sort_gradient):
+        torch.testing.assert_close(
+            gradient.sum(dim=1), torch.zeros(10, dtype=torch.float64), atol=1e-12, rtol=0
+        )
+
+
+def test_rank_and_sort_are_weighted_separately() -> None:
+    scores, labels = random_rows(5, ties=False, dtype=torch.float64)
+    _, _, rank_gradient, sort_gradient = with_gradients(scores, labels, 0.5)
+    scores.requires_grad_()
+    rank, sort = rank_sort(scores, labels)
+    weights = torch.linspace(0, 3, 10, dtype=torch.float64)
+    (weights * rank + 7 * sort).sum().backward()
+    torch.testing.assert_close(scores.grad, weights[:, None] * rank_gradient + 7 * sort_gradient)
+
+
+def test_invalid_elements_are_as_good_as_removed() -> None:
+    generator = torch.Generator().manual_seed(6)
+    scores = torch.randn(1, 40, generator=generator).requires_grad_()
+    labels = torch.rand(1, 40, generator=generator) * (torch.rand(1, 40, generator=generator) < 0.4)
+    valid = torch.rand(1, 40, generator=generator) < 0.6
+    rank, sort = rank_sort(scores, labels, valid)
+    (gradient,) = torch.autograd.grad((rank + 2 * sort).sum(), scores)
+    kept = scores.detach()[valid][None].requires_grad_()
+    kept_rank, kept_sort = rank_sort(kept, labels[valid][None])
+    (kept_gradient,) = torch.autograd.grad((kept_rank + 2 * kept_sort).sum(), kept)
+    torch.testing.assert_close(rank, kept_rank)
+    torch.testing.assert_close(sort, kept_sort)
+    torch.testing.assert_close(gradient[valid][None], kept_gradient)
+    assert (gradient[~valid] == 0).all()
+
+
+@pytest.mark.parametrize("shift", [-1000.0, 3.0, 1000.0])
+def test_a_constant_added_to_a_row_changes_nothing(shift: float) -> None:
+    scores, labels = random_rows(7, ties=False, dtype=torch.float64)
+    for a, b in zip(
+        with_gradients(scores + shift, labels, 0.5), with_gradients(scores, labels, 0.5), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_rows_are_independent_of_each_other_and_of_the_order_of_their_elements() -> None:
+    scores, labels = random_rows(8, ties=True)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    together = with_gradients(scores, labels, 0.5)
+    for m in range(10):
+        alone = with_gradients(scores[m : m + 1, order], labels[m : m + 1, order], 0.5)
+        torch.testing.assert_close(alone[0][0], together[0][m])
+        torch.testing.assert_close(alone[1][0], together[1][m])
+        torch.testing.assert_close(alone[2][0], together[2][m][order], atol=1e-7, rtol=1e-5)
+        torch.testing.assert_close(alone[3][0], together[3][m][order], atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (3, 1), (1, 1)])
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_degenerate_shapes_are_finite(shape: tuple[int, int], label: float) -> None:
+    scores = torch.randn(shape, requires_grad=True)
+    rank, sort = rank_sort(scores, torch.full(shape, label))
+    (rank.sum() + sort.sum()).backward()
+    assert rank.shape == sort.shape == shape[:1]
+    assert (rank == 0).all() and (sort == 0).all() and (scores.grad == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    scores, labels = random_rows(9, ties=False)
+    half = scores.to(dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rank, sort = rank_sort(half, labels)
+    expected = rank_sort_reference(half.float(), labels, 0.5)
+    assert rank.dtype == sort.dtype == torch.float32
+    torch.testing.assert_close(rank, expected[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(sort, expected[1], rtol=1e-5, atol=1e-6)
+
+
+def test_no_gradient_is_computed_where_none_is_asked_for() -> None:
+    scores, labels = random_rows(0, ties=False)
+    rank, _ = rank_sort(scores, labels)
+    assert not rank.requires_grad
+
+
+def test_wrong_shapes_and_delta_are_named() -> None:
+    with pytest.raises(ValueError, match=r"scores and labels \[M, N\], found \[2, 3\] and \[3, 2\]"):
+        rank_sort(torch.zeros(2, 3), torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"valid shaped like scores, found \[2, 3\] and \[2, 2\]"):
+        rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="delta: expected a number of at least 0, found -1"):
+        rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), delta=-1)

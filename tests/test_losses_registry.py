@@ -1,0 +1,128 @@
+"""Losses by name: building them, their parameters, folders of loss files, and the answers to mistakes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from losses_targets import make_target
+
+from rspose.losses import HeatmapLoss, available, build, discover, parameters, register, registry
+
+LOSS_FILE = """
+from rspose.losses import PerMapLoss, register
+
+
+@register
+class MAELoss(PerMapLoss):
+    name = "mae"
+    title = "MAE"
+    reference = "none"
+
+    def __init__(self, scale: float = 2.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def map_loss(self, prediction, label):
+        return self.scale * (prediction - label).abs().mean(dim=-1)
+"""
+
+
+@pytest.fixture
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    available()
+    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
+    yield
+
+
+def test_the_losses_of_the_benchmark_are_there() -> None:
+    assert {"mse", "kl", "awing", "fowkal", "dm", "rspose"} <= set(available())
+
+
+@pytest.mark.parametrize("name", sorted(available()))
+def test_every_loss_says_what_it_is(name: str) -> None:
+    loss = available()[name]
+    assert loss.name == name
+    assert loss.title and loss.reference
+    assert set(loss.heads) <= {"heatmap", "simcc"} and loss.heads
+    assert isinstance(loss.reconstruction, bool)
+
+
+def test_reconstructions_are_marked() -> None:
+    losses = available()
+    assert {
+        name for name in ("mse", "kl", "awing", "fowkal", "dm", "rspose") if losses[name].reconstruction
+    } == {
+        "fowkal",
+        "dm",
+        "rspose",
+    }
+
+
+def test_published_defaults() -> None:
+    assert parameters("mse") == {}
+    assert parameters("awing") == {"alpha": 2.1, "omega": 14.0, "epsilon": 1.0, "theta": 0.5}
+    assert parameters("rspose")["delta"] == 0.5
+    assert "num_keypoints" not in parameters("fowkal")
+
+
+def test_build_passes_parameters_and_the_number_of_keypoints() -> None:
+    assert build("awing", {"omega": 3.0}, num_keypoints=17).omega == 3.0
+    assert len(build("fowkal", {}, num_keypoints=14).factors) == 14
+
+
+def test_a_file_in_a_folder_is_a_loss(fresh_registry: None, tmp_path: Path) -> None:
+    (tmp_path / "mae.py").write_text(LOSS_FILE)
+    (tmp_path / "_not_a_loss.py").write_text("raise RuntimeError")
+    discover(tmp_path)
+    discover(tmp_path)  # a second time changes nothing
+    assert parameters("mae") == {"scale": 2.0}
+    target = make_target("simcc")
+    zeros = tuple(torch.zeros_like(label) for label in target.heatmaps)
+    value = build("mae", {"scale": 3.0}, 5)(zeros, target)["mae"]
+    torch.testing.assert_close(value, 3 * sum(label.mean() for label in target.heatmaps))
+
+
+def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("import nothing_of_this_name")
+    with pytest.raises(ImportError, match=rf"loss file {broken}: cannot be imported: .*nothing_of_this_name"):
+        discover(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError, match="nowhere: no such folder"):
+        discover(tmp_path / "nowhere")
+
+
+def test_a_name_can_be_taken_once(fresh_registry: None) -> None:
+    class Another(available()["mse"]):  # type: ignore[misc]
+        name = "mse"
+
+    with pytest.raises(ValueError, match=r"loss name 'mse' is taken by baselines\.mse\.MSELoss"):
+        register(Another)
+
+
+def test_only_losses_with_a_name_register() -> None:
+    class Nameless(HeatmapLoss):
+        title = "?"
+        reference = "?"
+
+    with pytest.raises(TypeError, match="loss class Nameless: class variable 'name': expected a string"):
+        register(Nameless)
+    with pytest.raises(TypeError, match="expected a subclass of HeatmapLoss"):
+        register(torch.nn.MSELoss)  # type: ignore[type-var]
+
+
+def test_an_unknown_loss_or_parameter_is_answered_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"unknown loss 'mes': expected one of awing, .*mse.*rspose"):
+        build("mes", {}, 17)
+    with pytest.raises(
+        ValueError, match=r"awing loss: unknown parameter 'gamma': expected one of alpha, omega"
+    ):
+        build("awing", {"gamma": 1}, 17)
+    with pytest.raises(ValueError, match=r"mse loss: unknown parameter 'beta': .*no parameters"):
+        build("mse", {"beta": 1}, 17)
+    with pytest.raises(ValueError, match="unknown parameter 'num_keypoints'"):
+        build("fowkal", {"num_keypoints": 3}, 17)

@@ -1,0 +1,176 @@
+"""Spatial-RS, Instance-Sort and their sum, against the loop definition and values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from losses_targets import make_target, random_prediction
+from rank_sort_reference import rank_sort_reference, rank_sort_row
+from torch import Tensor
+
+from rspose.losses import (
+    InstanceSort,
+    KeypointTarget,
+    RSPose,
+    SpatialRS,
+    as_tuple,
+    instance_sort,
+    keypoint_similarity,
+    spatial_rs,
+)
+from rspose.losses.instance_sort import peak
+
+
+def one_row_target(label: Tensor, keypoint: tuple[float, float]) -> KeypointTarget:
+    return KeypointTarget(
+        heatmaps=label[None, None],
+        keypoints=torch.tensor([[keypoint]]),
+        weights=torch.ones(1, 1),
+        scale=torch.tensor([5.0]),
+        sigmas=torch.tensor([0.1]),
+    )
+
+
+def test_spatial_rs_is_rank_and_sort_of_labels_above_the_threshold() -> None:
+    target = make_target("heatmap")
+    prediction, label = torch.randn(20, 32 * 24), target.heatmaps.flatten(0, 1).flatten(1)
+    rank, sort = spatial_rs(prediction, label, label_threshold=0.3, delta=0.7)
+    expected = rank_sort_reference(prediction, label * (label > 0.3), 0.7)
+    torch.testing.assert_close(rank, expected[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(sort, expected[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_terms_are_weighted_means_over_keypoints_of_the_sum_over_axes(head: str) -> None:
+    target = make_target(head, instances=2, keypoints=3)
+    weights = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 1.0]])
+    target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
+    prediction = random_prediction(target)
+    terms = SpatialRS(rank_weight=2.0, sort_weight=3.0)(prediction, target)
+    expected = {"rank": 0.0, "sort": 0.0}
+    for b, k in weights.nonzero().tolist():
+        for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
+            y = label[b, k].flatten()
+            rank, sort, *_ = rank_sort_row(map_[b, k].flatten().tolist(), (y * (y > 0.1)).tolist(), 0.5)
+            expected["rank"] += 2.0 * weights[b, k].item() * rank / weights.sum().item()
+            expected["sort"] += 3.0 * weights[b, k].item() * sort / weights.sum().item()
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, abs=1e-6)
+
+
+def test_weights_of_rank_and_sort_scale_their_gradients() -> None:
+    target = make_target("heatmap")
+    gradients = []
+    for rank_weight, sort_weight in ((1.0, 0.0), (0.0, 1.0), (2.0, 5.0)):
+        prediction = random_prediction(target)
+        sum(SpatialRS(rank_weight, sort_weight)(prediction, target).values()).backward()
+        gradients.append(prediction.grad)
+    rank, sort, both = gradients
+    assert rank.abs().sum() > 0 and sort.abs().sum() > 0
+    torch.testing.assert_close(both, 2 * rank + 5 * sort)
+
+
+def test_instance_sort_worked_out_by_hand() -> None:
+    """Three scores in the wrong order, far apart. Only those below a worse one have an error."""
+    score = torch.tensor([0.0, 10.0, 20.0], requires_grad=True)
+    quality = torch.tensor([0.9, 0.5, 0.1])
+    best = (0.5 * 0.1 + 0.5 + 0.9) / 2.5 - 0.1
+    middle = (0.5 * 0.5 + 0.9) / 1.5 - 0.5
+    loss = instance_sort(score, quality)
+    loss.backward()
+    assert loss.item() == pytest.approx((best + middle) / 3, abs=1e-6)
+    # The best is pulled up; its error is shared by the two above it, the middle's falls to the worst alone.
+    expected = torch.tensor([-best, best / 2 - middle, best / 2 + middle]) / 3
+    torch.testing.assert_close(score.grad, expected)
+
+
+def test_instance_sort_of_the_right_order_of_equal_qualities_and_of_nothing_is_zero() -> None:
+    assert instance_sort(torch.tensor([5.0, 3.0, 1.0]), torch.tensor([0.9, 0.5, 0.0])).item() == 0
+    assert instance_sort(torch.randn(7), torch.full((7,), 0.4)).item() == pytest.approx(0, abs=1e-6)
+    assert instance_sort(torch.zeros(0), torch.zeros(0)).item() == 0
+
+
+def test_a_quality_of_zero_still_counts() -> None:
+    """Qualities 1 and 0 in the wrong order: error 1 / 1.5 of the first, over two."""
+    assert instance_sort(torch.tensor([0.0, 9.0]), torch.tensor([1.0, 0.0])).item() == pytest.approx(1 / 3)
+
+
+def test_peak_is_the_highest_pixel_and_the_smaller_of_both_axes() -> None:
+    heatmap = torch.zeros(1, 1, 4, 5)
+    heatmap[0, 0, 3, 1] = 7.0
+    score, location = peak(heatmap)
+    assert score.item() == 7 and location.tolist() == [[[1, 3]]]
+    x, y = torch.zeros(1, 1, 6), torch.zeros(1, 1, 8)
+    x[0, 0, 4], y[0, 0, 7] = 3.0, 2.0
+    score, location = peak((x, y))
+    assert score.item() == 2 and location.tolist() == [[[4, 7]]]
+
+
+def test_keypoint_similarity_is_the_summand_of_oks() -> None:
+    """d = 5, s = 10, sigma = 0.25: k = 0.5 and exp(-25 / (2 * 100 * 0.25))."""
+    target = KeypointTarget(
+        heatmaps=torch.zeros(1, 1, 2, 2),
+        keypoints=torch.tensor([[[3.0, 4.0]]]),
+        weights=torch.ones(1, 1),
+        scale=torch.tensor([10.0]),
+        sigmas=torch.tensor([0.25]),
+    )
+    assert keypoint_similarity(torch.zeros(1, 1, 2), target).item() == pytest.approx(math.exp(-0.5))
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("level", ["keypoint", "pose"])
+def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level: str) -> None:
+    target = make_target(head, instances=6, keypoints=3)
+    weights = target.weights.clone()
+    weights[0, 1], weights[2] = 0, 0
+    target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
+    prediction = random_prediction(target)
+    (term,) = InstanceSort(level, weight=3.0)(prediction, target).values()
+    term.backward()
+    score, location = peak(prediction)
+    quality = keypoint_similarity(location.float(), target)
+    pairs = [(score[b, weights[b] > 0], quality[b, weights[b] > 0]) for b in (0, 1, 3, 4, 5)]
+    if level == "pose":
+        pairs = [(s.mean()[None], q.mean()[None]) for s, q in pairs]
+    scores, qualities = (torch.cat(part).tolist() for part in zip(*pairs, strict=True))
+    _, expected, _, _ = rank_sort_row(scores, qualities, 0.5)
+    assert expected > 0
+    assert term.item() == pytest.approx(3 * expected, abs=1e-6)
+    for map_ in as_tuple(prediction):
+        moved = map_.grad.flatten(2) != 0
+        is_peak = map_.detach().flatten(2) == map_.detach().flatten(2).amax(dim=2, keepdim=True)
+        assert moved.any()
+        assert not (moved & ~is_peak).any()
+
+
+def test_rspose_is_the_sum_of_its_parts() -> None:
+    target = make_target("simcc")
+    prediction = random_prediction(target)
+    found = RSPose(2.0, 3.0, 0.7, label_threshold=0.2, delta=0.4, level="pose")(prediction, target)
+    expected = SpatialRS(2.0, 3.0, 0.2, 0.4)(prediction, target) | InstanceSort("pose", 0.7, 0.4)(
+        prediction, target
+    )
+    assert list(found) == ["rank", "sort", "instance_sort"]
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], msg=name)
+
+
+def test_a_peak_above_a_flat_background_has_no_ranking_error() -> None:
+    label = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    terms = RSPose()(5 * label[None, None], one_row_target(label, (1.0, 1.0)))
+    assert [term.item() for term in terms.values()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"rank_weight": -1}, "rank_weight: expected a number of at least 0, found -1"),
+        ({"label_threshold": 1.0}, r"label_threshold: expected a number in \[0, 1\), found 1.0"),
+        ({"delta": -0.5}, "delta: expected a number of at least 0, found -0.5"),
+        ({"instance_weight": float("nan")}, "weight: expected a number of at least 0, found nan"),
+        ({"level": "image"}, "level: expected 'keypoint' or 'pose', found 'image'"),
+    ],
+)
+def test_bad_parameters_are_named(parameters: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RSPose(**parameters)

@@ -1,0 +1,230 @@
+"""Records: what is read, what is left out and how that is said, and what the collected table holds."""
+
+import copy
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rspose.reporting.records import Cell, RecordError, collect, load_records, read_record, write_collected
+from rspose.reporting.statistics import over_seeds
+
+COCO_METRICS = {"AP": 0.4512, "AP50": 0.7, "AP75": 0.5, "APM": 0.4, "APL": 0.5, "AR": 0.55}
+
+
+def record(
+    dataset: str = "coco",
+    loss: str = "mse",
+    head: str = "heatmap",
+    seed: int = 0,
+    model: str = "tiny",
+    *,
+    title: str | None = None,
+    metrics: dict[str, float | None] | None = None,
+    correlations: tuple[float | None, ...] = (0.31, 0.22, 0.41, 0.32),
+    reconstruction: bool = False,
+    control: bool = False,
+    **changes: dict[str, Any],
+) -> dict[str, Any]:
+    """A complete record; ``changes`` update one of its objects, such as ``protocol={"flip_test": True}``."""
+    keypoint = {"spearman": correlations[0], "kendall": correlations[1], "n": 5120}
+    pose = {"spearman": correlations[2], "kendall": correlations[3], "n": 980}
+    content: dict[str, Any] = {
+        "format": 1,
+        "cell": {"dataset": dataset, "model": model, "head": head, "loss": loss, "seed": seed},
+        "control": control,
+        "loss": {
+            "title": title or loss.upper(),
+            "reference": "a paper",
+            "reconstruction": reconstruction,
+            "parameters": {"beta": 1.0, "alpha": 2},
+        },
+        "metrics": COCO_METRICS if metrics is None else metrics,
+        "confidence": {"keypoint": keypoint, "pose": pose},
+        "protocol": {
+            "dataset": dataset,
+            "split": "val",
+            "flip_test": False,
+            "detection_file": None if dataset == "mpii" else "person_detection_results/boxes_56.json",
+            "input_size": [96, 128],
+            "score_mode": "bbox_keypoint",
+            "keypoint_score_threshold": 0.2,
+            "nms": "oks",
+            "nms_threshold": 0.9,
+            "evaluator": "xtcocotools 1.14.3",
+        },
+        "data": {"generated": True, "checksum": "abc", "train_instances": 4000, "val_instances": 900},
+        "training": {"iterations": 600, "batch_size": 32, "resumed": False, "final_loss": {"mse": 0.1}},
+        "provenance": {"config_sha256": "c", "versions": {"torch": "2.11.0"}, "device": "cpu"},
+    }
+    if control:
+        content["cell"] |= {"model": "control", "head": "control"}
+        content["training"] = None
+    for name, change in changes.items():
+        content[name] |= change
+    return content
+
+
+def write(root: Path, content: dict[str, Any]) -> Path:
+    """Write ``content`` where its cell belongs under ``root``."""
+    cell = content["cell"]
+    path = root / cell["dataset"] / cell["model"] / cell["head"] / cell["loss"] / f"seed{cell['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_record_becomes_one_row_with_its_keys_joined_by_dots(tmp_path: Path) -> None:
+    write(tmp_path, record())
+    (row,) = collect(tmp_path).to_dict("records")
+    expected = {
+        "dataset": "coco",
+        "model": "tiny",
+        "head": "heatmap",
+        "loss": "mse",
+        "seed": 0,
+        "control": False,
+        "loss.title": "MSE",
+        "loss.parameters": '{"alpha": 2, "beta": 1.0}',
+        "metrics.AP": 0.4512,
+        "confidence.keypoint.spearman": 0.31,
+        "confidence.pose.kendall": 0.32,
+        "confidence.pose.n": 980,
+        "protocol.input_size": "[96, 128]",
+        "data.generated": True,
+        "training.final_loss.mse": 0.1,
+        "provenance.versions.torch": "2.11.0",
+    }
+    assert {key: row[key] for key in expected} == expected
+
+
+def test_rows_stand_in_the_order_of_the_tables(tmp_path: Path) -> None:
+    for dataset in ("mpii", "coco"):
+        for loss in ("rspose", "zeta", "alpha", "kl", "mse"):
+            for head in ("simcc", "heatmap"):
+                write(tmp_path, record(dataset, loss, head))
+        for control in ("mean_pose", "oracle"):
+            write(tmp_path, record(dataset, control, control=True))
+    table = collect(tmp_path)
+    assert list(table.dataset.unique()) == ["coco", "mpii"]
+    of_coco = table[table.dataset == "coco"]
+    losses = ["mse", "kl", "rspose", "alpha", "zeta"]
+    assert list(of_coco.loss) == [*losses, *losses, "oracle", "mean_pose"]
+    assert list(of_coco["head"]) == ["heatmap"] * 5 + ["simcc"] * 5 + ["control"] * 2
+
+
+def test_what_a_record_says_counts_and_not_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "from another machine").mkdir()
+    (tmp_path / "from another machine" / "a.json").write_text(json.dumps(record(loss="kl", seed=3)))
+    assert [item.cell for item in load_records(tmp_path)] == [Cell("coco", "tiny", "heatmap", "kl", 3)]
+
+
+def _changed(**changes: Any) -> str:
+    content = copy.deepcopy(record(loss="kl"))
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (_changed()[:200], "not readable as JSON"),
+        ("\udcff", "not readable as JSON"),
+        ("[1, 2]", "not a record"),
+        ('{"images": []}', "not a record"),
+        (_changed(format=2), "record format 2: expected 1"),
+        (_changed(cell__loss=...), "cell.loss is missing"),
+        (_changed(protocol=...), "protocol is missing"),
+        (_changed(cell__seed="0"), "cell.seed is '0': expected a whole number"),
+        (_changed(cell__seed=True), "cell.seed is True: expected a whole number"),
+        (_changed(cell__fold=1), "cell has the keys"),
+        (_changed(control=1), "control is 1: expected true or false"),
+        (_changed(control=True), 'expected "control"'),
+        (_changed(training=[]), "training is []: expected an object or null"),
+        (_changed(metrics__AP=45.1), "metrics.AP is 45.1: expected a fraction from 0 to 1"),
+        (_changed(metrics__AP=-1), "metrics.AP is -1: expected a fraction from 0 to 1"),
+        (_changed(metrics__AP=float("nan")), "metrics.AP is nan: expected a finite number or null"),
+        (_changed(metrics__AP="0.4"), "metrics.AP is '0.4': expected a finite number or null"),
+        (
+            _changed(confidence__pose__kendall=-1.5),
+            "confidence.pose.kendall is -1.5: expected a fraction from -1",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_in_one_line_and_the_rest_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, complaint: str
+) -> None:
+    write(tmp_path, record(loss="mse"))
+    bad = tmp_path / "bad.json"
+    bad.write_bytes(text.encode("utf-8", "surrogateescape"))
+    table = collect(tmp_path)
+    assert list(table.loss) == ["mse"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(bad) in line
+    assert complaint in line
+    with pytest.raises(RecordError, match=r"bad\.json"):
+        read_record(bad)
+
+
+def test_good_records_are_read_without_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, record())
+    write(tmp_path, record(loss="oracle", control=True, metrics={"AP": 1, "APL": None}))
+    assert len(collect(tmp_path)) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_the_same_record_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "a", record())
+    write(tmp_path / "b", record(provenance={"device": "another machine"}))
+    assert list(collect(tmp_path)["provenance.device"]) == ["cpu"]
+    assert capsys.readouterr().err == ""
+
+
+def test_records_of_one_cell_that_disagree_are_named_and_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write(tmp_path / "a", record())
+    second = write(tmp_path / "b", record(metrics={**COCO_METRICS, "AP75": 0.25}))
+    write(tmp_path / "b", record(loss="kl"))
+    assert list(collect(tmp_path).loss) == ["kl"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "coco/tiny/heatmap/mse/0" in line
+    assert f"metrics.AP75 is 0.5 in {first} and 0.25 in {second}" in line
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder of records at .*nowhere"):
+        collect(tmp_path / "nowhere")
+
+
+def test_the_collected_table_survives_csv(tmp_path: Path) -> None:
+    write(tmp_path, record(metrics={**COCO_METRICS, "AP": 0.1 + 0.2, "APL": None}))
+    write(tmp_path, record("mpii", "kl", metrics={"PCKh": 1 / 3}))
+    table = collect(tmp_path)
+    write_collected(table, tmp_path / "out" / "collected.csv")
+    again = pd.read_csv(tmp_path / "out" / "collected.csv", float_precision="round_trip")
+    pd.testing.assert_frame_equal(again, table, check_dtype=False, check_exact=True)
+
+
+def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
+    values = [0.41, 0.47, 0.44]
+    for seed, value in enumerate(values):
+        write(tmp_path, record(seed=seed, metrics={"AP": value, "APL": value if seed == 1 else None}))
+    summary = over_seeds(collect(tmp_path)).set_index("metric")
+    assert summary.loc["metrics.AP", "mean"] == pytest.approx(statistics.mean(values))
+    assert summary.loc["metrics.AP", "std"] == pytest.approx(statistics.stdev(values))
+    assert summary.loc["metrics.AP", "seeds"] == 3
+    assert summary.loc["metrics.APL", "mean"] == 0.47
+    assert pd.isna(summary.loc["metrics.APL", "std"])
+    assert summary.loc["metrics.APL", "seeds"] == 1

@@ -1,0 +1,432 @@
+"""Tables: the right number in the right place, what is bold, and what the notes say."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_reporting_records import COCO_METRICS, record, write
+
+from rspose.reporting.markup import escaped
+from rspose.reporting.records import collect
+from rspose.reporting.tables import main_table, make_tables
+
+CROWDPOSE_METRICS = {"AP": 0.51, "AP50": 0.8, "AP75": 0.55, "APE": 0.6, "APM": 0.5, "APH": 0.3, "AR": 0.6}
+MPII_METRICS = {
+    "PCKh": 0.812,
+    "PCKh_head": 0.951,
+    "PCKh_shoulder": 0.94,
+    "PCKh_elbow": 0.83,
+    "PCKh_wrist": 0.74,
+    "PCKh_hip": 0.82,
+    "PCKh_knee": 0.73,
+    "PCKh_ankle": 0.62,
+    "PCKh@0.1": 0.211,
+}
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    """The rows of the one Markdown table in ``text``, by header."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def column(text: str, header: str, stub: str = "Loss") -> dict[str, str]:
+    """A column of a Markdown table, by the label of the row."""
+    return {row[stub]: row[header] for row in rows_of(text)}
+
+
+def tables(root: Path) -> Path:
+    """Make the tables of the records in ``root``; the folder they are in."""
+    make_tables(root, root / "tables")
+    return root / "tables"
+
+
+def with_ap(value: float | None) -> dict[str, float | None]:
+    return {**COCO_METRICS, "AP": value}
+
+
+def test_every_table_is_written_in_three_formats(tmp_path: Path) -> None:
+    for dataset, metrics in (
+        ("coco", COCO_METRICS),
+        ("crowdpose", CROWDPOSE_METRICS),
+        ("mpii", MPII_METRICS),
+    ):
+        write(tmp_path, record(dataset, metrics=metrics))
+    written = make_tables(tmp_path, tmp_path / "new" / "tables")
+    names = ("coco", "crowdpose", "mpii", "confidence", "main")
+    assert [path.name for path in written] == [
+        f"{name}.{kind}" for name in names for kind in ("md", "tex", "csv")
+    ]
+    assert all(path.stat().st_size > 0 for path in written)
+
+
+def test_numbers_stand_under_their_head_and_metric_in_percent(tmp_path: Path) -> None:
+    write(tmp_path, record(head="heatmap", metrics=COCO_METRICS))
+    write(tmp_path, record(head="simcc", metrics={name: value / 2 for name, value in COCO_METRICS.items()}))
+    (row,) = rows_of((tables(tmp_path) / "coco.md").read_text())
+    assert list(row) == ["Loss", *(f"{head} {name}" for head in ("2D", "1D") for name in COCO_METRICS)]
+    assert list(row.values()) == [
+        "MSE", "45.1", "70.0", "50.0", "40.0", "50.0", "55.0", "22.6", "35.0", "25.0", "20.0", "25.0", "27.5",
+    ]  # fmt: skip
+
+
+def test_each_dataset_has_its_own_metrics(tmp_path: Path) -> None:
+    write(tmp_path, record("crowdpose", metrics=CROWDPOSE_METRICS))
+    write(tmp_path, record("mpii", metrics=MPII_METRICS))
+    folder = tables(tmp_path)
+    (crowd,) = rows_of((folder / "crowdpose.md").read_text())
+    assert crowd == {
+        "Loss": "MSE", "2D AP": "51.0", "2D AP50": "80.0", "2D AP75": "55.0",
+        "2D APE": "60.0", "2D APM": "50.0", "2D APH": "30.0",
+    }  # fmt: skip
+    (mpii,) = rows_of((folder / "mpii.md").read_text())
+    assert mpii == {
+        "Loss": "MSE", "2D Head": "95.1", "2D Sho.": "94.0", "2D Elb.": "83.0", "2D Wri.": "74.0",
+        "2D Hip": "82.0", "2D Knee": "73.0", "2D Ank.": "62.0", "2D Mean": "81.2", "2D @0.1": "21.1",
+    }  # fmt: skip
+
+
+def test_a_dataset_that_is_new_here_shows_the_metrics_of_its_records(tmp_path: Path) -> None:
+    write(tmp_path, record("coco"))
+    write(tmp_path, record("hands", metrics={"AUC": 0.8, "EPE": 0.1}))
+    folder = tables(tmp_path)
+    assert column((folder / "hands.md").read_text(), "2D AUC") == {"MSE": "80.0"}
+    assert column((folder / "main.md").read_text(), "hands 2D AUC") == {"MSE": "80.0"}
+
+
+def test_the_overview_has_the_main_metric_of_every_dataset_and_head(tmp_path: Path) -> None:
+    write(tmp_path, record("mpii", head="simcc", metrics=MPII_METRICS))
+    write(tmp_path, record("coco", head="simcc", metrics=with_ap(0.3)))
+    write(tmp_path, record("coco", loss="kl", metrics=with_ap(0.4)))
+    text = main_table(collect(tmp_path))
+    assert rows_of(text) == [
+        {"Loss": "MSE", "COCO 2D AP": "—", "COCO 1D AP": "30.0", "MPII 1D PCKh": "81.2"},
+        {"Loss": "KL", "COCO 2D AP": "40.0", "COCO 1D AP": "—", "MPII 1D PCKh": "—"},
+    ]
+    assert (tables(tmp_path) / "main.md").read_text() == text
+
+
+def test_losses_stand_in_canonical_order_and_controls_last(tmp_path: Path) -> None:
+    for loss in ("zeta", "rspose", "dm", "alpha", "fowkal", "awing", "kl", "mse"):
+        write(tmp_path, record(loss=loss))
+    for control in ("mean_pose", "oracle"):
+        write(tmp_path, record(loss=control, control=True))
+    assert list(column((tables(tmp_path) / "coco.md").read_text(), "2D AP")) == [
+        "MSE", "KL", "AWING", "FOWKAL", "DM", "RSPOSE", "ALPHA", "ZETA", "*ORACLE*", "*MEAN_POSE*",
+    ]  # fmt: skip
+
+
+def test_the_best_loss_is_bold_with_ties_at_the_shown_precision(tmp_path: Path) -> None:
+    for loss, value in (("mse", 0.45123), ("kl", 0.45149), ("awing", 0.44), ("dm", 0.4494)):
+        write(tmp_path, record(loss=loss, metrics=with_ap(value)))
+    folder = tables(tmp_path)
+    assert column((folder / "coco.md").read_text(), "2D AP") == {
+        "MSE": "**45.1**", "KL": "**45.1**", "AWING": "44.0", "DM": "44.9",
+    }  # fmt: skip
+    assert column((folder / "main.md").read_text(), "COCO 2D AP")["KL"] == "**45.1**"
+
+
+def test_controls_are_never_bold_and_stand_under_both_heads(tmp_path: Path) -> None:
+    for head in ("heatmap", "simcc"):
+        for loss, value in (("mse", 0.4), ("kl", 0.3)):
+            write(tmp_path, record(loss=loss, head=head, metrics=with_ap(value)))
+    write(tmp_path, record(loss="oracle", title="Oracle keypoints", control=True, metrics=with_ap(0.9)))
+    write(tmp_path, record(loss="mean_pose", title="Mean pose", control=True, metrics=with_ap(0.1)))
+    text = (tables(tmp_path) / "coco.md").read_text()
+    for head in ("2D", "1D"):
+        expected = {"MSE": "**40.0**", "KL": "30.0", "*Oracle keypoints*": "90.0", "*Mean pose*": "10.0"}
+        assert column(text, f"{head} AP") == expected
+
+
+def test_a_loss_without_a_rival_is_not_bold(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="mse"))
+    write(tmp_path, record(loss="oracle", control=True))
+    assert "**" not in "".join(
+        line for line in (tables(tmp_path) / "coco.md").read_text().splitlines() if line.startswith("|")
+    )
+
+
+def test_each_model_is_a_group_of_rows_with_its_own_best(tmp_path: Path) -> None:
+    for model, values in (("small", (0.3, 0.2)), ("large", (0.5, 0.6))):
+        for loss, value in zip(("mse", "kl"), values, strict=True):
+            write(tmp_path, record(loss=loss, model=model, metrics=with_ap(value)))
+    write(tmp_path, record(loss="oracle", control=True, metrics=with_ap(0.9)))
+    rows = rows_of((tables(tmp_path) / "coco.md").read_text())
+    assert [(row["Model"], row["Loss"], row["2D AP"]) for row in rows] == [
+        ("large", "MSE", "50.0"),
+        ("", "KL", "**60.0**"),
+        ("small", "MSE", "**30.0**"),
+        ("", "KL", "20.0"),
+        ("control", "*ORACLE*", "90.0"),
+    ]
+
+
+def test_missing_cells_and_empty_splits_are_dashes_and_do_not_compete(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="mse", metrics={**COCO_METRICS, "APL": None}))
+    write(tmp_path, record(loss="kl", metrics={**COCO_METRICS, "APL": 0.1}))
+    write(tmp_path, record(loss="awing", metrics={**COCO_METRICS, "APL": 0.2}))
+    write(tmp_path, record(loss="kl", head="simcc"))
+    text = (tables(tmp_path) / "coco.md").read_text()
+    assert column(text, "2D APL") == {"MSE": "—", "KL": "10.0", "AWING": "**20.0**"}
+    assert column(text, "1D AP") == {"MSE": "—", "KL": "45.1", "AWING": "—"}
+    assert "— No record of this cell" in text
+
+
+def test_a_complete_table_does_not_explain_dashes_daggers_or_controls(tmp_path: Path) -> None:
+    write(tmp_path, record())
+    text = (tables(tmp_path) / "coco.md").read_text()
+    assert not any(word in text for word in ("—", "†", "control", "Italics"))
+
+
+def test_reconstructions_carry_a_dagger_and_its_footnote(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="mse"))
+    write(tmp_path, record(loss="rspose", title="RSPose", reconstruction=True))
+    folder = tables(tmp_path)
+    for name in ("coco", "confidence", "main"):
+        text = (folder / f"{name}.md").read_text()
+        assert [row["Loss"] for row in rows_of(text)] == ["MSE", "RSPose †"]
+        assert text.count("† Reconstruction:") == 1
+        latex = (folder / f"{name}.tex").read_text()
+        assert r"RSPose $^\dagger$ &" in latex
+        assert r"$^\dagger$ Reconstruction:" in latex
+
+
+def test_losses_that_share_a_title_are_told_apart_by_name(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="rspose", title="RSPose"))
+    write(tmp_path, record(loss="rspose_sharp", title="RSPose"))
+    labels = list(column((tables(tmp_path) / "coco.md").read_text(), "2D AP"))
+    assert labels == ["RSPose (rspose)", "RSPose (rspose_sharp)"]
+
+
+def test_several_seeds_show_mean_and_deviation_and_one_seed_says_so(tmp_path: Path) -> None:
+    for seed, value in enumerate((0.40, 0.44, 0.45)):
+        write(tmp_path, record(loss="mse", seed=seed, metrics=with_ap(value)))
+    write(tmp_path, record(loss="kl", metrics=with_ap(0.44)))
+    folder = tables(tmp_path)
+    text = (folder / "coco.md").read_text()
+    # mean 0.43; deviations -3, +1, +2 percent: the root of (9 + 1 + 4) / 2 is 2.65.
+    assert column(text, "2D AP") == {"MSE": "43.0 ± 2.6", "KL": "**44.0**"}
+    assert "over 1 to 3 seeds per cell; a number without ± is from one seed and has no interval" in text
+    assert r"43.0 {\scriptsize$\pm$2.6}" in (folder / "coco.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"), [(1, "One seed per cell: the numbers have no interval."), (2, "over 2 seeds.")]
+)
+def test_the_number_of_seeds_is_said(tmp_path: Path, seeds: int, said: str) -> None:
+    for seed in range(seeds):
+        write(tmp_path, record(seed=seed))
+    write(tmp_path, record(loss="oracle", control=True))
+    assert all(said in path.read_text() for path in tables(tmp_path).glob("*.md"))
+
+
+def test_correlations_have_two_decimals_and_no_sign_on_zero(tmp_path: Path) -> None:
+    write(tmp_path, record("coco", loss="mse", correlations=(-0.001, 0.222, 0.516, -0.126)))
+    write(tmp_path, record("coco", loss="kl", correlations=(0.1, 0.2, 0.3, None)))
+    write(tmp_path, record("mpii", loss="mse", correlations=(0.6, 0.5, 0.4, 0.3), metrics=MPII_METRICS))
+    write(tmp_path, record("coco", loss="oracle", control=True, correlations=(None,) * 4))
+    assert rows_of((tables(tmp_path) / "confidence.md").read_text()) == [
+        {
+            "Dataset": "COCO", "Loss": "MSE",
+            "2D kpt. ρ": "0.00", "2D kpt. τ": "**0.22**", "2D pose ρ": "**0.52**", "2D pose τ": "-0.13",
+        },
+        {
+            "Dataset": "", "Loss": "KL",
+            "2D kpt. ρ": "**0.10**", "2D kpt. τ": "0.20", "2D pose ρ": "0.30", "2D pose τ": "—",
+        },
+        {
+            "Dataset": "MPII", "Loss": "MSE",
+            "2D kpt. ρ": "0.60", "2D kpt. τ": "0.50", "2D pose ρ": "0.40", "2D pose τ": "0.30",
+        },
+    ]  # fmt: skip
+
+
+def test_notes_name_data_training_and_protocol(tmp_path: Path) -> None:
+    write(tmp_path, record("coco"))
+    write(tmp_path, record("mpii", metrics=MPII_METRICS, data={"generated": False, "val_instances": 2958}))
+    folder = tables(tmp_path)
+    coco = (folder / "coco.md").read_text()
+    assert coco.startswith("**COCO val, generated data: ")
+    for words in (
+        "4000 training instances", "900 validation instances", "model tiny", "600 iterations of batch 32",
+        "input 96 × 128", "detection boxes boxes_56.json", "no flip test", "keypoint score threshold 0.2",
+        "OKS-NMS threshold 0.9", "evaluator xtcocotools 1.14.3",
+    ):  # fmt: skip
+        assert words in coco
+    mpii = (folder / "mpii.md").read_text()
+    assert mpii.startswith("**MPII val, real data: ")
+    assert "ground-truth boxes" in mpii
+    main = (folder / "main.md").read_text()
+    shared, own_coco, own_mpii = main.splitlines()[-4:-1]
+    assert shared.startswith("All datasets: ") and "600 iterations" in shared
+    assert own_coco.startswith("COCO: generated data; 900 validation")
+    assert own_mpii.startswith("MPII: real data; 2958 validation")
+
+
+def test_notes_name_every_value_where_the_records_differ(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="mse"))
+    write(
+        tmp_path,
+        record(
+            loss="kl", training={"iterations": 300}, protocol={"flip_test": True}, data={"checksum": "other"}
+        ),
+    )
+    text = (tables(tmp_path) / "coco.md").read_text()
+    assert "600 / 300 iterations" in text
+    assert "no flip test / flip test" in text
+    assert "WARNING: the records come from 2 different copies of the data" in text
+
+
+def test_markdown_is_aligned_in_raw_form(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="mse", title="A title with a | in it"))
+    write(tmp_path, record(loss="kl", metrics=with_ap(0.05)))
+    for path in tables(tmp_path).glob("*.md"):
+        widths = {len(line) for line in path.read_text().splitlines() if line.startswith("|")}
+        assert len(widths) == 1
+        assert r"a \| in" in path.read_text()
+
+
+def test_csv_holds_the_numbers_of_the_records_in_full(tmp_path: Path) -> None:
+    contents = [
+        record(loss="mse", metrics=with_ap(1 / 3)),
+        record(loss="rspose", head="simcc", metrics=with_ap(0.1 + 0.2), reconstruction=True),
+        record(loss="oracle", control=True, metrics=with_ap(None)),
+    ]
+    for content in contents:
+        write(tmp_path, content)
+    folder = tables(tmp_path)
+    numbers = pd.read_csv(folder / "coco.csv", float_precision="round_trip")
+    found = {
+        (row.model, row.head, row.loss, row.metric.removeprefix("metrics.")): row.mean
+        for row in numbers.itertuples(index=False)
+    }
+    expected = {
+        (content["cell"]["model"], content["cell"]["head"], content["cell"]["loss"], name): value
+        for content in contents
+        for name, value in content["metrics"].items()
+        if value is not None
+    }
+    assert found == expected
+    assert set(numbers.seeds) == {1} and numbers["std"].isna().all()
+    assert set(numbers.loss[numbers.reconstruction]) == {"rspose"}
+    assert set(numbers.loss[numbers.control]) == {"oracle"}
+    confidence = pd.read_csv(folder / "confidence.csv")
+    assert set(confidence.metric) == {
+        f"confidence.{level}.{name}" for level in ("keypoint", "pose") for name in ("spearman", "kendall")
+    }
+    assert list(pd.read_csv(folder / "main.csv").metric.unique()) == ["metrics.AP"]
+
+
+def test_latex_is_sound_and_marks_the_same_cells_bold(tmp_path: Path) -> None:
+    for model in ("r_50", "v&t"):
+        for head in ("heatmap", "simcc"):
+            for loss, value in (("mse", 0.4), ("dm", 0.5)):
+                for seed in (0, 1):
+                    content = record(
+                        loss=loss,
+                        head=head,
+                        model=model,
+                        seed=seed,
+                        title=f"100% {loss}_#",
+                        metrics=with_ap(value),
+                    )
+                    write(tmp_path, content)
+    write(tmp_path, record(loss="oracle", control=True))
+    folder = tables(tmp_path)
+    for path in folder.glob("*.tex"):
+        text = path.read_text()
+        assert_sound_latex(text)
+        assert text.count(r"\textbf{") == len(
+            re.findall(r"\*\*[-\d.]+\*\*", path.with_suffix(".md").read_text())
+        )
+    text = (folder / "coco.tex").read_text()
+    assert r" &  & \multicolumn{6}{c}{2D} & \multicolumn{6}{c}{1D} \\" in text
+    assert r"\cmidrule(lr){3-8} \cmidrule(lr){9-14}" in text
+    assert r"v\&t & 100\% mse\_\# & 40.0 {\scriptsize$\pm$0.0}" in text
+    assert r"control & \emph{ORACLE} & 45.1 &" in text
+
+
+def assert_sound_latex(text: str) -> None:
+    """Braces and environments are closed, and every row has as many cells as the table has columns."""
+    text = re.sub(r"(?m)^%.*\n", "", text)
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        depth += 1 if brace == "{" else -1
+        assert depth >= 0
+    assert depth == 0
+    assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
+    assert re.findall(r"\\begin\{(.+?)\}", text) == ["table*", "tabular"]
+    assert re.findall(r"\\end\{(.+?)\}", text) == ["tabular", "table*"]
+    assert [text.count(rf"\{rule}rule") for rule in ("top", "bottom")] == [1, 1]
+    (columns,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)
+    rows = re.findall(r"(?m)^(.*) \\\\$", text)
+    assert len(rows) > 2
+    for row in rows:
+        spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", row)]
+        cells = len(re.split(r"(?<!\\)&", row))
+        assert cells - len(spans) + sum(spans) == len(columns)
+    assert text.isascii()
+
+
+@given(st.text(alphabet="a\\~^&%$#_{}†—±", max_size=20))
+def test_escaped_text_has_no_latex_syntax_of_its_own(text: str) -> None:
+    latex = escaped(text)
+    for command in (
+        r"\textbackslash{}",
+        r"\textasciitilde{}",
+        r"\textasciicircum{}",
+        r"$^\dagger$",
+        r"$\pm$",
+    ):
+        latex = latex.replace(command, "")
+    assert re.fullmatch(r"(a|-|\\[&%$#_{}])*", latex)
+
+
+def test_a_folder_without_a_usable_record_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match="no usable record under") as error:
+        make_tables(tmp_path, tmp_path / "tables")
+    assert str(tmp_path) in str(error.value)
+    assert not (tmp_path / "tables").exists()
+
+
+def test_controls_alone_make_a_table(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="oracle", control=True, metrics=with_ap(0.9)))
+    assert column((tables(tmp_path) / "coco.md").read_text(), "control AP") == {"*ORACLE*": "90.0"}
+
+
+def test_five_hundred_records_without_torch_take_seconds(tmp_path: Path) -> None:
+    for dataset, metrics in (("coco", COCO_METRICS), ("mpii", MPII_METRICS)):
+        for model in ("a", "b", "c"):
+            for head in ("heatmap", "simcc"):
+                for loss in ("mse", "kl", "awing", "fowkal", "dm", "rspose"):
+                    for seed in range(7):
+                        write(tmp_path, record(dataset, loss, head, seed, model, metrics=metrics))
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'torchvision', 'mmpose', 'mmengine', 'mmcv', 'xtcocotools', 'scipy'):\n"
+        "    sys.modules[name] = None\n"
+        "from pathlib import Path\n"
+        "from rspose.reporting.tables import make_tables\n"
+        "import rspose.reporting.figures\n"
+        "print(len(make_tables(Path(sys.argv[1]), Path(sys.argv[2]))))\n"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), str(tmp_path / "tables")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "12"
+    assert done.stderr == ""
+    assert len(list(tmp_path.rglob("seed*.json"))) == 504
+    assert time.perf_counter() - start < 20

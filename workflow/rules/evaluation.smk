@@ -1,0 +1,49 @@
+"""From predictions to records. No torch here."""
+
+
+rule evaluate:
+    input:
+        dataset=dataset_files,
+        predictions=rules.predict.output.predictions,
+    output:
+        f"{RESULTS}/cells/{CELL}/scores.json",
+    params:
+        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
+    log:
+        f"{RESULTS}/logs/evaluate/{CELL}.log",
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/evaluate.py"
+
+
+rule record:
+    input:
+        scores=rules.evaluate.output[0],
+        training=rules.train.output.training,
+    output:
+        f"{RESULTS}/records/{CELL}.json",
+    log:
+        f"{RESULTS}/logs/record/{CELL}.log",
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/record.py"
+
+
+rule control:
+    """The oracle and the mean pose, evaluated like any cell."""
+    input:
+        dataset=dataset_files,
+    output:
+        predictions=f"{RESULTS}/controls/{{dataset}}/{{control}}/predictions.npz",
+        scores=f"{RESULTS}/controls/{{dataset}}/{{control}}/scores.json",
+        record=f"{RESULTS}/records/{{dataset}}/control/{{control}}.json",
+    params:
+        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
+    log:
+        f"{RESULTS}/logs/control/{{dataset}}/{{control}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/control.py"

@@ -1,0 +1,19 @@
+"""Predict, evaluate and record a control."""
+
+from pathlib import Path
+
+from rspose.experiment.job import job
+
+with job(snakemake):
+    from rspose.evaluation import controls
+    from rspose.evaluation.evaluate import evaluate
+    from rspose.experiment.files import write_json
+    from rspose.experiment.record import write_control_record
+
+    dataset, control = snakemake.wildcards.dataset, snakemake.wildcards.control
+    root = Path(snakemake.config["data"][dataset]["root"])
+    getattr(controls, control)(dataset, root).save(Path(snakemake.output.predictions))
+    write_json(Path(snakemake.output.scores), evaluate(dataset, Path(snakemake.output.predictions), root))
+    write_control_record(
+        snakemake.config, dataset, control, Path(snakemake.output.scores), Path(snakemake.output.record)
+    )

@@ -1,0 +1,18 @@
+"""Generate a dataset."""
+
+from pathlib import Path
+
+from rspose.experiment.job import job
+
+with job(snakemake) as terminal:
+    from rspose.data import make_dataset
+
+    settings = snakemake.params.generate
+    make_dataset(
+        snakemake.wildcards.dataset,
+        Path(snakemake.output[0]).parent,
+        images=settings["train_images"],
+        val_images=settings["val_images"],
+        seed=settings["seed"],
+        size=tuple(settings["image_size"]),
+    )

@@ -1,0 +1,13 @@
+"""Evaluate a predictions file."""
+
+from pathlib import Path
+
+from rspose.experiment.job import job
+
+with job(snakemake):
+    from rspose.evaluation.evaluate import evaluate
+    from rspose.experiment.files import write_json
+
+    dataset = snakemake.wildcards.dataset
+    root = Path(snakemake.config["data"][dataset]["root"])
+    write_json(Path(snakemake.output[0]), evaluate(dataset, Path(snakemake.input.predictions), root))

@@ -1,0 +1,17 @@
+"""Predict the validation split with a trained cell."""
+
+from pathlib import Path
+
+from rspose.experiment.job import job
+
+with job(snakemake):
+    from rspose.experiment.config import Cell
+    from rspose.experiment.predict import predict
+
+    predict(
+        snakemake.config,
+        Cell.of(snakemake.wildcards),
+        Path(snakemake.input.checkpoint),
+        Path(snakemake.output.predictions),
+        Path(snakemake.output.samples),
+    )

@@ -1,0 +1,10 @@
+"""Make the tables from records."""
+
+from pathlib import Path
+
+from rspose.experiment.job import job
+
+with job(snakemake):
+    from rspose.reporting.tables import make_tables
+
+    make_tables(Path(snakemake.params.records), Path(snakemake.output.main).parent)
