@@ -150,7 +150,7 @@ def test_fowkal_learns_its_factors_and_the_regulariser_holds_them() -> None:
 
 
 def test_fowkal_factors_belong_to_their_keypoints() -> None:
-    """A factor of 0 leaves MSE, and only for its own keypoint; a masked keypoint's factor gets no gradient."""
+    """A factor of 0 leaves MSE, only for its own keypoint; a masked keypoint's factor has no gradient."""
     target = make_target("heatmap", instances=2, keypoints=3)
     target.weights[:, 2] = 0
     loss = FoWKALLoss(num_keypoints=3)

@@ -33,7 +33,7 @@ def exact_emd(supply: np.ndarray, demand: np.ndarray) -> float:
     cost = np.linalg.norm(places[:, None] - places[None, takers], axis=2)
     n, k = cost.shape
     constraints = hstack([kron(eye(n), np.ones((k, 1))), kron(np.ones((n, 1)), eye(k))])
-    # Potentials are free up to a constant: the first demander's is fixed, the others differ by a pixel or two.
+    # Potentials are free up to a constant: the first demander's is fixed, the others are near it.
     bounds = [(None, None)] * n + [(0, 0)] + [(-3, 3)] * (k - 1)
     gain = np.concatenate([supply.ravel(), demand.ravel()[takers]])
     return -linprog(-gain, A_ub=constraints.tocsr(), b_ub=cost.ravel(), bounds=bounds).fun
@@ -78,7 +78,7 @@ def test_2d_between_two_pixels_is_a_distance() -> None:
 
 
 def test_2d_gradient_is_that_of_the_exact_distance() -> None:
-    """Envelope theorem: no iteration is differentiated, and yet each pixel's potential is within 0.1 pixels."""
+    """Envelope theorem: no iteration is differentiated, yet each potential is within 0.1 pixels."""
     keypoint, demand = (4.3, 6.8), bilinear_demand(4.3, 6.8)
     logits = (blob(6.0, 5.0, 1.5).flatten()[None].double() + 0.3).requires_grad_()
     value = dm(logits, torch.tensor([keypoint], dtype=torch.float64), (HEIGHT, WIDTH), 1.0, 0.06, 500)

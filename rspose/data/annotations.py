@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from rspose.data.scene import NOT_IN_IMAGE, Person, Scene
+from rspose.data.scene import HIDDEN, NOT_IN_IMAGE, VISIBLE, Person, Scene
 from rspose.data.skeleton import JOINT
 from rspose.keypoints import keypoint_set
 
@@ -19,12 +19,47 @@ MAX_PEOPLE_PER_IMAGE = 100
 _JOINT_OF_KEYPOINT = {"head": "head_top", "neck": "thorax"}
 
 # Of the people in a picture, those of whom this little is seen are not annotated, as in the real datasets.
-_MIN_VISIBLE_SHARE = 0.10
+_MIN_VISIBLE_SHARE = 0.2
 _MIN_AREA = 24.0
 # Smaller people have a box and a mask in COCO, but no keypoints.
-_MIN_HEIGHT_FOR_KEYPOINTS = 30.0
+_MIN_HEIGHT_FOR_KEYPOINTS = 40.0
 _MPII_MIN_KEYPOINTS = 8
 _MPII_MIN_HEIGHT = 40.0
+
+
+# A hidden joint is annotated where one of these is seen beside it: annotators mark what they can infer, and
+# leave out the eyes on the back of a head or a leg of which nothing shows.
+_INFERRED_FROM: dict[str, tuple[str, ...]] = {
+    "nose": ("left_eye", "right_eye"),
+    "head_top": ("nose", "left_ear", "right_ear", "upper_neck"),
+    "upper_neck": ("head_top", "thorax", "left_shoulder", "right_shoulder"),
+    "thorax": ("upper_neck", "left_shoulder", "right_shoulder"),
+    "pelvis": ("left_hip", "right_hip", "thorax"),
+}
+for _side, _other in (("left", "right"), ("right", "left")):
+    _INFERRED_FROM |= {
+        f"{_side}_eye": ("nose", f"{_other}_eye"),
+        f"{_side}_ear": (f"{_side}_eye",),
+        f"{_side}_shoulder": (f"{_other}_shoulder", f"{_side}_elbow", f"{_side}_hip"),
+        f"{_side}_elbow": (f"{_side}_shoulder", f"{_side}_wrist"),
+        f"{_side}_wrist": (f"{_side}_elbow", f"{_side}_hand"),
+        f"{_side}_hip": (f"{_other}_hip", f"{_side}_knee", f"{_side}_shoulder"),
+        f"{_side}_knee": (f"{_side}_hip", f"{_side}_ankle"),
+        f"{_side}_ankle": (f"{_side}_knee", f"{_side}_toe"),
+    }
+_INFERENCE = np.zeros((len(JOINT), len(JOINT)), dtype=bool)
+for _joint, _sources in _INFERRED_FROM.items():
+    _INFERENCE[JOINT[_joint], [JOINT[source] for source in _sources]] = True
+
+
+def annotated_visibility(person: Person) -> np.ndarray:
+    """Flags of all joints as COCO and CrowdPose annotate them, ``[J]``.
+
+    2 visible, 1 hidden but beside a visible joint, 0 not annotated: outside the image, or hidden with its
+    neighbours.
+    """
+    inferable = (_INFERENCE & (person.visibility == VISIBLE)).any(axis=1)
+    return np.where((person.visibility == HIDDEN) & ~inferable, NOT_IN_IMAGE, person.visibility)
 
 
 def joint_rows(dataset: str) -> np.ndarray:
@@ -42,8 +77,8 @@ def annotated_people(scene: Scene) -> list[Person]:
 
 
 def _keypoint_triples(person: Person, rows: np.ndarray) -> tuple[list[int], int]:
-    """Flat x, y, v in whole pixels as in the real files, zeros where outside; and how many are labelled."""
-    visibility = person.visibility[rows]
+    """Flat x, y, v in whole pixels as in the real files, zeros where not annotated; and how many are."""
+    visibility = annotated_visibility(person)[rows]
     triples = np.concatenate([np.rint(person.joints[rows]), visibility[:, None]], axis=1).astype(np.int64)
     triples[visibility == NOT_IN_IMAGE] = 0
     return triples.reshape(-1).tolist(), int((visibility != NOT_IN_IMAGE).sum())

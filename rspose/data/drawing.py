@@ -17,8 +17,8 @@ PART_NAMES = (
     "left_upper_arm", "right_upper_arm", "left_forearm", "right_forearm",
     "left_thigh", "right_thigh", "left_shin", "right_shin", "left_foot", "right_foot",
 )  # fmt: skip
-"""Name of each part label. Hands belong to the forearm; neck, skirt and backpack to the torso; hats to the back
-of the head."""
+"""Name of each part label. Hands belong to the forearm, neck, skirt and backpack to the torso, hats to the
+back of the head."""
 
 PART = {name: index for index, name in enumerate(PART_NAMES)}
 
@@ -36,6 +36,7 @@ _SHIFT = 3
 _SUBPIXEL = 1 << _SHIFT
 _PERSPECTIVE = 0.12
 _OUTLINE = 0.0075
+_SKIRT_FLARE = 0.075
 
 # part, from joint, to joint, radius there, radius here (fractions of standing height)
 _LIMBS = (
@@ -310,8 +311,13 @@ def lay_out(
     long_hair = _capsules(hair_ends[:, 0], hair_ends[:, 1], hair_radius * 1.05, hair_radius * 0.8)
 
     head_box = np.concatenate([head.min(1), head.max(1)], axis=1)
+    brim = on_head(np.broadcast_to(_BRIM, (count, *_BRIM.shape)))
+    flare = np.stack([_SKIRT_FLARE * scale, np.zeros(count)], axis=1)[:, None]
+    legs = joints[:, [JOINT[f"{side}_{name}"] for side in ("left", "right") for name in ("hip", "knee")]]
+    limb_covers = limbs[:, :, 2].reshape(count, -1, 2)
+    trunk = rings.reshape(count, -1, 2)
     everything = np.concatenate(
-        [joints, limbs[:, :, 2].reshape(count, -1, 2), rings.reshape(count, -1, 2), head, backpack], axis=1
+        [joints, limb_covers, trunk, head, brim, long_hair, backpack, legs - flare, legs + flare], axis=1
     )
     margin = (0.03 * scale)[:, None] + 3
     region = np.concatenate([everything.min(1) - margin, everything.max(1) + margin], axis=1).astype(np.int32)
@@ -340,7 +346,7 @@ def lay_out(
         face_seen=face_seen,
         cap=cap,
         cap_seen=cap_seen,
-        brim=_fixed(on_head(np.broadcast_to(_BRIM, (count, *_BRIM.shape)))),
+        brim=_fixed(brim),
         features=_fixed(features),
         long_hair=_fixed(long_hair),
         head_depth=skeletons.head_centre[:, 2],
@@ -516,7 +522,7 @@ def _paint_skirt(canvas: np.ndarray, figures: Figures, index: int, label: int) -
     look = figures.appearances[index]
     joints = figures.joints[index]
     rings = figures.torso[index]
-    flare = np.array((0.075 * float(figures.scale[index]), 0.0))
+    flare = np.array((_SKIRT_FLARE * float(figures.scale[index]), 0.0))
     corners = []
     for side in ("left", "right"):
         hip, knee = joints[JOINT[f"{side}_hip"]], joints[JOINT[f"{side}_knee"]]

@@ -124,7 +124,7 @@ class Crowd:
 
 
 CROWDS: dict[str, Crowd] = {
-    "coco": Crowd((0.28, 0.27, 0.20, 0.13, 0.07, 0.05), (0.32, 0.40, 0.28), huddle=False),
+    "coco": Crowd((0.36, 0.30, 0.18, 0.10, 0.06), (0.26, 0.54, 0.20), huddle=False),
     "crowdpose": Crowd((0.05, 0.18, 0.22, 0.22, 0.16, 0.10, 0.05, 0.02), (0.08, 0.62, 0.30), huddle=True),
     "mpii": Crowd((0.55, 0.25, 0.13, 0.07), (0.12, 0.66, 0.22), huddle=False),
 }

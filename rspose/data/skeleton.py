@@ -30,7 +30,7 @@ ANGLE_NAMES = _TRUNK_ANGLES + tuple(f"{side}_{name}" for side in ("left", "right
 _LIMITS = {
     "spine_flexion": (-15, 60), "spine_side": (-25, 25), "spine_twist": (-35, 35),
     "head_yaw": (-65, 65), "head_pitch": (-35, 40), "head_roll": (-25, 25),
-    "shoulder_flexion": (-45, 170), "shoulder_abduction": (-8, 95), "shoulder_rotation": (-60, 80),
+    "shoulder_flexion": (-45, 170), "shoulder_abduction": (-8, 88), "shoulder_rotation": (-60, 80),
     "elbow_flexion": (2, 145), "hip_flexion": (-25, 115), "hip_abduction": (-8, 45), "knee_flexion": (0, 140),
 }  # fmt: skip
 JOINT_LIMITS = np.array(
@@ -84,9 +84,9 @@ _ANYHOW = {
 }  # fmt: skip
 
 _STANCES = (
-    _Stance(0.20, {}, {}, {}),  # standing
+    _Stance(0.30, {}, {}, {}),  # standing
     _Stance(  # walking
-        0.14,
+        0.22,
         {"spine_flexion": (6, 5)},
         {
             "shoulder_flexion": (-22, 12), "elbow_flexion": (30, 18),
@@ -109,8 +109,8 @@ _STANCES = (
             "hip_flexion": (-14, 9), "knee_flexion": (78, 24),
         },
     ),
-    _Stance(0.12, {"spine_flexion": (8, 10)}, _SITTING, _SITTING),
-    _Stance(0.06, {"spine_flexion": (30, 12)}, _CROUCHING, _CROUCHING),
+    _Stance(0.09, {"spine_flexion": (8, 10)}, _SITTING, _SITTING),
+    _Stance(0.04, {"spine_flexion": (30, 12)}, _CROUCHING, _CROUCHING),
     _Stance(0.08, {"head_pitch": (-6, 12)}, _ARM_UP, _ARM_UP),
     _Stance(  # one arm gesturing
         0.13,
@@ -121,10 +121,10 @@ _STANCES = (
             "elbow_flexion": (75, 36),
         },
     ),
-    _Stance(0.08, {"spine_side": (0, 9)}, _SPREAD, _SPREAD),
+    _Stance(0.05, {"spine_side": (0, 9)}, _SPREAD, _SPREAD),
     _Stance(0.04, {}, _HAND_ON_HIP, _HAND_ON_HIP),
     _Stance(
-        0.06,
+        0.03,
         {"spine_flexion": (14, 18), "spine_side": (0, 13), "spine_twist": (0, 18), "head_yaw": (0, 32)},
         _ANYHOW,
         _ANYHOW,
