@@ -4,6 +4,7 @@
 `--config losses=[mse,rspose] seeds=[0,1]` changes single keys. `snakemake tables` makes the tables from records alone.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ except ConfigError as error:
     sys.exit(f"error: {error}")
 config.clear()
 config.update(completed)
+
+# Jobs read it to say how long the grid still takes; as a param it would make every cell depend on it.
+os.environ.update(RSPOSE_CORES=str(workflow.cores or 1))
 
 RESULTS = config["results"]
 CELLS = cells(config)

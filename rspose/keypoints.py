@@ -1,8 +1,8 @@
 """The keypoints of each dataset: names, skeleton and OKS sigmas, as the datasets' authors define them.
 
-Sources: the COCO keypoint task (sigmas of its evaluator), the CrowdPose toolkit (sigmas of its evaluator) and the MPII
-Human Pose annotation format. MPII has no published OKS sigmas: those here are mmpose's, and they only serve the losses
-and the confidence study, never PCKh.
+Sources: the COCO keypoint task (sigmas of its evaluator), the CrowdPose toolkit (sigmas of its evaluator) and
+the MPII Human Pose annotation format. MPII has no published OKS sigmas: those here are mmpose's, and they
+only serve the losses and the confidence study, never PCKh.
 """
 
 from dataclasses import dataclass

@@ -22,12 +22,14 @@ _JOINT_OF_KEYPOINT = {"head": "head_top", "neck": "thorax"}
 _MIN_VISIBLE_SHARE = 0.2
 _MIN_AREA = 24.0
 # Smaller people have a box and a mask in COCO, but no keypoints.
-_MIN_HEIGHT_FOR_KEYPOINTS = 40.0
+_MIN_HEIGHT_FOR_KEYPOINTS = 56.0
+# Nor have people of whom next to nothing can be told.
+_MIN_KEYPOINTS = 6
 _MPII_MIN_KEYPOINTS = 8
 _MPII_MIN_HEIGHT = 40.0
 
 
-# A hidden joint is annotated where one of these is seen beside it: annotators mark what they can infer, and
+# A hidden joint is annotated where two of these are seen beside it: annotators mark what they can infer, and
 # leave out the eyes on the back of a head or a leg of which nothing shows.
 _INFERRED_FROM: dict[str, tuple[str, ...]] = {
     "nose": ("left_eye", "right_eye"),
@@ -58,7 +60,8 @@ def annotated_visibility(person: Person) -> np.ndarray:
     2 visible, 1 hidden but beside a visible joint, 0 not annotated: outside the image, or hidden with its
     neighbours.
     """
-    inferable = (_INFERENCE & (person.visibility == VISIBLE)).any(axis=1)
+    seen_beside = (_INFERENCE & (person.visibility == VISIBLE)).sum(axis=1)
+    inferable = seen_beside >= np.minimum(2, _INFERENCE.sum(axis=1))
     return np.where((person.visibility == HIDDEN) & ~inferable, NOT_IN_IMAGE, person.visibility)
 
 
@@ -104,7 +107,7 @@ def coco_annotations(people: list[Person], image_id: int) -> list[Record]:
     annotations = []
     for index, person in enumerate(people):
         triples, labelled = _keypoint_triples(person, rows)
-        if person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS:
+        if person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS or labelled < _MIN_KEYPOINTS:
             triples, labelled = [0] * len(triples), 0
         annotations.append(
             {

@@ -11,7 +11,7 @@ from rspose.data.scene import CROWDS, SUPERSAMPLING, Person, Scene, draw_scene
 
 __all__ = ["PART_FLIP", "PART_NAMES", "figure_crops"]
 
-_PADDING = 1.25
+_PADDINGS = (1.05, 1.3)
 _MIN_BOX_HEIGHT = 24
 
 
@@ -42,15 +42,17 @@ def figure_crops(count: int, seed: int, size: tuple[int, int] = (96, 128)) -> tu
             index += 1
             for person in annotated_people(scene)[: count - filled]:
                 if person.box[3] >= _MIN_BOX_HEIGHT:
-                    images[filled], parts[filled] = _crop(scene, person, size)
+                    images[filled], parts[filled] = _crop(scene, person, size, rng.uniform(*_PADDINGS))
                     filled += 1
     return images, parts
 
 
-def _crop(scene: Scene, person: Person, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _crop(
+    scene: Scene, person: Person, size: tuple[int, int], padding: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The person's box, padded and brought to the crop's aspect ratio, as in mmpose's top-down transforms."""
     x, y, box_width, box_height = person.box
-    pixel = _PADDING * max(box_width / size[0], box_height / size[1])
+    pixel = padding * max(box_width / size[0], box_height / size[1])
     # Crop pixel u shows image pixel x0 + pixel * u.
     x0 = x + box_width / 2 - 0.5 - pixel * (size[0] - 1) / 2
     y0 = y + box_height / 2 - 0.5 - pixel * (size[1] - 1) / 2

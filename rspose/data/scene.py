@@ -124,7 +124,7 @@ class Crowd:
 
 
 CROWDS: dict[str, Crowd] = {
-    "coco": Crowd((0.36, 0.30, 0.18, 0.10, 0.06), (0.26, 0.54, 0.20), huddle=False),
+    "coco": Crowd((0.56, 0.26, 0.12, 0.06), (0.18, 0.68, 0.14), huddle=False),
     "crowdpose": Crowd((0.05, 0.18, 0.22, 0.22, 0.16, 0.10, 0.05, 0.02), (0.08, 0.62, 0.30), huddle=True),
     "mpii": Crowd((0.55, 0.25, 0.13, 0.07), (0.12, 0.66, 0.22), huddle=False),
 }
@@ -161,7 +161,7 @@ def draw_scene(
     light = np.array([np.cos(angle), np.sin(angle)])
     figures = lay_out(skeletons, sample_appearances(rng, count), scale, origin, light)
 
-    objects = np.searchsorted((0.62, 0.9, 1.0), rng.random())
+    objects = np.searchsorted((0.72, 0.94, 1.0), rng.random())
     behind = rng.integers(0, count, size=objects).tolist()
     drawn_area = np.zeros(count)
     for position, index in enumerate(order.tolist()):

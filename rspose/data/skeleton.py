@@ -170,8 +170,8 @@ def sample_views(rng: np.random.Generator, count: int) -> np.ndarray:
     """
     kind, around, normal = rng.random(count), rng.random(count), rng.standard_normal((count, 3))
     yaw = np.where(kind < 0.5, 34 * normal[:, 0], np.where(kind < 0.7, 180 + 34 * normal[:, 0], 360 * around))
-    # One person in twenty leans or lies.
-    roll = np.where(kind * 20 % 1 < 0.05, 45, 7) * normal[:, 1]
+    # One person in forty leans or lies.
+    roll = np.where(kind * 20 % 1 < 0.025, 45, 7) * normal[:, 1]
     return np.stack([(yaw + 180) % 360 - 180, roll, 4 + 7 * normal[:, 2]], axis=1)
 
 
@@ -192,12 +192,12 @@ def sample_proportions(rng: np.random.Generator, count: int) -> Proportions:
     child = (rng.random(count) < 1 / 6).astype(np.float64)
     spread = 1 + 0.06 * np.clip(rng.standard_normal((count, 6)), -2, 2)
     return Proportions(
-        head=(1.12 + 0.25 * child) * spread[:, 0],
+        head=(1.24 + 0.22 * child) * spread[:, 0],
         shoulder=0.122 * spread[:, 1],
         hip=0.066 * spread[:, 2],
         arm=(1.0 - 0.08 * child) * spread[:, 3],
         leg=(1.0 - 0.08 * child) * spread[:, 4],
-        girth=1.05 * spread[:, 5] ** 2,
+        girth=1.32 * spread[:, 5] ** 2,
     )
 
 

@@ -1,19 +1,20 @@
-"""A cell becomes an mmpose config: the model's own config, the dataset's own config, and what the cell changes.
+"""A cell becomes an mmpose config: the model's own, the dataset's own, and what the cell changes.
 
-The model, optimizer and schedule come from the mmpose config that ``model_settings.<model>.base.<head>`` names; dataset
-classes, file names and augmentation from the dataset's mmpose config. So a model can be trained on a dataset for which
-mmpose has no config (SimCC on CrowdPose, say).
+The model, optimizer and schedule come from the mmpose config that ``model_settings.<model>.base.<head>``
+names; dataset classes, file names and augmentation from the dataset's mmpose config. So a model can be
+trained on a dataset for which mmpose has no config (SimCC on CrowdPose, say).
 """
 
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import rspose.pose  # isort: skip  (makes mmpose importable)
+import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
 
-from rspose.experiment.config import Cell, loss_settings
+from rspose.experiment.cell import Cell
+from rspose.experiment.config import loss_settings
 from rspose.experiment.datasets import DATASET_CONFIGS
 from rspose.keypoints import keypoint_set
 
@@ -65,8 +66,8 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
 
     composed["train_dataloader"] = _dataloader(dataset_config, "train", codec, data_root, training)
     composed["train_dataloader"]["batch_size"] = training["batch_size"]
-    # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported split: the
-    # runner gets no validation loop, and the prediction step reads its data from here.
+    # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported
+    # split: the runner gets no validation loop, and the prediction step reads its data from here.
     for key in (
         "val_dataloader",
         "test_dataloader",
@@ -163,7 +164,7 @@ def _dataloader(
 def _transform(
     step: dict[str, Any], split: str, codec: dict[str, Any], training: dict[str, Any]
 ) -> dict[str, Any]:
-    step = {**step, **training["augmentation"].get(step["type"], {})}
+    step = {**step, **training["transforms"].get(step["type"], {})}
     if "input_size" in step:
         step["input_size"] = codec["input_size"]
     if "encoder" in step:

@@ -2,44 +2,22 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import jsonschema
 import yaml
 
-from rspose.losses import available, parameters
+from rspose.experiment.cell import Cell
+from rspose.losses import available, build, parameters
+
+__all__ = ["Cell", "ConfigError", "cells", "complete", "load_config", "load_schema", "loss_settings"]
 
 SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
 
 class ConfigError(ValueError):
     """A config that cannot be used; the message is one line that names the key and what is allowed."""
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """One training run."""
-
-    dataset: str
-    model: str
-    head: str
-    loss: str
-    seed: int
-
-    @classmethod
-    def of(cls, wildcards: Any) -> Self:
-        """The cell that the wildcards of a workflow's job name."""
-        return cls(wildcards.dataset, wildcards.model, wildcards.head, wildcards.loss, int(wildcards.seed))
-
-    @property
-    def path(self) -> str:
-        """Folder of the cell below ``cells`` and ``records``."""
-        return f"{self.dataset}/{self.model}/{self.head}/{self.loss}/seed{self.seed}"
-
-    def __str__(self) -> str:
-        return f"{self.dataset} {self.model} {self.head} {self.loss} seed {self.seed}"
 
 
 def load_schema() -> dict[str, Any]:
@@ -93,18 +71,22 @@ def _one_line(error: jsonschema.ValidationError) -> str:
     key = ".".join(str(part) for part in error.absolute_path)
     where = f"config key '{key}'" if key else "config"
     found = f"found {error.instance!r}"
+    # jsonschema declares that these may be unset; those of an error that it reports never are.
+    schema: Any = error.schema
+    expected: Any = error.validator_value
+    instance: Any = error.instance
     match error.validator:
-        case "additionalProperties" if error.parent is None or "propertyNames" not in error.schema:
-            allowed = list(error.schema.get("properties", {}))
-            unknown = [name for name in error.instance if name not in allowed]
+        case "additionalProperties" if error.parent is None or "propertyNames" not in schema:
+            allowed = list(schema.get("properties", {}))
+            unknown = [name for name in instance if name not in allowed]
             return f"{where}: unknown key {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}"
         case "required":
-            missing = [name for name in error.validator_value if name not in error.instance]
+            missing = [name for name in expected if name not in instance]
             return f"{where}: missing key {', '.join(map(repr, missing))}"
         case "enum":
-            return f"{where}: expected one of {', '.join(map(str, error.validator_value))}; {found}"
+            return f"{where}: expected one of {', '.join(map(str, expected))}; {found}"
         case "type":
-            return f"{where}: expected {error.validator_value}; {found}"
+            return f"{where}: expected {expected}; {found}"
         case "minItems" if error.instance == []:
             return f"{where}: the grid is empty; name at least one"
         case "uniqueItems":
@@ -165,12 +147,32 @@ def _check_references(config: dict[str, Any]) -> None:
                 f"expected one of {', '.join(registered)}"
             )
         known = parameters(registered_name)
-        for key in change["parameters"]:
+        for key, value in change["parameters"].items():
             if key not in known:
                 raise ConfigError(
                     f"config key 'loss_settings.{name}.parameters': unknown parameter {key!r} of loss "
                     f"{registered_name!r}; allowed: {', '.join(known) or 'none'}"
                 )
+            if _is_number(known[key]) and not _is_number(value):
+                raise ConfigError(
+                    f"config key 'loss_settings.{name}.parameters.{key}': expected a number; found {value!r}"
+                )
+        try:
+            build(registered_name, change["parameters"], num_keypoints=1)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"config key 'loss_settings.{name}.parameters': {error}") from None
+    if not cells(config):
+        serves = [
+            f"{loss!r} serves {', '.join(registered[loss_settings(config, loss, 'heatmap')['loss']].heads)}"
+            for loss in config["losses"]
+        ]
+        raise ConfigError(
+            f"config key 'heads': the grid is empty: found {', '.join(config['heads'])}; {'; '.join(serves)}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def loss_settings(config: dict[str, Any], loss: str, head: str) -> dict[str, Any]:

@@ -15,10 +15,11 @@ _INTRODUCTION = """# Configuration
 | config | grid |
 | --- | --- |
 | [demo.yaml](demo.yaml) | the default: six losses, two heads, three generated datasets |
-| [samples.yaml](samples.yaml) | the same grid, a few steps a cell, on a few real images beside the repository |
+| [samples.yaml](samples.yaml) | the same grid, a few steps a cell, on a few real images |
 
-`snakemake --configfile config/samples.yaml` runs another config; `snakemake --config losses=[mse,rspose] seeds=[0,1]`
-changes single keys of the default one. A config is checked before anything runs.
+`snakemake --configfile config/samples.yaml` runs another config;
+`snakemake --config losses=[mse,rspose] seeds=[0,1]` changes single keys of the default one. A config is
+checked before anything runs.
 
 | key | type | default | meaning |
 | --- | --- | --- | --- |

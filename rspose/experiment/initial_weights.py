@@ -1,7 +1,7 @@
 """Initial weights that favour no loss: backbone, neck and deconvolutions trained on part segmentation.
 
-Pixel-wise classification into body parts says nothing about how a keypoint's heatmap should look, but teaches the
-network to see figures, so that the short trainings of the demo can compare losses instead of waiting for edges.
+Pixel-wise classification into body parts says nothing about how a keypoint's heatmap should look, but teaches
+the network to see figures, so that the short trainings of the demo can compare losses, not wait for edges.
 """
 
 import sys
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-import rspose.pose  # isort: skip  (makes mmpose importable)
+import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 import numpy as np
 import torch
 from mmengine.registry import DefaultScope
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rspose.data import PART_FLIP, PART_NAMES, figure_crops
+from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
-from rspose.experiment.config import Cell
 from rspose.experiment.files import replacing
 
-BATCH_SIZE = 32
+BATCH_SIZE = 16
 
 
 def train_initial_weights(
@@ -46,7 +46,8 @@ def train_initial_weights(
     width, height = config["model_settings"][model_name]["input_size"][dataset]
     images, parts = figure_crops(settings["crops"], settings["seed"], size=(width, height))
 
-    network = _Segmenter(config, model_name, dataset).to(memory_format=torch.channels_last).train()
+    network = _Segmenter(config, model_name, dataset).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimizer = torch.optim.Adam(network.parameters(), lr=settings["learning_rate"])
     steps = settings["epochs"] * (len(images) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -109,7 +110,7 @@ class _Segmenter(nn.Module):
 
 
 def _class_weights(parts: np.ndarray) -> Tensor:
-    # Small parts (hands, feet) would vanish beside the background: weight by the inverse root of the frequency.
+    # Small parts (hands, feet) would vanish beside the background: weight by the inverse root of frequency.
     frequency = np.bincount(parts.ravel(), minlength=len(PART_NAMES)) / parts.size
     weights = 1 / np.sqrt(np.maximum(frequency, 1e-4))
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)

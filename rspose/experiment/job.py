@@ -22,7 +22,7 @@ def job(snakemake: Any) -> Iterator[TextIO]:
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    # At the level of file descriptors, so that output of compiled code is caught too. A retry continues the log.
+    # At the level of file descriptors: output of compiled code is caught too. A retry continues the log.
     with open(log, "a", buffering=1) as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import rspose.pose  # isort: skip  (makes mmpose importable)
+import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 import numpy as np
 import torch
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpose.registry import DATASETS, MODELS
@@ -14,8 +15,8 @@ from mmpose.structures.bbox import get_warp_matrix
 
 from rspose.data import dataset_layout
 from rspose.evaluation.predictions import Predictions
+from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
-from rspose.experiment.config import Cell
 from rspose.experiment.files import replacing
 
 
@@ -42,7 +43,7 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
     detections = dataset_layout(cell.dataset).detections
     if detections is not None:
         rows += _rows(model, _with_boxes(loader, detections), config, cell, annotated=False)
-    columns = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    columns: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     Predictions(
         **columns,
         protocol={
@@ -58,7 +59,7 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
     del scope
 
 
-def _load(composed: Any, checkpoint: Path, training: dict[str, Any]) -> torch.nn.Module:
+def _load(composed: Any, checkpoint: Path, training: dict[str, Any]) -> BaseModel:
     device = "cuda" if training["device"] != "cpu" and torch.cuda.is_available() else "cpu"
     model = MODELS.build(composed["model"]).to(device)
     model.load_state_dict(torch.load(checkpoint, map_location=device, weights_only=True)["state_dict"])
@@ -76,15 +77,14 @@ def _with_boxes(loader: dict[str, Any], detections: str | None) -> dict[str, Any
 
 
 @torch.no_grad()
-def _predict_batches(model: torch.nn.Module, loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+def _predict_batches(model: BaseModel, loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     for batch in loader:
-        for sample, inputs in zip(model.test_step(batch), batch["inputs"], strict=True):
-            yield sample, inputs
+        yield from zip(model.test_step(batch), batch["inputs"], strict=True)
 
 
 def _rows(
-    model: torch.nn.Module, loader: dict[str, Any], config: dict[str, Any], cell: Cell, annotated: bool = True
-) -> Iterator[dict[str, np.ndarray]]:
+    model: BaseModel, loader: dict[str, Any], config: dict[str, Any], cell: Cell, annotated: bool = True
+) -> Iterator[dict[str, np.ndarray | np.generic]]:
     for sample, _ in _predict_batches(model, Runner.build_dataloader(dict(loader))):
         meta, truth, predicted = sample.metainfo, sample.gt_instances, sample.pred_instances
         x1, y1, x2, y2 = np.asarray(truth.bboxes, dtype=np.float32).reshape(4)
@@ -102,9 +102,9 @@ def _rows(
 
 
 def _save_samples(
-    model: torch.nn.Module, loader: dict[str, Any], dataset_name: str, count: int, path: Path
+    model: BaseModel, loader: dict[str, Any], dataset_name: str, count: int, path: Path
 ) -> None:
-    """Crops, heatmaps and truth of ``count`` instances spread over the split, most of whose keypoints are labelled."""
+    """Save crops, heatmaps and truth of ``count`` well-labelled instances spread over the split."""
     dataset = DATASETS.build(loader["dataset"])
     labelled = [
         float(np.mean(dataset.get_data_info(i)["keypoints_visible"] > 0)) for i in range(len(dataset))
@@ -121,7 +121,7 @@ def _save_samples(
     model.test_cfg = previous
     columns: dict[str, list[Any]] = {}
     for index, (sample, inputs) in zip(chosen, drawn, strict=True):
-        meta, truth = sample.metainfo, sample.gt_instances
+        meta = sample.metainfo
         warp = get_warp_matrix(meta["input_center"], meta["input_scale"], 0, output_size=meta["input_size"])
         row = {
             "image_path": Path(meta["img_path"]).name,
@@ -133,15 +133,16 @@ def _save_samples(
         }
         for key, value in row.items():
             columns.setdefault(key, []).append(value)
+    arrays: dict[str, Any] = {key: np.stack(values) for key, values in columns.items()}
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **{key: np.stack(values) for key, values in columns.items()})
+        np.savez_compressed(temporary, **arrays)
 
 
 def _zero_based(keypoints: np.ndarray, dataset: str) -> np.ndarray:
     """Keypoints with the centre of the first pixel at 0.
 
-    mmpose 1.3 shifts the box centres of MPII from MATLAB's 1-based pixels but not the joints, so that a model trained
-    through its dataset class predicts 1-based ones (and its metric adds another 1).
+    mmpose 1.3 shifts the box centres of MPII from MATLAB's 1-based pixels but not the joints, so that a model
+    trained through its dataset class predicts 1-based ones (and its metric adds another 1).
     """
     return (keypoints - 1 if dataset == "mpii" else keypoints).astype(np.float32)
 
@@ -158,7 +159,7 @@ def _annotated(sample: Any, dataset: str) -> np.ndarray:
 
 
 def _drawable(maps: torch.Tensor, inputs: torch.Tensor) -> np.ndarray:
-    # A SimCC outer product has several bins per input pixel: keep the peaks at a quarter of the input's resolution.
+    # SimCC's outer product has several bins per input pixel: keep its peaks at a quarter of the input's size.
     height, width = inputs.shape[1] // 4, inputs.shape[2] // 4
     pooled = torch.nn.functional.adaptive_max_pool2d(maps[None].float(), (height, width))[0]
     return pooled.cpu().numpy().astype(np.float16)

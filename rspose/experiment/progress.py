@@ -7,7 +7,8 @@ from typing import Any, TextIO
 
 from mmengine.hooks import Hook
 
-from rspose.experiment.config import Cell, cells
+from rspose.experiment.cell import Cell
+from rspose.experiment.config import cells
 
 
 def duration(seconds: float) -> str:

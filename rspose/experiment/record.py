@@ -9,10 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rspose.experiment.config import Cell, loss_settings
+from rspose.experiment.cell import Cell
 from rspose.experiment.files import write_json
-from rspose.experiment.sources import cell_settings, code_sha256, sha256_of
-from rspose.losses import available
 
 RECORD_FORMAT = 1
 PACKAGES = (
@@ -32,12 +30,17 @@ CONTROLS = {
 
 
 def write_record(config: dict[str, Any], cell: Cell, scores: Path, training: Path, record: Path) -> None:
-    """Write the record of a trained and evaluated cell."""
-    settings = loss_settings(config, cell.loss, cell.head)
-    registered = available()[settings["loss"]]
+    """Write the record of a trained and evaluated cell.
+
+    Args:
+        config: A completed config.
+        cell: The cell.
+        scores: What the evaluation wrote.
+        training: What the training wrote: it knows the loss, so that records are made without torch.
+        record: Where the record goes.
+    """
     measured = json.loads(training.read_text())
-    device = measured.pop("device")
-    fingerprint = measured.pop("fingerprint")
+    loss, provenance = measured.pop("loss"), measured.pop("provenance")
     train_instances = measured.pop("train_instances")
     _write(
         config,
@@ -45,20 +48,10 @@ def write_record(config: dict[str, Any], cell: Cell, scores: Path, training: Pat
         scores,
         record,
         control=False,
-        loss={
-            "title": settings["title"],
-            "reference": registered.reference,
-            "reconstruction": registered.reconstruction,
-            "parameters": settings["parameters"],
-        },
+        loss=loss,
         training=measured,
         train_instances=train_instances,
-        provenance={
-            "config_sha256": sha256_of(cell_settings(config, cell)),
-            "code_sha256": code_sha256(settings["loss"]),
-            "training_sha256": fingerprint,
-            "device": device,
-        },
+        provenance=provenance,
     )
 
 
@@ -130,7 +123,8 @@ def _data(root: Path, config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     manifest = root / "manifest.json"
     generated = "generate" in config["data"][cell.dataset]
     if generated:
-        checksum = sha256_of(json.loads(manifest.read_text())["files"])
+        files = json.loads(manifest.read_text())["files"]
+        checksum = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     else:
         digest = hashlib.sha256()
         for file in sorted((root / "annotations").glob("*")):

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rspose.experiment.config import Cell, loss_settings
+from rspose.experiment.cell import Cell
+from rspose.experiment.config import loss_settings
 from rspose.losses import available
 
 _PACKAGE = Path(__file__).parents[1]
 TRAINING_SOURCES = (
     *sorted((_PACKAGE / "pose").glob("*.py")),
     *(_PACKAGE / "experiment" / name for name in ("compose.py", "datasets.py", "train.py")),
+    _PACKAGE / "keypoints.py",
 )
 PREDICTION_SOURCES = (*sorted((_PACKAGE / "pose").glob("*.py")), _PACKAGE / "experiment" / "predict.py")
 EVALUATION_SOURCES = tuple(sorted((_PACKAGE / "evaluation").glob("*.py")))
@@ -63,6 +65,9 @@ def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     """
     settings = config["model_settings"][cell.model]
     no_effect = ("workers", "cache_images", "device")
+    training = {key: value for key, value in config["training"].items() if key not in no_effect}
+    # A learning rate of the other head's has no effect here.
+    training["learning_rate"] = training.pop("head_learning_rate").get(cell.head, training["learning_rate"])
     return {
         "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],
         "data": config["data"][cell.dataset].get("generate", config["data"][cell.dataset]["root"]),
@@ -75,7 +80,7 @@ def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
             "initial_weights": settings.get("initial_weights"),
         },
         "loss": loss_settings(config, cell.loss, cell.head),
-        "training": {key: value for key, value in config["training"].items() if key not in no_effect},
+        "training": training,
     }
 
 

@@ -6,17 +6,18 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-import rspose.pose  # isort: skip  (makes mmpose importable)
+import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from rspose.experiment.compose import compose
-from rspose.experiment.config import Cell
+from rspose.experiment.config import Cell, loss_settings
 from rspose.experiment.files import replacing, write_json
 from rspose.experiment.progress import GridProgress, ProgressHook
-from rspose.experiment.sources import training_fingerprint
+from rspose.experiment.sources import cell_settings, code_sha256, sha256_of, training_fingerprint
+from rspose.losses import available
 
 
 class _LossRecorder(Hook):
@@ -49,8 +50,9 @@ def train(
 ) -> None:
     """Train ``cell`` and write its weights.
 
-    Checkpoints of every epoch are kept below ``<results>/work``, in a folder that belongs to the cell's settings and
-    sources: a run that was stopped goes on from the last of them, and a run with other settings never does.
+    Checkpoints of every epoch are kept below ``<results>/work``, in a folder that belongs to the cell's
+    settings and sources: a run that was stopped goes on from the last of them, and a run with other settings
+    never does.
 
     Args:
         config: A completed config.
@@ -101,10 +103,26 @@ def train(
             "resumed": previous is not None,
             "final_loss": {term: round(value, 8) for term, value in recorder.means().items()},
             "train_instances": len(runner.train_dataloader.dataset),
-            "device": _device_name(),
-            "fingerprint": fingerprint,
+            "loss": _description(config, cell),
+            "provenance": {
+                "config_sha256": sha256_of(cell_settings(config, cell)),
+                "code_sha256": code_sha256(loss_settings(config, cell.loss, cell.head)["loss"]),
+                "training_sha256": fingerprint,
+                "device": _device_name(),
+            },
         },
     )
+
+
+def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    settings = loss_settings(config, cell.loss, cell.head)
+    registered = available()[settings["loss"]]
+    return {
+        "title": settings["title"],
+        "reference": registered.reference,
+        "reconstruction": registered.reconstruction,
+        "parameters": settings["parameters"],
+    }
 
 
 def _epoch_of(checkpoint: str) -> int:

@@ -1,13 +1,13 @@
 """Heads that hand any loss of the benchmark the same target, and decode what the loss says is the heatmap.
 
-Both are mmpose's own heads; what they change is the loss call (a :class:`~rspose.losses.KeypointTarget` instead of bare
-heatmaps) and the step from raw output to confidences: the loss maps its output to [0, 1] before anything is averaged
-over the flip test, decoded or scored. mmpose decodes raw output, which for a loss on logits puts every peak that is
-below zero at (-1, -1) and hands the evaluator scores outside [0, 1].
+Both are mmpose's own heads; what they change is the loss call (a :class:`~rspose.losses.KeypointTarget`
+instead of bare heatmaps) and the step from raw output to confidences: the loss maps its output to [0, 1]
+before anything is averaged over the flip test, decoded or scored. mmpose decodes raw output, which for a loss
+on logits puts every peak that is below zero at (-1, -1) and hands the evaluator scores outside [0, 1].
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,8 +32,9 @@ def keypoint_target(
     """Gather the target of a batch from mmpose's data samples.
 
     Args:
-        samples: One ``PoseDataSample`` per instance. ``gt_instances.transformed_keypoints`` (input pixels, packed with
-            ``pack_transformed=True``) and the meta key ``area`` (image pixels squared) must be there.
+        samples: One ``PoseDataSample`` per instance. ``gt_instances.transformed_keypoints`` (input pixels,
+            packed with ``pack_transformed=True``) and the meta key ``area`` (image pixels squared) must be
+            there.
         heatmaps: Gaussian labels with peak 1, on the device of the prediction.
         input_per_map: Input pixels per map unit (heatmap pixel or SimCC bin), x and y.
         sigmas: OKS sigma of each keypoint ``[K]``.
@@ -56,7 +57,7 @@ def keypoint_target(
 
 
 def _with_clipped_scores(predictions: list[Any]) -> list[Any]:
-    # Losses whose raw output is the heatmap itself (MSE) may overshoot 1 a little; the location stays where it was.
+    # Losses whose raw output is the heatmap itself (MSE) may overshoot 1 a little; the location stays.
     for instances in predictions:
         instances.keypoint_scores = np.clip(instances.keypoint_scores, 0.0, 1.0)
     return predictions
@@ -69,7 +70,8 @@ class BenchmarkHeatmapHead(HeatmapHead):
     Args:
         loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
         sigmas: OKS sigma of each keypoint.
-        arguments: As for ``HeatmapHead``; ``decoder`` is required (its ``sigma`` and ``scale_factor`` are used).
+        arguments: As for ``HeatmapHead``; ``decoder`` is required (its ``sigma`` and ``scale_factor`` are
+            used).
     """
 
     def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
@@ -91,15 +93,18 @@ class BenchmarkHeatmapHead(HeatmapHead):
         """Confidence maps ``[B, K, H, W]``, averaged over the flip test if ``test_cfg`` asks for one."""
         sigma = (float(self.decoder.sigma), float(self.decoder.sigma))
         if not test_cfg.get("flip_test", False):
-            return self.loss_module.to_heatmaps(self.forward(feats), sigma).float()
-        straight, mirrored = (self.loss_module.to_heatmaps(self.forward(each), sigma) for each in feats)
+            return self._confidences(feats, sigma)
+        straight, mirrored = (self._confidences(each, sigma) for each in feats)
         mirrored = flip_heatmaps(
             mirrored,
             flip_mode=test_cfg.get("flip_mode", "heatmap"),
             flip_indices=batch_data_samples[0].metainfo["flip_indices"],
             shift_heatmap=test_cfg.get("shift_heatmap", False),
         )
-        return (straight.float() + mirrored.float()) / 2
+        return (straight + mirrored) / 2
+
+    def _confidences(self, feats: Any, sigma: tuple[float, float]) -> Tensor:
+        return cast(Tensor, self.loss_module.to_heatmaps(self.forward(feats), sigma)).float()
 
     def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
         """Keypoints in input pixels and confidences in [0, 1]; the maps too if ``output_heatmaps`` is set."""
@@ -118,8 +123,8 @@ class BenchmarkSimCCHead(SimCCHead):
     Args:
         loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
         sigmas: OKS sigma of each keypoint.
-        arguments: As for ``SimCCHead``; the decoder must be a ``SimCCLabel`` with ``normalize=False`` (labels with peak
-            1, as every loss expects them).
+        arguments: As for ``SimCCHead``; the decoder must be a ``SimCCLabel`` with ``normalize=False`` (labels
+            with peak 1, as every loss expects them).
     """
 
     def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
@@ -135,14 +140,14 @@ class BenchmarkSimCCHead(SimCCHead):
     def loss(self, feats: Any, batch_data_samples: Sequence[Any], train_cfg: Any = None) -> dict[str, Tensor]:
         """The named terms of the loss, each key prefixed ``loss_``."""
         prediction = self.forward(feats)
-        labels = tuple(
+        x_labels, y_labels = (
             torch.cat([sample.gt_instance_labels[key] for sample in batch_data_samples]).to(
                 prediction[0].device
             )
             for key in ("keypoint_x_labels", "keypoint_y_labels")
         )
         input_per_bin = np.full(2, 1.0 / self.simcc_split_ratio)
-        target = keypoint_target(batch_data_samples, labels, input_per_bin, self.sigmas)
+        target = keypoint_target(batch_data_samples, (x_labels, y_labels), input_per_bin, self.sigmas)
         return {f"loss_{term}": value for term, value in self.loss_module(prediction, target).items()}
 
     def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> tuple[Tensor, Tensor]:
@@ -160,7 +165,8 @@ class BenchmarkSimCCHead(SimCCHead):
     def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
         """Keypoints in input pixels and confidences in [0, 1].
 
-        With ``output_heatmaps`` also the outer product of the two vectors as a 2D map ``[K, Wy, Wx]``, for drawing.
+        With ``output_heatmaps`` also the outer product of the two vectors as a 2D map ``[K, Wy, Wx]``, for
+        drawing.
         """
         test_cfg = test_cfg or {}
         x, y = self.heatmaps(feats, batch_data_samples, test_cfg)

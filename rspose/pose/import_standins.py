@@ -1,8 +1,8 @@
 """Make mmpose importable beside mmcv-lite.
 
-Two modules of mmpose 1.3 import, at import time, names that only a compiled mmcv or mmdet provides. Neither is needed by
-the heatmap and SimCC heads. Where the real package is missing, a stand-in takes its place in ``sys.modules`` that lets
-mmpose import and raises a clear error if anything ever tries to use it.
+Two modules of mmpose 1.3 import, at import time, names that only a compiled mmcv or mmdet provides. Neither
+is needed by the heatmap and SimCC heads. Where the real package is missing, a stand-in takes its place in
+``sys.modules`` that lets mmpose import and raises a clear error if anything ever tries to use it.
 """
 
 import importlib.util
@@ -31,16 +31,16 @@ def _available(module: str) -> bool:
 
 
 def install() -> None:
-    """Put stand-ins for ``mmcv.ops`` and ``mmdet.utils`` into ``sys.modules`` where the real ones are missing."""
+    """Put stand-ins for ``mmcv.ops`` and ``mmdet.utils`` into ``sys.modules`` where they are missing."""
     with warnings.catch_warnings():
         # mmcv-lite warns that it lacks the compiled attention which the stand-in below replaces.
         warnings.filterwarnings("ignore", message="Fail to import")
         compiled_ops = _available("mmcv._ext")
     if "mmcv.ops" not in sys.modules and not compiled_ops:
         ops = ModuleType("mmcv.ops")
-        ops.MultiScaleDeformableAttention = _missing("mmcv", "MultiScaleDeformableAttention")  # type: ignore[attr-defined]
-        # dekr_head and posewarper_neck guard this one themselves with `except ImportError`, which a stand-in hides.
-        ops.DeformConv2d = _missing("mmcv", "DeformConv2d")  # type: ignore[attr-defined]
+        # dekr_head and posewarper_neck guard DeformConv2d with `except ImportError`, which a stand-in hides.
+        for name in ("MultiScaleDeformableAttention", "DeformConv2d"):
+            setattr(ops, name, _missing("mmcv", name))
         sys.modules["mmcv.ops"] = ops
     if "mmdet" not in sys.modules and not _available("mmdet"):
         mmdet_utils = ModuleType("mmdet.utils")

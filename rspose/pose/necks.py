@@ -11,8 +11,8 @@ from torch import Tensor
 class FinestFPN(FPN):
     """mmpose's feature pyramid, of which only the finest level is handed on.
 
-    A small ResNet that ends at a stride of 32 has forgotten where things are; the pyramid brings the position back at
-    less cost than deconvolutions.
+    A small ResNet that ends at a stride of 32 has forgotten where things are; the pyramid brings the position
+    back at less cost than deconvolutions.
     """
 
     def forward(self, inputs: Any) -> tuple[Tensor]:

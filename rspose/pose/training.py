@@ -1,4 +1,4 @@
-"""What training needs from mmengine that it does not have: low precision on the CPU and seeds that survive a resume."""
+"""What mmengine's training lacks: low precision on the CPU, and seeds that survive a resume."""
 
 import random
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from torch import nn
 class Bfloat16OptimWrapper(OptimWrapper):
     """Forward passes under bfloat16 autocast, on CPU and CUDA alike.
 
-    mmengine's ``AmpOptimWrapper`` refuses to run without an accelerator. bfloat16 has float32's range, so that no loss
-    scaling is needed.
+    mmengine's ``AmpOptimWrapper`` refuses to run without an accelerator. bfloat16 has float32's range, so
+    that no loss scaling is needed.
     """
 
     @contextmanager
@@ -33,7 +33,7 @@ class Bfloat16OptimWrapper(OptimWrapper):
 
 @MODELS.register_module()
 class ChannelsLastPreprocessor(PoseDataPreprocessor):
-    """mmpose's preprocessor with images handed on in the memory layout that CPU convolutions are fastest in."""
+    """mmpose's preprocessor, handing images on in the layout that CPU convolutions are fastest in."""
 
     def forward(self, data: Any, training: bool = False) -> Any:
         """Normalise and batch the images."""
@@ -46,8 +46,8 @@ class ChannelsLastPreprocessor(PoseDataPreprocessor):
 class EpochSeedHook(Hook):
     """Seed every random generator at the start of each epoch with a function of (seed, epoch, rank).
 
-    Checkpoints hold no generator state. With this hook the random numbers of an epoch do not depend on what was drawn
-    before it, so that a resumed run, and a run with another loss, sees the same augmentation.
+    Checkpoints hold no generator state. With this hook the random numbers of an epoch do not depend on what
+    was drawn before it, so that a resumed run, and a run with another loss, sees the same augmentation.
 
     Args:
         seed: Seed of the cell.

@@ -14,8 +14,8 @@ _decoded: dict[str, np.ndarray] = {}
 class LoadCachedImage(LoadImage):
     """mmpose's ``LoadImage`` that decodes each file once per process.
 
-    For datasets that fit into memory: decoding is most of what a training sample costs. The array is shared between
-    samples, so no later step may write into it (mmpose's warp makes a new one).
+    For datasets that fit into memory: decoding is most of what a training sample costs. The array is shared
+    between samples, so no later step may write into it (mmpose's warp makes a new one).
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -37,12 +37,12 @@ class LoadCachedImage(LoadImage):
 class FastRandomBBoxTransform(RandomBBoxTransform):
     """mmpose's ``RandomBBoxTransform``, the same distribution drawn a hundred times faster.
 
-    scipy's ``truncnorm.rvs`` takes most of a millisecond a sample, a third of what a small training image costs.
+    scipy's ``truncnorm.rvs`` takes most of a millisecond a sample, a third of a small training image's cost.
     """
 
     @staticmethod
     def _truncnorm(low: float = -1.0, high: float = 1.0, size: tuple[int, ...] = ()) -> np.ndarray:
-        # The inverse of the normal distribution function, at a uniform number between its values at the bounds.
+        # The inverse of the normal distribution function, at a uniform number between those of the bounds.
         return ndtri(np.random.uniform(ndtr(low), ndtr(high), size)).astype(np.float32)  # noqa: NPY002
 
 
@@ -51,8 +51,8 @@ class PackPoseTargets(PackPoseInputs):
     """mmpose's ``PackPoseInputs`` that also packs what losses need: keypoints in input pixels and the area.
 
     Args:
-        with_annotation: Pack the raw annotation too. It is copied several times on the way, so that training goes
-            without.
+        with_annotation: Pack the raw annotation too. It is copied several times on the way, so that training
+            goes without.
     """
 
     def __init__(self, with_annotation: bool = False) -> None:

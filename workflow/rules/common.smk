@@ -29,8 +29,28 @@ def initial_weights(wildcards):
     return []
 
 
+def records_folder(wildcards):
+    """Where collect and tables look: the folder may hold records of other grids too, which join the tables."""
+    return f"{RESULTS}/records"
+
+
+def cells_of_dataset(wildcards):
+    """The cells whose predictions are drawn: those of the first seed."""
+    return [cell for cell in CELLS if cell.dataset == wildcards.dataset and cell.seed == config["seeds"][0]]
+
+
+def figure_sheets():
+    return expand(
+        f"{RESULTS}/figures/{{dataset}}_{{kind}}.png",
+        dataset=config["datasets"],
+        kind=["predictions", "heatmaps"],
+    )
+
+
 def records():
     controls = CONTROLS if config["controls"] else ()
     return [f"{RESULTS}/records/{cell.path}.json" for cell in CELLS] + [
-        f"{RESULTS}/records/{dataset}/control/{control}.json" for dataset in config["datasets"] for control in controls
+        f"{RESULTS}/records/{dataset}/control/{control}.json"
+        for dataset in config["datasets"]
+        for control in controls
     ]

@@ -4,12 +4,12 @@
 rule dataset:
     output:
         f"{RESULTS}/data/{{dataset}}/manifest.json",
-    params:
-        generate=lambda wildcards: config["data"][wildcards.dataset]["generate"],
-        code=lambda wildcards: sources.sha256_of_sources(sources.DATA_SOURCES),
     log:
         f"{RESULTS}/logs/dataset/{{dataset}}.log",
     conda:
         "../../envs/environment.yaml"
+    params:
+        generate=lambda wildcards: config["data"][wildcards.dataset]["generate"],
+        code=lambda wildcards: sources.sha256_of_sources(sources.DATA_SOURCES),
     script:
         "../scripts/dataset.py"

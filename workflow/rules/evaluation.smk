@@ -7,12 +7,12 @@ rule evaluate:
         predictions=rules.predict.output.predictions,
     output:
         f"{RESULTS}/cells/{CELL}/scores.json",
-    params:
-        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
     log:
         f"{RESULTS}/logs/evaluate/{CELL}.log",
     conda:
         "../../envs/environment.yaml"
+    params:
+        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
     script:
         "../scripts/evaluate.py"
 
@@ -39,11 +39,11 @@ rule control:
         predictions=f"{RESULTS}/controls/{{dataset}}/{{control}}/predictions.npz",
         scores=f"{RESULTS}/controls/{{dataset}}/{{control}}/scores.json",
         record=f"{RESULTS}/records/{{dataset}}/control/{{control}}.json",
-    params:
-        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
     log:
         f"{RESULTS}/logs/control/{{dataset}}/{{control}}.log",
     conda:
         "../../envs/environment.yaml"
+    params:
+        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
     script:
         "../scripts/control.py"

@@ -5,7 +5,7 @@ from pathlib import Path
 from rspose.experiment.job import job
 
 with job(snakemake):
-    from rspose.experiment.config import Cell
+    from rspose.experiment.cell import Cell
     from rspose.experiment.record import write_record
 
     write_record(

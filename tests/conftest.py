@@ -1,0 +1,48 @@
+"""The tiny grid as fixtures."""
+
+import os
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+# One thread a process: the test processes share the cores. Before anything loads an OpenMP library.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import yaml
+from tiny_grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
+
+from rspose.data import make_dataset
+
+
+@pytest.fixture(scope="session")
+def tiny_config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a grid of 8 cells, alone in a folder that its paths are relative to."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the generated datasets of the tiny config, one below each dataset's name."""
+    folder = tmp_path_factory.mktemp("tiny_data")
+    for dataset, entry in SETTINGS["data"].items():
+        seed = entry["generate"]["seed"]
+        make_dataset(dataset, folder / dataset, TRAIN_IMAGES, seed, VAL_IMAGES, IMAGE_SIZE)
+    return folder
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """The tiny config as a dictionary of one's own, not yet completed."""
+    return deepcopy(SETTINGS)
+
+
+@pytest.fixture
+def trainable(settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path) -> dict[str, Any]:
+    """The tiny config, not yet completed, with datasets that are there and a results folder of its own."""
+    settings["results"] = str(tmp_path / "results")
+    for dataset, entry in settings["data"].items():
+        entry["root"] = str(tiny_datasets / dataset)
+    return settings

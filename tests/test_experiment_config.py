@@ -1,0 +1,248 @@
+"""A config is checked, completed and turned into a grid; what is wrong with it is said in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_grid import REPOSITORY, SnakemakeRun, put
+
+from rspose.experiment.config import Cell, ConfigError, cells, complete, load_config, loss_settings
+from rspose.losses import PerMapLoss, available, parameters, register, registry
+
+Settings = dict[str, Any]
+
+
+def value(path: str, value: Any) -> Callable[[Settings], None]:
+    """A change of one key, named by its path."""
+    return lambda settings: put(settings, path, value)
+
+
+def missing(path: str) -> Callable[[Settings], None]:
+    """A change that takes one key away."""
+
+    def change(settings: Settings) -> None:
+        *parents, key = path.split("/")
+        for parent in parents:
+            settings = settings[parent]
+        del settings[key]
+
+    return change
+
+
+def message(settings: Any) -> str:
+    with pytest.raises(ConfigError) as raised:
+        complete(settings)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_grid_is_every_combination_in_the_order_of_the_config(settings: Settings) -> None:
+    settings.update(datasets=["mpii", "coco"], losses=["rspose", "mse", "kl"], seeds=[3, 1])
+    grid = cells(complete(settings))
+    assert len(grid) == len(set(grid)) == 2 * 1 * 2 * 3 * 2
+    assert grid[0] == Cell("mpii", "tiny", "heatmap", "rspose", 3)
+    assert grid[1] == Cell("mpii", "tiny", "heatmap", "rspose", 1)
+    assert grid[-1] == Cell("coco", "tiny", "simcc", "kl", 1)
+    assert [cell.dataset for cell in grid] == ["mpii"] * 12 + ["coco"] * 12
+    assert grid[0].path == "mpii/tiny/heatmap/rspose/seed3"
+
+
+def test_a_single_name_is_a_list_of_one(settings: Settings) -> None:
+    settings.update(datasets="mpii", models="tiny", heads="simcc", losses="kl", seeds=7)
+    assert cells(complete(settings)) == [Cell("mpii", "tiny", "simcc", "kl", 7)]
+
+
+def test_defaults_are_filled_in_at_every_depth(settings: Settings) -> None:
+    settings["loss_settings"] = {"kl": {"parameters": {"beta": 2.0}}}
+    settings["model_settings"]["tiny"]["initial_weights"] = {"crops": 64, "epochs": 1, "seed": 0}
+    del settings["results"], settings["training"]["schedule"]
+    del settings["data"]["coco"]["generate"]["image_size"]
+    completed = complete(settings)
+    assert completed["results"] == "results"
+    assert completed["controls"] is True
+    assert completed["training"]["schedule"] == "step"
+    assert completed["training"]["milestones"] == [0.81, 0.952]
+    assert completed["evaluation"] == {"flip_test": True, "batch_size": 64, "drawn_samples": 2}
+    assert completed["data"]["coco"]["generate"]["image_size"] == [320, 240]
+    assert completed["model_settings"]["tiny"]["initial_weights"]["learning_rate"] == 0.003
+    assert completed["loss_settings"]["kl"]["learning_rate_factor"] == 1.0
+
+
+def test_what_the_config_says_is_kept(settings: Settings) -> None:
+    settings["training"].update(learning_rate=0.125, batch_size=3)
+    completed = complete(settings)
+    for key, value in settings["training"].items():
+        assert completed["training"][key] == value
+    assert completed["model_settings"]["tiny"]["overrides"] == settings["model_settings"]["tiny"]["overrides"]
+
+
+def test_completing_leaves_the_config_alone_and_a_second_time_changes_nothing(settings: Settings) -> None:
+    before = yaml.safe_dump(settings)
+    completed = complete(settings)
+    assert yaml.safe_dump(settings) == before
+    assert complete(completed) == completed
+
+
+def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
+    complete(settings)["training"]["milestones"].append(0.99)
+    assert complete(settings)["training"]["milestones"] == [0.81, 0.952]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        # Unknown keys, at the top and further down.
+        (value("loses", ["mse"]), ["unknown key 'loses'", "losses", "seeds"]),
+        (value("training/epoch", 3), ["'training'", "unknown key 'epoch'", "epochs", "batch_size"]),
+        (value("data/coco/path", "x"), ["'data.coco'", "unknown key 'path'", "root", "generate"]),
+        (value("data/coco/generate/images", 3), ["'data.coco.generate'", "'images'", "train_images"]),
+        (value("model_settings/tiny/size", 3), ["'model_settings.tiny'", "'size'", "input_size"]),
+        (value("loss_settings/kl/rate", 1), ["'loss_settings.kl'", "'rate'", "learning_rate_factor"]),
+        # Unknown names.
+        (value("losses", ["mse", "mes"]), ["'losses'", "'mes'", "awing", "mse", "rspose"]),
+        (value("loss_settings/mine/loss", "mes"), ["'loss_settings.mine'", "'mes'", "awing", "rspose"]),
+        (value("loss_settings/mine/title", "M"), ["'loss_settings.mine'", "'mine'", "awing", "rspose"]),
+        (value("datasets", ["coco", "lsp"]), ["'datasets.1'", "'lsp'", "coco, crowdpose, mpii"]),
+        (value("data/lsp/root", "x"), ["'data'", "'lsp'", "coco, crowdpose, mpii"]),
+        (value("heads", ["regression"]), ["'heads.0'", "'regression'", "heatmap, simcc"]),
+        (value("models", ["resnet50"]), ["'models'", "'resnet50'", "tiny"]),
+        (value("training/schedule", "linear"), ["'training.schedule'", "'linear'", "step, cosine"]),
+        (
+            value("loss_settings/awing/parameters", {"gamma": 1}),
+            ["'loss_settings.awing.parameters'", "'gamma'", "alpha, omega, epsilon, theta"],
+        ),
+        (value("loss_settings/mse/parameters", {"gamma": 1}), ["'gamma'", "allowed: none"]),
+        # Values of the wrong type, or out of range.
+        (value("training/epochs", "ten"), ["'training.epochs'", "integer", "'ten'"]),
+        (value("training/learning_rate", "fast"), ["'training.learning_rate'", "number", "'fast'"]),
+        (value("training/learning_rate", 0), ["'training.learning_rate'", "0"]),
+        (value("training/transforms", [1]), ["'training.transforms'", "object", "[1]"]),
+        (value("data", ["coco"]), ["'data'", "object", "['coco']"]),
+        (value("data/coco/generate/seed", -1), ["'data.coco.generate.seed'", "-1"]),
+        (value("data/coco/generate/image_size", [64]), ["'data.coco.generate.image_size'", "[64]"]),
+        (value("seeds", ["zero"]), ["'seeds.0'", "integer", "'zero'"]),
+        (value("seeds", [True]), ["'seeds.0'", "integer", "True"]),
+        (value("losses", {"mse": 1}), ["'losses'", "array"]),
+        (value("controls", "no"), ["'controls'", "boolean", "'no'"]),
+        (value("name", "a b"), ["'name'", "'a b'"]),
+        (value("loss_settings/awing/parameters", {"omega": "big"}), ["awing.parameters.omega'", "'big'"]),
+        (value("loss_settings/kl/parameters", {"beta": -1}), ["'loss_settings.kl.parameters'", "beta", "-1"]),
+        (
+            value("loss_settings/rspose/parameters", {"level": "joint"}),
+            ["rspose.parameters'", "'joint'", "pose"],
+        ),
+        # Grids without a cell, and with one twice.
+        (value("losses", []), ["'losses'", "empty"]),
+        (value("datasets", []), ["'datasets'", "empty"]),
+        (value("seeds", []), ["'seeds'", "empty"]),
+        (value("losses", ["mse", "mse"]), ["'losses'", "once"]),
+        # What is missing.
+        (missing("losses"), ["missing key 'losses'"]),
+        (missing("training/epochs"), ["'training'", "missing key 'epochs'"]),
+        (missing("data/mpii"), ["'data'", "'mpii'", "data.mpii.root"]),
+        (missing("data/coco/root"), ["'data.coco'", "missing key 'root'"]),
+        (missing("model_settings/tiny/base/simcc"), ["'model_settings.tiny.base'", "'simcc'"]),
+        (missing("model_settings/tiny/input_size/mpii"), ["'model_settings.tiny.input_size'", "'mpii'"]),
+    ],
+    ids=lambda part: "" if callable(part) else " ".join(part[:2]),
+)
+def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(
+    settings: Settings, change: Callable[[Settings], None], named: list[str]
+) -> None:
+    complete(settings)
+    change(settings)
+    text = message(settings)
+    for part in named:
+        assert part in text
+    assert len(text) < 300
+
+
+def test_only_what_the_grid_uses_has_to_be_there(settings: Settings) -> None:
+    settings.update(datasets=["coco"], heads=["heatmap"])
+    del settings["data"]["mpii"], settings["model_settings"]["tiny"]["base"]["simcc"]
+    del settings["model_settings"]["tiny"]["input_size"]["mpii"]
+    assert len(cells(complete(settings))) == 2
+
+
+@pytest.mark.parametrize("config", [None, [], "coco", 3])
+def test_a_config_that_is_no_mapping_is_said_so(config: Any) -> None:
+    assert "expected a mapping" in message(config)
+
+
+def test_a_loss_that_serves_one_head_has_no_cell_on_the_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    available()
+    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
+
+    @register
+    class OneHead(PerMapLoss):
+        name, title, reference, heads = "one_head", "One head", "none", ("simcc",)
+
+        def map_loss(self, prediction: Any, label: Any) -> Any:
+            return (prediction - label).abs().mean(-1)
+
+    settings.update(datasets=["coco"], losses=["one_head", "mse"])
+    grid = cells(complete(settings))
+    assert [(cell.head, cell.loss) for cell in grid] == [
+        ("heatmap", "mse"),
+        ("simcc", "one_head"),
+        ("simcc", "mse"),
+    ]
+    settings.update(losses=["one_head"], heads=["heatmap"])
+    text = message(settings)
+    assert "empty" in text and "one_head" in text and "simcc" in text
+
+
+def test_a_variant_of_a_loss_stands_beside_it(settings: Settings) -> None:
+    settings["losses"] = ["awing", "awing_wide"]
+    settings["loss_settings"] = {
+        "awing_wide": {"loss": "awing", "title": "AWing, wide", "parameters": {"omega": 20.0}},
+        "awing": {"head_learning_rate_factor": {"simcc": 0.5}},
+    }
+    completed = complete(settings)
+    assert [cell.loss for cell in cells(completed)[:2]] == ["awing", "awing_wide"]
+    variant = loss_settings(completed, "awing_wide", "heatmap")
+    assert (variant["loss"], variant["title"]) == ("awing", "AWing, wide")
+    assert variant["parameters"] == {**parameters("awing"), "omega": 20.0}
+    assert variant["learning_rate_factor"] == 1.0
+    assert loss_settings(completed, "awing", "heatmap")["title"] == available()["awing"].title
+    assert loss_settings(completed, "awing", "heatmap")["learning_rate_factor"] == 1.0
+    assert loss_settings(completed, "awing", "simcc")["learning_rate_factor"] == 0.5
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_configs_of_the_repository_are_valid(path: Path) -> None:
+    config = load_config(path)
+    assert config["name"] == path.stem
+    assert cells(config)
+
+
+def test_the_default_grid_is_three_datasets_two_heads_and_six_losses() -> None:
+    grid = cells(load_config(REPOSITORY / "config" / "demo.yaml"))
+    assert len(grid) == 36
+    assert {cell.dataset for cell in grid} == {"coco", "crowdpose", "mpii"}
+    assert {cell.loss for cell in grid} == {"mse", "kl", "awing", "fowkal", "dm", "rspose"}
+
+
+def test_a_config_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such config file"):
+        load_config(tmp_path / "nowhere.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("losses: [mse\nseeds: 3")
+    with pytest.raises(ConfigError, match=r"broken\.yaml: not valid YAML") as raised:
+        load_config(broken)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_workflow_stops_at_a_mistake_before_anything_runs(tiny_config_file: Path, tmp_path: Path) -> None:
+    run = SnakemakeRun(tmp_path, tiny_config_file, ["--config", "losses=[mse,mes]"])
+    assert run.returncode != 0
+    said = [line for line in run.output.splitlines() if "mes" in line]
+    assert len(said) == 1
+    assert said[0].startswith("error: config key 'losses': unknown loss 'mes'; expected one of ")
+    assert "Traceback" not in run.output
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,216 @@
+"""The fingerprint of a cell: it changes when, and only when, the cell has to be trained again."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_grid import put
+
+import rspose
+from rspose.experiment import sources
+from rspose.experiment.cell import Cell
+from rspose.experiment.config import cells, complete
+from rspose.experiment.sources import loss_sources, sha256_of, training_fingerprint
+from rspose.losses import available, discover, registry
+
+Settings = dict[str, Any]
+
+LOSS_FILE = """
+from rspose.losses import PerMapLoss, register
+
+
+@register
+class {title}Loss(PerMapLoss):
+    name = "{name}"
+    title = "{title}"
+    reference = "none"
+
+    def map_loss(self, prediction, label):
+        return (prediction - label).abs().mean(dim=-1)
+"""
+
+
+@pytest.fixture
+def grid_settings(settings: Settings) -> Settings:
+    settings.update(
+        datasets=["coco", "crowdpose", "mpii"], losses=["mse", "awing", "awing_wide", "rspose"], seeds=[0, 1]
+    )
+    settings["loss_settings"] = {"awing_wide": {"loss": "awing", "parameters": {"omega": 20.0}}}
+    settings["model_settings"]["other"] = {**settings["model_settings"]["tiny"]}
+    settings["models"] = ["tiny", "other"]
+    return settings
+
+
+@pytest.fixture
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    available()
+    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
+    monkeypatch.setattr(registry, "_discovered", set(registry._discovered))
+    yield
+
+
+def fingerprints(settings: Settings) -> dict[Cell, str]:
+    config = complete(settings)
+    return {cell: training_fingerprint(config, cell) for cell in cells(config)}
+
+
+def touched(before: dict[Cell, str], after: dict[Cell, str]) -> set[Cell]:
+    assert before.keys() == after.keys()
+    return {cell for cell in before if before[cell] != after[cell]}
+
+
+def test_no_two_cells_have_the_same_fingerprint(grid_settings: Settings) -> None:
+    prints = fingerprints(grid_settings)
+    assert len(set(prints.values())) == len(prints) == 3 * 2 * 2 * 4 * 2
+
+
+def test_the_same_config_has_the_same_fingerprint(grid_settings: Settings) -> None:
+    backwards = {key: grid_settings[key] for key in reversed(grid_settings)}
+    assert fingerprints(backwards) == fingerprints(grid_settings)
+
+
+SMALLER_CROPS = {"coco": [32, 64], "crowdpose": [64, 96], "mpii": [64, 64]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_touched"),
+    [
+        ("training/learning_rate", 0.002, lambda cell: True),
+        ("training/epochs", 3, lambda cell: True),
+        ("training/batch_size", 8, lambda cell: True),
+        ("training/transforms", {"RandomFlip": {"prob": 0.0}}, lambda cell: True),
+        ("training/head_learning_rate", {"simcc": 0.002}, lambda cell: cell.head == "simcc"),
+        ("loss_settings/rspose", {"learning_rate_factor": 0.5}, lambda cell: cell.loss == "rspose"),
+        ("loss_settings/rspose", {"parameters": {"delta": 0.25}}, lambda cell: cell.loss == "rspose"),
+        (
+            "loss_settings/rspose",
+            {"head_learning_rate_factor": {"simcc": 0.5}},
+            lambda cell: (cell.loss, cell.head) == ("rspose", "simcc"),
+        ),
+        # Not its variant, which has parameters of its own.
+        ("loss_settings/awing", {"parameters": {"omega": 7.0}}, lambda cell: cell.loss == "awing"),
+        ("data/coco/generate/seed", 9, lambda cell: cell.dataset == "coco"),
+        ("data/mpii/generate/train_images", 13, lambda cell: cell.dataset == "mpii"),
+        (
+            "model_settings/tiny/input_size",
+            SMALLER_CROPS,
+            lambda cell: (cell.model, cell.dataset) == ("tiny", "coco"),
+        ),
+        (
+            "model_settings/tiny/sigma",
+            {"heatmap": 2.0, "simcc": 4.0},
+            lambda cell: (cell.model, cell.head) == ("tiny", "heatmap"),
+        ),
+        (
+            "model_settings/tiny/head_overrides",
+            {"heatmap": {"codec": {"blur_kernel_size": 5}}},
+            lambda cell: (cell.model, cell.head) == ("tiny", "heatmap"),
+        ),
+        (
+            "model_settings/other/initial_weights",
+            {"crops": 64, "epochs": 1, "seed": 0},
+            lambda cell: cell.model == "other",
+        ),
+    ],
+)
+def test_a_change_touches_the_cells_it_means_and_no_other(
+    grid_settings: Settings, key: str, value: Any, is_touched: Callable[[Cell], bool]
+) -> None:
+    before = fingerprints(grid_settings)
+    put(grid_settings, key, value)
+    assert touched(before, fingerprints(grid_settings)) == {cell for cell in before if is_touched(cell)}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("results", "elsewhere"),
+        ("name", "another"),
+        ("controls", False),
+        ("data/coco/root", "elsewhere/coco"),
+        ("training/workers", 2),
+        ("training/cache_images", True),
+        ("training/device", "cpu"),
+        ("evaluation/flip_test", False),
+        ("loss_settings/rspose", {"parameters": {"delta": 0.5}}),  # its default
+        ("loss_settings/kl", {"parameters": {"beta": 2.0}}),  # not in the grid
+        ("data/coco/generate/image_size", [160, 120]),  # what it is already
+    ],
+)
+def test_what_decides_no_weight_touches_no_cell(grid_settings: Settings, key: str, value: Any) -> None:
+    before = fingerprints(grid_settings)
+    put(grid_settings, key, value)
+    assert fingerprints(grid_settings) == before
+
+
+def test_more_cells_leave_the_others_as_they_are(grid_settings: Settings) -> None:
+    before = fingerprints(grid_settings)
+    grid_settings["losses"].append("kl")
+    grid_settings["seeds"].append(2)
+    after = fingerprints(grid_settings)
+    assert before.items() < after.items()
+
+
+def test_the_folder_of_real_data_is_part_of_the_fingerprint(grid_settings: Settings) -> None:
+    for entry in grid_settings["data"].values():
+        del entry["generate"]
+    before = fingerprints(grid_settings)
+    grid_settings["data"]["coco"]["root"] = "another/coco"
+    assert touched(before, fingerprints(grid_settings)) == {cell for cell in before if cell.dataset == "coco"}
+
+
+def test_an_edited_loss_file_touches_the_cells_of_its_loss_only(
+    grid_settings: Settings, fresh_registry: None, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text(LOSS_FILE.format(name=name, title=name.title()))
+    discover(tmp_path)
+    grid_settings["losses"] = ["first", "second", "mse", "first_slow"]
+    grid_settings["loss_settings"] = {"first_slow": {"loss": "first", "learning_rate_factor": 0.1}}
+    before = fingerprints(grid_settings)
+    with open(tmp_path / "first.py", "a") as file:
+        file.write("\n# Edited.\n")
+    after = fingerprints(grid_settings)
+    assert touched(before, after) == {cell for cell in before if cell.loss.startswith("first")}
+
+
+def test_a_loss_depends_on_its_own_file_and_what_it_takes_from_the_project() -> None:
+    def names(loss: str) -> set[str]:
+        return {f"{path.parent.name}/{path.name}" for path in loss_sources(loss)}
+
+    assert {"baselines/mse.py", "losses/interface.py"} <= names("mse")
+    assert {"losses/rspose.py", "losses/rank_sort.py", "losses/instance_sort.py"} <= names("rspose")
+    assert {"baselines/dm.py"} <= names("dm")
+    assert not {"losses/rank_sort.py", "losses/rspose.py", "baselines/kl.py"} & names("mse")
+    assert not {name for name in names("rspose") if name.startswith("baselines/")}
+
+
+@pytest.mark.parametrize(
+    "file", ["pose/heads.py", "pose/transforms.py", "experiment/compose.py", "keypoints.py"]
+)
+def test_an_edit_of_what_every_training_uses_touches_every_cell(
+    grid_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
+) -> None:
+    copies = {path: tmp_path / path.parent.name / path.name for path in sources.TRAINING_SOURCES}
+    for path, copy in copies.items():
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(sources, "TRAINING_SOURCES", tuple(copies.values()))
+    before = fingerprints(grid_settings)
+    with open(copies[Path(rspose.__file__).parent / file], "a") as copy:
+        copy.write("# Edited.\n")
+    assert touched(before, fingerprints(grid_settings)) == set(before)
+
+
+def test_evaluation_and_reporting_touch_no_cell() -> None:
+    training = set(sources.TRAINING_SOURCES)
+    assert not training & {*sources.EVALUATION_SOURCES, *sources.REPORTING_SOURCES}
+    assert sources.EVALUATION_SOURCES and sources.REPORTING_SOURCES
+
+
+def test_hashes_do_not_depend_on_the_order_of_keys_but_on_their_values() -> None:
+    assert sha256_of({"a": 1, "b": [1, 2]}) == sha256_of({"b": [1, 2], "a": 1})
+    assert sha256_of({"a": 1}) != sha256_of({"a": 2})
+    assert sha256_of([1, 2]) != sha256_of([2, 1])

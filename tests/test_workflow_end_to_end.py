@@ -1,0 +1,153 @@
+"""The workflow from a config to tables, on a grid of eight cells, and what it does when run again."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_grid import SnakemakeRun
+
+from rspose.experiment.config import cells, load_config
+
+METRIC = {"coco": "AP", "mpii": "PCKh"}
+
+
+def run(folder: Path, *arguments: str) -> SnakemakeRun:
+    return SnakemakeRun(folder, folder / "tiny.yaml", arguments)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole grid has been run, one epoch a cell."""
+    folder = tmp_path_factory.mktemp("workflow")
+    config = yaml.safe_load(tiny_config_file.read_text())
+    config["training"]["epochs"] = 1
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    assert run(folder).jobs == {
+        "dataset": 2,
+        "train": 8,
+        "predict": 8,
+        "evaluate": 8,
+        "record": 8,
+        "control": 4,
+        "collect": 1,
+        "tables": 1,
+        "figures": 2,
+    }
+    return folder
+
+
+def edited(folder: Path, tmp_path: Path, **changes: Any) -> Path:
+    """The finished folder with a changed config, in a place of its own."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    config = yaml.safe_load((copy / "tiny.yaml").read_text())
+    (copy / "tiny.yaml").write_text(yaml.safe_dump({**config, **changes}))
+    return copy
+
+
+def test_every_cell_and_control_has_a_record(folder: Path) -> None:
+    results = folder / "results"
+    grid = cells(load_config(folder / "tiny.yaml"))
+    expected = {f"{cell.path}.json" for cell in grid}
+    expected |= {f"{dataset}/control/{name}.json" for dataset in METRIC for name in ("oracle", "mean_pose")}
+    found = {str(path.relative_to(results / "records")) for path in (results / "records").rglob("*.json")}
+    assert found == expected
+    for cell in grid:
+        record = json.loads((results / "records" / f"{cell.path}.json").read_text())
+        assert record["cell"] == {
+            "dataset": cell.dataset,
+            "model": cell.model,
+            "head": cell.head,
+            "loss": cell.loss,
+            "seed": 0,
+        }
+        assert record["control"] is False
+        assert 0 <= record["metrics"][METRIC[cell.dataset]] <= 1
+        assert record["data"]["generated"] is True
+        assert record["training"]["resumed"] is False
+        assert record["training"]["iterations"] == -(-record["data"]["train_instances"] // 4)
+        assert (results / "logs" / "train" / f"{cell.path}.log").stat().st_size > 0
+
+
+def test_the_oracle_is_right_where_there_is_a_box(folder: Path) -> None:
+    records = folder / "results" / "records"
+    assert json.loads((records / "mpii/control/oracle.json").read_text())["metrics"]["PCKh"] == 1
+    for dataset, metric in METRIC.items():
+        oracle, mean = (
+            json.loads((records / f"{dataset}/control/{name}.json").read_text())["metrics"][metric]
+            for name in ("oracle", "mean_pose")
+        )
+        assert oracle > mean
+
+
+def test_what_the_losses_of_a_dataset_share_is_the_same_in_their_records(folder: Path) -> None:
+    for dataset in METRIC:
+        records = [
+            json.loads(path.read_text())
+            for path in (folder / "results/records" / dataset).rglob("seed0.json")
+        ]
+        assert len(records) == 4
+        assert len({json.dumps(record["data"], sort_keys=True) for record in records}) == 1
+        assert len({record["provenance"]["training_sha256"] for record in records}) == 4
+
+
+def test_tables_and_figures_are_there(folder: Path) -> None:
+    results = folder / "results"
+    for table in ("main", "coco", "mpii", "confidence"):
+        for suffix in ("md", "tex", "csv"):
+            assert (results / "tables" / f"{table}.{suffix}").stat().st_size > 0
+    main = (results / "tables" / "main.md").read_text()
+    for row in ("MSE", "RSPose", "Oracle", "Mean pose"):
+        assert row in main
+    for dataset in METRIC:
+        for kind in ("predictions", "heatmaps"):
+            assert (results / "figures" / f"{dataset}_{kind}.png").stat().st_size > 1000
+
+
+def test_a_second_run_does_nothing(folder: Path) -> None:
+    assert run(folder).jobs == {}
+
+
+def test_a_changed_learning_rate_factor_reruns_the_cells_of_its_loss_only(
+    folder: Path, tmp_path: Path
+) -> None:
+    changed = edited(folder, tmp_path, loss_settings={"rspose": {"learning_rate_factor": 0.5}})
+    planned = run(changed, "--dry-run", "--workflow-profile", "none")
+    assert planned.jobs == {
+        "train": 4,
+        "predict": 4,
+        "evaluate": 4,
+        "record": 4,
+        "collect": 1,
+        "tables": 1,
+        "figures": 2,
+    }
+    trained = re.findall(r"^rule train:\n.*?output: (\S+?),", planned.output, re.MULTILINE | re.DOTALL)
+    assert sorted(trained) == [
+        f"results/cells/{dataset}/tiny/{head}/rspose/seed0/checkpoint.pth"
+        for dataset in METRIC
+        for head in ("heatmap", "simcc")
+    ]
+
+
+def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
+    extended = edited(folder, tmp_path)
+    planned = run(extended, "--dry-run", "results/records/mpii/tiny/simcc/kl/seed1.json")
+    assert planned.jobs == {"train": 1, "predict": 1, "evaluate": 1, "record": 1}
+    planned = run(extended, "--dry-run", "--config", "losses=[mse,rspose,kl]", "heads=simcc", "datasets=mpii")
+    assert planned.jobs["train"] == planned.jobs["predict"] == planned.jobs["record"] == 1
+    assert "dataset" not in planned.jobs
+
+
+def test_tables_are_made_again_from_records_alone(folder: Path, tmp_path: Path) -> None:
+    copy = edited(folder, tmp_path)
+    before = {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()}
+    for made in ("data", "cells", "work", "controls", "figures", "tables"):
+        shutil.rmtree(copy / "results" / made)
+    (copy / "results/records.csv").unlink()
+    assert run(copy, "tables").jobs == {"collect": 1, "tables": 1}
+    assert {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()} == before
+    assert not (copy / "results/cells").exists()
