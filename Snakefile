@@ -15,9 +15,9 @@ min_version("9.19")
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from rspose.data import check_dataset
+from rspose.data import check_dataset, generator_version
 from rspose.experiment.config import Cell, ConfigError, cells, complete
-from rspose.experiment.datasets import annotation_files
+from rspose.experiment.datasets import dataset_files
 from rspose.experiment.record import CONTROLS
 from rspose.experiment import sources
 

@@ -1,5 +1,8 @@
 """Which mmpose config each dataset's own settings come from."""
 
+from pathlib import Path
+from typing import Any
+
 from rspose.data import dataset_layout
 
 DATASET_CONFIGS = {
@@ -10,6 +13,8 @@ DATASET_CONFIGS = {
 """mmpose config per dataset whose dataset class, file names, augmentation and evaluator are used."""
 
 
-def annotation_files(dataset: str) -> tuple[str, ...]:
-    """Annotation and detection files of a dataset, relative to its root."""
-    return dataset_layout(dataset).files
+def dataset_files(config: dict[str, Any], dataset: str) -> list[Path]:
+    """The files that stand for a dataset: the manifest of a generated one, the annotations of a real one."""
+    entry = config["data"][dataset]
+    names = ("manifest.json",) if "generate" in entry else dataset_layout(dataset).files
+    return [Path(entry["root"]) / name for name in names]

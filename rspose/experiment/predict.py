@@ -65,6 +65,9 @@ def _load(composed: Any, checkpoint: Path, training: dict[str, Any]) -> BaseMode
     model.load_state_dict(torch.load(checkpoint, map_location=device, weights_only=True)["state_dict"])
     if training["channels_last"]:
         model.to(memory_format=torch.channels_last)
+    # In the precision of the training.
+    low_precision = torch.autocast(device, torch.bfloat16, enabled=training["precision"] == "bfloat16")
+    model.forward = low_precision(model.forward)
     return model.eval()
 
 

@@ -24,7 +24,6 @@ INITIAL_WEIGHTS_SOURCES = (
     *sorted((_PACKAGE / "data").glob("*.py")),
     *(_PACKAGE / "experiment" / name for name in ("compose.py", "initial_weights.py")),
 )
-DATA_SOURCES = tuple(sorted((_PACKAGE / "data").glob("*.py")))
 
 
 def sha256_of(value: Any) -> str:

@@ -14,9 +14,16 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from rspose.experiment.compose import compose
 from rspose.experiment.config import Cell, loss_settings
+from rspose.experiment.datasets import dataset_files
 from rspose.experiment.files import replacing, write_json
 from rspose.experiment.progress import GridProgress, ProgressHook
-from rspose.experiment.sources import cell_settings, code_sha256, sha256_of, training_fingerprint
+from rspose.experiment.sources import (
+    cell_settings,
+    code_sha256,
+    sha256_of,
+    sha256_of_sources,
+    training_fingerprint,
+)
 from rspose.losses import available
 
 
@@ -69,7 +76,10 @@ def train(
             "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
         )
     fingerprint = training_fingerprint(config, cell)
-    work_dir = Path(config["results"]) / "work" / cell.path / fingerprint[:12]
+    # The same settings on other data, or from other initial weights, are another training.
+    inputs = [*dataset_files(config, cell.dataset), *([initial_weights] if initial_weights else [])]
+    training = sha256_of([fingerprint, sha256_of_sources(inputs)])
+    work_dir = Path(config["results"]) / "work" / cell.path / training[:12]
     composed = compose(config, cell, work_dir, initial_weights)
     previous = find_latest_checkpoint(str(work_dir)) if work_dir.is_dir() else None
     if previous is not None:

@@ -7,19 +7,27 @@ def is_generated(dataset):
     return "generate" in config["data"][dataset]
 
 
-def dataset_files(wildcards):
-    """What stands for a dataset in the graph: the manifest of a generated one, the annotations of a real one."""
-    root = Path(config["data"][wildcards.dataset]["root"])
-    if is_generated(wildcards.dataset):
-        return str(root / "manifest.json")
-    return [str(root / name) for name in annotation_files(wildcards.dataset)]
+def data_root(dataset):
+    return Path(config["data"][dataset]["root"])
+
+
+def dataset_inputs(wildcards):
+    """The files that stand for a dataset in the graph.
+
+    None for a real one that is not there: then all of its cells are recorded (see check_real_datasets).
+    """
+    if is_generated(wildcards.dataset) or data_root(wildcards.dataset).is_dir():
+        return [str(file) for file in dataset_files(config, wildcards.dataset)]
+    return []
 
 
 def check_real_datasets():
     for dataset in config["datasets"]:
-        if is_generated(dataset):
+        # Tables are made from records alone, without the data.
+        recorded = all(Path(record).is_file() for record in records(dataset))
+        if is_generated(dataset) or (recorded and not data_root(dataset).is_dir()):
             continue
-        for problem in check_dataset(Path(config["data"][dataset]["root"]), dataset):
+        for problem in check_dataset(data_root(dataset), dataset):
             sys.exit(f"error: {problem}")
 
 
@@ -47,10 +55,13 @@ def figure_sheets():
     )
 
 
-def records():
+def records(dataset):
+    """Records of the cells and the controls of a dataset."""
     controls = CONTROLS if config["controls"] else ()
-    return [f"{RESULTS}/records/{cell.path}.json" for cell in CELLS] + [
-        f"{RESULTS}/records/{dataset}/control/{control}.json"
-        for dataset in config["datasets"]
-        for control in controls
+    return [f"{RESULTS}/records/{cell.path}.json" for cell in CELLS if cell.dataset == dataset] + [
+        f"{RESULTS}/records/{dataset}/control/{control}.json" for control in controls
     ]
+
+
+def all_records():
+    return [record for dataset in config["datasets"] for record in records(dataset)]

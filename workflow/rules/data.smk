@@ -1,15 +1,19 @@
-"""Generated datasets. Real ones are checked when the workflow starts."""
+"""Generated datasets, each in the folder that the config names. Real ones are checked when the workflow starts."""
 
+for dataset in filter(is_generated, config["datasets"]):
 
-rule dataset:
-    output:
-        f"{RESULTS}/data/{{dataset}}/manifest.json",
-    log:
-        f"{RESULTS}/logs/dataset/{{dataset}}.log",
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        generate=lambda wildcards: config["data"][wildcards.dataset]["generate"],
-        code=lambda wildcards: sources.sha256_of_sources(sources.DATA_SOURCES),
-    script:
-        "../scripts/dataset.py"
+    rule:
+        name:
+            f"dataset_{dataset}"
+        output:
+            f"{config['data'][dataset]['root']}/manifest.json",
+        log:
+            f"{RESULTS}/logs/dataset/{dataset}.log",
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            dataset=dataset,
+            generate=config["data"][dataset]["generate"],
+            code=generator_version(),
+        script:
+            "../scripts/dataset.py"

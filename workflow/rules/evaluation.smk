@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        dataset=dataset_files,
+        dataset=dataset_inputs,
         predictions=rules.predict.output.predictions,
     output:
         f"{RESULTS}/cells/{CELL}/scores.json",
@@ -34,7 +34,7 @@ rule record:
 rule control:
     """The oracle and the mean pose, evaluated like any cell."""
     input:
-        dataset=dataset_files,
+        dataset=dataset_inputs,
     output:
         predictions=f"{RESULTS}/controls/{{dataset}}/{{control}}/predictions.npz",
         scores=f"{RESULTS}/controls/{{dataset}}/{{control}}/scores.json",

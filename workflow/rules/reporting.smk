@@ -3,7 +3,7 @@
 
 rule collect:
     input:
-        records(),
+        all_records(),
     output:
         f"{RESULTS}/records.csv",
     log:
@@ -18,7 +18,7 @@ rule collect:
 
 rule tables:
     input:
-        records=records(),
+        records=all_records(),
         collected=rules.collect.output,
     output:
         main=f"{RESULTS}/tables/main.md",

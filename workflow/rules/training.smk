@@ -17,7 +17,7 @@ rule initial_weights:
 
 rule train:
     input:
-        dataset=dataset_files,
+        dataset=dataset_inputs,
         initial_weights=initial_weights,
     output:
         checkpoint=f"{RESULTS}/cells/{CELL}/checkpoint.pth",
@@ -38,7 +38,7 @@ rule train:
 
 rule predict:
     input:
-        dataset=dataset_files,
+        dataset=dataset_inputs,
         checkpoint=rules.train.output.checkpoint,
     output:
         predictions=f"{RESULTS}/cells/{CELL}/predictions.npz",

@@ -9,7 +9,7 @@ with job(snakemake) as terminal:
 
     settings = snakemake.params.generate
     make_dataset(
-        snakemake.wildcards.dataset,
+        snakemake.params.dataset,
         Path(snakemake.output[0]).parent,
         images=settings["train_images"],
         val_images=settings["val_images"],
