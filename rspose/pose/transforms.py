@@ -1,13 +1,42 @@
 """Steps of mmpose's data pipeline that the benchmark needs in another form."""
 
+import random
+from ctypes import c_int64
+from multiprocessing import Value
 from typing import Any
 
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmpose.datasets.transforms import LoadImage, PackPoseInputs, RandomBBoxTransform
 from mmpose.registry import TRANSFORMS
 from scipy.special import ndtr, ndtri
 
 _decoded: dict[str, np.ndarray] = {}
+
+
+@TRANSFORMS.register_module()
+class SeedSample(BaseTransform):
+    """Seed the augmentation of a sample with a function of (seed, epoch, sample); the first step of training.
+
+    So an augmented sample does not depend on what was drawn before it: not on the loss, nor on how many
+    processes load the data, nor on where a training was resumed.
+
+    Args:
+        seed: Seed of the cell.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        # Shared with the loading processes, which keep their copy of the pipeline from one epoch to the next.
+        self.epoch = Value(c_int64, 0, lock=False)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Seed Python and numpy, which is where mmpose's steps draw from."""
+        sequence = np.random.SeedSequence([self.seed, self.epoch.value, results["sample_idx"]])
+        value = int(sequence.generate_state(1)[0])
+        random.seed(value)
+        np.random.seed(value)  # noqa: NPY002
+        return results
 
 
 @TRANSFORMS.register_module()

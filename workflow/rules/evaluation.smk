@@ -9,6 +9,7 @@ rule evaluate:
         f"{RESULTS}/cells/{CELL}/scores.json",
     log:
         f"{RESULTS}/logs/evaluate/{CELL}.log",
+    priority: 1
     conda:
         "../../envs/environment.yaml"
     params:
@@ -25,6 +26,7 @@ rule record:
         f"{RESULTS}/records/{CELL}.json",
     log:
         f"{RESULTS}/logs/record/{CELL}.log",
+    priority: 1
     conda:
         "../../envs/environment.yaml"
     script:

@@ -45,6 +45,7 @@ rule predict:
         samples=f"{RESULTS}/cells/{CELL}/samples.npz",
     log:
         f"{RESULTS}/logs/predict/{CELL}.log",
+    priority: 1  # finish a trained cell before the next one is trained
     conda:
         "../../envs/environment.yaml"
     threads: config["training"]["threads"]

@@ -1,0 +1,200 @@
+"""The command line: what it makes and prints, and that an error is one line and exit code 1."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import yaml
+
+from rspose.cli import main
+from rspose.data import read_manifest
+from rspose.experiment import config_page
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The line that a failing command says."""
+    assert main([str(argument) for argument in arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def success(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert main([str(argument) for argument in arguments]) == 0
+    printed = capsys.readouterr()
+    assert "error" not in printed.err
+    return printed.out
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_a_dataset_is_made_checked_and_shown(
+    dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, sheet = tmp_path / dataset, tmp_path / "sheet.png"
+    named = ("--dataset", dataset)
+    success(
+        capsys,
+        *("data", "make", *named, "--out", root, "--images", "6", "--val-images", "3", "--seed", "5"),
+        *("--size", "128", "96"),
+    )
+    manifest = read_manifest(root)
+    assert manifest is not None
+    assert manifest["dataset"] == dataset
+    assert manifest["images"] == {"train": 6, "val": 3}
+    assert (manifest["seed"], manifest["size"]) == (5, [128, 96])
+
+    assert f"every file of the {dataset} dataset" in success(capsys, "data", "check", root, *named)
+    success(capsys, "data", "show", root, *named, "--split", "train", "--images", "2", "--out", sheet)
+    image = cv2.imread(str(sheet))
+    assert image is not None and image.std() > 10
+
+
+def test_the_number_of_validation_images_is_a_quarter_unless_said_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    success(
+        capsys,
+        "data",
+        "make",
+        "--dataset",
+        "mpii",
+        "--out",
+        tmp_path / "d",
+        "--images",
+        "8",
+        "--size",
+        "64",
+        "64",
+    )
+    manifest = read_manifest(tmp_path / "d")
+    assert manifest is not None and manifest["images"] == {"train": 8, "val": 2}
+    assert manifest["seed"] == 0
+
+
+def test_making_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "data",
+        "make",
+        "--dataset",
+        "mpii",
+        "--out",
+        str(tmp_path / "d"),
+        "--images",
+        "3",
+        "--size",
+        "64",
+    ]
+    assert main([*arguments, "64"]) == 0
+    assert "4/4 images" in capsys.readouterr().err
+
+
+def test_every_problem_of_a_dataset_is_a_line(
+    tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "expected the folder" in failure(capsys, "data", "check", tmp_path / "no", "--dataset", "coco")
+    root = shutil.copytree(tiny_datasets / "mpii", tmp_path / "mpii")
+    (root / "annotations/mpii_val.json").write_text("[")
+    (root / "annotations/mpii_gt_val.mat").unlink()
+    assert main(["data", "check", str(root), "--dataset", "mpii"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
+    assert any("mpii_val.json" in line for line in lines) and any("mpii_gt_val.mat" in line for line in lines)
+
+
+def test_what_cannot_be_made_or_shown_is_one_line(
+    tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = ("data", "make", "--dataset", "coco", "--images", "2", "--out")
+    assert "seed" in failure(capsys, *make, tmp_path / "d", "--seed", "-1")
+    assert "64x64" in failure(capsys, *make, tmp_path / "d", "--size", "32", "32")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("not to be lost")
+    assert str(tmp_path / "mine") in failure(capsys, *make, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").is_file()
+    sheet = tmp_path / "sheet.png"
+    said = failure(capsys, "data", "show", tmp_path / "no", "--dataset", "coco", "--out", sheet)
+    assert "person_keypoints_val2017.json" in said
+    assert not sheet.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "COMMAND"),
+        (["data", "make", "--dataset", "lsp", "--out", "x"], "'lsp'"),
+        (["data", "make", "--dataset", "coco"], "--out"),
+        (["data", "make", "--dataset", "coco", "--out", "x", "--images", "0"], "at least 1"),
+        (["data", "show", "x", "--dataset", "coco", "--split", "test"], "'test'"),
+        (["tables"], "'tables'"),
+    ],
+)
+def test_a_command_that_cannot_be_read_is_answered_with_its_usage(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: ") and named in said
+
+
+@pytest.fixture
+def config_file(settings: dict[str, Any], tmp_path: Path) -> Path:
+    settings["results"] = str(tmp_path / "results")
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_the_main_table_is_printed_and_the_others_are_pointed_to(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = tmp_path / "results" / "tables"
+    assert "main.md: no such table; run snakemake" in failure(capsys, "table", "--config", config_file)
+    tables.mkdir(parents=True)
+    (tables / "main.md").write_text("| Loss | AP |\n")
+    said = success(capsys, "table", "--config", config_file)
+    assert "| Loss | AP |" in said
+    assert str(tables) in said and str(tmp_path / "results" / "figures") in said
+
+
+def test_a_config_that_cannot_be_used_is_one_line(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no such config file" in failure(capsys, "table", "--config", tmp_path / "no.yaml")
+    config_file.write_text(config_file.read_text().replace("losses:", "loses:"))
+    assert "unknown key 'loses'" in failure(capsys, "table", "--config", config_file)
+
+
+def test_the_page_of_the_config_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    success(capsys, "docs", "config", "--check")
+
+
+def test_the_page_of_the_config_is_made_from_the_schema(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "README.md"
+    monkeypatch.setattr(config_page, "PAGE", page)
+    assert "run make docs" in failure(capsys, "docs", "config", "--check")
+    success(capsys, "docs", "config")
+    success(capsys, "docs", "config", "--check")
+    written = page.read_text()
+    for key in (
+        "`training.epochs`",
+        "`data.<coco&#124;crowdpose&#124;mpii>.root`",
+        "`loss_settings.<name>.parameters`",
+    ):
+        assert f"| {key} |" in written
+    page.write_text(written.replace("Passes over the training set", "Something else"))
+    assert "differs from the schema" in failure(capsys, "docs", "config", "--check")
+
+
+def test_the_command_is_installed() -> None:
+    command = Path(sys.executable).with_name("rspose")
+    helped = subprocess.run([command, "data", "--help"], capture_output=True, text=True, check=True)
+    assert "make" in helped.stdout and "check" in helped.stdout and "show" in helped.stdout

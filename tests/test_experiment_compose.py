@@ -1,0 +1,210 @@
+"""A cell as an mmpose config: it builds, and within a (dataset, model, head, seed) only the loss differs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from tiny_grid import put
+
+from rspose.experiment.cell import Cell
+from rspose.experiment.compose import compose, mmpose_config
+from rspose.experiment.config import complete
+from rspose.keypoints import keypoint_set
+
+# isort: split
+from mmpose.registry import DATASETS, MODELS
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+LOSSES = ["mse", "kl", "awing", "fowkal", "dm", "rspose"]
+Settings = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def mmpose_scope() -> None:
+    DefaultScope.get_instance("compose tests", scope_name="mmpose")
+
+
+def composed(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | None = None) -> Any:
+    return compose(complete(settings), cell, folder, initial_weights)
+
+
+class Witness(Hook):
+    """Keeps the weights that a training starts from and everything that it is shown."""
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.epochs: list[list[dict[str, Any]]] = []
+
+    def before_train(self, runner: Any) -> None:
+        self.weights = {key: value.clone() for key, value in runner.model.state_dict().items()}
+
+    def before_train_epoch(self, runner: Any) -> None:
+        self.epochs.append([])
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        samples = data_batch["data_samples"]
+        self.epochs[-1].append(
+            {
+                "images": torch.stack(data_batch["inputs"]).clone(),
+                "keypoints": np.stack([each.gt_instances.transformed_keypoints for each in samples]),
+                "ids": [each.metainfo["id"] for each in samples],
+            }
+        )
+
+    def shown(self, epoch: int, key: str) -> np.ndarray:
+        return np.concatenate([np.asarray(batch[key]) for batch in self.epochs[epoch]])
+
+
+def witnessed(settings: Settings, cell: Cell, folder: Path) -> Witness:
+    witness = Witness()
+    runner = Runner.from_cfg(composed(settings, cell, folder))
+    runner.register_hook(witness)
+    runner.train()
+    if runner.train_dataloader.num_workers:
+        # Left to the garbage collector, the loading processes take ten seconds to end.
+        runner.train_dataloader._iterator._shutdown_workers()
+    return witness
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_every_dataset_and_head_composes_and_every_loss_takes_a_step(
+    trainable: Settings, tmp_path: Path, dataset: str, head: str
+) -> None:
+    trainable.update(datasets=[dataset], losses=LOSSES)
+    for loss in LOSSES:
+        config = composed(trainable, Cell(dataset, "tiny", head, loss, 0), tmp_path)
+        model = MODELS.build(config["model"])
+        model.init_weights()
+        images = DATASETS.build(config["train_dataloader"]["dataset"])
+        items = [images[i] for i in range(4)]
+        batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
+        terms = model(**model.data_preprocessor(batch, training=True), mode="loss")
+        total = sum(value for key, value in terms.items() if key.startswith("loss_"))
+        assert torch.isfinite(total) and total > 0
+        total.backward()
+        # The pyramid also has coarser levels, which nothing reads.
+        trained = [*model.backbone.parameters(), *model.head.parameters()]
+        gradients = [parameter.grad for parameter in trained if parameter.requires_grad]
+        assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+
+        width, height = trainable["model_settings"]["tiny"]["input_size"][dataset]
+        assert items[0]["inputs"].shape == (3, height, width)
+        assert model.head.out_channels == len(keypoint_set(dataset))
+        np.testing.assert_allclose(model.head.sigmas, keypoint_set(dataset).sigmas, rtol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_every_loss_starts_from_the_same_weights_and_is_shown_the_same(
+    trainable: Settings, tmp_path: Path, head: str
+) -> None:
+    # FoWKAL has learned parameters, which must not shift anything else.
+    trainable.update(losses=["fowkal", "mse", "rspose"])
+    first, *others = (
+        witnessed(trainable, Cell("coco", "tiny", head, loss, 5), tmp_path / loss)
+        for loss in trainable["losses"]
+    )
+    shared = {key for key in first.weights if ".loss_module." not in key}
+    assert len(shared) > 100
+    for other in others:
+        assert shared == {key for key in other.weights if ".loss_module." not in key}
+        assert all(torch.equal(first.weights[key], other.weights[key]) for key in shared)
+        for epoch in range(2):
+            for key in ("ids", "keypoints", "images"):
+                np.testing.assert_array_equal(first.shown(epoch, key), other.shown(epoch, key))
+
+
+def test_another_epoch_has_another_order_and_augmentation(trainable: Settings, tmp_path: Path) -> None:
+    witness = witnessed(trainable, Cell("mpii", "tiny", "heatmap", "mse", 0), tmp_path)
+    first, second = (witness.shown(epoch, "ids") for epoch in range(2))
+    assert sorted(first) == sorted(second)
+    assert list(first) != list(second)
+    keypoints = [
+        witness.shown(epoch, "keypoints")[np.argsort(witness.shown(epoch, "ids"))] for epoch in range(2)
+    ]
+    moved = np.abs(keypoints[0] - keypoints[1]).max(axis=(1, 2, 3)) > 0.5
+    assert moved.mean() > 0.8
+
+
+def test_another_seed_has_other_weights_order_and_augmentation(trainable: Settings, tmp_path: Path) -> None:
+    one, other = (
+        witnessed(trainable, Cell("mpii", "tiny", "heatmap", "mse", seed), tmp_path / str(seed))
+        for seed in (0, 1)
+    )
+    assert not all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
+    assert list(one.shown(0, "ids")) != list(other.shown(0, "ids"))
+
+
+def test_loading_in_other_processes_shows_the_same(trainable: Settings, tmp_path: Path) -> None:
+    cell = Cell("mpii", "tiny", "heatmap", "mse", 0)
+    alone = witnessed(trainable, cell, tmp_path / "alone")
+    put(trainable, "training/workers", 2)
+    workers = witnessed(trainable, cell, tmp_path / "workers")
+    for epoch in range(2):
+        for key in ("ids", "keypoints", "images"):
+            np.testing.assert_array_equal(alone.shown(epoch, key), workers.shown(epoch, key))
+
+
+def test_initial_weights_are_what_every_cell_starts_from(trainable: Settings, tmp_path: Path) -> None:
+    cell = Cell("mpii", "tiny", "heatmap", "mse", 0)
+    usual = witnessed(trainable, cell, tmp_path / "usual").weights
+    given = {key: value + 1 for key, value in usual.items() if key.startswith(("backbone.", "neck."))}
+    torch.save({"state_dict": given}, tmp_path / "given.pth")
+    witness = Witness()
+    runner = Runner.from_cfg(composed(trainable, cell, tmp_path / "work", tmp_path / "given.pth"))
+    runner.register_hook(witness)
+    runner.train()
+    for key, value in witness.weights.items():
+        assert torch.equal(value, given.get(key, usual[key]))
+
+
+def test_the_learning_rate_is_that_of_head_and_loss(trainable: Settings, tmp_path: Path) -> None:
+    put(trainable, "training/head_learning_rate", {"simcc": 0.004})
+    put(trainable, "loss_settings/rspose", {"learning_rate_factor": 0.5})
+
+    def rate(head: str, loss: str) -> float:
+        config = composed(trainable, Cell("coco", "tiny", head, loss, 0), tmp_path)
+        return config["optim_wrapper"]["optimizer"]["lr"]
+
+    assert rate("heatmap", "mse") == 0.001
+    assert rate("heatmap", "rspose") == 0.0005
+    assert rate("simcc", "mse") == 0.004
+    assert rate("simcc", "rspose") == 0.002
+
+
+def test_nothing_of_the_config_leaks_into_another_cell(trainable: Settings, tmp_path: Path) -> None:
+    completed = complete(trainable)
+    cells = [
+        Cell(dataset, "tiny", head, "mse", 0) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")
+    ]
+    alone = [compose(complete(trainable), cell, tmp_path, None).to_dict() for cell in cells]
+    assert [compose(completed, cell, tmp_path, None).to_dict() for cell in cells] == alone
+    assert completed == complete(trainable)
+
+
+def test_what_the_dataset_reads_is_what_mmposes_own_config_reads(trainable: Settings, tmp_path: Path) -> None:
+    for dataset, recipe in {
+        "coco": "coco/td-hm_res50_8xb64-210e_coco-256x192.py",
+        "crowdpose": "crowdpose/td-hm_res50_8xb64-210e_crowdpose-256x192.py",
+        "mpii": "mpii/td-hm_res50_8xb64-210e_mpii-256x256.py",
+    }.items():
+        trainable["datasets"] = [dataset]
+        own = mmpose_config(f"body_2d_keypoint/topdown_heatmap/{recipe}")
+        config = composed(trainable, Cell(dataset, "tiny", "simcc", "mse", 0), tmp_path)
+        for split in ("train", "val"):
+            loader = "train_dataloader" if split == "train" else "predict_dataloader"
+            ours, theirs = config[loader]["dataset"], own[f"{split}_dataloader"]["dataset"]
+            for key in ("type", "ann_file", "data_prefix", "data_mode"):
+                assert ours[key] == theirs[key]
+
+
+def test_an_mmpose_config_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match=r"mmpose has no config 'nowhere\.py': expected a path below"):
+        mmpose_config("nowhere.py")

@@ -1,0 +1,202 @@
+"""Training a cell: it can be killed at any time and goes on where it was, and never from another training."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_grid import put
+
+from rspose.experiment.cell import Cell
+from rspose.experiment.config import complete
+from rspose.experiment.train import train
+
+Settings = dict[str, Any]
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+# Trains a cell and stops in the middle of its second epoch, to be killed there.
+CHILD = """
+import json, sys, time
+from pathlib import Path
+import rspose.pose
+from rspose.experiment.cell import Cell
+from rspose.experiment.train import train
+from rspose.pose.training import EpochSeedHook
+
+config, cell, checkpoint, reached = json.loads(sys.argv[1])
+
+def stop(self, runner, batch_idx, data_batch=None, outputs=None):
+    if runner.epoch == 1 and batch_idx == 1:
+        Path(reached).touch()
+        time.sleep(600)
+
+EpochSeedHook.after_train_iter = stop
+train(config, Cell(*cell), Path(checkpoint))
+"""
+
+
+def run(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | None = None) -> dict[str, Any]:
+    """Train a cell in this process; what ``training.json`` says."""
+    config = complete({**settings, "results": str(folder / "results")})
+    with open(folder / "progress.txt", "w") as terminal:
+        train(config, cell, folder / "cell" / "checkpoint.pth", initial_weights, terminal=terminal)
+    return json.loads((folder / "cell" / "training.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "cell" / "checkpoint.pth", weights_only=True)["state_dict"]
+
+
+def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def kill_in_the_second_epoch(settings: Settings, cell: Cell, folder: Path) -> None:
+    config = complete({**settings, "results": str(folder / "results")})
+    reached = folder / "reached"
+    named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
+    arguments = json.dumps([config, named, str(folder / "cell" / "checkpoint.pth"), str(reached)])
+    with open(folder / "child.txt", "w") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, arguments], stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not reached.exists():
+                assert child.poll() is None, (folder / "child.txt").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            os.kill(child.pid, signal.SIGKILL)
+            assert child.wait() in (-signal.SIGKILL, 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "changes"),
+    [
+        (Cell("coco", "tiny", "heatmap", "rspose", 0), {}),
+        # Learned parameters in the loss, batch statistics in low precision, another schedule.
+        (
+            Cell("mpii", "tiny", "simcc", "fowkal", 3),
+            {"precision": "bfloat16", "channels_last": True, "schedule": "step", "cache_images": True},
+        ),
+    ],
+    ids=["heatmap", "simcc"],
+)
+def test_a_killed_cell_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(
+    trainable: Settings, tmp_path: Path, cell: Cell, changes: Settings
+) -> None:
+    trainable.update(losses=[cell.loss], seeds=[cell.seed])
+    trainable["training"].update(changes)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+
+    kill_in_the_second_epoch(trainable, cell, killed)
+    assert not (killed / "cell" / "checkpoint.pth").exists()
+    checkpoints = [path.name for path in (killed / "results" / "work").rglob("*.pth")]
+    assert checkpoints == ["epoch_1.pth"]
+
+    resumed, uninterrupted = run(trainable, cell, killed), run(trainable, cell, whole)
+    assert resumed["resumed"] is True
+    assert uninterrupted["resumed"] is False
+    assert resumed["iterations"] == uninterrupted["iterations"]
+    assert resumed["provenance"] == uninterrupted["provenance"]
+    assert same_weights(weights(killed), weights(whole))
+
+
+@pytest.fixture
+def cell() -> Cell:
+    return Cell("mpii", "tiny", "heatmap", "mse", 0)
+
+
+@pytest.fixture
+def one_epoch(trainable: Settings) -> Settings:
+    trainable["training"]["epochs"] = 1
+    return trainable
+
+
+def test_the_same_cell_has_the_same_weights_and_another_seed_others(
+    one_epoch: Settings, cell: Cell, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "other")]
+    for folder in folders:
+        folder.mkdir()
+    one_epoch["seeds"] = [0, 1]
+    run(one_epoch, cell, folders[0])
+    run(one_epoch, cell, folders[1])
+    run(one_epoch, Cell("mpii", "tiny", "heatmap", "mse", 1), folders[2])
+    first, second, other = (weights(folder) for folder in folders)
+    assert same_weights(first, second)
+    assert not same_weights(first, other)
+
+
+def test_a_finished_training_takes_no_step_when_run_again(
+    one_epoch: Settings, cell: Cell, tmp_path: Path
+) -> None:
+    first = run(one_epoch, cell, tmp_path)
+    before = weights(tmp_path)
+    (tmp_path / "cell" / "checkpoint.pth").unlink()
+    again = run(one_epoch, cell, tmp_path)
+    assert again["resumed"] is True
+    assert again["iterations"] == first["iterations"]
+    assert same_weights(weights(tmp_path), before)
+
+
+def test_other_settings_data_or_initial_weights_start_anew(
+    one_epoch: Settings, cell: Cell, tmp_path: Path
+) -> None:
+    assert run(one_epoch, cell, tmp_path)["resumed"] is False
+    trained = weights(tmp_path)
+
+    one_epoch["training"]["learning_rate"] = 0.002
+    assert run(one_epoch, cell, tmp_path)["resumed"] is False
+    assert not same_weights(weights(tmp_path), trained)
+    one_epoch["training"]["learning_rate"] = 0.001
+    assert run(one_epoch, cell, tmp_path)["resumed"] is True
+
+    initial = tmp_path / "initial.pth"
+    for factor in (0.5, 2.0):  # the same name, other weights
+        scaled = {key: factor * value for key, value in trained.items() if key.startswith("backbone.")}
+        torch.save({"state_dict": scaled}, initial)
+        assert run(one_epoch, cell, tmp_path, initial)["resumed"] is False
+        assert run(one_epoch, cell, tmp_path, initial)["resumed"] is True
+
+    root = shutil.copytree(one_epoch["data"]["mpii"]["root"], tmp_path / "mpii")
+    put(one_epoch, "data/mpii/root", str(root))
+    assert run(one_epoch, cell, tmp_path)["resumed"] is True  # the same data at another place
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["files"]["annotations/mpii_train.json"] = "0" * 64
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    assert run(one_epoch, cell, tmp_path)["resumed"] is False
+
+
+def test_training_json_says_how_the_cell_was_trained(one_epoch: Settings, cell: Cell, tmp_path: Path) -> None:
+    put(one_epoch, "loss_settings/mse", {"learning_rate_factor": 0.5, "title": "Mean squares"})
+    said = run(one_epoch, cell, tmp_path)
+    instances = len(
+        json.loads((Path(one_epoch["data"]["mpii"]["root"]) / "annotations/mpii_train.json").read_text())
+    )
+    assert said["train_instances"] == instances
+    assert said["iterations"] == -(-instances // 4)
+    assert (said["epochs"], said["batch_size"], said["learning_rate"]) == (1, 4, 0.0005)
+    assert said["seconds"] > 0 and said["seconds_per_iteration"] > 0 and said["peak_memory_mb"] > 0
+    assert said["loss"]["title"] == "Mean squares"
+    assert said["loss"]["reconstruction"] is False
+    assert said["final_loss"]["loss_mse"] > 0
+    assert (tmp_path / "cell" / "config.py").is_file()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_said_so(one_epoch: Settings, cell: Cell, tmp_path: Path) -> None:
+    one_epoch["training"]["device"] = "cuda"
+    with pytest.raises(RuntimeError, match=r"training\.device.*no GPU; use auto or cpu"):
+        run(one_epoch, cell, tmp_path)

@@ -1,0 +1,252 @@
+"""The heads: the target that a loss gets, and the way from raw output to keypoints."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from torch import Tensor
+
+from rspose.experiment.cell import Cell
+from rspose.experiment.compose import compose
+from rspose.experiment.config import complete
+from rspose.keypoints import keypoint_set
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, register, registry
+from rspose.pose.heads import build_loss
+
+# isort: split
+from mmpose.registry import DATASETS, KEYPOINT_CODECS, MODELS
+
+HEADS = ["heatmap", "simcc"]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+Settings = dict[str, Any]
+
+
+class Case:
+    """A model of the tiny grid, untrained, and instances of a split of its dataset."""
+
+    def __init__(
+        self, settings: Settings, dataset: str, head: str, loss: str, split: str = "val", count: int = 6
+    ) -> None:
+        DefaultScope.get_instance("head tests", scope_name="mmpose")
+        settings.update(datasets=[dataset], losses=[loss])
+        self.config = compose(complete(settings), Cell(dataset, "tiny", head, loss, 0), Path(), None)
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002 (mmpose draws from the global generator)
+        self.model = MODELS.build(self.config["model"])
+        self.model.init_weights()
+        self.model.eval()
+        loader = self.config["train_dataloader" if split == "train" else "predict_dataloader"]
+        dataset_object = DATASETS.build(loader["dataset"])
+        items = [dataset_object[i] for i in range(min(count, len(dataset_object)))]
+        batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
+        batch = self.model.data_preprocessor(batch, training=split == "train")
+        self.inputs, self.samples = batch["inputs"], batch["data_samples"]
+        self.in_input = np.stack([s.gt_instances.transformed_keypoints[0] for s in self.samples])
+        self.visible = np.stack([s.gt_instances.keypoints_visible[0] > 0 for s in self.samples])
+        width, height = self.config["codec"]["input_size"]
+        # Away from the border, where a label is whole and so is the neighbourhood that DARK refines it with.
+        self.inside = ((self.in_input >= 16) & (self.in_input <= np.array([width, height]) - 17)).all(-1)
+
+    @property
+    def head(self) -> Any:
+        return self.model.head
+
+    def labels(self) -> Maps:
+        """Gaussian labels of the instances, as mmpose's codec draws them."""
+        codec = KEYPOINT_CODECS.build(self.config["codec"])
+        encoded = [
+            codec.encode(k[None], v[None].astype(np.float32))
+            for k, v in zip(self.in_input, self.visible, strict=True)
+        ]
+        if "heatmaps" in encoded[0]:
+            return torch.from_numpy(np.stack([each["heatmaps"] for each in encoded]))
+        x, y = (np.concatenate([each[f"keypoint_{axis}_labels"] for each in encoded]) for axis in "xy")
+        return torch.from_numpy(x), torch.from_numpy(y)
+
+
+class CapturedTarget(HeatmapLoss):
+    """Takes down the target that a head hands to its loss."""
+
+    name = title = reference = "captured"
+
+    def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+        self.target = target
+        return {"captured": as_tuple(prediction)[0].sum()}
+
+
+def peaks(labels: Maps) -> Tensor:
+    """Location of the highest pixel or bin, ``[B, K, 2]``."""
+    if isinstance(labels, tuple):
+        return torch.stack([each.argmax(-1) for each in labels], -1)
+    index = labels.flatten(2).argmax(-1)
+    return torch.stack([index % labels.shape[-1], index // labels.shape[-1]], -1)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_the_target_is_where_the_label_peaks(trainable: Settings, dataset: str, head: str) -> None:
+    case = Case(trainable, dataset, head, "mse", "train", count=12)
+    case.head.loss_module = CapturedTarget()
+    case.model(case.inputs, case.samples, mode="loss")
+    target = case.head.loss_module.target
+
+    whole = (target.weights > 0) & torch.from_numpy(case.inside)
+    assert whole.sum() > 20
+    distance = (peaks(target.heatmaps) - target.keypoints).abs().amax(-1)
+    assert distance[whole].max() <= 0.5 + 1e-4
+    assert max(float(label.max()) for label in as_tuple(target.heatmaps)) <= 1
+    assert target.weights.shape == whole.shape
+    np.testing.assert_array_equal(target.weights > 0, (target.weights > 0) & torch.from_numpy(case.visible))
+    np.testing.assert_allclose(target.sigmas, keypoint_set(dataset).sigmas, rtol=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_the_scale_is_the_root_of_the_area_in_map_units(trainable: Settings, dataset: str, head: str) -> None:
+    case = Case(trainable, dataset, head, "mse", "train", count=12)
+    case.head.loss_module = CapturedTarget()
+    case.model(case.inputs, case.samples, mode="loss")
+    target = case.head.loss_module.target
+    for i, sample in enumerate(case.samples):
+        # How far apart two keypoints are, in map units and in the image: the augmentation keeps proportions.
+        labelled = np.flatnonzero(case.visible[i])
+        if len(labelled) < 2:
+            continue
+        a, b = labelled[0], labelled[-1]
+        original = sample.gt_instances.keypoints[0]
+        in_image = np.linalg.norm(original[a] - original[b])
+        in_map = float(torch.linalg.norm(target.keypoints[i, a] - target.keypoints[i, b]))
+        expected = np.sqrt(float(np.asarray(sample.metainfo["area"]).item())) * in_map / in_image
+        assert float(target.scale[i]) == pytest.approx(expected, rel=1e-3)
+
+
+# What a network would have to say for its heatmap to be the label itself.
+PERFECT = {
+    "mse": lambda label: label,
+    "awing": lambda label: label,
+    "kl": lambda label: label.clamp_min(1e-12).log(),
+    "rspose": lambda label: torch.logit(label, eps=1e-6),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("loss", PERFECT)
+def test_a_perfect_output_decodes_to_the_annotated_keypoints(
+    trainable: Settings, loss: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(trainable, "coco", head, loss, count=12)
+    labels = case.labels()
+    perfect = tuple(PERFECT[loss](each) for each in as_tuple(labels))
+    output = perfect if head == "simcc" else perfect[0]
+    monkeypatch.setattr(case.head, "forward", lambda feats: output)
+    case.model.test_cfg = {**case.model.test_cfg, "flip_test": False}
+    predicted = case.model(case.inputs, case.samples, mode="predict")
+
+    whole = case.visible & case.inside
+    assert whole.sum() > 20
+    for i, sample in enumerate(predicted):
+        scale = (
+            sample.metainfo["input_scale"][0] / sample.metainfo["input_size"][0]
+        )  # image pixels an input pixel
+        error = (
+            np.linalg.norm(sample.pred_instances.keypoints[0] - sample.gt_instances.keypoints[0], axis=-1)
+            / scale
+        )
+        assert (error[whole[i]] < 1).all()
+        assert (sample.pred_instances.keypoint_scores[0][whole[i]] > 0.9).all()
+
+
+def mirrored(maps: Maps, dataset: str) -> Maps:
+    """Maps of the mirrored image: left is right, and left joints are right ones."""
+    swap = list(keypoint_set(dataset).flip_indices)
+    if isinstance(maps, tuple):
+        return maps[0][:, swap].flip(-1), maps[1][:, swap]
+    return maps[:, swap].flip(-1)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("loss", ["mse", "kl", "rspose"])
+@pytest.mark.parametrize("dataset", ["coco", "mpii"])
+@torch.no_grad()
+def test_the_prediction_of_a_mirrored_crop_is_the_mirrored_prediction(
+    trainable: Settings, dataset: str, loss: str, head: str
+) -> None:
+    case = Case(trainable, dataset, head, loss)
+    settings = {"flip_test": True, "shift_heatmap": False}
+    straight, turned = (case.model.extract_feat(each) for each in (case.inputs, case.inputs.flip(-1)))
+    one = case.head.heatmaps([straight, turned], case.samples, settings)
+    other = case.head.heatmaps([turned, straight], case.samples, settings)
+    for a, b in zip(as_tuple(mirrored(one, dataset)), as_tuple(other), strict=True):
+        torch.testing.assert_close(a, b)
+    # Not for the trivial reason that the network says the same everywhere.
+    assert not torch.allclose(as_tuple(one)[0], as_tuple(mirrored(one, dataset))[0])
+
+    plain = {"flip_test": False}
+    alone = (case.head.heatmaps(each, case.samples, plain) for each in (straight, turned))
+    first, second = (as_tuple(each) for each in alone)
+    back = as_tuple(mirrored(second if head == "simcc" else second[0], dataset))
+    for averaged, a, b in zip(as_tuple(one), first, back, strict=True):
+        torch.testing.assert_close(averaged, (a + b) / 2)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_confidences_lie_between_0_and_1_whatever_the_network_says(
+    trainable: Settings, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss in ("mse", "kl", "awing", "fowkal", "dm", "rspose"):
+        case = Case(trainable, "coco", head, loss)
+        raw = case.head.forward(case.model.extract_feat(case.inputs))
+        wild = tuple(100 * torch.randn_like(each) for each in as_tuple(raw))
+        output = wild if head == "simcc" else wild[0]
+        monkeypatch.setattr(case.head, "forward", lambda feats, output=output: output)
+        for instances in case.head.predict(None, case.samples, {}):
+            assert (instances.keypoint_scores >= 0).all() and (instances.keypoint_scores <= 1).all()
+            assert np.isfinite(instances.keypoints).all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heatmaps_come_along_when_asked_for(
+    trainable: Settings, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(trainable, "coco", head, "mse")
+    labels = case.labels()
+    monkeypatch.setattr(case.head, "forward", lambda feats: labels)
+    instances, fields = case.head.predict(None, case.samples, {"output_heatmaps": True})
+    assert len(instances) == len(fields) == len(case.samples)
+    for i, (predicted, field) in enumerate(zip(instances, fields, strict=True)):
+        height, width = field.heatmaps.shape[1:]
+        per_map = np.array(case.config["codec"]["input_size"]) / np.array([width, height])
+        peak = peaks(field.heatmaps[None])[0].numpy() * per_map
+        whole = case.visible[i] & case.inside[i]
+        assert (np.abs(peak - predicted.keypoints[0])[whole] <= 0.75 * per_map).all()
+
+
+def test_building_a_loss_leaves_the_random_state_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    available()
+    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
+
+    @register
+    class Drawing(CapturedTarget):
+        name = "drawing"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.drawn = torch.nn.Parameter(torch.rand(5))
+
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    assert isinstance(build_loss("drawing", {}, 17), Drawing)
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+
+
+def test_a_simcc_decoder_with_normalised_labels_is_refused(trainable: Settings) -> None:
+    case = Case(trainable, "coco", "simcc", "mse")
+    head = case.config["model"]["head"].to_dict()
+    head["decoder"] = {**head["decoder"], "normalize": True}
+    with pytest.raises(ValueError, match=r"decoder\.normalize must be False"):
+        MODELS.build(head)

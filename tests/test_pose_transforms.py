@@ -1,0 +1,100 @@
+"""Pipeline steps that stand in for mmpose's: the same results and the same distributions."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp, kstest, truncnorm
+
+from rspose.data import dataset_layout
+from rspose.pose.transforms import FastRandomBBoxTransform, LoadCachedImage, PackPoseTargets
+
+# isort: split
+from mmpose.datasets.transforms import LoadImage, PackPoseInputs, RandomBBoxTransform
+from mmpose.structures import PoseDataSample
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    np.random.seed(3)  # noqa: NPY002 (mmpose draws from the global generator)
+
+
+def test_the_truncated_normal_is_scipys() -> None:
+    for low, high in ((-1.0, 1.0), (-0.5, 2.0)):
+        drawn = FastRandomBBoxTransform._truncnorm(low, high, (20_000,))
+        assert drawn.shape == (20_000,)
+        assert drawn.min() >= low and drawn.max() <= high
+        assert kstest(drawn, truncnorm(low, high).cdf).pvalue > 0.05
+
+
+def boxes(transform: Any, count: int) -> dict[str, np.ndarray]:
+    """Centre, scale and rotation of ``count`` transformed boxes that were 100 wide, 200 high and at 0."""
+    rows: dict[str, list[float]] = {"x": [], "y": [], "scale": [], "rotation": []}
+    for _ in range(count):
+        done = transform(
+            {"bbox_center": np.zeros((1, 2), np.float32), "bbox_scale": np.array([[100, 200]], np.float32)}
+        )
+        rows["x"].append(done["bbox_center"][0, 0] / 100)
+        rows["y"].append(done["bbox_center"][0, 1] / 200)
+        rows["scale"].append(done["bbox_scale"][0, 0] / 100)
+        rows["rotation"].append(done["bbox_rotation"][0])
+        assert done["bbox_scale"][0, 1] == pytest.approx(2 * done["bbox_scale"][0, 0])
+    return {key: np.array(values) for key, values in rows.items()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"rotate_factor": 30.0, "scale_factor": (0.9, 1.3), "shift_prob": 1.0, "rotate_prob": 1.0}],
+    ids=["defaults", "others"],
+)
+def test_boxes_are_transformed_as_mmpose_transforms_them(arguments: dict[str, Any]) -> None:
+    ours = boxes(FastRandomBBoxTransform(**arguments), 1500)
+    theirs = boxes(RandomBBoxTransform(**arguments), 1500)
+    for key, values in ours.items():
+        assert ks_2samp(values, theirs[key]).pvalue > 0.02, key
+        assert values.std() > 0
+
+
+def test_a_cached_image_is_the_image(tiny_datasets: Path) -> None:
+    folder = tiny_datasets / "coco" / dataset_layout("coco").images["val"]
+    paths = [str(path) for path in sorted(folder.iterdir())[:2]]
+    cached, plain = LoadCachedImage(), LoadImage()
+    for path in [*paths, *paths]:  # the second time from the cache
+        ours, theirs = cached({"img_path": path, "other": 1}), plain({"img_path": path, "other": 1})
+        assert ours.keys() == theirs.keys()
+        np.testing.assert_array_equal(ours["img"], theirs["img"])
+        assert {k: v for k, v in ours.items() if k != "img"} == {
+            k: v for k, v in theirs.items() if k != "img"
+        }
+
+
+def test_a_cached_image_is_decoded_once_and_cannot_be_written_to(tiny_datasets: Path) -> None:
+    folder = tiny_datasets / "mpii" / dataset_layout("mpii").images["val"]
+    path = str(sorted(folder.iterdir())[0])
+    first, second = (LoadCachedImage()({"img_path": path})["img"] for _ in range(2))
+    assert first is second
+    with pytest.raises(ValueError, match="read-only"):
+        first[0, 0, 0] = 1
+
+
+@pytest.mark.parametrize("with_annotation", [False, True])
+def test_what_a_loss_needs_is_packed_beside_what_mmpose_packs(with_annotation: bool) -> None:
+    results = {
+        "img": np.zeros((4, 4, 3), np.uint8),
+        "keypoints": np.zeros((1, 2, 2), np.float32),
+        "keypoints_visible": np.ones((1, 2), np.float32),
+        "transformed_keypoints": np.ones((1, 2, 2), np.float32),
+        "bbox_scale": np.ones((1, 2), np.float32),
+        "area": np.float32(12),
+        "id": 7,
+        "raw_ann_info": {"a": 1},
+    }
+    sample = PackPoseTargets(with_annotation)(dict(results))["data_samples"]
+    usual = PackPoseInputs()(dict(results))["data_samples"]
+    assert isinstance(sample, PoseDataSample)
+    assert sample.metainfo["area"] == 12
+    np.testing.assert_array_equal(sample.gt_instances.transformed_keypoints, results["transformed_keypoints"])
+    assert ("raw_ann_info" in sample.metainfo) is with_annotation
+    assert set(usual.metainfo) - {"raw_ann_info"} <= set(sample.metainfo)
+    assert set(usual.gt_instances.keys()) <= set(sample.gt_instances.keys())
