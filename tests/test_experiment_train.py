@@ -83,7 +83,7 @@ def kill_in_the_second_epoch(settings: Settings, cell: Cell, folder: Path) -> No
     ("cell", "changes"),
     [
         (Cell("coco", "tiny", "heatmap", "rspose", 0), {}),
-        # Learned parameters in the loss, batch statistics in low precision, another schedule.
+        # Learned parameters in the loss, low precision, another schedule, the fused optimizer.
         (
             Cell("mpii", "tiny", "simcc", "fowkal", 3),
             {"precision": "bfloat16", "channels_last": True, "schedule": "step", "cache_images": True},
@@ -96,20 +96,23 @@ def test_a_killed_cell_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one
 ) -> None:
     trainable.update(losses=[cell.loss], seeds=[cell.seed])
     trainable["training"].update(changes)
+    put(trainable, "model_settings/tiny/overrides/optim_wrapper", {"optimizer": {"fused": bool(changes)}})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
 
     kill_in_the_second_epoch(trainable, cell, killed)
     assert not (killed / "cell" / "checkpoint.pth").exists()
-    checkpoints = [path.name for path in (killed / "results" / "work").rglob("*.pth")]
-    assert checkpoints == ["epoch_1.pth"]
+    (first_epoch,) = (killed / "results" / "work").rglob("*.pth")
+    assert first_epoch.name == "epoch_1.pth"
+    saved = first_epoch.stat().st_mtime_ns
 
     resumed, uninterrupted = run(trainable, cell, killed), run(trainable, cell, whole)
     assert resumed["resumed"] is True
     assert uninterrupted["resumed"] is False
     assert resumed["iterations"] == uninterrupted["iterations"]
     assert resumed["provenance"] == uninterrupted["provenance"]
+    assert first_epoch.stat().st_mtime_ns == saved  # the first epoch was not trained again
     assert same_weights(weights(killed), weights(whole))
 
 
@@ -145,8 +148,11 @@ def test_a_finished_training_takes_no_step_when_run_again(
     first = run(one_epoch, cell, tmp_path)
     before = weights(tmp_path)
     (tmp_path / "cell" / "checkpoint.pth").unlink()
+    (epoch,) = (tmp_path / "results" / "work").rglob("*.pth")
+    saved = epoch.stat().st_mtime_ns
     again = run(one_epoch, cell, tmp_path)
     assert again["resumed"] is True
+    assert epoch.stat().st_mtime_ns == saved
     assert again["iterations"] == first["iterations"]
     assert same_weights(weights(tmp_path), before)
 

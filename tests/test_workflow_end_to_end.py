@@ -135,20 +135,40 @@ def test_a_changed_learning_rate_factor_reruns_the_cells_of_its_loss_only(
 
 
 def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
-    extended = edited(folder, tmp_path)
-    planned = run(extended, "--dry-run", "results/records/mpii/tiny/simcc/kl/seed1.json")
-    assert planned.jobs == {"train": 1, "predict": 1, "evaluate": 1, "record": 1}
-    planned = run(extended, "--dry-run", "--config", "losses=[mse,rspose,kl]", "heads=simcc", "datasets=mpii")
-    assert planned.jobs["train"] == planned.jobs["predict"] == planned.jobs["record"] == 1
-    assert not any(rule.startswith("dataset") for rule in planned.jobs)
+    selected = ["losses=[mse,rspose,kl]", "heads=simcc", "datasets=mpii"]
+    planned = run(edited(folder, tmp_path), "--dry-run", "--config", *selected)
+    assert planned.jobs == {
+        "train": 1,
+        "predict": 1,
+        "evaluate": 1,
+        "record": 1,
+        "collect": 1,
+        "tables": 1,
+        "figures": 1,
+    }
 
 
 def test_tables_are_made_again_from_records_alone(folder: Path, tmp_path: Path) -> None:
     copy = edited(folder, tmp_path)
     before = {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()}
-    for made in ("data", "cells", "work", "controls", "figures", "tables"):
+    shutil.rmtree(copy / "data")
+    for made in ("cells", "work", "controls", "figures", "tables"):
         shutil.rmtree(copy / "results" / made)
     (copy / "results/records.csv").unlink()
     assert run(copy, "tables").jobs == {"collect": 1, "tables": 1}
     assert {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()} == before
-    assert not (copy / "results/cells").exists()
+    assert not (copy / "results/cells").exists() and not (copy / "data").exists()
+
+
+def test_real_data_are_asked_for_only_where_a_record_is_missing(folder: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((folder / "tiny.yaml").read_text())
+    config["data"] = {dataset: {"root": f"elsewhere/{dataset}"} for dataset in config["data"]}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    shutil.copytree(folder / "results/records", tmp_path / "results/records")
+    assert run(tmp_path, "--dry-run", "tables").jobs == {"collect": 1, "tables": 1}
+
+    (tmp_path / "results/records/mpii/tiny/simcc/mse/seed0.json").unlink()
+    refused = run(tmp_path, "--dry-run", "tables")
+    assert refused.returncode != 0
+    (line,) = [line for line in refused.output.splitlines() if line.startswith("error: ")]
+    assert "elsewhere/mpii: expected the folder of the mpii dataset" in line

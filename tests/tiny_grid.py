@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "losses": ["mse", "rspose"],
     "seeds": [0],
     "data": {
-        dataset: {"root": f"results/data/{dataset}", "generate": {**_GENERATE, "seed": seed}}
+        dataset: {"root": f"data/{dataset}", "generate": {**_GENERATE, "seed": seed}}
         for seed, dataset in enumerate(("coco", "crowdpose", "mpii"))
     },
     "model_settings": {

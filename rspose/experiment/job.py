@@ -19,6 +19,8 @@ def job(snakemake: Any) -> Iterator[TextIO]:
     Args:
         snakemake: The object that Snakemake hands to a script.
     """
+    if snakemake.config["training"]["device"] == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch and mmengine look for a GPU
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = os.fdopen(os.dup(2), "w", buffering=1)

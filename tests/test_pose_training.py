@@ -1,0 +1,116 @@
+"""What training adds to mmengine and mmpose: preprocessing, low precision, seeds, import stand-ins."""
+
+import random
+import sys
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rspose.pose.necks import FinestFPN
+from rspose.pose.training import Bfloat16OptimWrapper, ChannelsLastHook, CropPreprocessor, EpochSeedHook
+from rspose.pose.transforms import SeedSample
+
+# isort: split
+from mmpose.models.data_preprocessors import PoseDataPreprocessor
+from mmpose.models.necks import FPN
+from mmpose.structures import PoseDataSample
+
+NORMALISATION = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+
+
+@pytest.mark.parametrize("bgr_to_rgb", [True, False])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_crops_are_normalised_as_mmpose_normalises_images(bgr_to_rgb: bool, channels_last: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    crops = [torch.randint(0, 256, (3, 24, 16), generator=generator, dtype=torch.uint8) for _ in range(4)]
+    data = {"inputs": crops, "data_samples": [PoseDataSample() for _ in crops]}
+    theirs = PoseDataPreprocessor(bgr_to_rgb=bgr_to_rgb, **NORMALISATION)(deepcopy(data))
+    ours = CropPreprocessor(channels_last=channels_last, bgr_to_rgb=bgr_to_rgb, **NORMALISATION)(data)
+    torch.testing.assert_close(ours["inputs"], theirs["inputs"])
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    assert ours["inputs"].is_contiguous(memory_format=layout)
+    assert len(ours["data_samples"]) == 4
+
+
+def test_low_precision_is_for_the_forward_pass_only() -> None:
+    model = torch.nn.Linear(4, 4)
+    wrapper = Bfloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    with wrapper.optim_context(model):
+        assert model(torch.ones(2, 4)).dtype == torch.bfloat16
+    assert model(torch.ones(2, 4)).dtype == torch.float32
+    before = model.weight.detach().clone()
+    with wrapper.optim_context(model):
+        loss = model(torch.ones(2, 4)).float().sum()
+    wrapper.update_params(loss)
+    assert model.weight.dtype == torch.float32
+    assert not torch.equal(model.weight, before)
+
+
+def test_weights_are_put_into_the_layout_of_the_images() -> None:
+    model = torch.nn.Conv2d(3, 8, 3)
+    expected = model.weight.detach().clone()
+    ChannelsLastHook().before_run(SimpleNamespace(model=model))
+    assert model.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(model.weight, expected)
+
+
+def runner(epoch: int, rank: int, *steps: Any) -> Any:
+    pipeline = SimpleNamespace(transforms=list(steps))
+    loader = SimpleNamespace(dataset=SimpleNamespace(pipeline=pipeline))
+    return SimpleNamespace(epoch=epoch, rank=rank, train_dataloader=loader)
+
+
+def drawn() -> tuple[float, float, float]:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
+
+
+def test_the_random_numbers_of_an_epoch_depend_on_seed_epoch_and_rank_only() -> None:
+    def first(seed: int, epoch: int, rank: int = 0) -> tuple[float, float, float]:
+        EpochSeedHook(seed).before_train_epoch(runner(epoch, rank))
+        return drawn()
+
+    reference = first(3, 1)
+    drawn()
+    assert first(3, 1) == reference
+    for other in (first(4, 1), first(3, 2), first(3, 1, rank=1)):
+        assert all(a != b for a, b in zip(reference, other, strict=True))
+
+
+def test_the_augmentation_of_a_sample_depends_on_seed_epoch_and_sample_only() -> None:
+    def first(seed: int, epoch: int, sample: int) -> tuple[float, float]:
+        step = SeedSample(seed)
+        EpochSeedHook(seed).before_train_epoch(runner(epoch, 0, step))
+        results = {"sample_idx": sample, "img": "x"}
+        assert step(results) == {"sample_idx": sample, "img": "x"}
+        return drawn()[:2]
+
+    reference = first(3, 1, 7)
+    drawn()
+    assert first(3, 1, 7) == reference
+    for other in (first(4, 1, 7), first(3, 2, 7), first(3, 1, 8)):
+        assert all(a != b for a, b in zip(reference, other, strict=True))
+
+
+def test_the_finest_level_of_the_pyramid_is_handed_on() -> None:
+    torch.manual_seed(0)
+    arguments = {"in_channels": [4, 8, 16], "out_channels": 6, "num_outs": 3}
+    ours, theirs = FinestFPN(**arguments), FPN(**arguments)
+    theirs.load_state_dict(ours.state_dict())
+    levels = [
+        torch.randn(2, channels, 32 // step, 24 // step) for channels, step in ((4, 1), (8, 2), (16, 4))
+    ]
+    (finest,) = ours(levels)
+    assert finest.shape == (2, 6, 32, 24)
+    torch.testing.assert_close(finest, theirs(levels)[0])
+
+
+@pytest.mark.skipif("mmcv._ext" in sys.modules, reason="the compiled operators are installed")
+def test_what_stands_in_for_a_missing_package_says_so_when_used() -> None:
+    from mmcv.ops import DeformConv2d
+
+    with pytest.raises(ImportError, match="DeformConv2d needs mmcv, which is not installed"):
+        DeformConv2d(1, 2, 3)
