@@ -113,7 +113,7 @@ def test_joints_outside_the_image_and_only_those_have_flag_zero(scenes: list[Sce
     assert outside > 100
 
 
-def test_a_hidden_joint_is_annotated_only_beside_a_visible_one(scenes: list[Scene]) -> None:
+def test_a_hidden_joint_is_annotated_only_between_two_visible_ones(scenes: list[Scene]) -> None:
     beside = {"elbow": ("shoulder", "wrist"), "knee": ("hip", "ankle"), "ankle": ("knee", "toe")}
     annotated = {True: 0, False: 0}
     for scene in scenes:
@@ -125,10 +125,10 @@ def test_a_hidden_joint_is_annotated_only_beside_a_visible_one(scenes: list[Scen
                 for name, others in beside.items():
                     index = JOINT[f"{side}_{name}"]
                     if person.visibility[index] == HIDDEN:
-                        inferable = VISIBLE in flags(person, *(f"{side}_{other}" for other in others))
+                        inferable = all(person.visibility[JOINT[f"{side}_{o}"]] == VISIBLE for o in others)
                         assert (marked[index] == HIDDEN) == inferable
                         annotated[inferable] += 1
-    assert min(annotated.values()) > 50
+    assert min(annotated.values()) > 20
 
 
 def test_nobody_marks_the_eyes_on_the_back_of_a_head(
