@@ -420,7 +420,7 @@ def test_detections_miss_double_and_invent_people(roots: dict[str, Path], datase
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
-def test_detections_find_people_well_but_not_perfectly(roots: dict[str, Path], dataset: str) -> None:
+def test_detections_are_as_good_as_those_used_on_coco(roots: dict[str, Path], dataset: str) -> None:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -433,8 +433,8 @@ def test_detections_find_people_well_but_not_perfectly(roots: dict[str, Path], d
     evaluation = COCOeval(truth, quietly(truth.loadRes, detections(roots[dataset], dataset)), "bbox")
     for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
         quietly(step)
-    # The detector whose boxes are used on COCO val has 0.56; drawn people are easier to find.
-    assert 0.56 < evaluation.stats[0] < 0.82
+    # The detector whose boxes are used on COCO val has 0.56.
+    assert 0.46 < evaluation.stats[0] < 0.68
 
 
 def test_detection_scores_follow_quality_imperfectly(roots: dict[str, Path]) -> None:

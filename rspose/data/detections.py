@@ -11,8 +11,8 @@ MAX_DETECTIONS = 20
 _MISSES = 0.065
 _DUPLICATES = 0.15
 _FALSE_POSITIVES_PER_PERSON = 0.14
-_BOX_JITTER = 0.04
-_DUPLICATE_JITTER = 0.12
+_BOX_JITTER = 0.062
+_DUPLICATE_JITTER = 0.14
 
 
 def _jittered(rng: np.random.Generator, box: np.ndarray, spread: float, size: tuple[int, int]) -> np.ndarray:
@@ -39,7 +39,7 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _score(rng: np.random.Generator, quality: float) -> float:
     """A score in (0, 1) that rises with a quality (0 is a coin's toss), noisily."""
-    return float(1 / (1 + np.exp(-(quality + 0.8 * rng.standard_normal()))))
+    return float(1 / (1 + np.exp(-(quality + 1.1 * rng.standard_normal()))))
 
 
 def detect_people(

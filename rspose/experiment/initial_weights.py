@@ -26,7 +26,7 @@ BATCH_SIZE = 16
 
 
 def train_initial_weights(
-    config: dict[str, Any], model_name: str, checkpoint: Path, threads: int = 1, terminal: TextIO = sys.stderr
+    config: dict[str, Any], model_name: str, checkpoint: Path, terminal: TextIO = sys.stderr
 ) -> None:
     """Train and save the weights that every cell of ``model_name`` starts from.
 
@@ -36,11 +36,10 @@ def train_initial_weights(
         config: A completed config; ``model_settings.<model_name>.initial_weights`` says how long to train.
         model_name: The model.
         checkpoint: Where the weights go.
-        threads: CPU threads.
         terminal: Where progress is printed.
     """
     settings = config["model_settings"][model_name]["initial_weights"]
-    torch.set_num_threads(threads)
+    torch.set_num_threads(settings["threads"])
     torch.manual_seed(settings["seed"])
     dataset = config["datasets"][0]
     width, height = config["model_settings"][model_name]["input_size"][dataset]

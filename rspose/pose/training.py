@@ -38,7 +38,7 @@ class CropPreprocessor(PoseDataPreprocessor):
     """mmpose's preprocessor for crops of one size: the same values, normalised as one batch.
 
     mmengine converts, normalises and pads image by image: 5.1 ms for 16 crops of 96 x 128 on one core against
-    1.5 ms here.
+    1.5 ms here. The samples' labels stay where they are: the heads stack them and move one tensor.
 
     Args:
         channels_last: Hand the images on in the memory layout that convolutions on a CPU are fastest in.
@@ -57,7 +57,7 @@ class CropPreprocessor(PoseDataPreprocessor):
         images = images.float().sub_(self.mean).div_(self.std)
         return {
             "inputs": images.contiguous(memory_format=self.memory_format),
-            "data_samples": self.cast_data(data["data_samples"]),
+            "data_samples": data["data_samples"],
         }
 
 

@@ -8,7 +8,7 @@ rule initial_weights:
         f"{RESULTS}/logs/initial_weights/{{model}}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: 1
+    threads: lambda wildcards: config["model_settings"][wildcards.model]["initial_weights"]["threads"]
     params:
         settings=lambda wildcards: sources.initial_weights_fingerprint(config, wildcards.model),
     script:

@@ -7,6 +7,4 @@ from rspose.experiment.job import job
 with job(snakemake) as terminal:
     from rspose.experiment.initial_weights import train_initial_weights
 
-    train_initial_weights(
-        snakemake.config, snakemake.wildcards.model, Path(snakemake.output[0]), snakemake.threads, terminal
-    )
+    train_initial_weights(snakemake.config, snakemake.wildcards.model, Path(snakemake.output[0]), terminal)
