@@ -21,7 +21,7 @@ class FinestFPN(FPN):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.fpn_convs = self.fpn_convs[:1]
+        del self.fpn_convs[1:]
 
     def forward(self, inputs: Any) -> tuple[Tensor]:
         """The finest level ``[B, C, H, W]``, alone in a tuple."""
