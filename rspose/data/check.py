@@ -25,7 +25,8 @@ def check_dataset(root: Path, dataset: str) -> list[str]:
     root = Path(root)
     if not root.is_dir():
         return [
-            f"{root}: expected the folder of the {dataset} dataset, found nothing; set data_root or make it"
+            f"{root}: expected the folder of the {dataset} dataset, found nothing; "
+            f"set data.{dataset}.root in the config, or put it there"
         ]
     problems: list[str] = []
     for split in SPLITS:
