@@ -134,11 +134,11 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
         + 4 * _noise(rng, width, height, width / 3)
     )
     light = np.linspace(rng.uniform(0.8, 1.15), rng.uniform(0.8, 1.15), width, dtype=np.float32)
-    # All four channels at once, which OpenCV is twice as fast in as numpy in three of them.
-    texture = cv2.merge([texture, texture, texture, np.zeros_like(texture)])
-    light = cv2.merge([np.broadcast_to(light, (height, width)).copy()] * 4)
-    canvas = cv2.add(cv2.multiply(canvas, light, dtype=cv2.CV_32F), texture, dtype=cv2.CV_8U)
-    return cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.4, 1.6))
+    # All four channels at once, in OpenCV: a place takes a sixth less time than with numpy in three of them.
+    textures = cv2.merge([texture, texture, texture, np.zeros_like(texture)])
+    lights = cv2.merge([np.broadcast_to(light, (height, width)).copy()] * 4)
+    textured = cv2.add(cv2.multiply(canvas, lights, dtype=cv2.CV_32F), textures, dtype=cv2.CV_8U)
+    return np.asarray(cv2.GaussianBlur(textured, (0, 0), rng.uniform(0.4, 1.6)))
 
 
 def _draw_panel(
