@@ -8,7 +8,7 @@ from torch import Tensor
 from rspose.losses import Maps, PerMapLoss, full_precision, register
 
 
-def kl(prediction: Tensor, label: Tensor, beta: float = 1.0) -> Tensor:
+def kl(prediction: Tensor, label: Tensor, beta: float = 1.0, label_beta: float | None = None) -> Tensor:
     r"""Kullback-Leibler divergence of each map.
 
     .. math::
@@ -20,11 +20,16 @@ def kl(prediction: Tensor, label: Tensor, beta: float = 1.0) -> Tensor:
     bins; and a label that the border cuts is normalised to sum 1 all the same. A label without any mass gives
     0.
 
+    RTMPose (Jiang et al., 2023, arXiv 2303.07399) takes :math:`q = \mathrm{softmax}(\beta_y y)` instead, with
+    both betas 10: a label with a floor of mass over the whole map.
+
     Args:
         prediction: logits ``[M, N]``, any range; a perfect prediction is the log of the label plus a
             constant.
         label: Gaussian labels ``[M, N]`` in [0, 1].
         beta: inverse temperature of the softmax, above 0 (SimCC: 1; RTMPose: 10).
+        label_beta: inverse temperature of the label's softmax, above 0 (RTMPose: 10); None for SimCC's
+            labels, in proportion to y.
 
     Returns:
         ``[M]``, at least 0.
@@ -34,8 +39,10 @@ def kl(prediction: Tensor, label: Tensor, beta: float = 1.0) -> Tensor:
         >>> kl(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))  # ln 2
         tensor([0.6931])
     """
-    mass = label.sum(dim=-1, keepdim=True)
-    q = label / mass.clamp_min(torch.finfo(label.dtype).tiny)
+    if label_beta is None:
+        q = label / label.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(label.dtype).tiny)
+    else:
+        q = (label_beta * label).softmax(dim=-1)
     entropy = torch.special.entr(q).sum(dim=-1)
     return -(q * (beta * prediction).log_softmax(dim=-1)).sum(dim=-1) - entropy
 
@@ -50,21 +57,25 @@ class KLLoss(PerMapLoss):
 
     Args:
         beta: inverse temperature of the softmax, above 0.
+        label_beta: inverse temperature of the label's softmax, above 0, as in RTMPose; None for labels in
+            proportion to the Gaussian.
     """
 
     name = "kl"
     title = "KL"
     reference = "Li et al., SimCC, ECCV 2022, arXiv:2107.03332"
 
-    def __init__(self, beta: float = 1.0) -> None:
+    def __init__(self, beta: float = 1.0, label_beta: float | None = None) -> None:
         super().__init__()
         if not beta > 0:
             raise ValueError(f"kl loss: beta: expected a number above 0, found {beta}")
-        self.beta = beta
+        if label_beta is not None and not label_beta > 0:
+            raise ValueError(f"kl loss: label_beta: expected a number above 0 or null, found {label_beta}")
+        self.beta, self.label_beta = beta, label_beta
 
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
-        return kl(prediction, label, self.beta)
+        return kl(prediction, label, self.beta, self.label_beta)
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the softmax times the area (2D) or length (1D) of a Gaussian of peak 1."""

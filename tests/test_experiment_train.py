@@ -79,6 +79,15 @@ def kill_in_the_second_epoch(settings: Settings, cell: Cell, folder: Path) -> No
             assert child.wait() in (-signal.SIGKILL, 1)
 
 
+def test_what_a_loss_learned_is_written_down_per_keypoint(trainable: Settings, tmp_path: Path) -> None:
+    cell = Cell("coco", "tiny", "heatmap", "kal", 0)
+    trainable.update(losses=[cell.loss])
+    written = run(trainable, cell, tmp_path)
+    factors = torch.sigmoid(weights(tmp_path)["head.loss_module.factor_logits"])
+    assert len(set(factors.tolist())) == 17
+    assert written["loss"]["learned"] == {"factor": pytest.approx(factors.tolist(), abs=1e-6)}
+
+
 @pytest.mark.parametrize(
     ("cell", "changes"),
     [

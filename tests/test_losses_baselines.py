@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -9,10 +10,13 @@ from losses_targets import make_target, on_maps, random_prediction
 from torch import Tensor
 
 import rspose.pose  # noqa: F401  (makes mmpose importable without its compiled operators)
-from baselines.awing import AdaptiveWingLoss, awing
-from baselines.fowkal import FoWKALLoss, fowkal, fwahr_weight
+from baselines.awing import AdaptiveWingLoss, awing, weighted_loss_map
+from baselines.fowkal import FoWKALLoss, fowkal
+from baselines.heuristic import HeuristicLoss
+from baselines.kal import KALLoss, kal
 from baselines.kl import KLLoss, kl
 from baselines.mse import MSELoss, mse
+from baselines.wahr import FWAHRLoss, WAHRLoss, fwahr_weight, wahr_weight
 from rspose.losses import as_tuple
 
 
@@ -38,9 +42,13 @@ def awing_of_one_pixel(y: float, p: float, alpha: float, omega: float, epsilon: 
     return a * abs(y - p) - (theta * a - omega * math.log(1 + (theta / epsilon) ** (alpha - y)))
 
 
+def wahr_of_one_pixel(y: float, p: float, gamma: float) -> float:
+    return y**gamma * abs(1 - p) + abs(p) * (1 - y**gamma)
+
+
 def weight_of_one_pixel(y: float, p: float, gamma: float, tau: float) -> float:
     if y >= 2 ** (-1 / gamma):
-        return y**gamma * abs(1 - p) + abs(p) * (1 - y**gamma)
+        return wahr_of_one_pixel(y, p, gamma)
     return tau * abs(p)
 
 
@@ -101,6 +109,132 @@ def test_fwahr_weight_equals_the_formula_pixel_by_pixel() -> None:
     assert fwahr_weight(prediction, label, 0.01, 0.3).flatten().tolist() == pytest.approx(expected)
 
 
+def test_wahr_weight_equals_the_formula_pixel_by_pixel() -> None:
+    prediction, label = random_maps()
+    expected = [
+        wahr_of_one_pixel(y, p, 0.3)
+        for p, y in zip(prediction.flatten().tolist(), label.flatten().tolist(), strict=True)
+    ]
+    assert wahr_weight(prediction, label, 0.3).flatten().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_wahr_and_fwahr_are_the_weighted_squared_error(head: str) -> None:
+    target = make_target(head, instances=2, keypoints=3, dtype=torch.float64)
+    prediction = random_prediction(target)
+    expected = {"wahr": 0.0, "fwahr": 0.0}
+    for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
+        for p, y in zip(map_.flatten().tolist(), label.flatten().tolist(), strict=True):
+            share = (p - y) ** 2 * 6**-1 / map_[0, 0].numel()
+            expected["wahr"] += share * wahr_of_one_pixel(y, p, 0.01)
+            expected["fwahr"] += share * weight_of_one_pixel(y, p, 0.01, 0.3)
+    assert WAHRLoss()(prediction, target)["wahr"].item() == pytest.approx(expected["wahr"])
+    assert FWAHRLoss(tau=0.3)(prediction, target)["fwahr"].item() == pytest.approx(expected["fwahr"])
+
+
+def test_without_a_learned_factor_kal_is_half_of_both() -> None:
+    prediction, label = random_maps()
+    half = kal(prediction, label, torch.full((3,), 0.5, dtype=torch.float64))
+    torch.testing.assert_close(half, (awing(prediction, label).mean(-1) + mse(prediction, label)) / 2)
+
+
+WHOLEBODY = {"body": (0, 17), "foot": (17, 23), "face": (23, 91), "hand": (91, 133)}
+
+
+def values_by_part(pixels: Tensor, weights: Tensor) -> dict[str, float]:
+    """Mean over the visible keypoints of each part of whole-body pose, of pixel losses ``[B, K, N]``."""
+    values = (pixels.mean(dim=-1) * weights).sum(dim=0)
+    return {
+        part: (values[first:last].sum() / weights[:, first:last].sum()).item()
+        for part, (first, last) in WHOLEBODY.items()
+    }
+
+
+@pytest.mark.parametrize("weighting", ["none", "wahr", "fwahr"])
+def test_the_heuristic_takes_awing_for_face_and_hands_and_mse_for_body_and_feet(weighting: str) -> None:
+    target = make_target("heatmap", instances=2, keypoints=133, dtype=torch.float64)
+    target.weights[0, 5] = target.weights[1, 30:80] = 0
+    prediction = random_prediction(target)
+    p, y = prediction.flatten(2), target.heatmaps.flatten(2)
+    weight = {"none": torch.ones_like(p), "wahr": wahr_weight(p, y), "fwahr": fwahr_weight(p, y)}[weighting]
+    coarse = values_by_part(weight * (p - y).square(), target.weights)
+    dense = values_by_part(weight * awing(p, y), target.weights)
+    expected = 0.7 * (dense["face"] + dense["hand"]) + 2 * (coarse["body"] + coarse["foot"])
+    loss = HeuristicLoss(133, dense_weight=0.7, coarse_weight=2.0, weighting=weighting)
+    assert loss(prediction, target)["heuristic"].item() == pytest.approx(expected)
+
+
+def test_the_heuristic_is_mse_where_the_body_is_the_only_part() -> None:
+    target = make_target("heatmap", keypoints=17)
+    prediction = random_prediction(target)
+    torch.testing.assert_close(
+        HeuristicLoss(17)(prediction, target)["heuristic"], MSELoss()(prediction, target)["mse"]
+    )
+
+
+@pytest.mark.parametrize("weighting", ["wahr", "fwahr"])
+def test_fowkal_sums_the_parts_of_whole_body_pose(weighting: str) -> None:
+    target = make_target("heatmap", instances=2, keypoints=133, dtype=torch.float64)
+    target.weights[0, 5] = target.weights[1, 30:80] = 0
+    target.weights[:, 91:] = 0  # no hand is visible
+    prediction = random_prediction(target)
+    loss = FoWKALLoss(133, weighting=weighting).double()
+    with torch.no_grad():
+        loss.factor_logits.copy_(torch.linspace(-2, 2, 133))
+    p, y = prediction.flatten(2), target.heatmaps.flatten(2)
+    share = loss.factors[None, :, None]
+    weight = wahr_weight(p, y) if weighting == "wahr" else fwahr_weight(p, y)
+    pixels = weight * (share * awing(p, y) + (1 - share) * (p - y).square())
+    parts = values_by_part(pixels, target.weights)
+    terms = loss(prediction, target)
+    assert terms["fowkal"].item() == pytest.approx(parts["body"] + parts["foot"] + parts["face"])
+    held = values_by_part((2 * share - 1).square().expand(2, 133, 1), target.weights)
+    assert terms["regulariser"].item() == pytest.approx(held["body"] + held["foot"] + held["face"])
+
+
+def test_what_kal_learned_is_told_per_keypoint() -> None:
+    loss = KALLoss(3)
+    with torch.no_grad():
+        loss.factor_logits.copy_(torch.tensor([-100.0, 0.0, 100.0]))
+    assert loss.learned() == {"factor": [0.0, 0.5, 1.0]}
+    assert MSELoss().learned() == {}
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_awings_weighted_loss_map_equals_a_loop(head: str) -> None:
+    """A pixel counts 1 + 10 times where it or a neighbour (8 in 2D, 2 in 1D) has a label of at least 0.2."""
+    target = make_target(head, instances=1, keypoints=2, dtype=torch.float64)
+    prediction = random_prediction(target)
+    expected = 0.0
+    for maps, labels in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
+        for map_, label in zip(maps[0], labels[0], strict=True):
+            total = 0.0
+            for place in product(*(range(n) for n in label.shape)):
+                near = label[tuple(slice(max(0, i - 1), i + 2) for i in place)]
+                pixel = awing_of_one_pixel(label[place].item(), map_[place].item(), 2.1, 14, 1, 0.5)
+                total += pixel * (11 if near.max() >= 0.2 else 1)
+            expected += total / label.numel() / 2
+    found = AdaptiveWingLoss(map_weight=10.0)(prediction, target)["awing"]
+    assert found.item() == pytest.approx(expected)
+    assert weighted_loss_map(as_tuple(target.heatmaps)[0]).unique().tolist() == [1, 11]
+
+
+def test_kl_with_rtmposes_labels_is_mmposes() -> None:
+    from mmpose.models.losses import KLDiscretLoss
+
+    target = make_target("simcc")
+    target.weights[1, 3] = 0
+    prediction = random_prediction(target)
+    theirs = KLDiscretLoss(beta=10.0, label_softmax=True, label_beta=10.0)
+    expected = [
+        # The other axis is no error: its prediction is its label.
+        theirs((p, y), (y, y), target.weights) * p.shape[-1] * p.shape[1]
+        for p, y in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True)
+    ]
+    ours = KLLoss(beta=10.0, label_beta=10.0)(prediction, target)["kl"] * target.weights.sum()
+    torch.testing.assert_close(ours, sum(expected), rtol=1e-4, atol=1e-4)
+
+
 def test_fowkal_equals_a_loop() -> None:
     prediction, label = random_maps()
     factor = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
@@ -120,6 +254,9 @@ SMOOTH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "kl": kl,
     "kl beta 10": lambda p, y: kl(p, y, 10.0),
     "awing": awing,
+    "kl, RTMPose": lambda p, y: kl(p, y, 10.0, 10.0),
+    "wahr": lambda p, y: wahr_weight(p, y) * (p - y).square(),
+    "kal": lambda p, y: kal(p, y, torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)),
     "fowkal": lambda p, y: fowkal(p, y, torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)),
 }
 
@@ -216,6 +353,13 @@ def test_kl_is_mmposes_up_to_bins_batch_and_weight_sum(beta: float) -> None:
         (lambda: AdaptiveWingLoss(alpha=2.0), "awing loss: alpha: expected a number above 2, found 2.0"),
         (lambda: AdaptiveWingLoss(theta=0), "awing loss: theta: expected a number above 0, found 0"),
         (lambda: FoWKALLoss(3, gamma=0), "fowkal loss: gamma: expected a number above 0, found 0"),
+        (lambda: KLLoss(label_beta=0), "kl loss: label_beta: expected a number above 0 or null, found 0"),
+        (lambda: AdaptiveWingLoss(map_weight=-1), "map_weight: expected a number of at least 0, found -1"),
+        (lambda: HeuristicLoss(3, dense_weight=-1), "dense_weight: expected a number .* found -1"),
+        (lambda: HeuristicLoss(3, weighting="x"), "heuristic loss: weighting: expected 'none', .* found 'x'"),
+        (lambda: KALLoss(3, regulariser_weight=-1), "kal loss: regulariser_weight: expected .* found -1"),
+        (lambda: WAHRLoss(gamma=-1), "wahr loss: gamma: expected a number above 0, found -1"),
+        (lambda: FWAHRLoss(tau=-1), "fwahr loss: tau: expected a number of at least 0, found -1"),
         (lambda: FoWKALLoss(3, tau=-1), "fowkal loss: tau: expected a number of at least 0, found -1"),
     ],
 )

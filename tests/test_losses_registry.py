@@ -62,7 +62,13 @@ def test_reconstructions_are_marked() -> None:
 
 def test_published_defaults() -> None:
     assert parameters("mse") == {}
-    assert parameters("awing") == {"alpha": 2.1, "omega": 14.0, "epsilon": 1.0, "theta": 0.5}
+    assert parameters("awing") == {
+        "alpha": 2.1,
+        "omega": 14.0,
+        "epsilon": 1.0,
+        "theta": 0.5,
+        "map_weight": 0.0,
+    }
     assert parameters("rspose")["delta"] == 0.5
     assert "num_keypoints" not in parameters("fowkal")
 

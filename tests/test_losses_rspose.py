@@ -1,9 +1,11 @@
 """Spatial-RS, Instance-Sort and their sum, against the loop definition and values worked out by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from losses_targets import make_target, random_prediction
 from rank_sort_reference import rank_sort_reference, rank_sort_row
 from torch import Tensor
@@ -14,6 +16,7 @@ from rspose.losses import (
     RSPose,
     SpatialRS,
     as_tuple,
+    build,
     instance_sort,
     keypoint_similarity,
     spatial_rs,
@@ -143,6 +146,85 @@ def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level:
         assert not (moved & ~is_peak).any()
 
 
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_instance_sort_by_type_sorts_each_keypoint_type_on_its_own(head: str) -> None:
+    target = make_target(head, instances=6, keypoints=3)
+    target.weights[0, 1] = target.weights[4, 2] = target.weights[:, 0] = 0
+    prediction = random_prediction(target)
+    (term,) = InstanceSort(scope="keypoint_type", weight=3.0)(prediction, target).values()
+    score, location = peak(prediction)
+    quality = keypoint_similarity(location.float(), target)
+    errors = []
+    for keypoint in (1, 2):  # nobody's keypoint 0 is visible
+        seen = target.weights[:, keypoint] > 0
+        _, error, _, _ = rank_sort_row(score[seen, keypoint].tolist(), quality[seen, keypoint].tolist(), 0.5)
+        errors.append(error)
+    assert sum(errors) > 0
+    assert term.item() == pytest.approx(3 * sum(errors) / 2, abs=1e-6)
+
+
+def _sort_on_half_of_a_batch(rank: int, store: str, results: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    target = make_target("heatmap", instances=6, keypoints=3)
+    target.weights[0, 1] = target.weights[4, 2] = 0
+    own = slice(3 * rank, 3 * rank + 3)
+    half = KeypointTarget(
+        target.heatmaps[own], target.keypoints[own], target.weights[own], target.scale[own], target.sigmas
+    )
+    found = {}
+    for name, arguments in GATHERED.items():
+        prediction = random_prediction(target).detach()[own].requires_grad_()
+        value = InstanceSort(gather=True, **arguments)(prediction, half)["instance_sort"]
+        value.backward()
+        found[name] = (value.detach(), prediction.grad)
+    torch.save(found, f"{results}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+GATHERED: dict[str, dict[str, str]] = {
+    "batch": {},
+    "keypoint type": {"scope": "keypoint_type"},
+    "pose": {"level": "pose"},
+}
+
+
+def test_two_processes_sort_their_joint_batch(tmp_path: Path) -> None:
+    """Value and gradient, averaged as DistributedDataParallel does, are those of one process."""
+    torch.multiprocessing.spawn(_sort_on_half_of_a_batch, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    target = make_target("heatmap", instances=6, keypoints=3)
+    target.weights[0, 1] = target.weights[4, 2] = 0
+    for name, arguments in GATHERED.items():
+        prediction = random_prediction(target)
+        value = InstanceSort(**arguments)(prediction, target)["instance_sort"]
+        value.backward()
+        assert value > 0
+        for half in halves:
+            torch.testing.assert_close(half[name][0], value.detach())
+        averaged = torch.cat([half[name][1] for half in halves]) / 2
+        torch.testing.assert_close(averaged, prediction.grad)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("other", ["mse", "kl", "kal"])
+def test_rspose_can_be_added_to_another_loss(head: str, other: str) -> None:
+    target = make_target(head)
+    prediction = random_prediction(target)
+    alone, below = RSPose(delta=0.1), build(other, {}, 5)
+    added = build("rspose", {"delta": 0.1, "added_to": other}, 5)
+    assert added(prediction, target) == below(prediction, target) | alone(prediction, target)
+    maps = [as_tuple(loss.to_heatmaps(prediction, (2.0, 2.0))) for loss in (added, below)]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*maps, strict=True))
+    assert added.learned() == below.learned()
+
+
+def test_instance_sort_can_be_added_alone() -> None:
+    target = make_target("heatmap")
+    prediction = random_prediction(target)
+    loss = RSPose(rank_weight=0, sort_weight=0, added_to="mse")
+    assert list(loss(prediction, target)) == ["mse", "instance_sort"]
+
+
 def test_rspose_is_the_sum_of_its_parts() -> None:
     target = make_target("simcc")
     prediction = random_prediction(target)
@@ -168,6 +250,9 @@ def test_a_peak_above_a_flat_background_has_no_ranking_error() -> None:
         ({"label_threshold": 1.0}, r"label_threshold: expected a number in \[0, 1\), found 1.0"),
         ({"delta": -0.5}, "delta: expected a number of at least 0, found -0.5"),
         ({"instance_weight": float("nan")}, "weight: expected a number of at least 0, found nan"),
+        ({"scope": "image"}, "scope: expected 'batch' or 'keypoint_type', found 'image'"),
+        ({"level": "pose", "scope": "keypoint_type"}, "scope: expected 'batch' at pose level"),
+        ({"added_to": "mes"}, "unknown loss 'mes': expected one of"),
         ({"level": "image"}, "level: expected 'keypoint' or 'pose', found 'image'"),
     ],
 )

@@ -28,7 +28,7 @@ from rspose.losses import available
 
 
 class _LossRecorder(Hook):
-    """Keeps the last value of every term of the loss, averaged over the last steps."""
+    """Keeps the last value of every term of the loss, averaged over the last steps; logs what it learned."""
 
     window = 20
 
@@ -42,6 +42,10 @@ class _LossRecorder(Hook):
             recent = self.values.setdefault(term, [])
             recent.append(float(value))
             del recent[: -self.window]
+
+    def after_train_epoch(self, runner: Any) -> None:
+        for name, values in _learned(runner).items():
+            runner.logger.info(f"{name} of each keypoint: {' '.join(f'{value:.4f}' for value in values)}")
 
     def means(self) -> dict[str, float]:
         return {term: sum(recent) / len(recent) for term, recent in self.values.items()}
@@ -113,7 +117,7 @@ def train(
             "resumed": previous is not None,
             "final_loss": {term: round(value, 8) for term, value in recorder.means().items()},
             "train_instances": len(runner.train_dataloader.dataset),
-            "loss": _description(config, cell),
+            "loss": {**_description(config, cell), "learned": _learned(runner)},
             "provenance": {
                 "config_sha256": sha256_of(cell_settings(config, cell)),
                 "code_sha256": code_sha256(loss_settings(config, cell.loss, cell.head)["loss"]),
@@ -122,6 +126,12 @@ def train(
             },
         },
     )
+
+
+def _learned(runner: Runner) -> dict[str, list[float]]:
+    model = runner.model.module if hasattr(runner.model, "module") else runner.model
+    learned = model.head.loss_module.learned()
+    return {name: [round(value, 6) for value in values] for name, values in learned.items()}
 
 
 def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Instance-Sort: the confidences of a batch's keypoints in the order of their localisation quality."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps
@@ -70,6 +71,42 @@ def keypoint_similarity(location: Tensor, target: KeypointTarget) -> Tensor:
     return torch.exp(-squared_distance / (2 * reach.square()).clamp_min(torch.finfo(reach.dtype).tiny))
 
 
+def _sort_by_type(score: Tensor, quality: Tensor, visible: Tensor, delta: float) -> Tensor:
+    """Mean sorting error over the keypoint types; arguments ``[B, K]``."""
+    labels = quality.detach().clamp_min(torch.finfo(quality.dtype).tiny)
+    _, error = rank_sort(score.T.contiguous(), labels.T.contiguous(), visible.T.contiguous(), delta)
+    return error.sum() / visible.any(dim=0).sum().clamp_min(1)
+
+
+def _gathered(values: Tensor) -> Tensor:
+    """The values of all processes, one after another along the first dimension, without gradient."""
+    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values.detach().contiguous())
+    return torch.cat(parts)
+
+
+def _joint(scores: Tensor) -> Tensor:
+    """As :func:`_gathered`, but this process's own scores keep their gradient.
+
+    It is multiplied by the number of processes, over which DistributedDataParallel takes the mean.
+    """
+    joint = _gathered(scores)
+    first = dist.get_rank() * len(scores)
+    own = _ScaledGradient.apply(scores, dist.get_world_size())
+    return torch.cat([joint[:first], own, joint[first + len(scores) :]])
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None
+
+
 class InstanceSort(HeatmapLoss):
     """Module form of :func:`instance_sort`, with the term ``instance_sort``.
 
@@ -79,10 +116,17 @@ class InstanceSort(HeatmapLoss):
     localise: it joins another loss.
 
     Args:
-        level: ``"keypoint"`` sorts all keypoints of the batch, ``"pose"`` its instances, by the mean score
-            and the mean similarity (OKS) of their visible keypoints.
+        level: ``"keypoint"`` sorts keypoints, ``"pose"`` instances, by the mean score and the mean similarity
+            (OKS) of their visible keypoints.
         weight: weight of the term, at least 0.
         delta: half width of the smoothed step in units of the logits, at least 0.
+        scope: ``"batch"`` sorts all keypoints of the batch in one set, ``"keypoint_type"`` left elbows with
+            left elbows only; the term is then the mean over the keypoint types that are visible somewhere.
+            For keypoints only.
+        gather: in distributed training, sort over the joint batch of all processes. Every process then
+            returns the value of the joint batch, with the gradient that, averaged over the processes as
+            DistributedDataParallel does, is that of one process with the joint batch. Instances must be
+            equally many on each process.
     """
 
     name = "instance_sort"
@@ -91,23 +135,38 @@ class InstanceSort(HeatmapLoss):
     reconstruction = True
 
     def __init__(
-        self, level: Literal["keypoint", "pose"] = "keypoint", weight: float = 1.0, delta: float = 0.5
+        self,
+        level: Literal["keypoint", "pose"] = "keypoint",
+        weight: float = 1.0,
+        delta: float = 0.5,
+        scope: Literal["batch", "keypoint_type"] = "batch",
+        gather: bool = False,
     ) -> None:
         super().__init__()
         if level not in ("keypoint", "pose"):
             raise ValueError(f"{self.name} loss: level: expected 'keypoint' or 'pose', found {level!r}")
+        if scope not in ("batch", "keypoint_type"):
+            raise ValueError(f"{self.name} loss: scope: expected 'batch' or 'keypoint_type', found {scope!r}")
+        if level == "pose" and scope == "keypoint_type":
+            raise ValueError(f"{self.name} loss: scope: expected 'batch' at pose level, found {scope!r}")
         for parameter, value in {"weight": weight, "delta": delta}.items():
             if not value >= 0:
                 raise ValueError(
                     f"{self.name} loss: {parameter}: expected a number of at least 0, found {value}"
                 )
         self.level, self.weight, self.delta = level, weight, delta
+        self.scope, self.gather = scope, gather
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the term ``instance_sort``."""
         score, location = peak(prediction)
         quality = keypoint_similarity(location, target)
         visible = target.weights > 0
+        if self.gather and dist.is_available() and dist.is_initialized():
+            score = _joint(score)
+            quality, visible = (_gathered(each) for each in (quality, visible))
+        if self.scope == "keypoint_type":
+            return {"instance_sort": self.weight * _sort_by_type(score, quality, visible, self.delta)}
         if self.level == "keypoint":
             score, quality = score[visible], quality[visible]
         else:

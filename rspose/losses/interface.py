@@ -99,6 +99,10 @@ class HeatmapLoss(nn.Module, ABC):
         """
         return prediction
 
+    def learned(self) -> dict[str, list[float]]:
+        """Return what the loss has learned per keypoint, by name: it is logged and recorded with the cell."""
+        return {}
+
     def _check(self, prediction: Maps, target: KeypointTarget) -> None:
         """Raise a ValueError that names this loss, the argument, what was expected and what was found."""
         head = "simcc" if isinstance(prediction, tuple) else "heatmap"

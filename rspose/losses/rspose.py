@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rspose.losses.instance_sort import InstanceSort
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps
-from rspose.losses.registry import register
+from rspose.losses.registry import build, register
 from rspose.losses.spatial_rs import SpatialRS
 
 
@@ -36,6 +36,13 @@ class RSPose(HeatmapLoss):
         label_threshold: labels at or below it are background, in [0, 1).
         delta: half width of the smoothed step in units of the logits, at least 0.
         level: what Instance-Sort sorts, ``"keypoint"`` or ``"pose"``.
+        scope: what it sorts together, ``"batch"`` or ``"keypoint_type"``.
+        gather: let it sort over the joint batch of all processes of a distributed training.
+        added_to: name of a loss (``"mse"``, ``"kl"``) to which the ranking terms are added, on the same raw
+            output; heatmap and confidence are then that loss's. Under MSE the output lies in [0, 1], where a
+            delta of 0.5 is wider than all of it: take 0.025. Spatial-RS is left out where both of its weights
+            are 0: Instance-Sort on top of a loss.
+        num_keypoints: number of keypoints, for losses that learn something per keypoint.
 
     Example:
         >>> import torch
@@ -61,15 +68,27 @@ class RSPose(HeatmapLoss):
         label_threshold: float = 0.1,
         delta: float = 0.5,
         level: Literal["keypoint", "pose"] = "keypoint",
+        scope: Literal["batch", "keypoint_type"] = "batch",
+        gather: bool = False,
+        added_to: str | None = None,
+        num_keypoints: int = 0,
     ) -> None:
         super().__init__()
         self.spatial_rs = SpatialRS(rank_weight, sort_weight, label_threshold, delta)
-        self.instance_sort = InstanceSort(level, instance_weight, delta)
+        self.instance_sort = InstanceSort(level, instance_weight, delta, scope, gather)
+        self.added_to = None if added_to is None else build(added_to, {}, num_keypoints)
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
-        """Return the terms ``rank``, ``sort`` and ``instance_sort``."""
-        return self.spatial_rs.terms(prediction, target) | self.instance_sort.terms(prediction, target)
+        """Return ``rank``, ``sort`` and ``instance_sort``, and the terms of the loss they are added to."""
+        terms = {} if self.added_to is None else self.added_to.terms(prediction, target)
+        if self.spatial_rs.rank_weight or self.spatial_rs.sort_weight:
+            terms |= self.spatial_rs.terms(prediction, target)
+        return terms | self.instance_sort.terms(prediction, target)
+
+    def learned(self) -> dict[str, list[float]]:
+        """Return what the loss underneath has learned."""
+        return {} if self.added_to is None else self.added_to.learned()
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
-        """Return the sigmoid of the logits."""
-        return self.spatial_rs.to_heatmaps(prediction, sigma)
+        """Return the sigmoid of the logits, or the heatmaps of the loss underneath."""
+        return (self.added_to or self.spatial_rs).to_heatmaps(prediction, sigma)

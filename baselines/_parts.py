@@ -1,0 +1,42 @@
+"""Which keypoints make up which part of the body, for the losses that treat parts apart."""
+
+import torch
+from torch import Tensor
+
+from rspose.losses import weighted_mean
+
+PARTS: dict[int, dict[str, range]] = {
+    14: {"body": range(14)},  # CrowdPose
+    16: {"body": range(16)},  # MPII
+    17: {"body": range(17)},  # COCO
+    133: {"body": range(17), "foot": range(17, 23), "face": range(23, 91), "hand": range(91, 133)},
+}
+"""Parts by the number of keypoints; 133 is COCO-WholeBody. Any other number is one part."""
+
+DENSE_PARTS = ("face", "hand")
+
+
+def keypoint_parts(num_keypoints: int) -> dict[str, range]:
+    """The parts of a set of ``num_keypoints`` keypoints: index ranges that cover it."""
+    return PARTS.get(num_keypoints, {"body": range(num_keypoints)})
+
+
+def visible_keypoints(weights: Tensor) -> Tensor:
+    """Index of the keypoint of each visible map ``[M]``, in the order of ``visible_maps``."""
+    return torch.arange(weights.shape[1], device=weights.device).expand_as(weights)[weights > 0]
+
+
+def sum_over_parts(value: Tensor, weights: Tensor, keypoint: Tensor, num_keypoints: int) -> Tensor:
+    """Sum over the parts of the weighted mean of ``value`` in each; a part without visible keypoints is 0.
+
+    Args:
+        value: Loss of each visible keypoint ``[M]``.
+        weights: Their weights ``[M]``.
+        keypoint: Their indices ``[M]``.
+        num_keypoints: Number of keypoints K, which says what the parts are.
+    """
+    total = value.new_zeros(())
+    for indices in keypoint_parts(num_keypoints).values():
+        inside = (keypoint >= indices.start) & (keypoint < indices.stop)
+        total = total + weighted_mean(value[inside], weights[inside])
+    return total

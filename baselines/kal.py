@@ -1,0 +1,120 @@
+"""KAL: AWing and MSE mixed by a learned factor per keypoint."""
+
+import torch
+from torch import Tensor, nn
+
+from baselines._parts import sum_over_parts, visible_keypoints
+from baselines.awing import awing
+from rspose.losses import (
+    HeatmapLoss,
+    KeypointTarget,
+    Maps,
+    register,
+    sum_over_axes,
+    visible_maps,
+    visible_weights,
+)
+
+
+def adaptive_pixels(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
+    r"""The adaptive loss of each pixel, :math:`\lambda \mathrm{AWing} + (1 - \lambda) (y - \hat y)^2`.
+
+    Args:
+        prediction: predicted maps ``[M, N]``, any range.
+        label: Gaussian labels ``[M, N]`` in [0, 1].
+        factor: lambda of each map, ``[M]`` in [0, 1].
+    """
+    share = factor[:, None]
+    return share * awing(prediction, label) + (1 - share) * (prediction - label).square()
+
+
+def kal(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
+    r"""Keypoint-wise adaptive loss of each map, without its regulariser.
+
+    .. math:: L = \frac{1}{N} \sum_n \lambda \mathrm{AWing}(y_n, \hat y_n) + (1 - \lambda) (y_n - \hat y_n)^2
+
+    with AWing of :func:`baselines.awing.awing` with its published parameters. Seong, Lee, Lee, poster at AAAI
+    2023.
+
+    Args:
+        prediction: predicted maps ``[M, N]``, any range; a perfect prediction equals the label.
+        label: Gaussian labels ``[M, N]`` in [0, 1].
+        factor: lambda of each map, ``[M]`` in [0, 1].
+
+    Returns:
+        ``[M]``, at least 0.
+
+    Example:
+        >>> import torch
+        >>> kal(torch.tensor([[0.4]]), torch.tensor([[1.0]]), torch.tensor([0.0]))  # 0.6 ** 2
+        tensor([0.3600])
+    """
+    return adaptive_pixels(prediction, label, factor).mean(dim=-1)
+
+
+@register
+class KALLoss(HeatmapLoss):
+    r"""Module form of :func:`kal`, with the terms ``kal`` and ``regulariser``.
+
+    **A reconstruction**: how lambda is parametrised and its regulariser are not public. Here
+    :math:`\lambda_k = \mathrm{sigmoid}(a_k)` with one learned scalar per keypoint, 0.5 at first, and the
+    regulariser is :math:`(2 \lambda_k - 1)^2`, from 0 at an even mix to 1 at either loss alone. Without one
+    every factor would fall to 0, since MSE is the smaller loss everywhere.
+
+    Both terms are the poster's sum over parts of the mean over a part's (visible) keypoints. COCO, CrowdPose
+    and MPII have one part, the body; COCO-WholeBody (133 keypoints) has body, foot, face and hand.
+
+    A map is its own heatmap, its peak the confidence.
+
+    Args:
+        num_keypoints: number of keypoints K, which says what the parts are.
+        regulariser_weight: weight of the regulariser, at least 0.
+    """
+
+    name = "kal"
+    title = "KAL"
+    reference = "Seong et al., FoWKAL, poster at AAAI 2023"
+    reconstruction = True
+
+    def __init__(self, num_keypoints: int, regulariser_weight: float = 1.0) -> None:
+        super().__init__()
+        if not regulariser_weight >= 0:
+            raise ValueError(
+                f"{self.name} loss: regulariser_weight: expected a number of at least 0, "
+                f"found {regulariser_weight}"
+            )
+        self.regulariser_weight = regulariser_weight
+        self.factor_logits = nn.Parameter(torch.zeros(num_keypoints))
+
+    @property
+    def factors(self) -> Tensor:
+        """The factor lambda of each keypoint, ``[K]`` in (0, 1): 1 is AWing alone, 0 MSE alone."""
+        return self.factor_logits.sigmoid()
+
+    def learned(self) -> dict[str, list[float]]:
+        """Return the factor of each keypoint."""
+        return {"factor": self.factors.tolist()}
+
+    def map_loss(self, prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
+        """Return the loss ``[M]`` of each map from raw output and labels ``[M, N]`` and factors ``[M]``."""
+        return kal(prediction, label, factor)
+
+    def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+        """Return a term called like the loss, and ``regulariser``."""
+        weights = target.weights
+        keypoints = weights.shape[1]
+        if keypoints != len(self.factor_logits):
+            raise ValueError(
+                f"{self.name} loss: prediction: expected {len(self.factor_logits)} keypoints "
+                f"(num_keypoints), found {keypoints}"
+            )
+        keypoint = visible_keypoints(weights)
+        factor = self.factors.to(weights.dtype)[keypoint]
+        maps, labels = visible_maps(prediction, weights), visible_maps(target.heatmaps, weights)
+        values = sum_over_axes([self.map_loss(p, y, factor) for p, y in zip(maps, labels, strict=True)])
+        regulariser = (2 * factor - 1).square()
+        value, regulariser = (
+            sum_over_parts(each, visible_weights(weights), keypoint, keypoints)
+            for each in (values, regulariser)
+        )
+        return {self.name: value, "regulariser": self.regulariser_weight * regulariser}

@@ -1,0 +1,137 @@
+"""WAHR and FWAHR: squared error weighted so that a few foreground pixels outweigh the background."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from rspose.losses import PerMapLoss, register
+
+Weighting = Literal["none", "wahr", "fwahr"]
+"""Weight of the pixels in the losses of the FoWKAL poster: 1, WAHR's, or FWAHR's."""
+
+
+def wahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01) -> Tensor:
+    r"""Weight of each pixel by weight-adaptive heatmap regression (WAHR).
+
+    .. math:: W = y^\gamma |1 - \hat y| + |\hat y| (1 - y^\gamma)
+
+    Luo et al., "Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation", CVPR 2021, arXiv
+    2012.15175. The gradient flows through the weight, as in the authors' code.
+
+    Args:
+        prediction: predicted maps, any shape and range.
+        label: Gaussian labels in [0, 1], of the same shape.
+        gamma: exponent that tells foreground from background, above 0. Default: that of the authors' code.
+
+    Returns:
+        The weight of each pixel, at least 0, of the same shape.
+
+    Example:
+        >>> import torch
+        >>> wahr_weight(torch.tensor([0.2, 0.2]), torch.tensor([1.0, 0.0]))
+        tensor([0.8000, 0.2000])
+    """
+    foreground = label.pow(gamma)
+    return foreground * (1 - prediction).abs() + prediction.abs() * (1 - foreground)
+
+
+def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: float = 0.5) -> Tensor:
+    r"""Weight of each pixel by foreground-weighted adaptive heatmap regression (FWAHR).
+
+    .. math::
+        W = \begin{cases}
+            y^\gamma |1 - \hat y| + |\hat y| (1 - y^\gamma) & \text{if } y \ge 2^{-1/\gamma} \\
+            \tau |\hat y| & \text{otherwise}
+        \end{cases}
+
+    The first line is :func:`wahr_weight`; the second is what is left of it on the background, damped by tau.
+    **A reconstruction**: as the poster prints it (Seong, Lee, Lee, AAAI 2023) the condition tests the
+    prediction and the background weight is tau times the label, which is 0 there and cannot train; this is
+    the reading that works. Neither gamma nor tau is published.
+
+    Args:
+        prediction: predicted maps, any shape and range.
+        label: Gaussian labels in [0, 1], of the same shape.
+        gamma: exponent that tells foreground from background, above 0. Default: that of WAHR's code.
+        tau: weight of the background, at least 0.
+
+    Returns:
+        The weight of each pixel, at least 0, of the same shape.
+
+    Example:
+        >>> import torch
+        >>> fwahr_weight(torch.tensor([0.2, 0.2]), torch.tensor([1.0, 0.0]))
+        tensor([0.8000, 0.1000])
+    """
+    weight = wahr_weight(prediction, label, gamma)
+    return weight.where(label >= 2 ** (-1 / gamma), tau * prediction.abs())
+
+
+def weighted(
+    pixels: Tensor, prediction: Tensor, label: Tensor, weighting: Weighting, gamma: float, tau: float
+) -> Tensor:
+    """Pixel losses times their weight, all of one shape; ``"none"`` leaves them as they are."""
+    if weighting == "none":
+        return pixels
+    if weighting == "wahr":
+        return wahr_weight(prediction, label, gamma) * pixels
+    return fwahr_weight(prediction, label, gamma, tau) * pixels
+
+
+def check_weighting(loss: str, weighting: str, gamma: float, tau: float) -> None:
+    """Raise a ValueError that names the loss and the parameter, what was expected and what was found."""
+    if weighting not in ("none", "wahr", "fwahr"):
+        raise ValueError(f"{loss} loss: weighting: expected 'none', 'wahr' or 'fwahr', found {weighting!r}")
+    if not gamma > 0:
+        raise ValueError(f"{loss} loss: gamma: expected a number above 0, found {gamma}")
+    if not tau >= 0:
+        raise ValueError(f"{loss} loss: tau: expected a number of at least 0, found {tau}")
+
+
+@register
+class WAHRLoss(PerMapLoss):
+    """Mean of :func:`wahr_weight` times the squared error. A map is its own heatmap, its peak the confidence.
+
+    WAHR on its own, without SAHR, which changes the labels by a predicted scale.
+
+    Args:
+        gamma: exponent that tells foreground from background, above 0.
+    """
+
+    name = "wahr"
+    title = "WAHR"
+    reference = "Luo et al., Rethinking the Heatmap Regression, CVPR 2021, arXiv:2012.15175"
+
+    def __init__(self, gamma: float = 0.01) -> None:
+        super().__init__()
+        check_weighting(self.name, "wahr", gamma, 0)
+        self.gamma = gamma
+
+    def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the loss ``[M]`` of each map."""
+        return (wahr_weight(prediction, label, self.gamma) * (prediction - label).square()).mean(dim=-1)
+
+
+@register
+class FWAHRLoss(PerMapLoss):
+    """Mean of :func:`fwahr_weight` times the squared error. A map is its own heatmap.
+
+    Args:
+        gamma: exponent that tells foreground from background, above 0.
+        tau: weight of the background, at least 0.
+    """
+
+    name = "fwahr"
+    title = "FWAHR"
+    reference = "Seong et al., FoWKAL, poster at AAAI 2023; WAHR: Luo et al., CVPR 2021, arXiv:2012.15175"
+    reconstruction = True
+
+    def __init__(self, gamma: float = 0.01, tau: float = 0.5) -> None:
+        super().__init__()
+        check_weighting(self.name, "fwahr", gamma, tau)
+        self.gamma, self.tau = gamma, tau
+
+    def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the loss ``[M]`` of each map."""
+        weight = fwahr_weight(prediction, label, self.gamma, self.tau)
+        return (weight * (prediction - label).square()).mean(dim=-1)
