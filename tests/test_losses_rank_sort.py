@@ -1,13 +1,61 @@
 """The Rank & Sort operator against its definition, written as loops, and values worked out by hand."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from rank_sort_reference import rank_sort_reference
 from torch import Tensor
 
-from rspose.losses import rank_sort
+from rspose.losses import ap_loss, rank_sort
+from rspose.losses.rank_sort_reference import rank_sort_reference, step
 
 DELTAS = [0.0, 1e-3, 0.1, 0.5, 2.0]
+
+# Triton chooses its interpreter when it is imported: the kernels are compared in a process of their own.
+TRITON_ON_A_CPU = """
+import sys, torch
+from rspose.losses import rank_sort
+
+def run(scores, labels, valid, delta, implementation):
+    scores = scores.clone().requires_grad_()
+    rank, sort = rank_sort(scores, labels, valid, delta, implementation)
+    gradients = [torch.autograd.grad(each.sum(), scores, retain_graph=True)[0] for each in (rank, sort)]
+    return [rank.detach(), sort.detach(), *gradients]
+
+for scores, labels, valid, delta in torch.load(sys.argv[1]):
+    found = run(scores, labels, valid, delta, "triton")
+    expected = run(scores, labels, valid, delta, "reference")
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+print("compared")
+"""
+
+# What the compiler makes of the kernels for a GPU, which needs no GPU.
+TRITON_FOR_A_GPU = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from rspose.losses import rank_sort_triton
+
+kernels = {
+    "_compare_positives": ("scores", "labels", "rank_plus", "sorting", "passed_on"),
+    "_sort_gradient": ("scores", "labels", "passed_on", "gradient"),
+    "_sum_over_negatives": ("positives", "scores", "result"),
+    "_sum_over_positives": ("positives", "coefficient", "scores", "result"),
+}
+kinds = {"count": "*i64", "negative": "*u8", "width": "i32", "length": "i32", "delta": "fp32", "eps": "fp32"}
+for name, pointers in kernels.items():
+    kernel = getattr(rank_sort_triton, name)
+    constants = {"smooth": True, "rows": 32, "columns": 256}
+    kinds |= dict.fromkeys(constants, "constexpr") | dict.fromkeys(pointers, "*fp32")
+    signature = {argument: kinds[argument] for argument in kernel.arg_names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    assert ".entry " + name in triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+print("compiled")
+"""
 
 
 def random_rows(seed: int, ties: bool, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -24,9 +72,11 @@ def random_rows(seed: int, ties: bool, dtype: torch.dtype = torch.float32) -> tu
     return scores, labels.where(positive, 0)
 
 
-def with_gradients(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def with_gradients(
+    scores: Tensor, labels: Tensor, delta: float, implementation: str = "auto"
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     scores = scores.clone().requires_grad_()
-    rank, sort = rank_sort(scores, labels, delta=delta)
+    rank, sort = rank_sort(scores, labels, delta=delta, implementation=implementation)
     (rank_gradient,) = torch.autograd.grad(rank.sum(), scores, retain_graph=True)
     (sort_gradient,) = torch.autograd.grad(sort.sum(), scores)
     return rank.detach(), sort.detach(), rank_gradient, sort_gradient
@@ -41,6 +91,126 @@ def test_values_and_gradients_equal_the_definition(seed: int, ties: bool, delta:
     expected = rank_sort_reference(scores, labels, delta)
     for name, a, b in zip(("rank", "sort", "rank gradient", "sort gradient"), found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_triton_kernels_equal_the_definition(tmp_path: Path) -> None:
+    """In Triton's interpreter; rows of 300 positives fill several blocks."""
+    inputs = [(*random_rows(1, ties), None, delta) for ties in (False, True) for delta in DELTAS]
+    scores, labels = random_rows(3, ties=False)
+    valid = torch.rand(scores.shape, generator=torch.Generator().manual_seed(0)) < 0.6
+    inputs.append((scores, labels, valid, 0.5))
+    generator = torch.Generator().manual_seed(4)
+    long = torch.randn(2, 700, generator=generator)
+    inputs.append((long, torch.rand(2, 700, generator=generator) * (torch.arange(700) % 7 < 3), None, 0.5))
+    torch.save(inputs, tmp_path / "inputs.pt")
+    run = subprocess.run(
+        [sys.executable, "-c", TRITON_ON_A_CPU, str(tmp_path / "inputs.pt")],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.strip() == "compared", run.stderr
+
+
+def test_triton_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", TRITON_FOR_A_GPU],
+        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.strip() == "compiled", run.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")
+@pytest.mark.parametrize("implementation", ["triton", "torch"])
+@pytest.mark.parametrize("delta", DELTAS)
+def test_on_a_gpu_values_and_gradients_equal_the_definition(delta: float, implementation: str) -> None:
+    scores, labels = random_rows(1, ties=True)
+    found = with_gradients(scores.cuda(), labels.cuda(), delta, implementation)
+    for a, b in zip(found, rank_sort_reference(scores, labels, delta), strict=True):
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_reference_is_an_implementation_too() -> None:
+    scores, labels = random_rows(1, ties=False)
+    found = with_gradients(scores, labels, 0.5, "reference")
+    for a, b in zip(found, rank_sort_reference(scores, labels, 0.5), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+def test_bucketed_ranking_is_exact_without_smoothing(seed: int, ties: bool) -> None:
+    """Theorem 4.1 of the paper."""
+    scores, labels = random_rows(seed, ties)
+    found = with_gradients(scores, labels, 0.0, "bucketed")
+    for a, b in zip(found, rank_sort_reference(scores, labels, 0.0), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_bucketed_ranking_is_close_with_smoothing_and_worked_out_by_hand() -> None:
+    """Two negatives between two positives: one at 0.2 and one at 0.6 count as two at 0.4."""
+    scores, labels = torch.tensor([[0.0, 1.0, 0.2, 0.6]]), torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    rank, _, gradient, _ = with_gradients(scores, labels, 0.5, "bucketed")
+    below = 2 * 0.9 / (0.5 + 1.0 + 2 * 0.9)  # the positive at 0, under the other one and the bucket
+    torch.testing.assert_close(rank, torch.tensor([below / 2]))
+    torch.testing.assert_close(gradient, torch.tensor([[-below, 0.0, below / 2, below / 2]]) / 2)
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(3, 3072, generator=generator)
+    labels = torch.rand(3, 3072, generator=generator) * (torch.arange(3072) < 169)
+    approximate, exact = (with_gradients(scores, labels, 0.5, name) for name in ("bucketed", "torch"))
+    torch.testing.assert_close(approximate[0], exact[0], rtol=1e-3, atol=0)
+    # Single pixels in a wide gap between positives are off by half, all of them together by a hundredth.
+    assert ((approximate[2] - exact[2]).abs().sum(1) < 0.02 * exact[2].abs().sum(1)).all()
+
+
+def ap_loss_row(scores: list[float], labels: list[float], delta: float) -> tuple[float, list[float]]:
+    """AP loss of one row and its gradient, as the published code goes: positives from the lowest score up."""
+    positives = [i for i, y in enumerate(labels) if y > 0]
+    negatives = [j for j, y in enumerate(labels) if y == 0]
+    best, precisions, gradient = 0.0, 0.0, [0.0] * len(scores)
+    for i in sorted(positives, key=lambda i: scores[i]):
+        rank_plus = 1 + sum(step(scores[j] - scores[i], delta) for j in positives if j != i)
+        above = {j: step(scores[j] - scores[i], delta) for j in negatives}
+        rank = rank_plus + sum(above.values())
+        share = {j: value / rank for j, value in above.items()}
+        precision = rank_plus / rank
+        if best <= precision:
+            best = precision
+        else:
+            share = {j: value * (1 - best) / (1 - precision) for j, value in share.items()}
+        precisions += best
+        gradient[i] = -sum(share.values())
+        for j, value in share.items():
+            gradient[j] += value
+    if not positives:
+        return 0.0, gradient
+    return 1 - precisions / len(positives), [value / len(positives) for value in gradient]
+
+
+@pytest.mark.parametrize("delta", DELTAS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ap_loss_equals_a_loop(seed: int, delta: float) -> None:
+    scores, labels = random_rows(seed, ties=False, dtype=torch.float64)
+    scores.requires_grad_()
+    value = ap_loss(scores, labels, delta=delta)
+    (gradient,) = torch.autograd.grad(value.sum(), scores)
+    for m in range(len(scores)):
+        expected, expected_gradient = ap_loss_row(scores[m].tolist(), labels[m].tolist(), delta)
+        assert value[m].item() == pytest.approx(expected, abs=1e-9)
+        assert gradient[m].tolist() == pytest.approx(expected_gradient, abs=1e-9)
+
+
+def test_ap_loss_is_one_minus_the_average_precision_of_a_ranked_list() -> None:
+    """Without smoothing and interpolation: the mean, over positives, of the precision at their score."""
+    scores, labels = random_rows(3, ties=False, dtype=torch.float64)
+    found = ap_loss(scores, labels, delta=0, interpolate=False)
+    for m in range(len(scores)):
+        ranked = [labels[m, j].item() > 0 for j in scores[m].argsort(descending=True).tolist()]
+        precisions = [sum(ranked[: n + 1]) / (n + 1) for n, positive in enumerate(ranked) if positive]
+        expected = 1 - sum(precisions) / len(precisions) if precisions else 0
+        assert found[m].item() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("delta", DELTAS)
@@ -197,3 +367,5 @@ def test_wrong_shapes_and_delta_are_named() -> None:
         rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 2, dtype=torch.bool))
     with pytest.raises(ValueError, match="delta: expected a number of at least 0, found -1"):
         rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), delta=-1)
+    with pytest.raises(ValueError, match=r"implementation: expected one of auto, reference, .* found 'cuda'"):
+        rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), implementation="cuda")

@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from losses_targets import make_target, random_prediction
-from rank_sort_reference import rank_sort_reference, rank_sort_row
 from torch import Tensor
 
 from rspose.losses import (
@@ -22,6 +21,7 @@ from rspose.losses import (
     spatial_rs,
 )
 from rspose.losses.instance_sort import peak
+from rspose.losses.rank_sort_reference import rank_sort_reference, rank_sort_row
 
 
 def one_row_target(label: Tensor, keypoint: tuple[float, float]) -> KeypointTarget:

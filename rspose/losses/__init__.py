@@ -13,7 +13,7 @@ from rspose.losses.interface import (
     visible_weights,
     weighted_mean,
 )
-from rspose.losses.rank_sort import rank_sort
+from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import available, build, discover, parameters, register
 from rspose.losses.rspose import RSPose
 from rspose.losses.spatial_rs import SpatialRS, spatial_rs
@@ -26,6 +26,7 @@ __all__ = [
     "PerMapLoss",
     "RSPose",
     "SpatialRS",
+    "ap_loss",
     "as_tuple",
     "available",
     "build",

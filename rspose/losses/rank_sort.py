@@ -1,18 +1,27 @@
 """The Rank & Sort operator on independent rows, with identity-update gradients and no N x P tensor."""
 
-from typing import Any
+import importlib.util
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-_NEGLIGIBLE = 1e-10  # the published eps: with less misplaced mass than this, a positive passes no error on
+from rspose.losses.rank_sort_reference import rank_sort_reference
+
+Implementation = Literal["auto", "reference", "torch", "triton", "bucketed"]
+
+NEGLIGIBLE = 1e-10  # the published eps: with less misplaced mass than this, a positive passes no error on
 _CHUNK = 1 << 18  # elements of a positive-positive block: 1 MB in float32, to stay in the cache
 
 
 def rank_sort(
-    scores: Tensor, labels: Tensor, valid: Tensor | None = None, delta: float = 0.5
+    scores: Tensor,
+    labels: Tensor,
+    valid: Tensor | None = None,
+    delta: float = 0.5,
+    implementation: Implementation = "auto",
 ) -> tuple[Tensor, Tensor]:
     r"""Ranking and sorting error of each row: positives above negatives, and among themselves by label.
 
@@ -39,7 +48,13 @@ def rank_sort(
     separate gradients, so they can be weighted separately; in the published code one joint gradient takes the
     weight of the rank term.
 
-    Time is O(N log P + P^2) a row, memory O(N + P), up to blocks of fixed size.
+    Time is O(N log P + P^2) a row, memory O(N + P), up to blocks of fixed size (``"torch"``).
+
+    Implementations: ``"torch"`` in plain PyTorch, on any device; ``"triton"`` with kernels that compare all
+    pairs, for CUDA; ``"reference"``, loops that read like the definition, for tests. They agree but for
+    rounding. ``"bucketed"`` is an approximation: negatives between two neighbouring positives all count as if
+    they had their mean score (Yavuz et al., "Bucketed Ranking-based Losses for Efficient Training of Object
+    Detectors", ECCV 2024, arXiv 2407.14204); it is exact for delta = 0.
 
     Args:
         scores: raw logits ``[M, N]``, floating point, any range.
@@ -47,13 +62,16 @@ def rank_sort(
         valid: boolean ``[M, N]``, False for elements that are neither positive nor negative; None for all
             valid.
         delta: half width of the smoothed step, at least 0, in units of the scores. Default: the paper's 0.5.
+        implementation: see above; ``"auto"`` is ``"triton"`` on a GPU where Triton is installed, else
+            ``"torch"``.
 
     Returns:
         The ranking error and the sorting error, each ``[M]``; 0 for a row without positives. Both are below
         1, the ranking error is at least 0. In float32 where the scores are in half precision.
 
     Raises:
-        ValueError: shapes disagree, or delta is negative.
+        ValueError: shapes disagree, delta is negative, or there is no such implementation.
+        ImportError: Triton is asked for and not installed.
 
     Example:
         >>> import torch
@@ -61,31 +79,148 @@ def rank_sort(
         >>> rank, sort  # the second positive stands below the negative: 1 / (1.5 + 1), over 2 positives
         (tensor([0.2000]), tensor([0.]))
     """
-    if scores.ndim != 2 or labels.shape != scores.shape:
-        raise ValueError(f"rank_sort: expected scores and labels [M, N], found {_shapes(scores, labels)}")
-    if valid is not None and valid.shape != scores.shape:
-        raise ValueError(f"rank_sort: expected valid shaped like scores, found {_shapes(scores, valid)}")
-    if not delta >= 0:
-        raise ValueError(f"rank_sort: delta: expected a number of at least 0, found {delta}")
+    _check("rank_sort", scores, labels, valid, delta)
+    if implementation == "auto":
+        implementation = "triton" if scores.is_cuda and importlib.util.find_spec("triton") else "torch"
+    if implementation not in _PARTS and implementation != "reference":
+        expected = ", ".join(("auto", "reference", *_PARTS))
+        raise ValueError(f"rank_sort: implementation: expected one of {expected}, found {implementation!r}")
     if scores.dtype in (torch.float16, torch.bfloat16):
         scores = scores.float()
     with torch.autocast(device_type=scores.device.type, enabled=False):
-        rank, sort = _RankSort.apply(scores, labels, valid, float(delta))
+        if implementation == "reference":
+            rank, sort = _Reference.apply(scores, labels, valid, float(delta))
+        else:
+            rank, sort = _RankSort.apply(scores, labels, valid, float(delta), implementation)
     return rank, sort
+
+
+def ap_loss(
+    scores: Tensor,
+    labels: Tensor,
+    valid: Tensor | None = None,
+    delta: float = 1.0,
+    interpolate: bool = True,
+) -> Tensor:
+    r"""Average precision loss of each row: one minus the mean precision at its positives.
+
+    With H, positives and negatives of :func:`rank_sort`, but each positive counting itself once,
+
+    .. math::
+        \mathrm{rank}^+(i) = 1 + \sum_{\mathcal P \setminus i} H(x_{ij}), \qquad
+        \mathrm{precision}(i) = \frac{\mathrm{rank}^+(i)}{\mathrm{rank}^+(i) + N_{FP}(i)}
+
+    interpolated: a positive has the best precision of those with a score no higher than its own. The error
+    of a positive, one minus that precision, pulls it up and pushes its false positives down in proportion to
+    H, as in :func:`rank_sort`. Chen et al., "AP-Loss for Accurate One-Stage Object Detection", TPAMI 2020,
+    arXiv 2008.07294, as in the code of Rank & Sort Loss. Beside the ranking error of :func:`rank_sort` it
+    shows what the self term and the interpolation do.
+
+    Args:
+        scores: raw logits ``[M, N]``, floating point, any range.
+        labels: ``[M, N]``; positives are those above 0, by how much does not matter.
+        valid: boolean ``[M, N]``, False for elements that are neither; None for all valid.
+        delta: half width of the smoothed step, at least 0, in units of the scores. Default: the published 1.
+        interpolate: whether precisions are interpolated, as published.
+
+    Returns:
+        ``[M]`` in [0, 1); 0 for a row without positives.
+
+    Raises:
+        ValueError: shapes disagree, or delta is negative.
+
+    Example:
+        >>> import torch
+        >>> ap_loss(torch.tensor([[5.0, 1.0, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]]))  # precisions 1, 2 / 3
+        tensor([0.1667])
+    """
+    _check("ap_loss", scores, labels, valid, delta)
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        scores = scores.float()
+    with torch.autocast(device_type=scores.device.type, enabled=False):
+        return _APLoss.apply(scores, labels, valid, float(delta), interpolate)
+
+
+def _check(function: str, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float) -> None:
+    if scores.ndim != 2 or labels.shape != scores.shape:
+        raise ValueError(f"{function}: expected scores and labels [M, N], found {_shapes(scores, labels)}")
+    if valid is not None and valid.shape != scores.shape:
+        raise ValueError(f"{function}: expected valid shaped like scores, found {_shapes(scores, valid)}")
+    if not delta >= 0:
+        raise ValueError(f"{function}: delta: expected a number of at least 0, found {delta}")
 
 
 def _shapes(*tensors: Tensor) -> str:
     return " and ".join(str(list(tensor.shape)) for tensor in tensors)
 
 
-class _RankSort(Function):
+def _split(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Masks of the positives and the negatives."""
+    positive, negative = labels > 0, labels <= 0
+    return (positive, negative) if valid is None else (positive & valid, negative & valid)
+
+
+class _Reference(Function):
     @staticmethod
     def forward(
         ctx: Any, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float
     ) -> tuple[Tensor, Tensor]:
-        positive, negative = labels > 0, labels <= 0
-        if valid is not None:
-            positive, negative = positive & valid, negative & valid
+        rank, sort, *gradients = rank_sort_reference(scores, labels, delta, valid)
+        ctx.save_for_backward(*gradients)
+        return rank, sort
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, rank_weight: Tensor, sort_weight: Tensor) -> tuple[Tensor, None, None, None]:
+        rank_gradient, sort_gradient = ctx.saved_tensors
+        gradient = rank_gradient * rank_weight[:, None] + sort_gradient * sort_weight[:, None]
+        return gradient, None, None, None
+
+
+class _APLoss(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float, interpolate: bool
+    ) -> Tensor:
+        positive, negative = _split(labels, valid)
+        positives = _Positives(scores, labels, positive)
+        present = positives.present
+        if present.shape[1] == 0:
+            ctx.save_for_backward(torch.zeros_like(scores))
+            return scores.new_zeros(len(scores))
+        count = present.sum(dim=1).clamp_min(1).double()
+        segments = _Segments(scores, positives, delta)
+        false_positives = segments.sum_over_negatives(scores, negative)
+        own = 0.5 if delta > 0 else 1.0  # H(0), which is replaced by 1
+        rank_plus = _among_positives(positives, delta)[0].double() + 1 - own
+        precision = rank_plus / (rank_plus + false_positives)
+        if interpolate:
+            # The best so far, from the lowest score upwards; empty slots come last.
+            order = positives.scores.where(present, float("inf")).argsort(dim=1, stable=True)
+            best = precision.gather(1, order).cummax(dim=1).values
+            precision = torch.empty_like(best).scatter_(1, order, best)
+        error = (1 - precision).where(present, 0)
+        share = present & (false_positives > NEGLIGIBLE)
+        coefficient = (error / false_positives).where(share, 0) / count[:, None]
+        gradient = segments.sum_over_positives(scores, coefficient).to(scores.dtype)
+        gradient.masked_fill_(~negative, 0)
+        positives.add_to(gradient, -(error.where(share, 0) / count[:, None]).to(scores.dtype))
+        ctx.save_for_backward(gradient)
+        return (error.sum(dim=1) / count).to(scores.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * weight[:, None], None, None, None, None
+
+
+class _RankSort(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float, implementation: str
+    ) -> tuple[Tensor, Tensor]:
+        positive, negative = _split(labels, valid)
         positives = _Positives(scores, labels, positive)
         ctx.positives = positives
         present = positives.present
@@ -93,17 +228,18 @@ class _RankSort(Function):
             ctx.save_for_backward(torch.zeros_like(scores), positives.scores)
             return scores.new_zeros(len(scores)), scores.new_zeros(len(scores))
         count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
-        rank_plus, sorting, sort_gradient = _among_positives(positives, delta)
-        segments = _Segments(scores, positives, delta)
-        false_positives = segments.sum_over_negatives(scores, negative)
+        compare_positives, between = _PARTS[implementation]()
+        rank_plus, sorting, sort_gradient = compare_positives(positives, delta)
+        pairs = between(scores, positives, delta)
+        false_positives = pairs.sum_over_negatives(scores, negative)
         # Float64 where positives meet negatives: prefix sums over thousands of scores are subtracted there.
         rank = rank_plus.double() + false_positives
         ranking = (false_positives / rank).where(present, 0)
         if ctx.needs_input_grad[0]:
-            share = present & (false_positives > _NEGLIGIBLE)
+            share = present & (false_positives > NEGLIGIBLE)
             per_positive = share / count.double()[:, None]
             # A negative is pushed by H * l_R / N_FP = H / rank: the small N_FP cancels.
-            rank_gradient = segments.sum_over_positives(scores, per_positive / rank).to(scores.dtype)
+            rank_gradient = pairs.sum_over_positives(scores, per_positive / rank).to(scores.dtype)
             rank_gradient.masked_fill_(~negative, 0)
             positives.add_to(rank_gradient, -(per_positive * ranking).to(scores.dtype))
             ctx.save_for_backward(rank_gradient, sort_gradient / count[:, None])
@@ -111,11 +247,11 @@ class _RankSort(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, rank_weight: Tensor, sort_weight: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, rank_weight: Tensor, sort_weight: Tensor) -> tuple[Tensor, None, None, None, None]:
         rank_gradient, sort_gradient = ctx.saved_tensors
         gradient = rank_gradient * rank_weight[:, None]
         ctx.positives.add_to(gradient, sort_gradient * sort_weight[:, None])
-        return gradient, None, None, None
+        return gradient, None, None, None, None
 
 
 class _Positives:
@@ -171,12 +307,12 @@ def _among_positives(positives: _Positives, delta: float) -> tuple[Tensor, Tenso
             # i itself counts in both sums (H(0) > 0) and is no rival of its own: no denominator vanishes.
             total, others = total.where(valid, 1), (total - rivals).where(valid, 1)
             error = (cost / total - (cost - rivals_cost) / others).where(valid & (rivals > 0), 0)
-            passed_on = error.where(rivals > _NEGLIGIBLE, 0)
+            passed_on = error.where(rivals > NEGLIGIBLE, 0)
             rank_plus[r, i], sorting[r, i] = total, error
             gradient[r, i] -= passed_on
-            gradient[r] += missorted.mul_(
-                (passed_on / rivals).where(rivals > _NEGLIGIBLE, 0)[:, None, :]
-            ).sum(dim=2)
+            gradient[r] += missorted.mul_((passed_on / rivals).where(rivals > NEGLIGIBLE, 0)[:, None, :]).sum(
+                dim=2
+            )
     return rank_plus, sorting, gradient
 
 
@@ -237,3 +373,49 @@ class _Segments:
         offset.scatter_add_(1, self._lower + 1, start).scatter_add_(1, self._upper + 1, coefficient - start)
         offset = offset.cumsum(dim=1)
         return offset.gather(1, self._segment).addcmul_(slope.gather(1, self._segment), scores.double())
+
+
+class _Buckets:
+    """Positives against buckets: the negatives between two neighbouring positives, at their mean score."""
+
+    def __init__(self, scores: Tensor, positives: _Positives, delta: float) -> None:
+        self._s, self._present, self._delta = positives.scores.double(), positives.present, delta
+        knots = positives.scores.where(self._present, float("inf")).sort(dim=1).values
+        # A negative level with a positive stands above it, as H(0) says for delta = 0.
+        self._bucket = torch.searchsorted(knots, scores.contiguous(), right=True)
+        self._lowest = knots[:, :1] - delta
+        self._step = torch.empty(0)
+
+    def sum_over_negatives(self, scores: Tensor, negative: Tensor) -> Tensor:
+        """Return ``N_FP(i) = sum_b n_b H(mean_b - s_i)``: float64 ``[M, P]``."""
+        relevant = (negative & (scores >= self._lowest)).double()
+        shape = (len(scores), self._s.shape[1] + 1)
+        number, total = (
+            torch.zeros(shape, dtype=torch.float64, device=scores.device).scatter_add_(1, self._bucket, each)
+            for each in (relevant, relevant * scores)
+        )
+        mean = total / number.clamp_min(1)
+        self._relevant = relevant
+        self._step = _step(mean[:, :, None] - self._s[:, None, :], self._delta)
+        return (number[:, None, :] @ self._step).squeeze(1).where(self._present, 0)
+
+    def sum_over_positives(self, scores: Tensor, coefficient: Tensor) -> Tensor:
+        """Return ``sum_i c_i H(mean_b - s_i)`` for the bucket of each negative: float64 ``[M, N]``."""
+        pushed = (self._step @ coefficient[:, :, None]).squeeze(2)
+        return pushed.gather(1, self._bucket) * self._relevant
+
+
+def _triton() -> tuple[Any, Any]:
+    try:
+        from rspose.losses import rank_sort_triton
+    except ImportError as error:
+        raise ImportError(f"rank_sort: implementation 'triton' needs Triton: {error}") from error
+    return rank_sort_triton.compare_positives, rank_sort_triton.Pairs
+
+
+_PARTS: dict[str, Any] = {
+    "torch": lambda: (_among_positives, _Segments),
+    "triton": _triton,
+    "bucketed": lambda: (_among_positives, _Buckets),
+}
+"""How an implementation compares positives with positives, and positives with negatives."""

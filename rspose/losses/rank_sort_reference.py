@@ -1,4 +1,4 @@
-"""The Rank & Sort definition as loops over one row, to compare the vectorised operator with.
+"""The Rank & Sort definition as loops over one row, which the fast implementations are compared with.
 
 Oksuz et al., "Rank & Sort Loss for Object Detection and Instance Segmentation", ICCV 2021, equations 7 to 9.
 """
@@ -52,11 +52,15 @@ def rank_sort_row(
 
 
 def rank_sort_reference(
-    scores: Tensor, labels: Tensor, delta: float
+    scores: Tensor, labels: Tensor, delta: float, valid: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return rank ``[M]``, sort ``[M]`` and their gradients ``[M, N]``, row by row in Python floats."""
-    rows = [rank_sort_row(s, y, delta) for s, y in zip(scores.tolist(), labels.tolist(), strict=True)]
-    rank, sort, rank_gradient, sort_gradient = (
-        torch.tensor(part, dtype=scores.dtype) for part in zip(*rows, strict=True)
-    )
-    return rank, sort, rank_gradient, sort_gradient
+    rank, sort = scores.new_zeros(len(scores)), scores.new_zeros(len(scores))
+    gradients = torch.zeros_like(scores), torch.zeros_like(scores)
+    for m in range(len(scores)):
+        kept = torch.ones_like(labels[m], dtype=torch.bool) if valid is None else valid[m]
+        row = rank_sort_row(scores[m, kept].tolist(), labels[m, kept].tolist(), delta)
+        rank[m], sort[m] = row[:2]
+        for gradient, values in zip(gradients, row[2:], strict=True):
+            gradient[m, kept] = scores.new_tensor(values)
+    return rank, sort, *gradients
