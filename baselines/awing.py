@@ -1,6 +1,11 @@
 """Adaptive Wing loss: small errors still count on the foreground, and fade on the background."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import max_pool1d, max_pool2d
 
 from rspose.losses import (
@@ -58,14 +63,39 @@ def awing(
         >>> awing(torch.tensor([0.0, 0.4, 3.0]), torch.tensor([0.0, 0.0, 1.0]))
         tensor([ 0.0000,  1.9078, 20.0572])
     """
-    exponent = alpha - label
-    ratio = (theta / epsilon) ** exponent
-    slope = omega / (1 + ratio) * exponent * ratio / theta  # ratio / theta is the last two factors of A
-    offset = theta * slope - omega * ratio.log1p()
-    error = (label - prediction).abs()
-    # Clamped, so that the branch not taken cannot overflow and turn the gradient into NaN.
-    curved = omega * (error.clamp_max(theta) / epsilon).pow(exponent).log1p()
-    return curved.where(error < theta, slope * error - offset)
+    return _AWing.apply(prediction, label, alpha, omega, epsilon, theta)
+
+
+class _AWing(Function):
+    """With its gradient written out: autograd would take every power and logarithm a second time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        prediction: Tensor,
+        label: Tensor,
+        alpha: float,
+        omega: float,
+        epsilon: float,
+        theta: float,
+    ) -> Tensor:
+        exponent = alpha - label
+        error = prediction - label
+        magnitude = error.abs()
+        # Beyond theta the loss goes on as a line from where the curve is left, with the slope it has there: A
+        # and C of the definition are no more than that.
+        curved = magnitude.clamp_max(theta)
+        power = (curved / epsilon).pow(exponent)
+        slope = power.div(1 + power).mul_(exponent).mul_(omega)
+        slope.div_(curved.clamp_min(torch.finfo(curved.dtype).tiny))
+        ctx.save_for_backward(slope * error.sign())
+        return power.log1p_().mul_(omega).addcmul_(slope, magnitude.sub_(curved))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return weight * gradient, None, None, None, None, None
 
 
 def weighted_loss_map(label: Tensor, weight: float = 10.0) -> Tensor:

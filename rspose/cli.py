@@ -1,6 +1,7 @@
-"""The command line: `rspose data make|show|check`, `rspose table`, `rspose docs config`."""
+"""The command line: `rspose data make|show|check`, `table`, `bench losses`, `docs config`."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,6 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--config", type=Path, default=Path("config/demo.yaml"))
     table.set_defaults(run=_table)
 
+    bench = commands.add_parser("bench", help="measure time and memory").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    losses = bench.add_parser("losses", help="every loss on every head, and the ranking operator")
+    losses.add_argument("--json", action="store_true", help="one line of JSON a loss and head")
+    losses.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    losses.add_argument(
+        "--repeats", type=_positive, default=7, metavar="N", help="runs a median is taken of (default: 7)"
+    )
+    losses.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: torch's)")
+    losses.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of keypoints and predictions (default: 0)"
+    )
+    losses.set_defaults(run=_bench_losses)
+
     docs = commands.add_parser("docs", help="write documentation that is made from code").add_subparsers(
         required=True, metavar="PAGE"
     )
@@ -133,6 +149,36 @@ def _table(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{main_table}: no such table; run snakemake --configfile {arguments.config} first")
     print(main_table.read_text())
     print(f"All tables (Markdown, LaTeX, CSV): {tables}/   figures: {tables.parent / 'figures'}/")
+    return 0
+
+
+def _bench_losses(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from rspose.losses.bench import bench_losses, machine
+
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no GPU")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if not arguments.json:
+        print(f"Batch of 64 x 17; heatmaps 48 x 64, SimCC 384 + 512 bins; {machine(arguments.device)}\n")
+        print("| loss | head | forward ms | backward ms | extra MB | x MSE | published / it | dense / it |")
+        print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for measured in bench_losses(arguments.device, arguments.repeats, arguments.seed):
+        if arguments.json:
+            print(json.dumps({**measured.as_dict(), "machine": machine(arguments.device)}), flush=True)
+            continue
+        numbers = (
+            measured.forward_ms,
+            measured.backward_ms,
+            measured.extra_mb,
+            measured.times_mse,
+            measured.times_faster_than_published,
+            measured.times_faster_than_dense,
+        )
+        cells = ["" if number is None else f"{number:.1f}" for number in numbers]
+        print(f"| {' | '.join((measured.loss, measured.head, *cells))} |", flush=True)
     return 0
 
 

@@ -1,7 +1,8 @@
 """The Rank & Sort operator on independent rows, with identity-update gradients and no N x P tensor."""
 
 import importlib.util
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from rspose.losses.rank_sort_reference import rank_sort_reference
 Implementation = Literal["auto", "reference", "torch", "triton", "bucketed"]
 
 NEGLIGIBLE = 1e-10  # the published eps: with less misplaced mass than this, a positive passes no error on
+_ROW_BLOCK = 1 << 18  # elements of the rows that are compared at a time
 _CHUNK = 1 << 18  # elements of a positive-positive block: 1 MB in float32, to stay in the cache
 
 
@@ -220,38 +222,90 @@ class _RankSort(Function):
     def forward(
         ctx: Any, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float, implementation: str
     ) -> tuple[Tensor, Tensor]:
-        positive, negative = _split(labels, valid)
-        positives = _Positives(scores, labels, positive)
-        ctx.positives = positives
-        present = positives.present
-        if present.shape[1] == 0:
-            ctx.save_for_backward(torch.zeros_like(scores), positives.scores)
-            return scores.new_zeros(len(scores)), scores.new_zeros(len(scores))
-        count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
-        compare_positives, between = _PARTS[implementation]()
-        rank_plus, sorting, sort_gradient = compare_positives(positives, delta)
-        pairs = between(scores, positives, delta)
-        false_positives = pairs.sum_over_negatives(scores, negative)
-        # Float64 where positives meet negatives: prefix sums over thousands of scores are subtracted there.
-        rank = rank_plus.double() + false_positives
-        ranking = (false_positives / rank).where(present, 0)
-        if ctx.needs_input_grad[0]:
-            share = present & (false_positives > NEGLIGIBLE)
-            per_positive = share / count.double()[:, None]
-            # A negative is pushed by H * l_R / N_FP = H / rank: the small N_FP cancels.
-            rank_gradient = pairs.sum_over_positives(scores, per_positive / rank).to(scores.dtype)
-            rank_gradient.masked_fill_(~negative, 0)
-            positives.add_to(rank_gradient, -(per_positive * ranking).to(scores.dtype))
-            ctx.save_for_backward(rank_gradient, sort_gradient / count[:, None])
-        return ranking.sum(dim=1).to(scores.dtype) / count, sorting.sum(dim=1) / count
+        # Rows do not depend on each other: a few at a time need little memory and stay in the cache.
+        height = len(scores) if implementation == "triton" else _ROW_BLOCK // max(1, scores.shape[1])
+        parts = [
+            _compare(*rows, delta, implementation, ctx.needs_input_grad[0])
+            for rows in _row_blocks(scores, labels, valid, max(1, height))
+        ]
+        ctx.positives = [part.positives for part in parts]
+        ctx.save_for_backward(*(each for part in parts for each in (part.rank_gradient, part.sort_gradient)))
+        return torch.cat([part.rank for part in parts]), torch.cat([part.sort for part in parts])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, rank_weight: Tensor, sort_weight: Tensor) -> tuple[Tensor, None, None, None, None]:
-        rank_gradient, sort_gradient = ctx.saved_tensors
-        gradient = rank_gradient * rank_weight[:, None]
-        ctx.positives.add_to(gradient, sort_gradient * sort_weight[:, None])
-        return gradient, None, None, None, None
+        gradients, first = [], 0
+        saved = ctx.saved_tensors
+        for positives, rank_gradient, sort_gradient in zip(
+            ctx.positives, saved[::2], saved[1::2], strict=True
+        ):
+            rows = slice(first, first + len(rank_gradient))
+            gradient = rank_gradient * rank_weight[rows, None]
+            positives.add_to(gradient, sort_gradient * sort_weight[rows, None])
+            gradients.append(gradient)
+            first = rows.stop
+        return torch.cat(gradients), None, None, None, None
+
+
+def _row_blocks(
+    scores: Tensor, labels: Tensor, valid: Tensor | None, height: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """The arguments, ``height`` rows at a time; one block without rows where there are none."""
+    for first in range(0, max(1, len(scores)), height):
+        rows = slice(first, first + height)
+        yield scores[rows], labels[rows], None if valid is None else valid[rows]
+
+
+class _Compared(NamedTuple):
+    """Errors ``[M]`` of some rows and their gradients, that of the sorting error packed: ``[M, P]``."""
+
+    rank: Tensor
+    sort: Tensor
+    rank_gradient: Tensor
+    sort_gradient: Tensor
+    positives: "_Positives"
+
+
+def _compare(
+    scores: Tensor,
+    labels: Tensor,
+    valid: Tensor | None,
+    delta: float,
+    implementation: str,
+    with_gradients: bool,
+) -> _Compared:
+    """Compare the elements of some rows; no gradients unless they are asked for."""
+    positive, negative = _split(labels, valid)
+    positives = _Positives(scores, labels, positive)
+    present = positives.present
+    nothing = scores.new_zeros(len(scores))
+    if present.shape[1] == 0:
+        return _Compared(nothing, nothing, torch.zeros_like(scores), positives.scores, positives)
+    count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
+    compare_positives, between = _PARTS[implementation]()
+    rank_plus, sorting, sort_gradient = compare_positives(positives, delta)
+    pairs = between(scores, positives, delta)
+    false_positives = pairs.sum_over_negatives(scores, negative)
+    # Float64 where positives meet negatives: prefix sums over thousands of scores are subtracted there.
+    rank = rank_plus.double() + false_positives
+    ranking = (false_positives / rank).where(present, 0)
+    rank_gradient = scores.new_zeros(0)
+    if with_gradients:
+        share = present & (false_positives > NEGLIGIBLE)
+        per_positive = share / count.double()[:, None]
+        # A negative is pushed by H * l_R / N_FP = H / rank: the small N_FP cancels.
+        rank_gradient = pairs.sum_over_positives(scores, per_positive / rank).to(scores.dtype)
+        rank_gradient.masked_fill_(~negative, 0)
+        positives.add_to(rank_gradient, -(per_positive * ranking).to(scores.dtype))
+        sort_gradient = sort_gradient / count[:, None]
+    return _Compared(
+        ranking.sum(dim=1).to(scores.dtype) / count,
+        sorting.sum(dim=1) / count,
+        rank_gradient,
+        sort_gradient,
+        positives,
+    )
 
 
 class _Positives:

@@ -1,0 +1,59 @@
+"""The bench: the slow forms it compares with compute the same thing, and every loss and head is measured."""
+
+import json
+
+import pytest
+import torch
+
+from rspose.cli import main
+from rspose.losses import available, bench
+from rspose.losses.bench import dense_form, published_form
+from rspose.losses.rank_sort_reference import rank_sort_reference
+
+
+@pytest.mark.parametrize("form", [published_form, dense_form])
+@pytest.mark.parametrize("delta", [0.1, 0.5])
+def test_the_slow_forms_equal_the_definition(form: object, delta: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(6, 40, generator=generator, dtype=torch.float64)
+    labels = torch.rand(6, 40, generator=generator, dtype=torch.float64)
+    labels = labels.where(torch.rand(6, 40, generator=generator) < 0.3, 0)
+    labels[0], labels[1] = 0, 1
+    rank, sort, gradient = form(scores, labels, delta)
+    expected_rank, expected_sort, *gradients = rank_sort_reference(scores, labels, delta)
+    torch.testing.assert_close(rank, expected_rank)
+    torch.testing.assert_close(sort, expected_sort)
+    torch.testing.assert_close(gradient, sum(gradients))
+
+
+def test_every_loss_and_the_operator_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "BATCH", 2)
+    assert main(["bench", "losses", "--json", "--repeats", "1"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = {(name, head) for name, loss in available().items() for head in loss.heads}
+    assert {(line["loss"], line["head"]) for line in lines} == expected | {
+        ("rank_sort", "heatmap"),
+        ("rank_sort", "simcc"),
+    }
+    for line in lines:
+        assert line["forward_ms"] > 0 and line["backward_ms"] > 0 and line["times_mse"] > 0
+        assert (line["loss"] == "rank_sort") == (line["times_faster_than_published"] is not None)
+        assert line["machine"]
+
+
+def test_the_table_has_a_row_a_loss_and_head(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "BATCH", 2)
+    assert main(["bench", "losses", "--repeats", "1"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+    assert sum(row.startswith("| mse |") for row in rows) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
+def test_a_missing_gpu_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "losses", "--device", "cuda"]) == 1
+    assert capsys.readouterr().err == "error: --device cuda: torch sees no GPU\n"
