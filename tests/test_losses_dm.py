@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import ot
 import pytest
 import torch
 from losses_targets import SIGMA, make_target, on_maps, random_prediction
@@ -192,3 +193,51 @@ def test_it_localises_by_gradient_descent_on_the_logits(head: str) -> None:
 def test_bad_parameters_are_named(parameters: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DMLoss(**parameters)
+
+
+def test_the_distance_is_that_of_pythons_optimal_transport() -> None:
+    """POT's exact solver, on random maps of several sharpness."""
+    generator = torch.Generator().manual_seed(0)
+    places = np.stack(np.mgrid[:HEIGHT, :WIDTH], axis=-1).reshape(-1, 2).astype(np.float64)
+    for sharpness in (0.3, 1.0, 3.0):
+        logits = sharpness * torch.randn(1, HEIGHT * WIDTH, generator=generator)
+        x, y = (torch.rand(2, generator=generator) * torch.tensor([WIDTH - 1.0, HEIGHT - 1.0])).tolist()
+        supply = logits[0].double().softmax(0).numpy()
+        demand = bilinear_demand(x, y).ravel()
+        expected = ot.emd2(supply, demand, ot.dist(places, places, metric="euclidean"))
+        found = dm(logits, torch.tensor([[x, y]]), (HEIGHT, WIDTH), beta=1.0).item() * HEIGHT
+        assert found == pytest.approx(expected, abs=0.06)
+        assert found <= expected + 1e-4  # a lower bound
+
+
+@pytest.mark.parametrize("transport", ["entropic", "expected"])
+def test_the_naive_demander_is_the_nearest_pixel(transport: str) -> None:
+    logits = blob(4.0, 6.0, 1.5).reshape(1, -1)
+    near, on = torch.tensor([[6.6, 2.3]]), torch.tensor([[7.0, 2.0]])
+    size = (HEIGHT, WIDTH)
+    naive = dm(logits, near, size, beta=1.0, demand="nearest", transport=transport)
+    torch.testing.assert_close(naive, dm(logits, on, size, beta=1.0, transport=transport))
+    x = torch.tensor([3.4])
+    found = dm_1d(logits[:, :12], x, demand="nearest")
+    torch.testing.assert_close(found, dm_1d(logits[:, :12], torch.tensor([3.0])))
+
+
+def test_the_closed_form_is_the_expected_distance_and_exact_for_one_demander() -> None:
+    logits = blob(4.0, 6.0, 1.5)
+    supply = logits.double().flatten().softmax(0).reshape(HEIGHT, WIDTH).numpy()
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    for x, y in ((7.0, 2.0), (6.3, 2.8)):
+        demand = bilinear_demand(x, y)
+        expected = sum(
+            demand[row, column] * (supply * np.hypot(rows - row, columns - column)).sum()
+            for row, column in zip(*np.nonzero(demand), strict=True)
+        )
+        found = dm(
+            logits.reshape(1, -1), torch.tensor([[x, y]]), (HEIGHT, WIDTH), beta=1.0, transport="expected"
+        )
+        assert found.item() * HEIGHT == pytest.approx(expected, rel=1e-5)
+        exact = exact_emd(supply, demand)
+        if np.count_nonzero(demand) == 1:
+            assert expected == pytest.approx(exact, rel=1e-6)
+        else:
+            assert expected > exact
