@@ -176,6 +176,19 @@ def test_an_edited_loss_file_touches_the_cells_of_its_loss_only(
     assert touched(before, after) == {cell for cell in before if cell.loss.startswith("first")}
 
 
+def test_an_edit_of_a_loss_touches_the_cells_whose_loss_is_added_to_it(
+    grid_settings: Settings, fresh_registry: None, tmp_path: Path
+) -> None:
+    (tmp_path / "first.py").write_text(LOSS_FILE.format(name="first", title="First"))
+    discover(tmp_path)
+    grid_settings["losses"] = ["rspose", "on_first"]
+    grid_settings["loss_settings"] = {"on_first": {"loss": "rspose", "parameters": {"added_to": "first"}}}
+    before = fingerprints(grid_settings)
+    with open(tmp_path / "first.py", "a") as file:
+        file.write("\n# Edited.\n")
+    assert touched(before, fingerprints(grid_settings)) == {c for c in before if c.loss == "on_first"}
+
+
 def test_a_loss_depends_on_its_own_file_and_what_it_takes_from_the_project() -> None:
     def names(loss: str) -> set[str]:
         return {f"{path.parent.name}/{path.name}" for path in loss_sources(loss)}

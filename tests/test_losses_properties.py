@@ -11,7 +11,7 @@ from losses_targets import SIGMA, gaussian_labels, make_target, on_maps
 from test_losses_conformance import every_loss_and_head, perfect, total
 from torch import Tensor
 
-from rspose.losses import Maps, as_tuple, build, spatial_rs
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, build, spatial_rs
 
 KEYPOINTS = 5
 few = settings(max_examples=15, deadline=None)
@@ -27,6 +27,16 @@ def added(one: Maps, other: Maps) -> Maps:
     if isinstance(one, tuple):
         return one[0] + other[0], one[1] + other[1]
     return one + other
+
+
+def assert_finite(loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> None:
+    """Value and gradients are finite."""
+    for map_ in as_tuple(prediction):
+        map_.requires_grad_()
+    value = total(loss, prediction, target)
+    value.backward()
+    assert value.isfinite()
+    assert all(map_.grad.isfinite().all() for map_ in as_tuple(prediction))
 
 
 def random_map(seed: int) -> tuple[Tensor, Tensor]:
@@ -100,24 +110,14 @@ def test_maps_without_or_of_nothing_but_positives_are_finite(
         target, heatmaps=on_maps(lambda map_: torch.full_like(map_, label), target.heatmaps)
     )
     prediction = noise(target.heatmaps, 0, 0.0 if scores == "ties" else 1.0)
-    for map_ in as_tuple(prediction):
-        map_.requires_grad_()
-    value = total(build(name, {}, KEYPOINTS), prediction, target)
-    value.backward()
-    assert value.isfinite()
-    assert all(map_.grad.isfinite().all() for map_ in as_tuple(prediction))
+    assert_finite(build(name, {}, KEYPOINTS), prediction, target)
 
 
 @every_loss_and_head
 def test_huge_outputs_are_finite(name: str, head: str) -> None:
     target = make_target(head)
     prediction = noise(target.heatmaps, 0, 1e4)
-    for map_ in as_tuple(prediction):
-        map_.requires_grad_()
-    value = total(build(name, {}, KEYPOINTS), prediction, target)
-    value.backward()
-    assert value.isfinite()
-    assert all(map_.grad.isfinite().all() for map_ in as_tuple(prediction))
+    assert_finite(build(name, {}, KEYPOINTS), prediction, target)
 
 
 @pytest.mark.parametrize("name", ["mse", "kl", "awing", "wahr", "fwahr", "kal", "fowkal", "dm", "rspose"])
@@ -125,9 +125,4 @@ def test_a_single_bin_is_finite(name: str) -> None:
     target = make_target("simcc")
     one = dataclasses.replace(target, heatmaps=on_maps(lambda map_: map_[..., :1], target.heatmaps))
     prediction = on_maps(torch.zeros_like, one.heatmaps)
-    for map_ in as_tuple(prediction):
-        map_.requires_grad_()
-    value = total(build(name, {}, KEYPOINTS), prediction, one)
-    value.backward()
-    assert value.isfinite()
-    assert all(map_.grad.isfinite().all() for map_ in as_tuple(prediction))
+    assert_finite(build(name, {}, KEYPOINTS), prediction, one)

@@ -85,8 +85,7 @@ def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
 
 def training_fingerprint(config: dict[str, Any], cell: Cell) -> str:
     """Changes when, and only when, the cell has to be trained again."""
-    registered_name = loss_settings(config, cell.loss, cell.head)["loss"]
-    return sha256_of([cell_settings(config, cell), code_sha256(registered_name)])
+    return sha256_of([cell_settings(config, cell), code_sha256(loss_settings(config, cell.loss, cell.head))])
 
 
 def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
@@ -94,6 +93,9 @@ def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
     return sha256_of([config["model_settings"][model], sha256_of_sources(INITIAL_WEIGHTS_SOURCES)])
 
 
-def code_sha256(loss: str) -> str:
-    """Hash of the sources that a cell trained with ``loss`` depends on."""
-    return sha256_of_sources([*TRAINING_SOURCES, *loss_sources(loss)])
+def code_sha256(loss: dict[str, Any]) -> str:
+    """Hash of the sources that a cell depends on whose loss has the settings ``loss``."""
+    # RSPose can be added to another loss, which it looks up by name: no import says so.
+    added_to = loss["parameters"].get("added_to")
+    files = loss_sources(loss["loss"]) | (loss_sources(added_to) if added_to else set())
+    return sha256_of_sources([*TRAINING_SOURCES, *files])

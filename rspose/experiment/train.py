@@ -120,7 +120,7 @@ def train(
             "loss": {**_description(config, cell), "learned": _learned(runner)},
             "provenance": {
                 "config_sha256": sha256_of(cell_settings(config, cell)),
-                "code_sha256": code_sha256(loss_settings(config, cell.loss, cell.head)["loss"]),
+                "code_sha256": code_sha256(loss_settings(config, cell.loss, cell.head)),
                 "training_sha256": fingerprint,
                 "device": _device_name(),
             },
