@@ -79,6 +79,7 @@ class _AWing(Function):
         epsilon: float,
         theta: float,
     ) -> Tensor:
+        # Nothing in place: under torch.compile the gradient of in-place steps in here comes out wrong.
         exponent = alpha - label
         error = prediction - label
         magnitude = error.abs()
@@ -86,10 +87,9 @@ class _AWing(Function):
         # and C of the definition are no more than that.
         curved = magnitude.clamp_max(theta)
         power = (curved / epsilon).pow(exponent)
-        slope = power.div(1 + power).mul_(exponent).mul_(omega)
-        slope.div_(curved.clamp_min(torch.finfo(curved.dtype).tiny))
+        slope = omega * exponent * power / ((1 + power) * curved.clamp_min(torch.finfo(curved.dtype).tiny))
         ctx.save_for_backward(slope * error.sign())
-        return power.log1p_().mul_(omega).addcmul_(slope, magnitude.sub_(curved))
+        return omega * power.log1p() + slope * (magnitude - curved)
 
     @staticmethod
     @once_differentiable

@@ -126,3 +126,20 @@ def test_a_single_bin_is_finite(name: str) -> None:
     one = dataclasses.replace(target, heatmaps=on_maps(lambda map_: map_[..., :1], target.heatmaps))
     prediction = on_maps(torch.zeros_like, one.heatmaps)
     assert_finite(build(name, {}, KEYPOINTS), prediction, one)
+
+
+@every_loss_and_head
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_compiled_loss_has_the_same_value_and_gradient(name: str, head: str) -> None:
+    """Traced by torch.compile and run by its eager backend, which needs no compiler."""
+    target = make_target(head)
+    loss = build(name, {}, KEYPOINTS)
+    found = []
+    for call in (loss, torch.compile(loss, backend="eager")):
+        prediction = noise(target.heatmaps, 0, 1.0)
+        for map_ in as_tuple(prediction):
+            map_.requires_grad_()
+        value = sum(call(prediction, target).values())
+        value.backward()
+        found.append((value.detach(), [map_.grad for map_ in as_tuple(prediction)]))
+    torch.testing.assert_close(found[1], found[0])
