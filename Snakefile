@@ -16,18 +16,21 @@ min_version("9.19")
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.data import check_dataset, generator_version
-from rspose.experiment.config import Cell, ConfigError, cells, complete
+from rspose.experiment.config import Cell, ConfigError, cells, complete, extended
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.record import CONTROLS
 from rspose.experiment import sources
 
-if not workflow.config_settings.configfiles:
-    defaults = yaml.safe_load((Path(workflow.basedir) / "config" / "demo.yaml").read_text())
+config_folder = Path(workflow.basedir) / "config"
+if workflow.config_settings.configfiles:
+    config_folder = Path(workflow.config_settings.configfiles[-1]).parent
+else:
+    defaults = yaml.safe_load((config_folder / "demo.yaml").read_text())
     update_config(defaults, config)
     config.update(defaults)
 
 try:
-    completed = complete(config)
+    completed = complete(extended(config, config_folder))
 except ConfigError as error:
     sys.exit(f"error: {error}")
 config.clear()

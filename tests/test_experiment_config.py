@@ -8,7 +8,15 @@ import pytest
 import yaml
 from tiny_grid import REPOSITORY, SnakemakeRun, put
 
-from rspose.experiment.config import Cell, ConfigError, cells, complete, load_config, loss_settings
+from rspose.experiment.config import (
+    Cell,
+    ConfigError,
+    cells,
+    complete,
+    extended,
+    load_config,
+    loss_settings,
+)
 from rspose.losses import PerMapLoss, available, parameters, register, registry
 
 Settings = dict[str, Any]
@@ -246,3 +254,28 @@ def test_the_workflow_stops_at_a_mistake_before_anything_runs(tiny_config_file: 
     assert said[0].startswith("error: config key 'losses': unknown loss 'mes'; expected one of ")
     assert "Traceback" not in run.output
     assert not (tmp_path / "results").exists()
+
+
+def test_a_config_is_laid_over_the_one_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "base.yaml").write_text("a: {b: 1, c: [1, 2], d: {e: 3, f: 4}}\ng: 5\n")
+    (tmp_path / "deep" / "middle.yaml").write_text("extends: ../base.yaml\na: {d: {e: null}, h: 6}\n")
+    change = {"extends": "deep/middle.yaml", "a": {"c": [7]}, "g": None}
+    assert extended(change, tmp_path) == {"a": {"b": 1, "c": [7], "d": {"f": 4}, "h": 6}}
+    assert extended({"a": None}, tmp_path) == {"a": None}, "without a base nothing is touched"
+
+
+def test_what_cannot_be_extended_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("extends: two.yaml\n")
+    (tmp_path / "two.yaml").write_text("extends: one.yaml\n")
+    with pytest.raises(ConfigError, match=r"extend each other: two\.yaml -> one\.yaml -> two\.yaml"):
+        extended({"extends": "two.yaml"}, tmp_path)
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such config file"):
+        extended({"extends": "nowhere.yaml"}, tmp_path)
+    with pytest.raises(ConfigError, match=r"'extends': expected the name of a config file; found \[1\]"):
+        extended({"extends": [1]}, tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_of_the_project_is_valid(path: Path) -> None:
+    assert cells(load_config(path))

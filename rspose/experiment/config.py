@@ -11,7 +11,16 @@ import yaml
 from rspose.experiment.cell import Cell
 from rspose.losses import available, build, parameters
 
-__all__ = ["Cell", "ConfigError", "cells", "complete", "load_config", "load_schema", "loss_settings"]
+__all__ = [
+    "Cell",
+    "ConfigError",
+    "cells",
+    "complete",
+    "extended",
+    "load_config",
+    "load_schema",
+    "loss_settings",
+]
 
 SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -26,14 +35,57 @@ def load_schema() -> dict[str, Any]:
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """Read a YAML config and complete it with :func:`complete`."""
+    """Read a YAML config, lay it over the one it extends, and complete it with :func:`complete`."""
+    return complete(extended(_read(path), path.parent))
+
+
+def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
+    """Lay a config over the one that its key ``extends`` names, and that one over the one it extends.
+
+    Mappings are merged, key by key and at every depth; everything else is replaced, lists too. A key set to
+    null is taken away (JSON merge patch, RFC 7396).
+
+    Args:
+        config: A config as it was read; without the key ``extends`` it is returned as it is.
+        folder: Folder of its file, which the name in ``extends`` is relative to.
+        extending: The files that are being extended already.
+
+    Raises:
+        ConfigError: If there is no such file, it is not YAML, or files extend each other in a circle.
+    """
+    if not isinstance(config, dict) or "extends" not in config:
+        return config
+    if not isinstance(config["extends"], str):
+        raise ConfigError(
+            f"config key 'extends': expected the name of a config file; found {config['extends']!r}"
+        )
+    path = (folder / config["extends"]).resolve()
+    if path in extending:
+        circle = " -> ".join(file.name for file in (*extending[extending.index(path) :], path))
+        raise ConfigError(f"config key 'extends': files extend each other: {circle}")
+    base = extended(_read(path), path.parent, (*extending, path))
+    return _patched(base, {key: value for key, value in config.items() if key != "extends"})
+
+
+def _read(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file")
     try:
-        config = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return complete(config)
+
+
+def _patched(base: Any, change: Any) -> Any:
+    if not isinstance(change, dict):
+        return change
+    patched = dict(base) if isinstance(base, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            patched.pop(key, None)
+        else:
+            patched[key] = _patched(patched.get(key), value)
+    return patched
 
 
 def complete(config: Any) -> dict[str, Any]:
