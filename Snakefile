@@ -65,4 +65,5 @@ rule all:
     default_target: True
     input:
         rules.tables.output,
+        rules.localisation_report.output,
         figure_sheets(),

@@ -9,6 +9,7 @@ from typing import Any
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import loss_settings
+from rspose.experiment.localisation import losses_and_heads
 from rspose.losses import available
 
 _PACKAGE = Path(__file__).parents[1]
@@ -23,6 +24,10 @@ REPORTING_SOURCES = tuple(sorted((_PACKAGE / "reporting").glob("*.py")))
 INITIAL_WEIGHTS_SOURCES = (
     *sorted((_PACKAGE / "data").glob("*.py")),
     *(_PACKAGE / "experiment" / name for name in ("compose.py", "initial_weights.py")),
+)
+LOCALISATION_SOURCES = (
+    _PACKAGE / "losses" / "localisation.py",
+    _PACKAGE / "experiment" / "localisation.py",
 )
 
 
@@ -93,9 +98,20 @@ def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
     return sha256_of([config["model_settings"][model], sha256_of_sources(INITIAL_WEIGHTS_SOURCES)])
 
 
+def localisation_fingerprint(config: dict[str, Any]) -> str:
+    """Changes when a loss of the grid, its settings, or the maps it is shown change."""
+    pairs = losses_and_heads(config)
+    settings = [loss_settings(config, loss, head) for loss, head in pairs]
+    files = {file for each in settings for file in _sources_of(each)}
+    return sha256_of([pairs, settings, sha256_of_sources({*files, *LOCALISATION_SOURCES})])
+
+
 def code_sha256(loss: dict[str, Any]) -> str:
     """Hash of the sources that a cell depends on whose loss has the settings ``loss``."""
+    return sha256_of_sources([*TRAINING_SOURCES, *_sources_of(loss)])
+
+
+def _sources_of(loss: dict[str, Any]) -> set[Path]:
     # RSPose can be added to another loss, which it looks up by name: no import says so.
     added_to = loss["parameters"].get("added_to")
-    files = loss_sources(loss["loss"]) | (loss_sources(added_to) if added_to else set())
-    return sha256_of_sources([*TRAINING_SOURCES, *files])
+    return loss_sources(loss["loss"]) | (loss_sources(added_to) if added_to else set())

@@ -55,3 +55,33 @@ rule figures:
         code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
     script:
         "../scripts/figures.py"
+
+
+rule localisation:
+    """What each loss says of heatmaps of known error: no data and no training."""
+    output:
+        f"{RESULTS}/localisation.json",
+    log:
+        f"{RESULTS}/logs/localisation.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        losses=sources.localisation_fingerprint(config),
+    script:
+        "../scripts/localisation.py"
+
+
+rule localisation_report:
+    input:
+        rules.localisation.output,
+    output:
+        table=f"{RESULTS}/tables/localisation.md",
+        figure=report(f"{RESULTS}/figures/localisation.png", category="Figures"),
+    log:
+        f"{RESULTS}/logs/localisation_report.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
+    script:
+        "../scripts/localisation_report.py"

@@ -1,0 +1,14 @@
+"""Make the table and the figure of loss against localisation."""
+
+from pathlib import Path
+
+from rspose.experiment.job import job
+
+with job(snakemake):
+    from rspose.reporting.localisation import make_localisation
+
+    make_localisation(
+        Path(snakemake.input[0]),
+        Path(snakemake.output.table).parent,
+        Path(snakemake.output.figure).parent,
+    )
