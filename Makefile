@@ -58,4 +58,5 @@ docs: $(INSTALLED)  ## Write config/README.md from the schema
 	@$(BIN)/rspose docs config
 
 clean:  ## Remove what the demo made (not .venv, not results/published and results/reference)
-	rm -rf results/{cells,controls,data,figures,logs,records,samples,tables,work} results/records.csv .snakemake
+	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference -exec rm -rf {} +
+	rm -rf .snakemake

@@ -60,10 +60,8 @@ def test_the_figure_draws_each_loss_relative_to_its_start_or_its_end() -> None:
 def test_all_files_are_written(tmp_path: Path) -> None:
     source = tmp_path / "localisation.json"
     source.write_text(json.dumps(CONTENT))
-    written = make_localisation(source, tmp_path / "tables", tmp_path / "figures")
-    assert {path.name for path in written} == {
-        f"localisation.{suffix}" for suffix in ("md", "csv", "svg", "png")
-    }
+    written = make_localisation(source, tmp_path / "out")
+    assert {path.name for path in written} == {"table.md", "table.csv", "figure.svg", "figure.png"}
     assert all(path.stat().st_size for path in written)
-    numbers = pd.read_csv(tmp_path / "tables" / "localisation.csv")
+    numbers = pd.read_csv(tmp_path / "out" / "table.csv")
     assert len(numbers) == 3 * 4 and set(numbers.columns) >= {"loss", "head", "path", "tolerated_error"}

@@ -37,6 +37,8 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "collect": 1,
         "tables": 1,
         "figures": 2,
+        "localisation": 1,
+        "localisation_report": 1,
     }
     return folder
 
@@ -106,6 +108,8 @@ def test_tables_and_figures_are_there(folder: Path) -> None:
     for dataset in METRIC:
         for kind in ("predictions", "heatmaps"):
             assert (results / "figures" / f"{dataset}_{kind}.png").stat().st_size > 1000
+    for name in ("table.md", "table.csv", "figure.png", "figure.svg"):
+        assert (results / "localisation" / name).stat().st_size > 0
 
 
 def test_a_second_run_does_nothing(folder: Path) -> None:
@@ -145,6 +149,8 @@ def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
         "collect": 1,
         "tables": 1,
         "figures": 1,
+        "localisation": 1,
+        "localisation_report": 1,
     }
 
 

@@ -103,6 +103,8 @@ def localisation_fingerprint(config: dict[str, Any]) -> str:
     pairs = losses_and_heads(config)
     settings = [loss_settings(config, loss, head) for loss, head in pairs]
     files = {file for each in settings for file in _sources_of(each)}
+    for each in settings:
+        del each["learning_rate_factor"]  # nothing is trained
     return sha256_of([pairs, settings, sha256_of_sources({*files, *LOCALISATION_SOURCES})])
 
 

@@ -38,27 +38,25 @@ _EXPLAINED = (
 )
 
 
-def make_localisation(source: Path, out: Path, figures: Path) -> list[Path]:
-    """Write the table (Markdown, CSV) and the figure (SVG, PNG) of what ``source`` holds.
+def make_localisation(source: Path, out: Path) -> list[Path]:
+    """Write ``source`` as a table (``table.md``, ``.csv``) and a figure (``figure.svg``, ``.png``).
 
     Args:
         source: File written by :func:`rspose.experiment.localisation.write_localisation`.
-        out: Folder of the tables.
-        figures: Folder of the figures.
+        out: Folder of the files, made if it is not there.
 
     Returns:
         The files written.
     """
     content = json.loads(source.read_text(encoding="utf-8"))
-    for folder in (out, figures):
-        folder.mkdir(parents=True, exist_ok=True)
-    table, numbers = out / "localisation.md", out / "localisation.csv"
+    out.mkdir(parents=True, exist_ok=True)
+    table, numbers = out / "table.md", out / "table.csv"
     table.write_text(localisation_table(content), encoding="utf-8")
     _numbers(content).to_csv(numbers, index=False)
     written = [table, numbers]
     figure = localisation_figure(content)
     for suffix in ("svg", "png"):
-        path = figures / f"localisation.{suffix}"
+        path = out / f"figure.{suffix}"
         with matplotlib.rc_context({"svg.hashsalt": "rspose"}):
             figure.savefig(path, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
         written.append(path)

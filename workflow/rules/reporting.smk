@@ -60,7 +60,7 @@ rule figures:
 rule localisation:
     """What each loss says of heatmaps of known error: no data and no training."""
     output:
-        f"{RESULTS}/localisation.json",
+        f"{RESULTS}/localisation/losses.json",
     log:
         f"{RESULTS}/logs/localisation.log",
     conda:
@@ -75,8 +75,8 @@ rule localisation_report:
     input:
         rules.localisation.output,
     output:
-        table=f"{RESULTS}/tables/localisation.md",
-        figure=report(f"{RESULTS}/figures/localisation.png", category="Figures"),
+        table=f"{RESULTS}/localisation/table.md",
+        figure=report(f"{RESULTS}/localisation/figure.png", category="Figures"),
     log:
         f"{RESULTS}/logs/localisation_report.log",
     conda:

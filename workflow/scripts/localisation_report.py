@@ -7,8 +7,4 @@ from rspose.experiment.job import job
 with job(snakemake):
     from rspose.reporting.localisation import make_localisation
 
-    make_localisation(
-        Path(snakemake.input[0]),
-        Path(snakemake.output.table).parent,
-        Path(snakemake.output.figure).parent,
-    )
+    make_localisation(Path(snakemake.input[0]), Path(snakemake.output.table).parent)
