@@ -12,7 +12,10 @@ from rspose.losses import (
     HeatmapLoss,
     KeypointTarget,
     Maps,
+    Reduction,
     as_tuple,
+    checked_reduction,
+    mean_over_all,
     register,
     sum_over_axes,
     visible_maps,
@@ -133,6 +136,8 @@ class AdaptiveWingLoss(HeatmapLoss):
         epsilon: width of the non-linear part, above 0.
         theta: error at which the loss becomes linear, above 0.
         map_weight: weight of :func:`weighted_loss_map`, at least 0 (the paper: 10); 0 leaves the map out.
+        reduction: ``"visible"``, the mean over visible keypoints; ``"mmpose"``, as ``AdaptiveWingLoss`` with
+            target weights (of 0 and 1), with masked keypoints counted in the mean as 0.
     """
 
     name = "awing"
@@ -146,6 +151,7 @@ class AdaptiveWingLoss(HeatmapLoss):
         epsilon: float = 1.0,
         theta: float = 0.5,
         map_weight: float = 0.0,
+        reduction: Reduction = "visible",
     ) -> None:
         super().__init__()
         if not alpha > 2:
@@ -156,6 +162,7 @@ class AdaptiveWingLoss(HeatmapLoss):
         if not map_weight >= 0:
             raise ValueError(f"awing loss: map_weight: expected a number of at least 0, found {map_weight}")
         self.map_weight = map_weight
+        self.reduction = checked_reduction(self.name, reduction)
         self.alpha, self.omega, self.epsilon, self.theta = alpha, omega, epsilon, theta
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
@@ -172,4 +179,6 @@ class AdaptiveWingLoss(HeatmapLoss):
             near = [visible_maps(each, weights)[0] for each in near]
             pixels = [each * weight for each, weight in zip(pixels, near, strict=True)]
         value = sum_over_axes([each.mean(dim=-1) for each in pixels])
+        if self.reduction == "mmpose":
+            return {self.name: mean_over_all(value, weights)}
         return {self.name: weighted_mean(value, visible_weights(weights))}

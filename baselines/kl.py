@@ -5,7 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from rspose.losses import Maps, PerMapLoss, full_precision, register
+from rspose.losses import (
+    Maps,
+    PerMapLoss,
+    Reduction,
+    checked_reduction,
+    full_precision,
+    mean_over_all,
+    register,
+)
 
 
 def kl(prediction: Tensor, label: Tensor, beta: float = 1.0, label_beta: float | None = None) -> Tensor:
@@ -59,23 +67,35 @@ class KLLoss(PerMapLoss):
         beta: inverse temperature of the softmax, above 0.
         label_beta: inverse temperature of the label's softmax, above 0, as in RTMPose; None for labels in
             proportion to the Gaussian.
+        reduction: ``"visible"``, the sum over bins and the mean over visible keypoints; ``"mmpose"``, as
+            ``KLDiscretLoss``, the mean over bins, the sum over the batch, the mean over keypoint types.
     """
 
     name = "kl"
     title = "KL"
     reference = "Li et al., SimCC, ECCV 2022, arXiv:2107.03332"
 
-    def __init__(self, beta: float = 1.0, label_beta: float | None = None) -> None:
+    def __init__(
+        self, beta: float = 1.0, label_beta: float | None = None, reduction: Reduction = "visible"
+    ) -> None:
         super().__init__()
         if not beta > 0:
             raise ValueError(f"kl loss: beta: expected a number above 0, found {beta}")
         if label_beta is not None and not label_beta > 0:
             raise ValueError(f"kl loss: label_beta: expected a number above 0 or null, found {label_beta}")
         self.beta, self.label_beta = beta, label_beta
+        self.reduction = checked_reduction(self.name, reduction)
 
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
-        return kl(prediction, label, self.beta, self.label_beta)
+        value = kl(prediction, label, self.beta, self.label_beta)
+        return value / label.shape[-1] if self.reduction == "mmpose" else value
+
+    def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
+        """Return the mean over visible keypoints, or the sum over the batch of the mean over all."""
+        if self.reduction == "mmpose":
+            return mean_over_all(value, weights) * len(weights)
+        return super().reduce(value, weights)
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the softmax times the area (2D) or length (1D) of a Gaussian of peak 1."""

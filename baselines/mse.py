@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rspose.losses import PerMapLoss, register
+from rspose.losses import PerMapLoss, Reduction, checked_reduction, mean_over_all, register
 
 
 def mse(prediction: Tensor, label: Tensor) -> Tensor:
@@ -31,12 +31,27 @@ def mse(prediction: Tensor, label: Tensor) -> Tensor:
 
 @register
 class MSELoss(PerMapLoss):
-    """Module form of :func:`mse`. A map is its own heatmap, its peak the confidence."""
+    """Module form of :func:`mse`. A map is its own heatmap, its peak the confidence.
+
+    Args:
+        reduction: ``"visible"``, the mean over visible keypoints; ``"mmpose"``, as ``KeypointMSELoss``, with
+            masked keypoints counted in the mean as 0.
+    """
 
     name = "mse"
     title = "MSE"
     reference = "Tompson et al., Joint Training of a CNN and a Graphical Model, NeurIPS 2014, arXiv:1406.2984"
 
+    def __init__(self, reduction: Reduction = "visible") -> None:
+        super().__init__()
+        self.reduction = checked_reduction(self.name, reduction)
+
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
         return mse(prediction, label)
+
+    def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
+        """Return the mean over visible keypoints, or over all."""
+        if self.reduction == "mmpose":
+            return mean_over_all(value, weights)
+        return super().reduce(value, weights)

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import torch
-from losses_targets import make_target, on_maps, random_prediction
+from losses_targets import make_target, random_prediction
 from torch import Tensor
 
 import rspose.pose  # noqa: F401  (makes mmpose importable without its compiled operators)
@@ -219,22 +219,6 @@ def test_awings_weighted_loss_map_equals_a_loop(head: str) -> None:
     assert weighted_loss_map(as_tuple(target.heatmaps)[0]).unique().tolist() == [1, 11]
 
 
-def test_kl_with_rtmposes_labels_is_mmposes() -> None:
-    from mmpose.models.losses import KLDiscretLoss
-
-    target = make_target("simcc")
-    target.weights[1, 3] = 0
-    prediction = random_prediction(target)
-    theirs = KLDiscretLoss(beta=10.0, label_softmax=True, label_beta=10.0)
-    expected = [
-        # The other axis is no error: its prediction is its label.
-        theirs((p, y), (y, y), target.weights) * p.shape[-1] * p.shape[1]
-        for p, y in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True)
-    ]
-    ours = KLLoss(beta=10.0, label_beta=10.0)(prediction, target)["kl"] * target.weights.sum()
-    torch.testing.assert_close(ours, sum(expected), rtol=1e-4, atol=1e-4)
-
-
 def test_fowkal_equals_a_loop() -> None:
     prediction, label = random_maps()
     factor = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
@@ -310,40 +294,46 @@ def test_fowkal_names_a_wrong_number_of_keypoints() -> None:
         FoWKALLoss(num_keypoints=17)(random_prediction(target), target)
 
 
-def test_mse_is_mmposes_up_to_masked_keypoints_in_the_mean() -> None:
+def test_mse_with_mmposes_reduction_is_mmposes() -> None:
     from mmpose.models.losses import KeypointMSELoss
 
     target = make_target("heatmap")
     target.weights[:, ::2] = 0
     prediction = random_prediction(target)
     theirs = KeypointMSELoss(use_target_weight=True)(prediction, target.heatmaps, target.weights)
+    torch.testing.assert_close(MSELoss(reduction="mmpose")(prediction, target)["mse"], theirs)
+    # Ours counts visible keypoints only.
     torch.testing.assert_close(MSELoss()(prediction, target)["mse"] * target.weights.mean(), theirs)
 
 
-def test_awing_is_mmposes() -> None:
+def test_awing_with_mmposes_reduction_is_mmposes() -> None:
     from mmpose.models.losses import AdaptiveWingLoss as TheirAdaptiveWingLoss
 
     target = make_target("heatmap")
     prediction = random_prediction(target)
     theirs = TheirAdaptiveWingLoss()(prediction, target.heatmaps)
     torch.testing.assert_close(AdaptiveWingLoss()(prediction, target)["awing"], theirs)
+    target.weights[:, ::2] = 0
+    theirs = TheirAdaptiveWingLoss(use_target_weight=True)(prediction, target.heatmaps, target.weights)
+    torch.testing.assert_close(AdaptiveWingLoss(reduction="mmpose")(prediction, target)["awing"], theirs)
+    ours = AdaptiveWingLoss()(prediction, target)["awing"]
+    torch.testing.assert_close(ours * target.weights.mean(), theirs)
 
 
 @pytest.mark.parametrize("beta", [1.0, 10.0])
-def test_kl_is_mmposes_up_to_bins_batch_and_weight_sum(beta: float) -> None:
+def test_kl_with_mmposes_reduction_is_mmposes(beta: float) -> None:
     """mmpose: mean over bins, sum over the batch over K; here: sum over bins, mean over visible keypoints."""
     from mmpose.models.losses import KLDiscretLoss
 
     target = make_target("simcc")
     target.weights[1, 3] = target.weights[0, 0] = 0
     prediction = random_prediction(target)
-    normalised = on_maps(lambda label: label / label.sum(dim=-1, keepdim=True), target.heatmaps)
-    theirs = [
-        KLDiscretLoss(beta=beta)((p, p), (y, torch.zeros_like(y)), target.weights) * p.shape[-1] * p.shape[1]
-        for p, y in zip(as_tuple(prediction), as_tuple(normalised), strict=True)
-    ]
-    ours = KLLoss(beta)(prediction, target)["kl"] * target.weights.sum()
-    torch.testing.assert_close(ours, sum(theirs))
+    x, y = (label / label.sum(dim=-1, keepdim=True) for label in as_tuple(target.heatmaps))
+    theirs = KLDiscretLoss(beta=beta)(prediction, (x, y), target.weights)
+    torch.testing.assert_close(KLLoss(beta, reduction="mmpose")(prediction, target)["kl"], theirs)
+    theirs = KLDiscretLoss(beta=beta, label_softmax=True)(prediction, target.heatmaps, target.weights)
+    ours = KLLoss(beta, label_beta=10.0, reduction="mmpose")(prediction, target)["kl"]
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize(
@@ -353,6 +343,7 @@ def test_kl_is_mmposes_up_to_bins_batch_and_weight_sum(beta: float) -> None:
         (lambda: AdaptiveWingLoss(alpha=2.0), "awing loss: alpha: expected a number above 2, found 2.0"),
         (lambda: AdaptiveWingLoss(theta=0), "awing loss: theta: expected a number above 0, found 0"),
         (lambda: FoWKALLoss(3, gamma=0), "fowkal loss: gamma: expected a number above 0, found 0"),
+        (lambda: MSELoss(reduction="sum"), "mse loss: reduction: expected .* found 'sum'"),
         (lambda: KLLoss(label_beta=0), "kl loss: label_beta: expected a number above 0 or null, found 0"),
         (lambda: AdaptiveWingLoss(map_weight=-1), "map_weight: expected a number of at least 0, found -1"),
         (lambda: HeuristicLoss(3, dense_weight=-1), "dense_weight: expected a number .* found -1"),

@@ -5,6 +5,7 @@ The convention
     its two maps (1D head, x and y). A term of a loss is the mean of those values weighted by
     ``target.weights``, ``sum(w * value) / sum(w)``. Masked keypoints (weight 0) are left out before anything
     is computed: they change neither the value nor the gradient. A batch without any visible keypoint gives 0.
+    MSE, KL and AWing take ``reduction="mmpose"`` for the convention of mmpose's own loss instead.
 
 Half precision (float16, bfloat16) is computed in float32, also under autocast; float32 and float64 stay as
 they are.
@@ -12,13 +13,17 @@ they are.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 Maps = Tensor | tuple[Tensor, Tensor]
 """Output of a head: 2D heatmaps ``[B, K, H, W]``, or a SimCC pair ``([B, K, Wx], [B, K, Wy])``."""
+
+
+Reduction = Literal["visible", "mmpose"]
+"""The convention of this project, or that of mmpose's loss of the same name."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,11 @@ class PerMapLoss(HeatmapLoss):
         predictions = visible_maps(prediction, target.weights)
         labels = visible_maps(target.heatmaps, target.weights)
         value = sum_over_axes([self.map_loss(p, t) for p, t in zip(predictions, labels, strict=True)])
-        return {self.name: weighted_mean(value, visible_weights(target.weights))}
+        return {self.name: self.reduce(value, target.weights)}
+
+    def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
+        """Return the term from the loss ``[M]`` of the visible keypoints and all weights ``[B, K]``."""
+        return weighted_mean(value, visible_weights(weights))
 
 
 def as_tuple(maps: Maps) -> tuple[Tensor, ...]:
@@ -200,6 +209,23 @@ def weighted_mean(value: Tensor, weights: Tensor) -> Tensor:
     """Return ``sum(w * value) / sum(w)`` over visible keypoints, both ``[M]``; 0 where there are none."""
     total = (weights * value).sum()
     return total / weights.sum() if len(value) else total
+
+
+def checked_reduction(loss: str, reduction: str) -> Reduction:
+    """Return the reduction, or raise a ValueError that names the loss."""
+    if reduction not in ("visible", "mmpose"):
+        raise ValueError(f"{loss} loss: reduction: expected 'visible' or 'mmpose', found {reduction!r}")
+    return reduction  # type: ignore[return-value]
+
+
+def mean_over_all(value: Tensor, weights: Tensor) -> Tensor:
+    """Return ``sum(w * value) / (B * K)``, masked keypoints counted in the mean, as mmpose has it.
+
+    Args:
+        value: of the visible keypoints, ``[M]``.
+        weights: ``[B, K]``.
+    """
+    return (visible_weights(weights) * value).sum() / max(1, weights.numel())
 
 
 def full_precision(maps: Maps) -> Maps:
