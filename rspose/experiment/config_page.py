@@ -17,6 +17,7 @@ _INTRODUCTION = """# Configuration
 | [demo.yaml](demo.yaml) | the default: six losses, two heads, three generated datasets |
 | [samples.yaml](samples.yaml) | the same grid, a few steps a cell, on a few real images |
 | [ablation_rspose.yaml](ablation_rspose.yaml) | RSPose's parts, delta, threshold and weights; three seeds |
+| [ablation_dm.yaml](ablation_dm.yaml) | DM: naive or sub-pixel demanders, closed form; three seeds |
 
 `snakemake --configfile config/samples.yaml` runs another config;
 `snakemake --config losses=[mse,rspose] seeds=[0,1]` changes single keys of the default one. A config is
