@@ -10,6 +10,7 @@ from xtcocotools.cocoeval import COCOeval
 
 from rspose.evaluation.annotations import Annotations
 from rspose.evaluation.predictions import Predictions
+from rspose.evaluation.resampling import coco_matches, precision_and_recall
 from rspose.keypoints import keypoint_set
 
 EVALUATOR = f"xtcocotools {version('xtcocotools')}"
@@ -22,12 +23,34 @@ _METRICS = {
     "crowdpose": ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "APH"),
 }
 _IOU_TYPES = {"coco": "keypoints", "crowdpose": "keypoints_crowd"}
+# What a metric is made of: precision or recall, index of the OKS threshold (None: all), of the area range.
+_REPLICATED = {
+    "AP": ("precision", None, 0),
+    "AP50": ("precision", 0, 0),
+    "AP75": ("precision", 5, 0),
+    "AR": ("recall", None, 0),
+    "AR50": ("recall", 0, 0),
+    "AR75": ("recall", 5, 0),
+}
+_REPLICATED_BY_AREA = {
+    "APM": ("precision", None, 1),
+    "APL": ("precision", None, 2),
+    "ARM": ("recall", None, 1),
+    "ARL": ("recall", None, 2),
+}
+# Bounds of the crowd index of easy, medium and hard images, as the evaluator splits them.
+_CROWDEDNESS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
 
 
 def average_precision(
     dataset: str, detections: Predictions, scores: np.ndarray, annotations: Annotations
 ) -> dict[str, float | None]:
-    """The evaluator's numbers as fractions; None where no annotated person falls into a split.
+    """The evaluator's numbers: :func:`match` and :func:`summarise` in one."""
+    return summarise(dataset, match(dataset, detections, scores, annotations))
+
+
+def match(dataset: str, detections: Predictions, scores: np.ndarray, annotations: Annotations) -> COCOeval:
+    """The official evaluator after it has matched detections to persons.
 
     Args:
         dataset: ``coco`` or ``crowdpose``.
@@ -59,6 +82,46 @@ def average_precision(
             use_area=dataset == "coco",
         )
         evaluator.evaluate()
+    return evaluator
+
+
+def replicates(
+    dataset: str, evaluator: COCOeval, annotations: Annotations, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The evaluator's numbers if the images of the split had been drawn as often as ``counts`` says.
+
+    Args:
+        dataset: ``coco`` or ``crowdpose``.
+        evaluator: What :func:`match` returned; :func:`summarise` must not have seen it yet.
+        annotations: The validation split.
+        counts: How often each image occurs, in the order of ascending ids, int ``[images, R]``.
+
+    Returns:
+        Every metric, float64 ``[R]``; NaN in replicates without a person of that split.
+    """
+    images = evaluator.params.imgIds
+    wanted = _REPLICATED | (_REPLICATED_BY_AREA if dataset == "coco" else {})
+    curves = {}
+    for area in sorted({area for _, _, area in wanted.values()}):
+        matches = coco_matches(evaluator.evalImgs, images, area)
+        curves["precision", area], curves["recall", area] = precision_and_recall(matches, counts)
+    values = {
+        name: curves[curve, area].mean(axis=0) if threshold is None else curves[curve, area][threshold]
+        for name, (curve, threshold, area) in wanted.items()
+    }
+    if dataset == "crowdpose":
+        matches = coco_matches(evaluator.evalImgs, images)
+        crowd_index = {image["id"]: image["crowdIndex"] for image in annotations.content["images"]}
+        crowdedness = np.array([crowd_index[image] for image in images])
+        for name, (low, high) in _CROWDEDNESS.items():
+            of_kind = (low <= crowdedness) & (crowdedness < high)
+            values[name] = precision_and_recall(matches, counts * of_kind[:, None])[0].mean(axis=0)
+    return values
+
+
+def summarise(dataset: str, evaluator: COCOeval) -> dict[str, float | None]:
+    """The evaluator's numbers as fractions; None where no annotated person falls into a split."""
+    with contextlib.redirect_stdout(io.StringIO()):
         evaluator.accumulate()
         evaluator.summarize()
     return {

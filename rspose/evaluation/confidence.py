@@ -3,6 +3,8 @@
 Rank correlations, since losses leave the scale of a confidence free up to any monotone map.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
@@ -41,31 +43,46 @@ def keypoint_quality(
     return similarity, annotations.labelled[rows]
 
 
-def keypoint_confidence_quality(
-    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
-) -> dict[str, float | int | None]:
-    """Correlation over labelled keypoints, on ground-truth boxes, of confidence with keypoint similarity."""
+@dataclass(eq=False)
+class Pairs:
+    """Confidence and localisation quality of n keypoints or poses.
+
+    Attributes:
+        confidence: float ``[n]``.
+        quality: float64 ``[n]``, in [0, 1].
+        row: Row of the prediction that each pair is of, int64 ``[n]``.
+    """
+
+    confidence: np.ndarray
+    quality: np.ndarray
+    row: np.ndarray
+
+    def rank_correlations(self) -> dict[str, float | int | None]:
+        """:func:`rank_correlations` of the two."""
+        return rank_correlations(self.confidence, self.quality)
+
+
+def keypoint_pairs(predictions: Predictions, annotations: Annotations, falloff: np.ndarray) -> Pairs:
+    """Confidence and keypoint similarity of the labelled keypoints, on ground-truth boxes."""
     similarity, labelled = keypoint_quality(predictions, annotations, falloff)
-    return rank_correlations(predictions.confidence[labelled], similarity[labelled])
+    return Pairs(predictions.confidence[labelled], similarity[labelled], np.nonzero(labelled)[0])
 
 
-def person_confidence_quality(
-    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
-) -> dict[str, float | int | None]:
-    """Correlation over persons, on ground-truth boxes, of mean confidence with mean keypoint similarity.
+def person_pairs(predictions: Predictions, annotations: Annotations, falloff: np.ndarray) -> Pairs:
+    """Mean confidence and mean keypoint similarity of the persons, on ground-truth boxes.
 
     The pose level of MPII. The similarity is the mean over labelled keypoints, the confidence over all.
     """
     similarity, labelled = keypoint_quality(predictions, annotations, falloff)
     count = labelled.sum(axis=1)
     quality = (similarity * labelled).sum(axis=1)[count > 0] / count[count > 0]
-    return rank_correlations(predictions.confidence.mean(axis=1)[count > 0], quality)
+    return Pairs(predictions.confidence.mean(axis=1)[count > 0], quality, np.flatnonzero(count))
 
 
-def detection_confidence_quality(
+def detection_pairs(
     detections: Predictions, scores: np.ndarray, annotations: Annotations, falloff: np.ndarray
-) -> dict[str, float | int | None]:
-    """Correlation over detections between instance score and OKS (the pose level of COCO and CrowdPose).
+) -> Pairs:
+    """Instance score and OKS of detections (the pose level of COCO and CrowdPose).
 
     The quality of a detection is its OKS with that person of its image whom it fits best, 0 where there is
     none. It does not depend on the scores: were each person given to the best-scored detection and the others
@@ -98,5 +115,6 @@ def detection_confidence_quality(
         counted.append(rows[~excused])
         quality.append(best[~excused])
     if not counted:
-        return rank_correlations(np.zeros(0), np.zeros(0))
-    return rank_correlations(scores[np.concatenate(counted)], np.concatenate(quality))
+        return Pairs(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+    rows = np.concatenate(counted)
+    return Pairs(scores[rows], np.concatenate(quality), rows)

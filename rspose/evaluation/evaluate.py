@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rspose.evaluation import coco, mpii
 from rspose.evaluation.annotations import read_annotations, read_head_sizes
 from rspose.evaluation.confidence import (
-    detection_confidence_quality,
-    keypoint_confidence_quality,
-    person_confidence_quality,
+    Pairs,
+    detection_pairs,
+    keypoint_pairs,
+    person_pairs,
 )
 from rspose.evaluation.detections import (
     KEYPOINT_SCORE_THRESHOLD,
@@ -17,6 +20,7 @@ from rspose.evaluation.detections import (
     rescore_and_suppress,
 )
 from rspose.evaluation.predictions import Predictions
+from rspose.evaluation.resampling import draws, spearman, summary
 from rspose.keypoints import keypoint_set
 
 
@@ -32,7 +36,8 @@ def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> di
         A dict of JSON values. ``metrics``: the dataset's metrics as fractions, None where a split is empty.
         ``confidence``: for ``keypoint`` and ``pose`` the rank correlations of confidence with localisation
         quality (``spearman``, ``kendall``, None where undefined) and the number of pairs ``n``. ``protocol``:
-        that of the predictions and that of the evaluation.
+        that of the predictions and that of the evaluation. ``bootstrap``: how far the metrics and Spearman's
+        correlations would move with other images (:func:`rspose.evaluation.resampling.summary`).
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -47,11 +52,15 @@ def evaluate_predictions(dataset: str, predictions: Predictions, data_root: str 
     falloff = keypoint_set(dataset).falloff
     annotations = read_annotations(dataset, data_root, "val")
     on_truth = predictions.ground_truth_boxes()
-    confidence = {"keypoint": keypoint_confidence_quality(on_truth, annotations, falloff)}
+    keypoints = keypoint_pairs(on_truth, annotations, falloff)
     if dataset == "mpii":
-        head_sizes = read_head_sizes(data_root, len(annotations))
-        metrics = mpii.pckh(on_truth, annotations, head_sizes)
-        confidence["pose"] = person_confidence_quality(on_truth, annotations, falloff)
+        judgement = mpii.judge(on_truth, annotations, read_head_sizes(data_root, len(annotations)))
+        poses = person_pairs(on_truth, annotations, falloff)
+        images = judgement.image
+        counts = draws(dataset, int(images.max(initial=-1)) + 1)
+        replicates = mpii.replicates(judgement, counts)
+        correlations = _replicated_correlations(keypoints, images, poses, images, counts)
+        metrics = mpii.pckh(judgement)
         protocol: dict[str, Any] = {"evaluator": mpii.EVALUATOR}
     else:
         detections = predictions.detections()
@@ -61,9 +70,15 @@ def evaluate_predictions(dataset: str, predictions: Predictions, data_root: str 
                 "found none; run the predict stage with the detection file"
             )
         kept, scores = rescore_and_suppress(dataset, detections)
-        confidence["pose"] = detection_confidence_quality(kept, scores, annotations, falloff)
-        # Last, because the evaluator writes into the annotations' content.
-        metrics = coco.average_precision(dataset, kept, scores, annotations)
+        poses = detection_pairs(kept, scores, annotations, falloff)
+        known = np.unique(annotations.known_images)
+        images, images_kept = (np.searchsorted(known, rows.image_id) for rows in (on_truth, kept))
+        counts = draws(dataset, len(known))
+        # From here on, because the evaluator writes into the annotations' content.
+        evaluator = coco.match(dataset, kept, scores, annotations)
+        replicates = coco.replicates(dataset, evaluator, annotations, counts)
+        correlations = _replicated_correlations(keypoints, images, poses, images_kept, counts)
+        metrics = coco.summarise(dataset, evaluator)
         protocol = {
             "score_mode": SCORE_MODE,
             "keypoint_score_threshold": KEYPOINT_SCORE_THRESHOLD,
@@ -71,7 +86,32 @@ def evaluate_predictions(dataset: str, predictions: Predictions, data_root: str 
             "nms_threshold": NMS_THRESHOLD,
             "evaluator": coco.EVALUATOR,
         }
-    return {"metrics": metrics, "confidence": confidence, "protocol": {**predictions.protocol, **protocol}}
+    of_metrics = {f"metrics.{name}": values for name, values in replicates.items()}
+    return {
+        "metrics": metrics,
+        "confidence": {"keypoint": keypoints.rank_correlations(), "pose": poses.rank_correlations()},
+        "protocol": {**predictions.protocol, **protocol},
+        "bootstrap": summary({**of_metrics, **correlations}, len(counts)),
+    }
+
+
+def _replicated_correlations(
+    keypoints: Pairs, keypoint_images: np.ndarray, poses: Pairs, pose_images: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Spearman's correlations if the images had been drawn as often as ``counts`` says, each ``[R]``.
+
+    Args:
+        keypoints: Of the keypoint level.
+        keypoint_images: Index of the image of each prediction that ``keypoints`` are rows of.
+        poses: Of the pose level.
+        pose_images: Index of the image of each prediction that ``poses`` are rows of.
+        counts: How often each image occurs, int ``[images, R]``.
+    """
+    levels = {"keypoint": (keypoints, keypoint_images), "pose": (poses, pose_images)}
+    return {
+        f"confidence.{level}.spearman": spearman(pairs.confidence, pairs.quality, images[pairs.row], counts)
+        for level, (pairs, images) in levels.items()
+    }
 
 
 def _check_dataset(dataset: str, predictions: Predictions) -> None:

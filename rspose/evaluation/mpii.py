@@ -1,5 +1,7 @@
 """PCKh on MPII: the share of keypoints within a fraction of the head size, on ground-truth boxes."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from rspose import __version__
@@ -22,14 +24,28 @@ _GROUPS = {
 _LEFT_OUT = ("pelvis", "thorax")
 
 
-def pckh(
-    predictions: Predictions, annotations: Annotations, head_sizes: np.ndarray
-) -> dict[str, float | None]:
-    """PCKh@0.5 of each joint group and of all, PCKh@0.1 of all, as fractions; None where nothing is labelled.
+@dataclass(eq=False)
+class Judgement:
+    """Which of the keypoints of N persons are right, each bool ``[N, K]``.
 
-    The mean weighs every keypoint by the number of its labels. The annotations' pixels already count from 0
-    as the predictions' do, so nothing is added here to the predictions (the official code adds 1 to them
-    instead).
+    Attributes:
+        right: By the distance in head sizes below which a keypoint is right: 0.5 and 0.1.
+        judged: Labelled, of a person with a head size.
+        labelled: Labelled at all.
+        image: Index of each person's image, int64 ``[N]``.
+    """
+
+    right: dict[float, np.ndarray]
+    judged: np.ndarray
+    labelled: np.ndarray
+    image: np.ndarray
+
+
+def judge(predictions: Predictions, annotations: Annotations, head_sizes: np.ndarray) -> Judgement:
+    """Compare every prediction with the truth.
+
+    The annotations' pixels already count from 0 as the predictions' do, so nothing is added here to the
+    predictions (the official code adds 1 to them instead).
 
     Args:
         predictions: One row a person, in any order, N of them.
@@ -55,26 +71,47 @@ def pckh(
     judged = labelled & (head_size > 0)[:, None]
     distance = np.linalg.norm(offset, axis=-1) / np.where(head_size > 0, head_size, 1.0)[:, None]
     # Single precision decides ties at the threshold as mmpose does.
-    at_half = _shares(distance.astype(np.float32) < 0.5, judged)
-    at_tenth = _shares(distance.astype(np.float32) < np.float64(0.1), judged)
+    distance = distance.astype(np.float32)
+    right = {0.5: (distance < 0.5) & judged, 0.1: (distance < np.float64(0.1)) & judged}
+    names = np.array([person["image"] for person in annotations.content])
+    return Judgement(right, judged, labelled, np.unique(names, return_inverse=True)[1][rows])
 
-    weight = labelled.sum(axis=0).astype(np.float64)
-    weight[[MPII.names.index(name) for name in _LEFT_OUT]] = 0.0
+
+def pckh(judgement: Judgement) -> dict[str, float | None]:
+    """PCKh@0.5 of each joint group and of all, PCKh@0.1 of all, as fractions; None where nothing is labelled.
+
+    The mean weighs every keypoint by the number of its labels.
+    """
+    once = np.ones((judgement.image.max(initial=-1) + 1, 1), dtype=np.int32)
+    values = {name: float(value[0]) for name, value in replicates(judgement, once).items()}
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
+
+
+def replicates(judgement: Judgement, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """PCKh if the images had been drawn as often as ``counts`` says, float64 ``[R]``; NaN where undefined.
+
+    Args:
+        judgement: Of N persons in I images.
+        counts: How often each image occurs, int ``[I, R]``.
+    """
+    times = counts[judgement.image].T.astype(np.float64)
+    judged, weight = times @ judgement.judged, times @ judgement.labelled
+    weight[:, [MPII.names.index(name) for name in _LEFT_OUT]] = 0.0
+    at_half, at_tenth = (
+        np.divide(times @ judgement.right[limit], judged, out=np.full(judged.shape, np.nan), where=judged > 0)
+        for limit in (0.5, 0.1)
+    )
     metrics = {"PCKh": _mean(at_half, weight)}
     for group, names in _GROUPS.items():
         joints = [MPII.names.index(name) for name in names]
-        metrics[f"PCKh_{group}"] = _mean(at_half[joints], np.ones(len(joints)))
+        metrics[f"PCKh_{group}"] = _mean(at_half[:, joints], np.ones((len(times), len(joints))))
     metrics["PCKh@0.1"] = _mean(at_tenth, weight)
     return metrics
 
 
-def _shares(right: np.ndarray, judged: np.ndarray) -> np.ndarray:
-    """Share of the judged persons that are right, per keypoint; NaN where nobody is judged."""
-    count = judged.sum(axis=0)
-    return np.divide((right & judged).sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
-
-
-def _mean(shares: np.ndarray, weight: np.ndarray) -> float | None:
-    known = ~np.isnan(shares)
-    total = weight[known].sum()
-    return float((shares[known] * weight[known]).sum() / total) if total > 0 else None
+def _mean(shares: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted mean of the shares that are known, ``[R, k]`` to ``[R]``; NaN where none weighs anything."""
+    weight = np.where(np.isnan(shares), 0.0, weight)
+    total = weight.sum(axis=1)
+    mean = np.full(len(total), np.nan)
+    return np.divide((np.nan_to_num(shares) * weight).sum(axis=1), total, out=mean, where=total > 0)

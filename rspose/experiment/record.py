@@ -103,6 +103,7 @@ def _write(
             "metrics": evaluated["metrics"],
             "confidence": evaluated["confidence"],
             "protocol": evaluated["protocol"],
+            "bootstrap": evaluated["bootstrap"],
             "data": {
                 **_data(Path(config["data"][cell.dataset]["root"]), config, cell),
                 "train_instances": train_instances,

@@ -1,0 +1,204 @@
+"""How far metrics would move with other validation images: a bootstrap over images.
+
+A replicate draws as many images as there are, with replacement. Matching predictions to persons is a matter
+within an image, so it is done once; a replicate only counts each image's matches as often as the image was
+drawn. For one split the draws are always the same, whatever was predicted on it: replicates of two losses
+pair up, and their differences are those of the same images.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+REPLICATES = 500
+SEED = 0
+LEVEL = 0.95
+
+# Replicates are stored in 16 bits: 0.003 percentage points apart, with one value left for undefined ones.
+_STEPS = 32767
+_UNDEFINED = -32768
+# As many replicates at a time as keep the arrays of a large split in tens of megabytes.
+_CHUNK = 100
+
+_NUM_RECALLS = 101
+
+
+@dataclass(eq=False)
+class Matches:
+    """What the COCO evaluator matched in I images, at T OKS thresholds, for one range of areas.
+
+    Attributes:
+        image: Index of each detection's image, int64 ``[D]``; the best score of the split first.
+        true: Detections that found a person, bool ``[T, D]``.
+        false: Detections that found nobody, bool ``[T, D]``; the others neither count for nor against.
+        persons: Persons to be found in each image, int64 ``[I]``.
+    """
+
+    image: np.ndarray
+    true: np.ndarray
+    false: np.ndarray
+    persons: np.ndarray
+
+
+def draws(dataset: str, images: int, replicates: int = REPLICATES) -> np.ndarray:
+    """How often each image is drawn in each replicate, int32 ``[images, replicates]``."""
+    rng = np.random.default_rng([SEED, crc32(dataset.encode())])
+    drawn = rng.integers(0, max(images, 1), (replicates, images))
+    flat = drawn + images * np.arange(replicates)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=replicates * images).reshape(replicates, images)
+    return np.ascontiguousarray(counts.T, dtype=np.int32)
+
+
+def coco_matches(evaluated: list[Any], images: list[int], area: int = 0) -> Matches:
+    """The matches of one range of areas.
+
+    Args:
+        evaluated: ``evalImgs`` of a ``COCOeval`` for one category, right after ``evaluate``.
+        images: Its ``params.imgIds``.
+        area: Index of the range in its ``params.areaRng``.
+    """
+    found = evaluated[area * len(images) : (area + 1) * len(images)]
+    persons = np.array([0 if e is None else int((e["gtIgnore"] == 0).sum()) for e in found], dtype=np.int64)
+    indices = [index for index, e in enumerate(found) if e is not None and len(e["dtScores"])]
+    if not indices:
+        thresholds = next((e["dtMatches"].shape[0] for e in found if e is not None), 0)
+        nothing = np.zeros((thresholds, 0), dtype=bool)
+        return Matches(np.zeros(0, dtype=np.int64), nothing, nothing, persons)
+    scores = np.concatenate([found[index]["dtScores"] for index in indices])
+    # The evaluator's own order: of equal scores, that of the earlier image first.
+    order = np.argsort(-scores, kind="mergesort")
+    image = np.repeat(indices, [len(found[index]["dtScores"]) for index in indices])[order]
+    matched = np.concatenate([found[index]["dtMatches"] for index in indices], axis=1)[:, order] >= 0
+    ignored = np.concatenate([found[index]["dtIgnore"] for index in indices], axis=1)[:, order].astype(bool)
+    return Matches(image, matched & ~ignored, ~matched & ~ignored, persons)
+
+
+def precision_and_recall(matches: Matches, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision over 101 recalls, and recall, if image i occurred ``counts[i]`` times.
+
+    Equal to the evaluator's on a dataset in which the images are repeated that often, side by side.
+
+    Args:
+        matches: Of I images at T thresholds.
+        counts: int ``[I, R]``.
+
+    Returns:
+        Two float64 arrays ``[T, R]``; NaN in replicates without a person to be found.
+    """
+    thresholds, replicates = len(matches.true), counts.shape[1]
+    precision = np.zeros((thresholds, replicates))
+    recall = np.zeros((thresholds, replicates))
+    for start in range(0, replicates, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        chunk = np.ascontiguousarray(counts[:, part])
+        persons = matches.persons @ chunk
+        for t in range(thresholds):
+            precision[t, part], recall[t, part] = _at_threshold(
+                matches.image, matches.true[t], matches.false[t], chunk, persons
+            )
+        precision[:, part][:, persons == 0] = np.nan
+        recall[:, part][:, persons == 0] = np.nan
+    return precision, recall
+
+
+def _at_threshold(
+    image: np.ndarray, true: np.ndarray, false: np.ndarray, counts: np.ndarray, persons: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    # Recall rises at true detections alone, and precision has its peaks there: nothing else is looked at.
+    # The repetitions of one detection form a step of the curve, which peaks at its end.
+    hits = np.flatnonzero(true)
+    if not len(hits):
+        return np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+    counting = np.flatnonzero((true | false)[: hits[-1] + 1])
+    so_far = np.cumsum(counts[image[counting]], axis=0)[np.searchsorted(counting, hits)]
+    found = np.cumsum(counts[image[hits]], axis=0)
+    precision = found / (so_far + np.spacing(1))
+    # The best precision at this recall or a higher one.
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    recall = found / np.maximum(persons, 1)
+    recalls = np.linspace(0.0, 1.0, _NUM_RECALLS)
+    mean = np.zeros(counts.shape[1])
+    for replicate, reached in enumerate(np.ascontiguousarray(recall.T)):
+        at = np.searchsorted(reached, recalls, side="left")
+        mean[replicate] = envelope[at[at < len(hits)], replicate].sum() / _NUM_RECALLS
+    return mean, recall[-1]
+
+
+def spearman(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Spearman's rho of pairs that occur as often as their images, float64 ``[R]``; NaN where undefined.
+
+    Args:
+        x: ``[n]``.
+        y: ``[n]``.
+        image: Index of the image of each pair, ``[n]``.
+        counts: How often each image occurs, int ``[I, R]``.
+    """
+    result = np.full(counts.shape[1], np.nan)
+    for start in range(0, counts.shape[1], _CHUNK):
+        weight = np.ascontiguousarray(counts[:, start : start + _CHUNK])[image].astype(np.float64)
+        total = weight.sum(axis=0)
+        # Ranks count from the middle, so that their mean is 0.
+        rank_x, rank_y = (_centred_ranks(values, weight, total) for values in (x, y))
+        covariance = (weight * rank_x * rank_y).sum(axis=0)
+        spread = np.sqrt((weight * rank_x**2).sum(axis=0) * (weight * rank_y**2).sum(axis=0))
+        defined = spread > 0
+        result[start : start + _CHUNK][defined] = covariance[defined] / spread[defined]
+    return result
+
+
+def _centred_ranks(values: np.ndarray, weight: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Mean rank of each value among all repeated ones, minus the mean of all ranks, ``[n, R]``."""
+    order = np.argsort(values, kind="stable")
+    _, first, group = np.unique(values[order], return_index=True, return_inverse=True)
+    below = np.concatenate([np.zeros((1, weight.shape[1])), np.cumsum(weight[order], axis=0)])
+    ends = np.append(first[1:], len(values))
+    ranks = np.empty_like(weight)
+    ranks[order] = ((below[first] + below[ends] - total) / 2)[group]
+    return ranks
+
+
+def summary(values: Mapping[str, np.ndarray], images: int) -> dict[str, Any]:
+    """What a record keeps of the replicates, as JSON values.
+
+    Args:
+        values: Replicates of each number, by its name in a record (``metrics.AP``), NaN where undefined.
+        images: How many images were drawn from.
+
+    Returns:
+        ``over`` ("images"), ``images``, ``replicates``, ``seed``, ``intervals`` (95 %, by percentiles; None
+        where no replicate is defined) and ``values``, readable by :func:`decode`.
+    """
+    return {
+        "over": "images",
+        "images": images,
+        "replicates": len(next(iter(values.values()), ())),
+        "seed": SEED,
+        "intervals": {name: _interval(replicates) for name, replicates in values.items()},
+        "values": {name: encode(replicates) for name, replicates in values.items()},
+    }
+
+
+def _interval(replicates: np.ndarray) -> list[float] | None:
+    if np.isnan(replicates).all():
+        return None
+    return [float(end) for end in np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
+
+
+def encode(replicates: np.ndarray) -> str:
+    """Numbers in [-1, 1], NaN where undefined, as base64 of little-endian 16-bit integers."""
+    steps = np.where(np.isnan(replicates), _UNDEFINED, np.rint(np.nan_to_num(replicates) * _STEPS))
+    return b64encode(steps.astype("<i2").tobytes()).decode()
+
+
+def decode(text: str) -> np.ndarray:
+    """What :func:`encode` was given, to 0.00002, float64.
+
+    Raises:
+        ValueError: If the text is something else.
+    """
+    steps = np.frombuffer(b64decode(text, validate=True), dtype="<i2")
+    return np.where(steps == _UNDEFINED, np.nan, steps / _STEPS)

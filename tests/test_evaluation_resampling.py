@@ -1,0 +1,183 @@
+"""The bootstrap over images: a replicate equals the official evaluation of a dataset with repeated images."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_datasets import (
+    with_noise,
+    write_crowded_dataset,
+    write_dataset,
+    write_json,
+    write_mpii_dataset,
+)
+from scipy.io import loadmat, savemat
+from scipy.stats import spearmanr
+
+from rspose.evaluation import coco, mpii
+from rspose.evaluation.annotations import ANNOTATION_FILES, HEAD_BOX_FILE, read_annotations
+from rspose.evaluation.controls import oracle
+from rspose.evaluation.detections import rescore_and_suppress
+from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.evaluation.predictions import Predictions
+from rspose.evaluation.resampling import decode, draws, encode, spearman, summary
+
+# CrowdPose's evaluator rounds these to four decimals.
+ROUNDED = ("metrics.APE", "metrics.APM", "metrics.APH")
+
+
+def repeated(
+    dataset: str, root: Path, predictions: Predictions, times: dict[int, int], out: Path
+) -> Predictions:
+    """Write a COCO or CrowdPose validation split with repeated images; the predictions on it."""
+    content = json.loads((root / ANNOTATION_FILES[dataset]["val"]).read_text())
+    images, persons, rows, new_images, new_annotations = [], [], [], [], []
+    for image in content["images"]:
+        for copy in range(times[image["id"]]):
+            new_id = 100 * image["id"] + copy
+            images.append({**image, "id": new_id})
+            names = {-1: -1}
+            for person in content["annotations"]:
+                if person["image_id"] == image["id"]:
+                    names[person["id"]] = len(persons) + 1
+                    persons.append({**person, "id": len(persons) + 1, "image_id": new_id})
+            for row in np.flatnonzero(predictions.image_id == image["id"]):
+                rows.append(row)
+                new_images.append(new_id)
+                new_annotations.append(names[int(predictions.annotation_id[row])])
+    path = out / ANNOTATION_FILES[dataset]["val"]
+    write_json(path, {**content, "images": images, "annotations": persons})
+    taken = predictions.take(np.array(rows))
+    taken.image_id, taken.annotation_id = np.array(new_images), np.array(new_annotations)
+    return taken
+
+
+def repeated_mpii(root: Path, predictions: Predictions, times: dict[str, int], out: Path) -> Predictions:
+    content = json.loads((root / ANNOTATION_FILES["mpii"]["val"]).read_text())
+    boxes = loadmat(root / HEAD_BOX_FILE)["headboxes_src"]
+    index = [i for i, person in enumerate(content) for _ in range(times[person["image"]])]
+    write_json(out / ANNOTATION_FILES["mpii"]["val"], [content[i] for i in index])
+    savemat(out / HEAD_BOX_FILE, {"headboxes_src": boxes[..., index]})
+    taken = predictions.take(np.array([np.flatnonzero(predictions.annotation_id == i)[0] for i in index]))
+    taken.image_id = taken.annotation_id = np.arange(len(index))
+    return taken
+
+
+def scores(evaluated: dict) -> dict[str, float | None]:
+    found = {f"metrics.{name}": value for name, value in evaluated["metrics"].items()}
+    return found | {
+        f"confidence.{level}.spearman": evaluated["confidence"][level]["spearman"]
+        for level in ("keypoint", "pose")
+    }
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
+    dataset: str, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path, dataset, seed=7)
+    predictions = with_noise(oracle(dataset, tmp_path), seed=7)
+    stored = evaluate_predictions(dataset, predictions, tmp_path)["bootstrap"]["values"]
+    annotations = read_annotations(dataset, tmp_path, "val")
+    units = (
+        np.unique([person["image"] for person in annotations.content])
+        if dataset == "mpii"
+        else np.unique(annotations.known_images)
+    )
+    counts = draws(dataset, len(units))
+    for replicate in (0, 1, 2):
+        times = dict(zip(units.tolist(), counts[:, replicate].tolist(), strict=True))
+        out = tmp_path / str(replicate)
+        if dataset == "mpii":
+            (out / "annotations").mkdir(parents=True)
+            again = repeated_mpii(tmp_path, predictions, times, out)
+        else:
+            again = repeated(dataset, tmp_path, predictions, times, out)
+        expected = scores(evaluate_predictions(dataset, again, out))
+        assert expected.keys() == stored.keys()
+        for name, value in expected.items():
+            found = decode(stored[name])[replicate]
+            tolerance = 8e-5 if dataset == "crowdpose" and name in ROUNDED else 2e-5
+            assert found == pytest.approx(math.nan if value is None else value, abs=tolerance, nan_ok=True), (
+                name
+            )
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_every_image_once_is_the_official_number(dataset: str, tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, dataset, seed=3)
+    predictions = with_noise(oracle(dataset, tmp_path), seed=3)
+    annotations = read_annotations(dataset, tmp_path, "val")
+    kept, instance_scores = rescore_and_suppress(dataset, predictions.detections())
+    evaluator = coco.match(dataset, kept, instance_scores, annotations)
+    once = np.ones((len(annotations.known_images), 1), dtype=np.int32)
+    replicate = coco.replicates(dataset, evaluator, annotations, once)
+    official = coco.summarise(dataset, evaluator)
+    assert 0.1 < official["AP"] < 0.9
+    assert replicate.keys() == official.keys()
+    for name, value in official.items():
+        rounded = dataset == "crowdpose" and f"metrics.{name}" in ROUNDED
+        assert replicate[name][0] == pytest.approx(value, abs=5.1e-5 if rounded else 1e-12), name
+
+
+def test_persons_of_one_mpii_image_are_drawn_together(tmp_path: Path) -> None:
+    write_mpii_dataset(tmp_path, seed=1, persons=40)
+    predictions = with_noise(oracle("mpii", tmp_path), seed=1)
+    evaluated = evaluate_predictions("mpii", predictions, tmp_path)
+    assert evaluated["bootstrap"]["images"] == 14  # three persons an image
+    judgement = mpii.judge(predictions, read_annotations("mpii", tmp_path, "val"), np.ones(40))
+    assert judgement.image.tolist() == [index // 3 for index in range(40)]
+
+
+def test_spearman_of_repeated_pairs_equals_scipy_also_with_ties() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 12, 80)
+    x = rng.integers(0, 9, 80).astype(float)
+    y = x + rng.integers(0, 6, 80)
+    counts = draws("coco", 12, replicates=5)
+    expected = [
+        spearmanr(*(np.repeat(values, counts[image, replicate]) for values in (x, y))).statistic
+        for replicate in range(5)
+    ]
+    np.testing.assert_allclose(spearman(x, y, image, counts), expected, atol=1e-12)
+
+
+def test_spearman_of_a_constant_is_undefined() -> None:
+    image = np.arange(6)
+    assert np.isnan(spearman(np.ones(6), np.arange(6.0), image, draws("coco", 6, replicates=3))).all()
+
+
+def test_draws_are_the_same_for_one_dataset_and_others_for_another() -> None:
+    first = draws("coco", 50)
+    np.testing.assert_array_equal(first, draws("coco", 50))
+    assert (first != draws("crowdpose", 50)).any()
+    assert (first.sum(axis=0) == 50).all()
+    assert first.mean() == 1 and first.var() == pytest.approx(1 - 1 / 50, rel=0.05)
+
+
+def test_the_spread_of_replicates_is_the_standard_error_of_a_share() -> None:
+    rng = np.random.default_rng(5)
+    right = rng.uniform(size=(400, 16)) < 0.7
+    everywhere = np.ones_like(right)
+    judgement = mpii.Judgement({0.5: right, 0.1: right}, everywhere, everywhere, np.arange(400))
+    replicates = mpii.replicates(judgement, draws("mpii", 400, replicates=2000))["PCKh"]
+    # Of 14 keypoints that count, all labelled.
+    expected = math.sqrt(0.7 * 0.3 / (400 * 14))
+    assert replicates.std() == pytest.approx(expected, rel=0.1)
+
+
+def test_a_split_that_some_replicates_lack_has_an_interval_from_the_others() -> None:
+    values = np.array([np.nan, *np.linspace(0, 1, 101)])
+    stored = summary({"metrics.APL": values, "metrics.APM": np.full(3, np.nan)}, images=4)
+    assert stored["intervals"]["metrics.APL"] == pytest.approx([0.025, 0.975])
+    assert stored["intervals"]["metrics.APM"] is None
+    json.dumps(stored, allow_nan=False)
+
+
+def test_stored_replicates_are_read_again() -> None:
+    values = np.array([-1, -0.123456, 0, np.nan, 0.987654, 1])
+    np.testing.assert_allclose(decode(encode(values)), values, atol=1.6e-5)
+    with pytest.raises(ValueError):
+        decode("no base64!")
