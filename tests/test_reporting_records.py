@@ -6,9 +6,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from rspose.evaluation.resampling import summary
 from rspose.reporting.records import Cell, RecordError, collect, load_records, read_record, write_collected
 from rspose.reporting.statistics import over_seeds
 
@@ -66,6 +68,23 @@ def record(
     for name, change in changes.items():
         content[name] |= change
     return content
+
+
+def with_bootstrap(
+    content: dict[str, Any], values: dict[str, np.ndarray], images: int = 200
+) -> dict[str, Any]:
+    """The record with replicates over images of some of its scores."""
+    return {**content, "bootstrap": summary(values, images)}
+
+
+def fail(root: Path, loss: str, seed: int, rule: str, error: str) -> Path:
+    """Write what a failed cell leaves."""
+    content = {"format": 1, "cell": record(loss=loss, seed=seed)["cell"]}
+    content["failed"] = {"rule": rule, "error": error, "log": "somewhere.log"}
+    path = root / "coco" / "tiny" / "heatmap" / loss / f"seed{seed}.failed.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
 
 
 def write(root: Path, content: dict[str, Any]) -> Path:
@@ -221,7 +240,7 @@ def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     values = [0.41, 0.47, 0.44]
     for seed, value in enumerate(values):
         write(tmp_path, record(seed=seed, metrics={"AP": value, "APL": value if seed == 1 else None}))
-    summary = over_seeds(collect(tmp_path)).set_index("metric")
+    summary = over_seeds(load_records(tmp_path)).set_index("metric")
     assert summary.loc["metrics.AP", "mean"] == pytest.approx(statistics.mean(values))
     assert summary.loc["metrics.AP", "std"] == pytest.approx(statistics.stdev(values))
     assert summary.loc["metrics.AP", "seeds"] == 3

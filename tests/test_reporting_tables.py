@@ -6,14 +6,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_reporting_records import COCO_METRICS, record, write
+from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 
 from rspose.reporting.markup import escaped
-from rspose.reporting.records import collect
+from rspose.reporting.published import read_claims
+from rspose.reporting.records import load_records
 from rspose.reporting.tables import main_table, make_tables
 
 CROWDPOSE_METRICS = {"AP": 0.51, "AP50": 0.8, "AP75": 0.55, "APE": 0.6, "APM": 0.5, "APH": 0.3, "AR": 0.6}
@@ -46,6 +48,12 @@ def tables(root: Path) -> Path:
     """Make the tables of the records in ``root``; the folder they are in."""
     make_tables(root, root / "tables")
     return root / "tables"
+
+
+def write_pair(root: Path, loss: str, ap: float, spread: float, seed: int) -> None:
+    """A record whose bootstrap over images spreads by ``spread`` in a way of its own."""
+    noise = np.random.default_rng(seed).normal(0, spread, 500)
+    write(root, with_bootstrap(record(loss=loss, metrics=with_ap(ap)), {"metrics.AP": ap + noise}))
 
 
 def with_ap(value: float | None) -> dict[str, float | None]:
@@ -105,7 +113,7 @@ def test_the_overview_has_the_main_metric_of_every_dataset_and_head(tmp_path: Pa
     write(tmp_path, record("mpii", head="simcc", metrics=MPII_METRICS))
     write(tmp_path, record("coco", head="simcc", metrics=with_ap(0.3)))
     write(tmp_path, record("coco", loss="kl", metrics=with_ap(0.4)))
-    text = main_table(collect(tmp_path))
+    text = main_table(load_records(tmp_path))
     assert rows_of(text) == [
         {"Loss": "MSE", "COCO 2D AP": "—", "COCO 1D AP": "30.0", "MPII 1D PCKh": "81.2"},
         {"Loss": "KL", "COCO 2D AP": "40.0", "COCO 1D AP": "—", "MPII 1D PCKh": "—"},
@@ -212,9 +220,15 @@ def test_several_seeds_show_mean_and_deviation_and_one_seed_says_so(tmp_path: Pa
     folder = tables(tmp_path)
     text = (folder / "coco.md").read_text()
     # mean 0.43; deviations -3, +1, +2 percent: the root of (9 + 1 + 4) / 2 is 2.65.
-    assert column(text, "2D AP") == {"MSE": "43.0 ± 2.6", "KL": "**44.0**"}
+    found = column(text, "2D AP")
+    assert found["KL"] == "**44.0**"
+    low, high = re.fullmatch(r"43\.0 ± 2\.6 \[([\d.]+), ([\d.]+)\]", found["MSE"]).groups()
+    assert float(low) < 40 and float(high) > 45
     assert "over 1 to 3 seeds per cell; a number without ± is from one seed and has no interval" in text
-    assert r"43.0 {\scriptsize$\pm$2.6}" in (folder / "coco.tex").read_text()
+    # Columns beside the main metric show no interval.
+    assert column(text, "2D AP50")["MSE"] == "**70.0** ± 0.0"
+    expected = rf"43.0 {{\scriptsize$\pm$2.6}} {{\scriptsize [{low}, {high}]}}"
+    assert expected in (folder / "coco.tex").read_text()
 
 
 @pytest.mark.parametrize(
@@ -282,6 +296,175 @@ def test_notes_name_every_value_where_the_records_differ(tmp_path: Path) -> None
     assert "600 / 300 iterations" in text
     assert "no flip test / flip test" in text
     assert "WARNING: the records come from 2 different copies of the data" in text
+
+
+def test_intervals_over_images_stand_beside_the_main_metric_and_are_explained(tmp_path: Path) -> None:
+    values = np.linspace(0.40, 0.50, 401)
+    content = record(metrics=with_ap(0.45))
+    write(tmp_path, with_bootstrap(content, {"metrics.AP": values, "metrics.AP50": values}))
+    folder = tables(tmp_path)
+    text = (folder / "coco.md").read_text()
+    assert column(text, "2D AP") == {"MSE": "45.0 [40.2, 49.8]"}
+    assert column(text, "2D AP50") == {"MSE": "70.0"}
+    assert "One seed per cell. In brackets: 95 % interval of a bootstrap over the validation images" in text
+    assert column((folder / "main.md").read_text(), "COCO 2D AP") == {"MSE": "45.0 [40.2, 49.8]"}
+    assert "45.0 {\\scriptsize [40.2, 49.8]}" in (folder / "main.tex").read_text()
+    numbers = pd.read_csv(folder / "coco.csv").set_index("metric")
+    ends = numbers.loc["metrics.AP50", ["low", "high"]]
+    assert list(ends) == pytest.approx([0.4025, 0.4975], abs=2e-5)
+    assert numbers.loc["metrics.AP50", "basis"] == "images"
+    assert pd.isna(numbers.loc["metrics.AP75", "basis"])
+
+
+def test_a_record_without_a_bootstrap_is_shown_without_an_interval_beside_others(tmp_path: Path) -> None:
+    write_pair(tmp_path, "mse", 0.45, 0.01, seed=1)
+    write(tmp_path, record(loss="kl", metrics=with_ap(0.40)))
+    text = (tables(tmp_path) / "main.md").read_text()
+    assert column(text, "COCO 2D AP")["KL"] == "40.0"
+    assert "A number without an interval is from a record of an earlier version." in text
+
+
+def test_what_cannot_be_told_from_the_best_is_a_tie_and_not_bold(tmp_path: Path) -> None:
+    # Paired differences spread by 1.4 points: 0.04 points are nothing, 20 points are.
+    for seed, (loss, ap) in enumerate((("mse", 0.4504), ("kl", 0.4500), ("dm", 0.25))):
+        write_pair(tmp_path, loss, ap, 0.01, seed)
+    folder = tables(tmp_path)
+    text = (folder / "coco.md").read_text()
+    shown = {loss: value.split(" [")[0] for loss, value in column(text, "2D AP").items()}
+    assert shown == {"MSE": "**45.0**", "KL": "45.0≈", "DM": "25.0"}
+    assert "≈ A tie: it cannot be told from the best one" in text
+    latex = (folder / "coco.tex").read_text()
+    assert r"45.0$\approx$" in latex
+    assert_sound_latex(latex)
+
+
+def test_ties_over_seeds_go_by_differences_of_the_same_seeds(tmp_path: Path) -> None:
+    # Seeds differ by far more than losses do; KL is half a point below MSE in every one of them.
+    hard = (0.03, -0.02, 0.0, 0.04, -0.05)
+    lower = {"mse": (0,) * 5, "kl": (0.005,) * 5, "dm": (0.01, -0.01, 0.01, -0.012, 0.005)}
+    for loss, offsets in lower.items():
+        for seed, (of_seed, of_loss) in enumerate(zip(hard, offsets, strict=True)):
+            write(tmp_path, record(loss=loss, seed=seed, metrics=with_ap(0.5 + of_seed - of_loss)))
+    shown = column((tables(tmp_path) / "coco.md").read_text(), "2D AP")
+    means = {loss: value.split(" ")[0] for loss, value in shown.items()}
+    assert means == {"MSE": "**50.0**", "KL": "49.5", "DM": "49.9≈"}
+
+
+def test_differences_to_mse_stand_with_interval_probability_and_corrected_p(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for head in ("heatmap", "simcc"):
+        for loss, gain in (("mse", 0.0), ("kl", 0.05), ("dm", 0.0001)):
+            for seed in range(5):
+                ap = 0.4 + gain + rng.normal(0, 0.002)
+                write(tmp_path, record(loss=loss, head=head, seed=seed, metrics=with_ap(ap)))
+    folder = tables(tmp_path)
+    text = (folder / "differences.md").read_text()
+    rows = rows_of(text)
+    assert [(row["Dataset"], row["Head"], row["Loss"]) for row in rows] == [
+        ("COCO", "2D", "KL"), ("", "", "DM"),
+        ("COCO", "1D", "KL"), ("", "", "DM"),
+        ("All", "all", "KL"), ("", "", "DM"),
+    ]  # fmt: skip
+    gain, low, high = re.fullmatch(r"\+([\d.]+)\* \[\+([\d.]+), \+([\d.]+)\]", rows[0]["difference"]).groups()
+    assert float(low) < float(gain) < float(high) and float(gain) == pytest.approx(5, abs=0.3)
+    assert rows[0]["P(better)"] == "1.00" and rows[0]["p (Holm)"] == "< 0.001"
+    assert "*" not in rows[1]["difference"]
+    assert rows[4]["p (Holm)"] == "" and rows[4]["MSE"] == ""
+    assert "* p below 0.05 after Holm's correction over 4 comparisons." in text
+    assert "Paired by seed, 5 seeds" in text
+    full = pd.read_csv(folder / "differences.csv")
+    assert list(full.columns[:9]) == [
+        "dataset", "model", "head", "loss", "metric", "difference", "low", "high", "probability",
+    ]  # fmt: skip
+    assert len(full) == 6 and set(full.basis) == {"seeds"}
+    assert_sound_latex((folder / "differences.tex").read_text())
+
+
+def test_without_another_loss_there_is_no_table_of_differences(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="kl"))
+    write(tmp_path, record(loss="dm"))
+    assert not (tables(tmp_path) / "differences.md").exists()
+
+
+def test_failed_cells_say_so_and_missing_seeds_are_named(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write(tmp_path, record(loss="mse", seed=seed))
+    write(tmp_path, record(loss="kl", seed=0))
+    fail(tmp_path, "awing", 0, "train", "ValueError: the loss is not finite")
+    fail(tmp_path, "mse", 1, "train", "outdated by the record")
+    text = (tables(tmp_path) / "main.md").read_text()
+    assert column(text, "COCO 2D AP")["AWing"] == "failed"
+    assert "Failed: COCO tiny 2D awing seed 0 (ValueError: the loss is not finite)." in text
+    assert "Missing: COCO tiny 2D kl seed 1." in text
+    assert "outdated" not in text
+
+
+REAL = {"generated": False}
+
+
+def test_claimed_and_measured_stand_side_by_side_with_a_verdict(tmp_path: Path) -> None:
+    # mmpose's MSE of ResNet-50: 71.8 and CrowdPose 63.7; SimCC with KL: 72.1; RSPose on SimCC: 73.6.
+    write(tmp_path, record(model="resnet50", metrics=with_ap(0.7230), data=REAL))
+    write(tmp_path, record(model="resnet50", loss="dm", title="DM", metrics=with_ap(0.70), data=REAL))
+    write(tmp_path, record(model="resnet50", head="simcc", loss="kl", metrics=with_ap(0.7154), data=REAL))
+    crowded = {**CROWDPOSE_METRICS, "AP": 0.6421}
+    write(tmp_path, record("crowdpose", model="resnet50", metrics=crowded, data=REAL))
+    folder = tables(tmp_path)
+    text = (folder / "main.md").read_text()
+    assert rows_of(text) == [
+        {
+            "Loss": "MSE",
+            "COCO 2D AP claimed": "71.8", "COCO 2D AP measured": "**72.3**",
+            "COCO 2D AP verdict": "reproduced",
+            "COCO 1D AP claimed": "", "COCO 1D AP measured": "—", "COCO 1D AP verdict": "",
+            "CrowdPose 2D AP claimed": "63.7", "CrowdPose 2D AP measured": "64.2",
+            "CrowdPose 2D AP verdict": "above",
+        },
+        {
+            "Loss": "KL",
+            "COCO 2D AP claimed": "", "COCO 2D AP measured": "—", "COCO 2D AP verdict": "",
+            "COCO 1D AP claimed": "72.1", "COCO 1D AP measured": "71.5", "COCO 1D AP verdict": "below",
+            "CrowdPose 2D AP claimed": "", "CrowdPose 2D AP measured": "—", "CrowdPose 2D AP verdict": "",
+        },
+        {
+            "Loss": "DM",
+            "COCO 2D AP claimed": "", "COCO 2D AP measured": "70.0", "COCO 2D AP verdict": "",
+            "COCO 1D AP claimed": "", "COCO 1D AP measured": "—", "COCO 1D AP verdict": "",
+            "CrowdPose 2D AP claimed": "", "CrowdPose 2D AP measured": "—", "CrowdPose 2D AP verdict": "",
+        },
+        {
+            "Loss": "RSPose",
+            "COCO 2D AP claimed": "", "COCO 2D AP measured": "—", "COCO 2D AP verdict": "",
+            "COCO 1D AP claimed": "73.6", "COCO 1D AP measured": "not run", "COCO 1D AP verdict": "not run",
+            "CrowdPose 2D AP claimed": "", "CrowdPose 2D AP measured": "—", "CrowdPose 2D AP verdict": "",
+        },
+    ]  # fmt: skip
+    assert "within 0.5 points" in text
+    for name in ("main", "claimed"):
+        assert_sound_latex((folder / f"{name}.tex").read_text())
+
+
+def test_every_claimed_cell_is_listed_and_one_not_run_gives_the_command(tmp_path: Path) -> None:
+    write(tmp_path, record(model="resnet50", metrics=with_ap(0.718), data=REAL))
+    folder = tables(tmp_path)
+    full = pd.read_csv(folder / "claimed.csv").set_index(["dataset", "model", "head", "loss"])
+    claims = {claim.cell for claim in read_claims() if claim.model and claim.metric in ("AP", "PCKh")}
+    assert set(full.index) == claims
+    assert full.loc[("coco", "resnet50", "heatmap", "mse"), "verdict"].item() == "reproduced"
+    missing = full.loc[("coco", "vitpose-h", "heatmap", "rspose")].iloc[0]
+    assert (missing.claimed, missing.verdict) == (0.799, "not run")
+    assert missing.command == (
+        "snakemake --configfile config/paper.yaml --config datasets=coco models=vitpose-h "
+        "heads=heatmap losses=rspose"
+    )
+    assert missing.command in (folder / "claimed.md").read_text()
+
+
+def test_generated_data_are_compared_with_nothing_published(tmp_path: Path) -> None:
+    write(tmp_path, record(model="resnet50", metrics=with_ap(0.718)))
+    folder = tables(tmp_path)
+    assert not (folder / "claimed.md").exists()
+    assert list(rows_of((folder / "main.md").read_text())[0]) == ["Loss", "COCO 2D AP"]
 
 
 def test_markdown_is_aligned_in_raw_form(tmp_path: Path) -> None:
@@ -411,7 +594,7 @@ def test_five_hundred_records_without_torch_take_seconds(tmp_path: Path) -> None
                         write(tmp_path, record(dataset, loss, head, seed, model, metrics=metrics))
     script = (
         "import sys\n"
-        "for name in ('torch', 'torchvision', 'mmpose', 'mmengine', 'mmcv', 'xtcocotools', 'scipy'):\n"
+        "for name in ('torch', 'torchvision', 'mmpose', 'mmengine', 'mmcv', 'xtcocotools'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
         "from rspose.reporting.tables import make_tables\n"
@@ -426,7 +609,8 @@ def test_five_hundred_records_without_torch_take_seconds(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "12"
+    # Two datasets, confidence, differences and the overview, three formats each.
+    assert done.stdout.strip() == "15"
     assert done.stderr == ""
     assert len(list(tmp_path.rglob("seed*.json"))) == 504
     assert time.perf_counter() - start < 20

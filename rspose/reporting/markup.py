@@ -1,13 +1,15 @@
 """A table of numbers as Markdown and as LaTeX."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from tabulate import tabulate
 
 MISSING = "—"
 DAGGER = "†"
+TIE = "≈"
+DIFFERS = "*"
 
 
 @dataclass(frozen=True)
@@ -19,20 +21,46 @@ class Column:
         label: Its own name.
         scale: Factor from the stored number to the shown one: 100 for percent.
         decimals: Decimals shown.
+        interval: Whether intervals are shown.
+        signed: Whether positive numbers have a sign: a difference.
+        competes: Whether the best number is bold.
+        text: Whether it holds words.
     """
 
     group: str
     label: str
     scale: float = 100.0
     decimals: int = 1
+    interval: bool = True
+    signed: bool = False
+    competes: bool = True
+    text: bool = False
+
+    @property
+    def header(self) -> str:
+        """Both names."""
+        return f"{self.group} {self.label}".strip()
 
 
 @dataclass(frozen=True)
 class Value:
-    """A mean over seeds and its standard deviation, as stored; one seed has no deviation (None)."""
+    """A number as stored.
+
+    Attributes:
+        mean: The number, a mean over seeds.
+        std: Standard deviation over seeds; None for one seed.
+        interval: Ends of the 95 % interval, None where there is none.
+        mark: A sign after the number: :data:`TIE` or :data:`DIFFERS`.
+    """
 
     mean: float
     std: float | None = None
+    interval: tuple[float, float] | None = None
+    mark: str = ""
+
+
+Entry = Value | str | None
+"""What a cell of a table holds: a number, words, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +71,13 @@ class Row:
         stub: The labels at its left.
         block: Rows of one block compete: in each the best of a column is bold.
         control: A control frames the others and does not compete.
-        values: One a column; None where there is no number.
+        values: One a column.
     """
 
     stub: tuple[str, ...]
     block: str
     control: bool
-    values: tuple[Value | None, ...]
+    values: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -75,39 +103,49 @@ class Table:
 
 def shown(number: float, column: Column) -> str:
     """``number`` as ``column`` shows it, without a sign on zero."""
-    return f"{round(number * column.scale, column.decimals) + 0.0:.{column.decimals}f}"
+    rounded = round(number * column.scale, column.decimals) + 0.0
+    sign = "+" if column.signed and rounded > 0 else ""
+    return f"{sign}{rounded:.{column.decimals}f}"
 
 
 def best_cells(table: Table) -> set[tuple[int, int]]:
     """Row and column indices of the best numbers: the largest of each column and block.
 
-    Numbers that are shown alike tie. Controls do not compete, and a loss that stands alone has won nothing.
+    Numbers that are shown alike are all of them best, unless they are marked as ties. Controls do not
+    compete, and a loss that stands alone has won nothing.
     """
     best: set[tuple[int, int]] = set()
     for block in {row.block for row in table.rows}:
         competing = [i for i, row in enumerate(table.rows) if row.block == block and not row.control]
         for j, column in enumerate(table.columns):
-            values = {i: value.mean for i in competing if (value := table.rows[i].values[j]) is not None}
+            if not column.competes:
+                continue
+            entries = {i: table.rows[i].values[j] for i in competing}
+            values = {i: entry for i, entry in entries.items() if isinstance(entry, Value)}
             if len(values) > 1:
-                top = shown(max(values.values()), column)
-                best |= {(i, j) for i, mean in values.items() if shown(mean, column) == top}
+                top = shown(max(value.mean for value in values.values()), column)
+                best |= {
+                    (i, j)
+                    for i, value in values.items()
+                    if shown(value.mean, column) == top and value.mark != TIE
+                }
     return best
 
 
 def to_markdown(table: Table) -> str:
     """The table in Markdown, caption above, notes below; column groups are prefixes of the headers."""
     best = best_cells(table)
-    headers = [*table.stub, *(f"{column.group} {column.label}" for column in table.columns)]
+    headers = [name.replace("|", r"\|") for name in (*table.stub, *(c.header for c in table.columns))]
     body = []
     for i, row in enumerate(table.rows):
         numbers = []
         for j, (value, column) in enumerate(zip(row.values, table.columns, strict=True)):
-            numbers.append(_number(value, column, bold="**{}**" if (i, j) in best else "{}", spread=" ± {}"))
+            numbers.append(_entry(value, column, "**{}**" if (i, j) in best else "{}", " ± {}", " {}"))
         labels = [label.replace("|", r"\|") for label in row.stub]
         if row.control:
             labels[-1] = f"*{labels[-1]}*"
         body.append([*labels, *numbers])
-    align = ["left"] * len(table.stub) + ["right"] * len(table.columns)
+    align = ["left"] * len(table.stub) + ["left" if column.text else "right" for column in table.columns]
     grid = tabulate(
         _without_repeats(body, len(table.stub)), headers, "pipe", colalign=align, disable_numparse=True
     )
@@ -123,8 +161,10 @@ def to_latex(table: Table) -> str:
         numbers = []
         for j, (value, column) in enumerate(zip(row.values, table.columns, strict=True)):
             bold = r"\textbf{{{}}}" if (i, j) in best else "{}"
-            number = _number(value, column, bold=bold, spread=r" {{\scriptsize$\pm${}}}")
-            numbers.append(number.replace(MISSING, "---"))
+            text = _entry(value, column, bold, r" {{\scriptsize$\pm${}}}", r" {{\scriptsize {}}}")
+            numbers.append(
+                escaped(text) if column.text else text.replace(MISSING, "---").replace(TIE, r"$\approx$")
+            )
         labels = [escaped(label) for label in row.stub]
         if row.control:
             labels[-1] = rf"\emph{{{labels[-1]}}}"
@@ -136,7 +176,7 @@ def to_latex(table: Table) -> str:
             lines.append(r"\midrule")
         lines.append(" & ".join(cells) + r" \\")
         previous = row
-    stub, count = len(table.stub), len(table.columns)
+    stub = len(table.stub)
     groups, rules, first = [""] * stub, [], stub + 1
     for name, members in groupby(table.columns, key=lambda column: column.group):
         width = len(list(members))
@@ -151,7 +191,7 @@ def to_latex(table: Table) -> str:
             r"\centering\small\setlength{\tabcolsep}{4pt}",
             rf"\caption{{{escaped(table.caption)}}}",
             rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{'l' * stub}{'r' * count}}}",
+            rf"\begin{{tabular}}{{{'l' * stub}{''.join('l' if c.text else 'r' for c in table.columns)}}}",
             r"\toprule",
             " & ".join(groups) + r" \\",
             " ".join(rules),
@@ -182,17 +222,24 @@ def escaped(text: str) -> str:
         "×": r"$\times$",
         "ρ": r"$\rho$",
         "τ": r"$\tau$",
+        "≈": r"$\approx$",
     }
     return re.sub(
-        r"[\\~^†—–±×ρτ&%$#_{}]", lambda match: commands.get(match.group(), "\\" + match.group()), text
+        r"[\\~^†—–±×ρτ≈&%$#_{}]", lambda match: commands.get(match.group(), "\\" + match.group()), text
     )
 
 
-def _number(value: Value | None, column: Column, bold: str, spread: str) -> str:
-    if value is None:
+def _entry(entry: Entry, column: Column, bold: str, spread: str, interval: str) -> str:
+    if entry is None:
         return MISSING
-    text = bold.format(shown(value.mean, column))
-    return text if value.std is None else text + spread.format(shown(value.std, column))
+    if isinstance(entry, str):
+        return entry
+    text = bold.format(shown(entry.mean, column)) + entry.mark
+    if entry.std is not None:
+        text += spread.format(shown(entry.std, replace(column, signed=False)))
+    if column.interval and entry.interval is not None:
+        text += interval.format(f"[{', '.join(shown(end, column) for end in entry.interval)}]")
+    return text
 
 
 def _without_repeats(body: list[list[str]], stub: int) -> list[list[str]]:

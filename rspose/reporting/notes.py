@@ -6,9 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from rspose.reporting.markup import DAGGER, MISSING, Row
+from rspose.reporting.markup import DAGGER, MISSING, TIE, Row, Value
+from rspose.reporting.records import Failure
 from rspose.reporting.statistics import KEY
-from rspose.reporting.style import DATASET_TITLES
+from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS
+
+_INTERVALS = {
+    "images": "In brackets: 95 % interval of a bootstrap over the validation images, which says what other "
+    "images would change, not what another seed would.",
+    "seeds": "In brackets: 95 % interval of a bootstrap over the seeds, which says what other seeds would "
+    "change, not what other images would.",
+}
 
 
 def provenance(runs: pd.DataFrame) -> list[str]:
@@ -37,22 +45,41 @@ def data_kind(runs: pd.DataFrame) -> str:
     )
 
 
-def spread(runs: pd.DataFrame) -> str:
-    """One sentence on the seeds: whether the numbers have a deviation, over how many."""
-    seeds = runs[~runs.control].groupby(KEY).size()
-    if seeds.empty or seeds.max() == 1:
-        return "One seed per cell: the numbers have no interval."
-    if seeds.min() == seeds.max():
-        return f"Mean ± standard deviation over {seeds.max()} seeds."
+def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
+    """How sure the numbers are: over how many seeds, and what their intervals are from.
+
+    Args:
+        runs: One row a record.
+        summary: What is shown of them, as :func:`rspose.reporting.statistics.over_seeds` gives it.
+    """
+    counts = runs[~runs.control].groupby(KEY).size()
+    trained = summary[summary.model != "control"]
+    bases = set(trained.basis.dropna())
+    if counts.empty or counts.max() == 1:
+        if not bases:
+            return "One seed per cell: the numbers have no interval."
+        sentence = f"One seed per cell. {_INTERVALS['images']}"
+        if trained[trained.metric.isin(trained.metric[trained.basis == "images"])].basis.isna().any():
+            sentence += " A number without an interval is from a record of an earlier version."
+        return sentence
+    if counts.min() == counts.max():
+        return f"Mean ± standard deviation over {counts.max()} seeds. {_INTERVALS['seeds']}"
+    single = "its interval is from a bootstrap over the images" if "images" in bases else "has no interval"
     return (
-        f"Mean ± standard deviation over {seeds.min()} to {seeds.max()} seeds per cell; "
-        "a number without ± is from one seed and has no interval."
+        f"Mean ± standard deviation over {counts.min()} to {counts.max()} seeds per cell; "
+        f"a number without ± is from one seed and {single}. {_INTERVALS['seeds']}"
     )
 
 
 def marks(rows: Sequence[Row]) -> list[str]:
-    """What bold, the dagger, italics and the dash stand for, those that occur in ``rows``."""
+    """What bold, signs, italics and the dash stand for, those that occur in ``rows``."""
     sentences = ["Bold: the best loss of a column for one dataset and model, ties included."]
+    entries = [entry for row in rows for entry in row.values]
+    if any(isinstance(entry, Value) and entry.mark == TIE for entry in entries):
+        sentences = [
+            f"Bold: the best loss of a column for one dataset and model. {TIE} A tie: it cannot be told from "
+            "the best one (paired difference, 5 %, Holm's correction over the column)."
+        ]
     if any(label.endswith(DAGGER) for row in rows for label in row.stub):
         sentences.append(
             f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
@@ -61,9 +88,44 @@ def marks(rows: Sequence[Row]) -> list[str]:
         sentences.append(
             "Italics: controls, without a model and a head; they frame the losses and do not compete."
         )
-    if any(value is None for row in rows for value in row.values):
+    if None in entries:
         sentences.append(f"{MISSING} No record of this cell, or nothing to compute the number from.")
     return sentences
+
+
+def gaps(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[str]:
+    """What is not there: cells that failed, and seeds that some cells of a dataset and model lack."""
+    sentences = []
+    if failures:
+        words = [f"{_name(failure.cell)} seed {failure.cell.seed} ({failure.error})" for failure in failures]
+        sentences.append(f"Failed: {_listed(words)}.")
+    failed = {failure.cell for failure in failures}
+    lacking = []
+    for (dataset, model), group in runs[~runs.control].groupby(["dataset", "model"], sort=False):
+        seeds = sorted(group.seed.unique())
+        for (head, loss), cell in group.groupby(["head", "loss"], sort=False):
+            there = set(cell.seed)
+            absent = [
+                seed
+                for seed in seeds
+                if seed not in there and (dataset, model, head, loss, seed) not in failed
+            ]
+            if absent:
+                name = _name((dataset, model, head, loss))
+                lacking.append(f"{name} seed {', '.join(map(str, absent))}")
+    if lacking:
+        sentences.append(f"Missing: {_listed(lacking)}.")
+    return sentences
+
+
+def _name(cell: Sequence[Any]) -> str:
+    dataset, model, head, loss = cell[:4]
+    return f"{DATASET_TITLES.get(dataset, dataset)} {model} {HEAD_LABELS.get(head, head)} {loss}"
+
+
+def _listed(words: Sequence[str], most: int = 5) -> str:
+    shown = "; ".join(words[:most])
+    return shown if len(words) <= most else f"{shown}; and {len(words) - most} more"
 
 
 def _data(runs: pd.DataFrame) -> list[str]:

@@ -1,7 +1,8 @@
 """Reads the records of finished cells and collects them into one tidy table.
 
 A record is one JSON file, ``<dataset>/<model>/<head>/<loss>/seed<seed>.json``; what it says of itself counts,
-not its place, so that folders of several machines can be laid beside each other.
+not its place, so that folders of several machines can be laid beside each other. A cell that failed has a
+file ``seed<seed>.failed.json`` instead, which says why; a record of the cell outdates it.
 """
 
 import json
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from rspose.evaluation.resampling import decode
 from rspose.reporting.style import dataset_order, head_order, loss_order
 
 FORMAT = 1
@@ -37,7 +40,21 @@ _LAYOUT: dict[str, tuple[type, ...]] = {
     "training": (dict, type(None)),
     "provenance": (dict,),
 }
-_SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence"}
+# Records of earlier versions have no bootstrap: their numbers stand without an interval.
+_BOOTSTRAP_LAYOUT: dict[str, tuple[type, ...]] = {
+    "bootstrap.images": (int,),
+    "bootstrap.replicates": (int,),
+    "bootstrap.seed": (int,),
+    "bootstrap.intervals": (dict,),
+    "bootstrap.values": (dict,),
+}
+_FAILURE_LAYOUT: dict[str, tuple[type, ...]] = {
+    **{key: types for key, types in _LAYOUT.items() if key.startswith("cell.")},
+    "failed.rule": (str,),
+    "failed.error": (str,),
+}
+_FAILURE_SUFFIX = ".failed.json"
+_SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence", "bootstrap"}
 _TYPE_NAMES = {
     str: "a text",
     int: "a whole number",
@@ -84,17 +101,47 @@ class Record:
                 scores[f"confidence.{level}.{name}"] = confidence[level].get(name)
         return scores
 
+    @property
+    def draws(self) -> tuple[int, int, int] | None:
+        """Images, replicates and seed of the bootstrap over images; None in a record without one."""
+        if "bootstrap" not in self.content:
+            return None
+        bootstrap = self.content["bootstrap"]
+        return bootstrap["images"], bootstrap["replicates"], bootstrap["seed"]
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The 95 % interval over images of a score, None where the record has none."""
+        ends = self.content.get("bootstrap", {}).get("intervals", {}).get(name)
+        return None if ends is None else (ends[0], ends[1])
+
+    def replicates(self, name: str) -> np.ndarray | None:
+        """The replicates of a score, float64 ``[replicates]``, NaN where undefined; None without any."""
+        text = self.content.get("bootstrap", {}).get("values", {}).get(name)
+        return None if text is None else decode(text)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that failed.
+
+    Attributes:
+        path: The file that says so.
+        cell: The cell.
+        rule: The step that failed (``train``, ...).
+        error: Why, in one line.
+    """
+
+    path: Path
+    cell: Cell
+    rule: str
+    error: str
+
 
 class RecordError(ValueError):
     """A file that is not a record this version can read; the message names it and what is wrong with it."""
 
 
-def read_record(path: Path) -> Record:
-    """Read and check one record.
-
-    Raises:
-        RecordError: If the file is damaged, is something else, or was written in another format.
-    """
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -106,55 +153,115 @@ def read_record(path: Path) -> Record:
             f"{path}: record format {content['format']!r}: expected {FORMAT}, the one this version reads; "
             "run the cell again"
         )
-    for key, types in _LAYOUT.items():
+    return content
+
+
+def _check_layout(path: Path, content: dict[str, Any], layout: dict[str, tuple[type, ...]]) -> None:
+    for key, types in layout.items():
         _require(path, content, key, types)
-    record = Record(path, content)
     if set(content["cell"]) != set(Cell._fields):
         raise RecordError(
             f"{path}: cell has the keys {sorted(content['cell'])}: expected {list(Cell._fields)}"
         )
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record.
+
+    Raises:
+        RecordError: If the file is damaged, is something else, or was written in another format.
+    """
+    content = _read(path)
+    _check_layout(path, content, _LAYOUT | (_BOOTSTRAP_LAYOUT if "bootstrap" in content else {}))
+    record = Record(path, content)
     if content["control"] and not record.cell.model == record.cell.head == "control":
         raise RecordError(f'{path}: a control record with model {record.cell.model!r}: expected "control"')
     for name, value in record.scores.items():
         _require_score(path, name, value)
+    for name in content.get("bootstrap", {}).get("intervals", {}):
+        _require_bootstrap(record, name)
     return record
 
 
-def load_records(folder: Path) -> list[Record]:
-    """Every usable record under ``folder``, in the order of the tables.
+def _read_failure(path: Path) -> Failure:
+    content = _read(path)
+    _check_layout(path, content, _FAILURE_LAYOUT)
+    return Failure(path, Cell(**content["cell"]), content["failed"]["rule"], content["failed"]["error"])
+
+
+def record_files(*folders: Path) -> list[Path]:
+    """Every JSON file under the folders, in their order and then by path.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"no folder of records at {folder}: run the cells first, or name another folder"
+            )
+    return [path for folder in folders for path in sorted(folder.rglob("*.json"))]
+
+
+def load_failures(records: Iterable[Record], *folders: Path) -> list[Failure]:
+    """The cells under the folders that failed and have no record, by dataset, model, head, loss and seed.
+
+    Args:
+        records: The records under the folders.
+        folders: Folders of records.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist.
+    """
+    finished = {record.cell for record in records}
+    failures: dict[Cell, Failure] = {}
+    for path in record_files(*folders):
+        if path.name.endswith(_FAILURE_SUFFIX):
+            try:
+                failure = _read_failure(path)
+            except RecordError as error:
+                print(f"failure left out: {error}", file=sys.stderr)
+            else:
+                failures[failure.cell] = failure
+    return [failures[cell] for cell in sorted(failures) if cell not in finished]
+
+
+def load_records(*folders: Path) -> list[Record]:
+    """Every usable record under the folders, in the order of the tables.
 
     What cannot be used is left out with one line on stderr: damaged and foreign files, and cells with two
     records whose scores disagree (neither is used: nothing says which is right). Of equal records of one cell
-    the first by path is used.
+    the first by path is used, one with a bootstrap before one without.
 
     Raises:
-        FileNotFoundError: If ``folder`` does not exist.
+        FileNotFoundError: If a folder does not exist.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no folder of records at {folder}: run the cells first, or name another folder"
-        )
     found: dict[Cell, list[Record]] = {}
-    for path in sorted(folder.rglob("*.json")):
+    for path in record_files(*folders):
+        if path.name.endswith(_FAILURE_SUFFIX):
+            continue
         try:
             record = read_record(path)
         except RecordError as error:
             print(f"record left out: {error}", file=sys.stderr)
         else:
             found.setdefault(record.cell, []).append(record)
-    agreeing = [records[0] for records in found.values() if _agree(records)]
+    agreeing = [
+        min(records, key=lambda record: record.draws is None) for records in found.values() if _agree(records)
+    ]
     return sorted(agreeing, key=_order)
 
 
-def collect(folder: Path) -> pd.DataFrame:
-    """The usable records under ``folder`` as a tidy table, see :func:`load_records`.
+def collect(*folders: Path) -> pd.DataFrame:
+    """The usable records under the folders as a tidy table, see :func:`load_records`.
 
     Returns:
         One row a record. Columns: ``dataset``, ``model``, ``head``, ``loss``, ``seed``, ``control``, and the
-        rest of the record with its keys joined by dots (``metrics.AP``, ``training.iterations``). Lists, and
-        the parameters of the loss, are JSON text. Scores are fractions; a missing one is NaN.
+        rest of the record with its keys joined by dots (``metrics.AP``, ``training.iterations``), the
+        bootstrap as ``bootstrap.images`` and the ends of its intervals (``bootstrap.metrics.AP.low``). Lists,
+        and the parameters of the loss, are JSON text. Scores are fractions; a missing one is NaN.
     """
-    return tidy(load_records(folder))
+    return tidy(load_records(*folders))
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
@@ -169,6 +276,11 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         for level in ("keypoint", "pose"):
             row[f"confidence.{level}.n"] = content["confidence"][level].get("n")
         row |= {key: value for key, value in content.items() if key not in _SPREAD_OUT and value is not None}
+        if record.draws is not None:
+            row["bootstrap.images"] = record.draws[0]
+            for name in record.scores:
+                if (interval := record.interval(name)) is not None:
+                    row[f"bootstrap.{name}.low"], row[f"bootstrap.{name}.high"] = interval
         rows.append(row)
     table = pd.json_normalize(rows)
     for name in table.columns:
@@ -207,6 +319,27 @@ def _require_score(path: Path, name: str, value: object) -> None:
     lowest = 0 if name.startswith("metrics.") else -1
     if not lowest <= value <= 1:
         raise RecordError(f"{path}: {name} is {value!r}: expected a fraction from {lowest} to 1")
+
+
+def _require_bootstrap(record: Record, name: str) -> None:
+    """An interval is two numbers in order, or null; its replicates are as many as the record says."""
+    path, bootstrap = record.path, record.content["bootstrap"]
+    ends = bootstrap["intervals"][name]
+    if ends is not None:
+        if not isinstance(ends, list) or len(ends) != 2:
+            raise RecordError(f"{path}: bootstrap.intervals.{name} is {ends!r}: expected two numbers or null")
+        for end in ends:
+            _require_score(path, f"bootstrap.intervals.{name}", end)
+    try:
+        count = len(decode(bootstrap["values"][name]))
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(
+            f"{path}: bootstrap.values.{name}: expected replicates in base64; evaluate the cell again"
+        ) from None
+    if count != bootstrap["replicates"]:
+        raise RecordError(
+            f"{path}: bootstrap.values.{name} has {count} replicates: expected {bootstrap['replicates']}"
+        )
 
 
 def _agree(records: list[Record]) -> bool:

@@ -1,29 +1,278 @@
-"""Mean and spread over the seeds of a cell."""
+"""How sure the numbers are: intervals of cells, differences between losses, and which of them are ties.
 
+Two sources of uncertainty, of which a number shows one and names it. With several seeds, a bootstrap over the
+seeds says how much another training would change it on the same images. With one seed, a bootstrap over the
+validation images says how much other images would change it for the same training; the replicates are in the
+record, and those of two losses are of the same images, so that their difference is paired.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numpy as np
 import pandas as pd
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from rspose.reporting.records import Record
 
 KEY = ["dataset", "model", "head", "loss"]
 """What a group of seeds has in common."""
 
+LEVEL = 0.95
+SIGNIFICANCE = 0.05
+"""A difference with a corrected p-value below it is called one."""
+REFERENCE = "mse"
+"""The loss that the others are compared with."""
 
-def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over seeds of every metric and correlation of every cell.
+Basis = Literal["seeds", "images"]
+_RESAMPLES = 4000
+
+
+class Estimate(NamedTuple):
+    """A number of a cell.
+
+    Attributes:
+        mean: Over the seeds.
+        std: Of the sample (n - 1); NaN for one seed.
+        seeds: How many seeds have the number.
+        low: Lower end of the 95 % interval; NaN where there is none.
+        high: Upper end.
+        basis: What the interval is from; None where there is none.
+    """
+
+    mean: float
+    std: float
+    seeds: int
+    low: float
+    high: float
+    basis: Basis | None
+
+
+class Difference(NamedTuple):
+    """A paired difference between two losses, the first minus the second.
+
+    Attributes:
+        difference: Mean over the pairs.
+        low: Lower end of its 95 % interval; NaN where there is none.
+        high: Upper end.
+        probability: Probability that the first is better. Over seeds: that a run of the first beats a run of
+            the second, over all pairs of runs (Agarwal et al., NeurIPS 2021, arXiv:2108.13264). Over images:
+            share of the replicates in which it does. Ties count half; NaN where there is no interval.
+        p: Of no difference, two-sided: a paired t-test over seeds, a z-test with the bootstrap's standard
+            error over images; not corrected. NaN where there is no interval.
+        pairs: Seeds that both have.
+        basis: What interval and p are from; None where there is none.
+    """
+
+    difference: float
+    low: float
+    high: float
+    probability: float
+    p: float
+    pairs: int
+    basis: Basis | None
+
+
+def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
+    """What the seeds of one cell say of a metric, None if no seed has a number."""
+    of_seeds = {run.cell.seed: run for run in runs if run.scores.get(metric) is not None}
+    values = np.array([run.scores[metric] for run in of_seeds.values()], dtype=float)
+    if not len(values):
+        return None
+    if len(values) > 1:
+        low, high, _ = over_strata([values])
+        return Estimate(values.mean(), values.std(ddof=1), len(values), low, high, "seeds")
+    interval = next(iter(of_seeds.values())).interval(metric)
+    if interval is None:
+        return Estimate(values[0], np.nan, 1, np.nan, np.nan, None)
+    return Estimate(values[0], np.nan, 1, *interval, "images")
+
+
+def over_strata(strata: Sequence[np.ndarray]) -> tuple[float, float, float]:
+    """95 % interval of the mean over strata of their means, and the p-value of that being 0.
+
+    A stratified bootstrap: each stratum (a dataset and head, say) is resampled on its own. With few values a
+    bootstrap is too narrow, since its spread is that of a population of these values; its deviations are
+    widened by sqrt(n / (n - 1)) and from the normal distribution to Student's t, with Welch and
+    Satterthwaite's degrees of freedom (Hesterberg, The American Statistician 69, 2015).
 
     Args:
-        runs: One row a record, as :func:`rspose.reporting.records.collect` gives it.
+        strata: Values of each stratum, two or more each.
+    """
+    deviation = np.zeros(_RESAMPLES)
+    variances = np.array([values.var(ddof=1) / len(values) for values in strata])
+    mean = float(np.mean([values.mean() for values in strata]))
+    for index, values in enumerate(strata):
+        widened = np.sqrt(len(values) / (len(values) - 1))
+        deviation += widened * (values[_drawn(index, len(values))].mean(axis=1) - values.mean())
+    error = np.sqrt(variances.sum()) / len(strata)
+    if error == 0:
+        return mean, mean, float(mean == 0)
+    freedom = variances.sum() ** 2 / (variances**2 / [len(values) - 1 for values in strata]).sum()
+    heavier = stdtrit(freedom, (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2)
+    ends = np.quantile(deviation / len(strata), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = mean + heavier * ends
+    return float(low), float(high), float(2 * stdtr(freedom, -abs(mean) / error))
+
+
+@cache
+def _drawn(stratum: int, count: int) -> np.ndarray:
+    """Indices of ``count`` values drawn with replacement, ``[resamples, count]``, always the same."""
+    return np.random.default_rng([stratum, count]).integers(0, count, (_RESAMPLES, count))
+
+
+def difference(
+    strata: Sequence[tuple[Sequence[Record], Sequence[Record], str]],
+) -> Difference | None:
+    """The paired difference between two losses, in one cell or as a mean over several.
+
+    Args:
+        strata: Of each dataset and head the records of the first loss, those of the second, and the metric.
+
+    Returns:
+        None if nothing pairs up in some stratum: no seed in common, or other copies of the data.
+    """
+    paired = [_pairs(first, second, metric) for first, second, metric in strata]
+    if not paired or not all(paired):
+        return None
+    seeds = min(len(pairs) for pairs in paired)
+    one_each = max(len(pairs) for pairs in paired) == 1
+    gains = [np.array([gain for _, _, gain, _ in pairs]) for pairs in paired]
+    mean = float(np.mean([gain.mean() for gain in gains]))
+    if seeds > 1:
+        low, high, p = over_strata(gains)
+        better = [_superiority([a for a, _, _, _ in pairs], [b for _, b, _, _ in pairs]) for pairs in paired]
+        return Difference(mean, low, high, float(np.mean(better)), p, seeds, "seeds")
+    replicates = [pairs[0][3] for pairs in paired]
+    defined = [values for values in replicates if values is not None]
+    if not one_each or len(defined) < len(replicates) or len({len(values) for values in defined}) > 1:
+        return Difference(mean, np.nan, np.nan, np.nan, np.nan, seeds, None)
+    values = np.mean(defined, axis=0)
+    values = values[~np.isnan(values)]
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    error = values.std(ddof=1)
+    p = float(2 * ndtr(-abs(mean) / error)) if error > 0 else float(mean == 0)
+    return Difference(mean, float(low), float(high), _superiority(values, [0.0]), p, seeds, "images")
+
+
+def _pairs(
+    first: Sequence[Record], second: Sequence[Record], metric: str
+) -> list[tuple[float, float, float, np.ndarray | None]]:
+    """Both values, their difference and its replicates, for each seed that both have on the same data."""
+    others = {run.cell.seed: run for run in second}
+    found = []
+    for run in first:
+        other = others.get(run.cell.seed)
+        if other is None or run.content["data"]["checksum"] != other.content["data"]["checksum"]:
+            continue
+        ours, theirs = run.scores.get(metric), other.scores.get(metric)
+        if ours is None or theirs is None:
+            continue
+        replicates = None
+        if run.draws is not None and run.draws == other.draws:
+            mine, others_own = run.replicates(metric), other.replicates(metric)
+            if mine is not None and others_own is not None and not np.isnan(mine - others_own).all():
+                replicates = mine - others_own
+        found.append((ours, theirs, ours - theirs, replicates))
+    return found
+
+
+def _superiority(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
+    """Share of all pairs in which the first is larger; equal ones count half."""
+    gap = np.subtract.outer(np.asarray(first), np.asarray(second))
+    return float(((gap > 0) + 0.5 * (gap == 0)).mean())
+
+
+def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Holm's correction of several p-values (Scandinavian Journal of Statistics 6, 1979); NaN stays NaN."""
+    values = np.asarray(p, dtype=float)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    adjusted = values.copy()
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
+    return adjusted
+
+
+def by_cell(records: Iterable[Record]) -> dict[tuple[str, str, str, str], list[Record]]:
+    """The records of each dataset, model, head and loss, in their order."""
+    cells: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in records:
+        cells.setdefault(record.cell[:4], []).append(record)
+    return cells
+
+
+def over_seeds(records: Iterable[Record]) -> pd.DataFrame:
+    """Every metric and correlation of every cell, over its seeds.
 
     Returns:
         One row for each dataset, model, head, loss and ``metric`` (``metrics.AP``,
-        ``confidence.pose.kendall``, ...), with ``mean``, ``std`` (of the sample, n - 1; NaN for one seed) and
-        ``seeds`` (how many have a number). A metric no seed has a number for (an empty split) has no row.
+        ``confidence.pose.kendall``, ...), with the fields of :class:`Estimate`. A metric no seed has a number
+        for (an empty split) has no row.
     """
-    scores = [
-        name
-        for name in runs.columns
-        if name.startswith("metrics.") or name.endswith((".spearman", ".kendall"))
+    rows = []
+    for cell, runs in by_cell(records).items():
+        for metric in dict.fromkeys(name for run in runs for name in run.scores):
+            found = estimate(runs, metric)
+            if found is not None:
+                rows.append((*cell, metric, *found))
+    return pd.DataFrame(rows, columns=[*KEY, "metric", *Estimate._fields])
+
+
+class Comparison(NamedTuple):
+    """A loss compared with the reference.
+
+    Attributes:
+        dataset: Dataset; ``all`` for the mean over several.
+        model: Model.
+        head: Head; ``all`` for the mean over several.
+        loss: Loss.
+        metric: What is compared, as ``metrics.AP``; ``mean`` for the mean over several.
+        found: Their difference.
+        p_holm: Its p-value corrected for all comparisons that were made; NaN for the mean over several, which
+            is no further one.
+    """
+
+    dataset: str
+    model: str
+    head: str
+    loss: str
+    metric: str
+    found: Difference
+    p_holm: float
+
+
+def differences(
+    records: Iterable[Record], main_metrics: Mapping[str, str], reference: str = REFERENCE
+) -> list[Comparison]:
+    """Every loss minus the reference, in the same dataset, model and head and over the same seeds.
+
+    A loss that can be compared in several datasets and heads of a model is also compared in the mean of them.
+
+    Args:
+        records: Records; controls are left out.
+        main_metrics: The metric to compare in each dataset, as ``metrics.AP``.
+        reference: The loss to compare with.
+    """
+    cells = by_cell(record for record in records if not record.content["control"])
+    found: list[tuple[tuple[str, str, str, str], str, Difference]] = []
+    strata_of: dict[tuple[str, str], list[tuple[list[Record], list[Record], str]]] = {}
+    for (dataset, model, head, loss), runs in cells.items():
+        theirs = cells.get((dataset, model, head, reference))
+        if loss == reference or theirs is None:
+            continue
+        stratum = (runs, theirs, main_metrics[dataset])
+        gap = difference([stratum])
+        if gap is not None:
+            found.append(((dataset, model, head, loss), main_metrics[dataset], gap))
+            strata_of.setdefault((model, loss), []).append(stratum)
+    corrected = holm([gap.p for _, _, gap in found])
+    comparisons = [
+        Comparison(*cell, metric, gap, float(p))
+        for (cell, metric, gap), p in zip(found, corrected, strict=True)
     ]
-    long = runs.melt(id_vars=KEY, value_vars=scores, var_name="metric", value_name="value").dropna(
-        subset="value"
-    )
-    values = long.astype({"value": float}).groupby([*KEY, "metric"], sort=False)["value"]
-    return values.agg(mean="mean", std="std", seeds="count").reset_index()
+    for (model, loss), strata in strata_of.items():
+        overall = difference(strata) if len(strata) > 1 else None
+        if overall is not None:
+            comparisons.append(Comparison("all", model, "all", loss, "mean", overall, np.nan))
+    return comparisons

@@ -1,24 +1,25 @@
-"""The comparison tables, from records alone: one a dataset, one of confidence quality, one overview."""
+"""The comparison tables, from records alone.
+
+One a dataset, one of confidence quality, one of the differences to MSE, one of what publications claim, and
+an overview.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rspose.reporting import notes
-from rspose.reporting.markup import DAGGER, Column, Row, Table, Value, to_latex, to_markdown
-from rspose.reporting.records import collect
-from rspose.reporting.statistics import KEY, over_seeds
-from rspose.reporting.style import (
-    DATASET_TITLES,
-    HEAD_LABELS,
-    MAIN_METRIC,
-    METRICS,
-    dataset_order,
-    head_order,
-    loss_order,
-)
+from rspose.reporting.claim_table import VERDICTS, claim_numbers, claim_table
+from rspose.reporting.difference_table import comparisons, difference_numbers, difference_table
+from rspose.reporting.markup import TIE, Column, Entry, Row, Table, Value, to_latex, to_markdown
+from rspose.reporting.published import PUBLISHED, Claim, claimed, read_claims, verdict
+from rspose.reporting.records import Record, load_failures, load_records
+from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.statistics import KEY, SIGNIFICANCE, difference, holm
+from rspose.reporting.style import head_order, loss_order
 
 _CORRELATIONS = {
     "confidence.keypoint.spearman": "kpt. ρ",
@@ -35,54 +36,70 @@ _CONTENTS = {
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the numbers of a column come from; the dataset is None where each row has its own."""
+    """Where the entries of a column come from.
+
+    Attributes:
+        dataset: None where each row has its own.
+        head: Head, which controls have not.
+        metric: Name of the score.
+        kind: What is shown: ``measured``, ``claimed`` or the ``verdict``.
+    """
 
     dataset: str | None
     head: str
     metric: str
+    kind: str = "measured"
 
 
-def make_tables(records: Path, out: Path) -> list[Path]:
+def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
     """Write every table as Markdown, LaTeX (booktabs) and CSV.
 
-    A table per dataset (``coco.md``, ...), ``confidence`` and ``main``. Markdown and LaTeX show percent and
+    A table per dataset (``coco.md``, ...), ``confidence``, ``differences`` if there is something to compare,
+    ``claimed`` if there are records of real data, and ``main``. Markdown and LaTeX show percent and
     correlations, rounded; the CSV holds what they are made from, one number a line, as fractions in full
-    precision, with the standard deviation and the number of seeds.
+    precision, with standard deviation, number of seeds, interval and what that is from.
 
     Args:
-        records: Folder of records.
+        records: Folder of records, or several, whose records are merged.
         out: Folder of the tables, made if it is not there.
+        published: Folder of published numbers.
 
     Returns:
         The files written.
 
     Raises:
         FileNotFoundError: If there is no folder of records.
-        ValueError: If it holds no usable record.
+        ValueError: If it holds no usable record, or the published numbers are damaged.
     """
-    runs = collect(records)
-    if runs.empty:
-        raise ValueError(f"no usable record under {records}: run the cells first, or name another folder")
+    folders = [records] if isinstance(records, Path) else list(records)
+    usable = load_records(*folders)
+    if not usable:
+        where = ", ".join(map(str, folders))
+        raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
+    results = Results(usable, load_failures(usable, *folders), read_claims(published))
     out.mkdir(parents=True, exist_ok=True)
-    summary = over_seeds(runs)
-    datasets = _datasets(runs)
-    tables = [
-        *(_dataset_table(runs, summary, dataset) for dataset in datasets),
-        _confidence_table(runs, summary, datasets),
-        _main_table(runs, summary, datasets),
-    ]
-    numbers = _numbers(runs, summary)
+    numbers = _numbers(results)
     is_metric = numbers.metric.str.startswith("metrics.")
-    is_main = is_metric & (
-        numbers.metric == numbers.dataset.map(lambda name: f"metrics.{_main_metric(runs, name)}")
-    )
-    selections = [*(is_metric & (numbers.dataset == dataset) for dataset in datasets), ~is_metric, is_main]
+    is_main = numbers.metric == numbers.dataset.map(results.main_metrics)
+    tables: list[tuple[Table, pd.DataFrame]] = [
+        *(
+            (_dataset_table(results, dataset), numbers[is_metric & (numbers.dataset == dataset)])
+            for dataset in results.datasets
+        ),
+        (_confidence_table(results), numbers[numbers.metric.str.startswith("confidence.")]),
+    ]
+    compared = comparisons(results)
+    if compared:
+        tables.append((difference_table(results, compared), difference_numbers(compared)))
+    if results.real:
+        tables.append((claim_table(results), claim_numbers(results)))
+    tables.append((_main_table(results), numbers[is_main]))
     written = []
-    for table, selection in zip(tables, selections, strict=True):
+    for table, of_table in tables:
         for suffix, text in (
             ("md", to_markdown(table)),
             ("tex", to_latex(table)),
-            ("csv", numbers[selection].to_csv(index=False)),
+            ("csv", of_table.to_csv(index=False)),
         ):
             path = out / f"{table.name}.{suffix}"
             path.write_text(text, encoding="utf-8")
@@ -90,136 +107,194 @@ def make_tables(records: Path, out: Path) -> list[Path]:
     return written
 
 
-def main_table(runs: pd.DataFrame) -> str:
+def main_table(records: Sequence[Record]) -> str:
     """The overview in Markdown: a row a loss, a column a dataset and head, the main metric of each dataset.
 
     Args:
-        runs: One row a record, as :func:`rspose.reporting.records.collect` gives it; at least one.
+        records: Records; at least one.
     """
-    return to_markdown(_main_table(runs, over_seeds(runs), _datasets(runs)))
+    return to_markdown(_main_table(Results(records)))
 
 
-def _dataset_table(runs: pd.DataFrame, summary: pd.DataFrame, dataset: str) -> Table:
-    runs = runs[runs.dataset == dataset]
-    names = _metrics(runs, dataset)
-    sources = [_Source(dataset, head, f"metrics.{name}") for head in _heads(runs) for name in names]
+def _dataset_table(results: Results, dataset: str) -> Table:
+    results = results.of(dataset)
+    names = results.metrics(dataset)
+    main = results.main_metrics[dataset]
+    sources = [_Source(dataset, head, f"metrics.{name}") for head in _heads(results.runs) for name in names]
     columns = [
-        Column(_head_label(source.head), names[source.metric.removeprefix("metrics.")]) for source in sources
+        Column(
+            head_label(source.head),
+            names[source.metric.removeprefix("metrics.")],
+            # A dozen columns of intervals are nothing to read: the CSV has them all.
+            interval=source.metric == main,
+        )
+        for source in sources
     ]
-    caption = f"{_title(dataset)} val, {notes.data_kind(runs)}: {_CONTENTS.get(dataset, 'all metrics')} (%)"
-    return _table(dataset, caption, runs, summary, sources, columns)
+    contents = _CONTENTS.get(dataset, "all metrics")
+    caption = f"{dataset_title(dataset)} val, {notes.data_kind(results.runs)}: {contents} (%)"
+    return _table(dataset, caption, results, sources, columns)
 
 
-def _confidence_table(runs: pd.DataFrame, summary: pd.DataFrame, datasets: list[str]) -> Table:
-    sources = [_Source(None, head, metric) for head in _heads(runs) for metric in _CORRELATIONS]
-    columns = [Column(_head_label(source.head), _CORRELATIONS[source.metric], 1, 2) for source in sources]
-    caption = f"Rank correlation between confidence and localisation quality, {notes.data_kind(runs)}"
+def _confidence_table(results: Results) -> Table:
+    sources = [_Source(None, head, metric) for head in _heads(results.runs) for metric in _CORRELATIONS]
+    columns = [Column(head_label(source.head), _CORRELATIONS[source.metric], 1, 2) for source in sources]
+    kind = notes.data_kind(results.runs)
+    caption = f"Rank correlation between confidence and localisation quality, {kind}"
     explained = (
         "Spearman's ρ and Kendall's τ. Keypoint (kpt.): confidence of a keypoint against its keypoint "
         "similarity. Pose: score of an instance against its OKS."
     )
-    return _table("confidence", caption, runs, summary, sources, columns, datasets, explained)
+    return _table("confidence", caption, results, sources, columns, results.datasets, explained)
 
 
-def _main_table(runs: pd.DataFrame, summary: pd.DataFrame, datasets: list[str]) -> Table:
+def _main_table(results: Results) -> Table:
     sources, columns = [], []
-    for dataset in datasets:
-        metric = _main_metric(runs, dataset)
-        for head in _heads(runs[runs.dataset == dataset]):
-            sources.append(_Source(dataset, head, f"metrics.{metric}"))
-            columns.append(Column(_title(dataset), f"{_head_label(head)} {metric}"))
-    what = ", ".join(f"{_main_metric(runs, dataset)} on {_title(dataset)} val" for dataset in datasets)
-    return _table("main", f"Overview, {notes.data_kind(runs)}: {what} (%)", runs, summary, sources, columns)
+    metrics = results.main_metrics
+    for dataset in results.datasets:
+        name = metrics[dataset].removeprefix("metrics.")
+        for head in _heads(results.runs[results.runs.dataset == dataset]):
+            measured = _Source(dataset, head, metrics[dataset])
+            if not _claims_of(results, dataset, head):
+                sources.append(measured)
+                columns.append(Column(dataset_title(dataset), f"{head_label(head)} {name}"))
+                continue
+            group = f"{dataset_title(dataset)} {head_label(head)} {name}"
+            sources += [replace(measured, kind="claimed"), measured, replace(measured, kind="verdict")]
+            columns += [
+                Column(group, "claimed", competes=False),
+                Column(group, "measured"),
+                Column(group, "verdict", competes=False, text=True),
+            ]
+    what = ", ".join(
+        f"{metrics[dataset].removeprefix('metrics.')} on {dataset_title(dataset)} val"
+        for dataset in results.datasets
+    )
+    caption = f"Overview, {notes.data_kind(results.runs)}: {what} (%)"
+    table = _table("main", caption, results, sources, columns)
+    if any(source.kind == "verdict" for source in sources):
+        table = replace(table, notes=(*table.notes, f"{VERDICTS} Table claimed has the commands."))
+    return table
+
+
+def _claims_of(results: Results, dataset: str, head: str) -> list[Claim]:
+    """The claims that the main table shows: of models that there are records of on real data."""
+    if dataset not in results.real:
+        return []
+    metric = results.main_metrics[dataset].removeprefix("metrics.")
+    models = set(results.runs.model)
+    return [
+        claim
+        for claim in results.claims
+        if (claim.dataset, claim.head, claim.metric) == (dataset, head, metric) and claim.model in models
+    ]
 
 
 def _table(
     name: str,
     caption: str,
-    runs: pd.DataFrame,
-    summary: pd.DataFrame,
+    results: Results,
     sources: list[_Source],
     columns: list[Column],
     row_datasets: list[str] | None = None,
     explained: str | None = None,
 ) -> Table:
     """A row for each model and loss, or, with ``row_datasets``, for each dataset, model and loss."""
-    found = {
-        tuple(key): Value(mean, None if pd.isna(std) else std)
-        for *key, mean, std in summary[[*KEY, "metric", "mean", "std"]].itertuples(index=False)
-    }
-    labels = _labels(runs)
+    runs = results.runs
+    labels = results.labels
     with_models = runs[~runs.control].model.nunique() > 1
+    shown_claims = [
+        claim
+        for source in sources
+        if source.kind == "claimed" and source.dataset is not None
+        for claim in _claims_of(results, source.dataset, source.head)
+    ]
     rows = []
     blocks: Sequence[str | None] = row_datasets or [None]
     for dataset in blocks:
-        subset = runs if dataset is None else runs[runs.dataset == dataset]
-        for model, control, loss in _lines(subset):
-            stub = [] if dataset is None else [_title(dataset)]
-            keys = [
-                (s.dataset or dataset, model, "control" if control else s.head, loss, s.metric)
-                for s in sources
-            ]
-            values = tuple(found.get(key) for key in keys)
-            if control and not any(values):  # a constant confidence has no rank correlation
-                continue
-            stub += [model, labels[loss]] if with_models else [labels[loss]]
-            rows.append(Row(tuple(stub), f"{dataset} {model}", control, values))
+        subset = results if dataset is None else results.of(dataset)
+        lines = _lines(subset, shown_claims)
+        for model in dict.fromkeys(model for model, _, _ in lines):
+            of_model = [line for line in lines if line[0] == model]
+            entries = [_column_entries(results, source, dataset, of_model) for source in sources]
+            for (_, control, loss), values in zip(of_model, zip(*entries, strict=True), strict=True):
+                if control and not any(values):  # a constant confidence has no rank correlation
+                    continue
+                stub = [] if dataset is None else [dataset_title(dataset)]
+                stub += [model, labels[loss]] if with_models else [labels[loss]]
+                rows.append(Row(tuple(stub), f"{dataset} {model}", control, values))
     stub_headers = ["Dataset"] * bool(row_datasets) + ["Model"] * with_models + ["Loss"]
-    sentences = [*notes.provenance(runs), " ".join([notes.spread(runs), *notes.marks(rows)])]
+    metrics = {source.metric for source in sources}
+    shown = results.summary[results.summary.metric.isin(metrics)]
+    sentences = [*notes.provenance(runs), *notes.gaps(runs, results.failures)]
+    sentences.append(" ".join([notes.spread(runs, shown), *notes.marks(rows)]))
     if explained:
         sentences.insert(0, explained)
     return Table(name, caption, tuple(stub_headers), tuple(columns), tuple(rows), tuple(sentences))
 
 
-def _numbers(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+def _column_entries(
+    results: Results, source: _Source, dataset: str | None, lines: Sequence[tuple[str, bool, str]]
+) -> list[Entry]:
+    """The entries of one column for the losses of one model, in their order."""
+    dataset = source.dataset or dataset or ""
+    cells = [(dataset, model, "control" if control else source.head, loss) for model, control, loss in lines]
+    values = [results.values.get((*cell, source.metric)) for cell in cells]
+    metric = source.metric.removeprefix("metrics.")
+    claims = [claimed(results.claims, cell, metric) if dataset in results.real else None for cell in cells]
+    if source.kind == "claimed":
+        return ["" if claim is None else Value(claim.value) for claim in claims]
+    if source.kind == "verdict":
+        return [
+            "" if claim is None else verdict(claim, None if value is None else value.mean)
+            for claim, value in zip(claims, values, strict=True)
+        ]
+    failed = {failure.cell[:4] for failure in results.failures}
+    competing = [
+        cell
+        for cell, value, line in zip(cells, values, lines, strict=True)
+        if value is not None and not line[1]
+    ]
+    ties = _ties(results, competing, source.metric)
+    entries: list[Entry] = []
+    for cell, value, claim in zip(cells, values, claims, strict=True):
+        if value is not None:
+            entries.append(replace(value, mark=TIE) if cell in ties else value)
+        elif cell in failed and cell not in results.cells:
+            entries.append("failed")
+        else:
+            entries.append(None if claim is None else "not run")
+    return entries
+
+
+def _ties(
+    results: Results, competing: Sequence[tuple[str, str, str, str]], metric: str
+) -> set[tuple[str, str, str, str]]:
+    """The cells whose score cannot be told from that of the best one."""
+    if len(competing) < 2:
+        return set()
+    best = max(competing, key=lambda cell: results.values[(*cell, metric)].mean)
+    others = [cell for cell in competing if cell != best]
+    found = [difference([(results.cells[best], results.cells[other], metric)]) for other in others]
+    corrected = holm([np.nan if one is None else one.p for one in found])
+    return {other for other, p in zip(others, corrected, strict=True) if p >= SIGNIFICANCE}
+
+
+def _numbers(results: Results) -> pd.DataFrame:
     """What the tables show, one number a line: the contents of the CSV files."""
-    facts = runs[[*KEY, "control", "loss.title", "loss.reconstruction"]].drop_duplicates(KEY)
+    facts = results.runs[[*KEY, "control", "loss.title", "loss.reconstruction"]].drop_duplicates(KEY)
     facts = facts.rename(columns={"loss.title": "title", "loss.reconstruction": "reconstruction"})
-    return facts.merge(summary, on=KEY)
+    return facts.merge(results.summary, on=KEY)
 
 
-def _lines(runs: pd.DataFrame) -> list[tuple[str, bool, str]]:
+def _lines(results: Results, claims: Sequence[Claim]) -> list[tuple[str, bool, str]]:
     """Model, whether a control, and loss of every row: the losses of each model, then the controls."""
+    runs = results.runs
     lines = set(zip(runs.model, runs.control, runs.loss, strict=True))
+    lines |= {(failure.cell.model, False, failure.cell.loss) for failure in results.failures}
+    lines |= {(claim.model, False, claim.loss) for claim in claims}
     return sorted(lines, key=lambda line: (line[1], line[0], loss_order(line[2], line[1])))
-
-
-def _labels(runs: pd.DataFrame) -> dict[str, str]:
-    """How each loss is written: its title, with its name where two losses share a title, and the dagger."""
-    losses = runs.drop_duplicates("loss")
-    titles = list(losses["loss.title"])
-    labels = {}
-    for loss, title, reconstruction in zip(losses.loss, titles, losses["loss.reconstruction"], strict=True):
-        name = f"{title} ({loss})" if titles.count(title) > 1 else title
-        labels[loss] = f"{name} {DAGGER}" if reconstruction else name
-    return labels
-
-
-def _datasets(runs: pd.DataFrame) -> list[str]:
-    return sorted(runs.dataset.unique(), key=dataset_order)
 
 
 def _heads(runs: pd.DataFrame) -> list[str]:
     """The heads of the losses; controls have none, and a table of controls alone has one group for them."""
     return sorted(runs[~runs.control]["head"].unique(), key=head_order) or ["control"]
-
-
-def _metrics(runs: pd.DataFrame, dataset: str) -> dict[str, str]:
-    """Name in the record and header of each metric; for a dataset unknown here, those in its records."""
-    if dataset in METRICS:
-        return METRICS[dataset]
-    of_dataset = runs[runs.dataset == dataset].dropna(axis="columns", how="all")
-    names = [name.removeprefix("metrics.") for name in of_dataset.columns if name.startswith("metrics.")]
-    return {name: name for name in names}
-
-
-def _main_metric(runs: pd.DataFrame, dataset: str) -> str:
-    return MAIN_METRIC[dataset] if dataset in MAIN_METRIC else next(iter(_metrics(runs, dataset)), "AP")
-
-
-def _title(dataset: str) -> str:
-    return DATASET_TITLES.get(dataset, dataset)
-
-
-def _head_label(head: str) -> str:
-    return HEAD_LABELS.get(head, head)

@@ -1,0 +1,88 @@
+"""mmpose's own numbers of its configs, read from the metadata of the installed package.
+
+``results/published/mmpose.csv`` says which config of mmpose is the baseline of which cell here; the numbers
+beside it are filled in from the package. To claim another, add a line with the cell and the config, and run
+``rspose docs published``.
+"""
+
+import csv
+import io
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CLAIMS = Path(__file__).parents[2] / "results" / "published" / "mmpose.csv"
+
+_DATASETS = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII", "wholebody": "COCO-WholeBody"}
+_METRICS = {
+    "AP": "AP",
+    "AP@0.5": "AP50",
+    "AP@0.75": "AP75",
+    "AR": "AR",
+    "AR@0.5": "AR50",
+    "AP (E)": "APE",
+    "AP (M)": "APM",
+    "AP (H)": "APH",
+    # CrowdPose has easy, medium and hard images; RTMPose's metadata calls the hard ones so.
+    "AP (L)": "APH",
+    "Mean": "PCKh",
+    "Mean@0.1": "PCKh@0.1",
+    "Whole AP": "AP",
+    "Whole AR": "AR",
+    **{
+        f"{part} {kind}": f"{kind}_{part.lower()}"
+        for part in ("Body", "Foot", "Face", "Hand")
+        for kind in ("AP", "AR")
+    },
+}
+
+
+def mmpose_claims(path: Path = CLAIMS) -> str:
+    """The contents of ``mmpose.csv`` as the installed mmpose has it, for the cells that the file names.
+
+    Raises:
+        ValueError: If mmpose is not installed, or has no number for a config that the file names.
+    """
+    spec = find_spec("mmpose")
+    if spec is None or spec.origin is None:
+        raise ValueError("mmpose is not installed: its metadata is read from the package")
+    configs = Path(spec.origin).parent / ".mim" / "configs"
+    with open(path, newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    written = set()
+    for line in lines:
+        cell = (line["dataset"], line["model"], line["head"], line["loss"], line["config"])
+        if cell in written:
+            continue
+        written.add(cell)
+        metadata, model = _model(configs, line["config"])
+        of_dataset = [
+            result["Metrics"]
+            for result in model["Results"]
+            if result["Dataset"] == _DATASETS[line["dataset"]]
+        ]
+        if not of_dataset:
+            raise ValueError(f"{path}: {line['config']}: mmpose has no number of it on {line['dataset']}")
+        source = {
+            "source": f"mmpose {version('mmpose')}",
+            "table": metadata.relative_to(configs).as_posix(),
+            "row": model["Name"],
+        }
+        for name, value in of_dataset[0].items():
+            writer.writerow({**line, **source, "metric": _METRICS[name], "value": f"{value:.3f}"})
+    return text.getvalue()
+
+
+def _model(configs: Path, config: str) -> tuple[Path, dict[str, Any]]:
+    """The metadata file that knows a config, and what it says of it."""
+    for metadata in sorted((configs / config).parent.glob("*.yml")):
+        for model in yaml.safe_load(metadata.read_text(encoding="utf-8"))["Models"]:
+            if model["Config"] == f"configs/{config}":
+                return metadata, model
+    raise ValueError(f"{config}: not in the metadata of mmpose {version('mmpose')}; is the path right?")

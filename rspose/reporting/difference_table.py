@@ -1,0 +1,130 @@
+"""The table of differences to MSE."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from rspose.reporting import notes
+from rspose.reporting.markup import DIFFERS, Column, Entry, Row, Table, Value
+from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.statistics import (
+    KEY,
+    REFERENCE,
+    SIGNIFICANCE,
+    Comparison,
+    Difference,
+    differences,
+)
+from rspose.reporting.style import dataset_order, head_order, loss_order
+
+
+def comparisons(results: Results) -> list[Comparison]:
+    """The differences to MSE in the main metrics, in the order of the tables, means over several last."""
+    return sorted(
+        differences(results.records, results.main_metrics),
+        key=lambda one: (
+            one.dataset == "all",
+            dataset_order(one.dataset),
+            one.model,
+            head_order(one.head),
+            loss_order(one.loss, False),
+        ),
+    )
+
+
+def difference_numbers(compared: Sequence[Comparison]) -> pd.DataFrame:
+    """The table's numbers in full, one row a comparison."""
+    return pd.DataFrame(
+        [(*one[:5], *one.found, one.p_holm) for one in compared],
+        columns=[*KEY, "metric", *Difference._fields, "p_holm"],
+    )
+
+
+def difference_table(results: Results, compared: Sequence[Comparison]) -> Table:
+    """A row a comparison: both losses, their difference, its probability and its corrected p-value."""
+    reference = results.labels[REFERENCE]
+    with_models = len({one.model for one in compared}) > 1
+    rows = []
+    for one in compared:
+        overall, found = one.dataset == "all", one.found
+        known = found.basis is not None
+        ours, theirs = (
+            results.values.get((one.dataset, one.model, one.head, loss, one.metric))
+            for loss in (one.loss, REFERENCE)
+        )
+        stub = (
+            "All" if overall else dataset_title(one.dataset),
+            *([one.model] if with_models else []),
+            "all" if overall else head_label(one.head),
+            results.labels[one.loss],
+        )
+        entries = (
+            "" if theirs is None else Value(theirs.mean),
+            "" if ours is None else Value(ours.mean),
+            Value(
+                found.difference,
+                interval=(found.low, found.high) if known else None,
+                mark=DIFFERS if one.p_holm < SIGNIFICANCE else "",
+            ),
+            Value(found.probability) if known else None,
+            _shown_p(one.p_holm),
+        )
+        rows.append(Row(stub, f"{one.dataset} {one.model} {one.head}", False, entries))
+    columns = (
+        Column("", reference, competes=False),
+        Column("", "loss", competes=False),
+        Column("", "difference", signed=True, competes=False),
+        Column("", "P(better)", 1, 2, competes=False),
+        Column("", "p (Holm)", 1, 3, competes=False),
+    )
+    metrics = dict.fromkeys((one.dataset, one.metric) for one in compared if one.dataset != "all")
+    what = ", ".join(
+        f"{metric.removeprefix('metrics.')} on {dataset_title(dataset)} val" for dataset, metric in metrics
+    )
+    return Table(
+        "differences",
+        f"Difference to {reference}, {notes.data_kind(results.runs)}: {what} (percentage points)",
+        ("Dataset", *(["Model"] if with_models else []), "Head", "Loss"),
+        columns,
+        tuple(rows),
+        (*notes.gaps(results.runs, results.failures), " ".join(_explained(compared))),
+    )
+
+
+def _shown_p(p: float) -> Entry:
+    if np.isnan(p):
+        return ""
+    return "< 0.001" if p < 0.0005 else Value(p)
+
+
+def _explained(compared: Sequence[Comparison]) -> list[str]:
+    sentences = []
+    pairs = {one.found.pairs for one in compared if one.found.basis == "seeds"}
+    if pairs:
+        count = f"{min(pairs)}" if len(pairs) == 1 else f"{min(pairs)} to {max(pairs)}"
+        sentences.append(
+            f"Paired by seed, {count} seeds: 95 % interval of a bootstrap over the seeds, p of a paired "
+            "t-test, P(better): probability that a run of the loss beats a run of the other."
+        )
+    if any(one.found.basis == "images" for one in compared):
+        sentences.append(
+            "One seed, paired by validation image: 95 % interval of a bootstrap over the images, p from its "
+            "standard error, P(better): share of the replicates in which the loss is better. What another "
+            "seed would change is left out."
+        )
+    if any(one.found.basis is None for one in compared):
+        sentences.append(
+            "Differences without an interval are of one seed, and have no bootstrap over the same images."
+        )
+    corrected = sum(not np.isnan(one.p_holm) for one in compared)
+    if corrected:
+        sentences.append(
+            f"{DIFFERS} p below {SIGNIFICANCE} after Holm's correction over {corrected} comparisons."
+        )
+    if any(one.dataset == "all" for one in compared):
+        sentences.append(
+            "All: mean over the datasets and heads above, each resampled on its own; no further comparison, "
+            "hence without a corrected p."
+        )
+    return sentences

@@ -1,0 +1,195 @@
+"""Intervals, paired differences and ties: against definitions, scipy, and simulated experiments."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_reporting_records import COCO_METRICS, record, with_bootstrap, write
+
+from rspose.evaluation.mpii import Judgement
+from rspose.evaluation.mpii import replicates as pckh_replicates
+from rspose.evaluation.resampling import Matches, draws, precision_and_recall, summary
+from rspose.reporting.records import Record, load_records
+from rspose.reporting.statistics import difference, differences, estimate, holm, over_strata
+
+AP = "metrics.AP"
+
+
+def runs(loss: str, values: list[float], first_seed: int = 0, **changes: Any) -> list[Record]:
+    """Records of one cell, a seed each."""
+    return [
+        Record(
+            Path(f"{loss}{seed}"),
+            record(loss=loss, seed=seed, metrics={**COCO_METRICS, "AP": value}, **changes),
+        )
+        for seed, value in enumerate(values, first_seed)
+    ]
+
+
+def replicated(run: Record, replicates: np.ndarray, images: int = 200) -> Record:
+    return Record(run.path, with_bootstrap(run.content, {AP: replicates}, images))
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_interval_over_seeds_covers_the_true_mean_in_95_of_100_experiments(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    inside = 0
+    for experiment in rng.normal(0.4, 0.01, (1500, seeds)):
+        low, high, _ = over_strata([experiment])
+        inside += low <= 0.4 <= high
+    # Three standard errors of a share of 1500, and one point for the finite number of resamples.
+    assert inside / 1500 == pytest.approx(0.95, abs=0.027)
+
+
+def test_the_stratified_interval_covers_the_true_mean_of_datasets_that_spread_unequally() -> None:
+    rng = np.random.default_rng(1)
+    inside = 0
+    for _ in range(1500):
+        strata = [rng.normal(0.4, 0.01, 5), rng.normal(0.8, 0.002, 5), rng.normal(0.6, 0.02, 4)]
+        low, high, _ = over_strata(strata)
+        inside += low <= 0.6 <= high
+    assert inside / 1500 == pytest.approx(0.95, abs=0.027)
+
+
+def test_the_interval_over_images_covers_the_true_pckh_in_95_of_100_experiments() -> None:
+    rng = np.random.default_rng(2)
+    inside, images = 0, 150
+    counts = draws("mpii", images)
+    everywhere = np.ones((images, 16), dtype=bool)
+    for _ in range(400):
+        # Images are harder or easier as a whole: keypoints of one image are not independent.
+        right = rng.uniform(size=(images, 16)) < rng.beta(4, 2, (images, 1))
+        judgement = Judgement({0.5: right, 0.1: right}, everywhere, everywhere, np.arange(images))
+        stored = summary({"metrics.PCKh": pckh_replicates(judgement, counts)["PCKh"]}, images)
+        low, high = stored["intervals"]["metrics.PCKh"]
+        inside += low <= 4 / 6 <= high
+    assert inside / 400 == pytest.approx(0.95, abs=0.04)
+
+
+def random_matches(rng: np.random.Generator, images: int) -> Matches:
+    """Images with persons and detections; the score of a detection knows a little of whether it is true."""
+    persons = rng.poisson(2.0, images) + 1
+    image = np.repeat(np.arange(images), persons + 1)
+    true = rng.uniform(size=len(image)) < rng.beta(5, 3, images)[image]
+    # No more true detections than persons: the last detection of an image is a false one.
+    true[np.cumsum(persons + 1) - 1] = False
+    order = np.argsort(-(0.5 * true + rng.normal(0, 0.5, len(image))), kind="stable")
+    return Matches(image[order], true[order][None], ~true[order][None], persons)
+
+
+def test_the_interval_over_images_covers_the_true_ap_in_95_of_100_experiments() -> None:
+    rng = np.random.default_rng(3)
+    many = random_matches(rng, 200_000)
+    truth = precision_and_recall(many, np.ones((200_000, 1), dtype=np.int32))[0][0, 0]
+    inside, images = 0, 200
+    counts = draws("coco", images)
+    for _ in range(300):
+        values = precision_and_recall(random_matches(rng, images), counts)[0][0]
+        low, high = summary({AP: values}, images)["intervals"][AP]
+        inside += low <= truth <= high
+    assert inside / 300 == pytest.approx(0.95, abs=0.045)
+
+
+def test_seeds_give_mean_deviation_and_an_interval_as_wide_as_students() -> None:
+    values = [0.41, 0.47, 0.44, 0.42, 0.45]
+    found = estimate(runs("mse", values), AP)
+    assert found is not None
+    assert (found.mean, found.std) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
+    assert (found.seeds, found.basis) == (5, "seeds")
+    expected = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.004)
+
+
+def test_one_seed_has_the_interval_over_images_of_its_record() -> None:
+    (run,) = runs("mse", [0.4])
+    found = estimate([replicated(run, np.linspace(0.3, 0.5, 101))], AP)
+    assert found is not None
+    assert (found.low, found.high, found.basis) == (pytest.approx(0.305), pytest.approx(0.495), "images")
+    without = estimate([run], AP)
+    assert without is not None
+    assert without.basis is None and np.isnan([without.low, without.high]).all()
+
+
+def test_the_difference_over_seeds_is_that_of_a_paired_t_test() -> None:
+    mse, kl = [0.40, 0.42, 0.41, 0.44], [0.43, 0.44, 0.445, 0.45]
+    found = difference([(runs("kl", kl), runs("mse", mse), AP)])
+    assert found is not None
+    assert found.difference == pytest.approx(np.mean(kl) - np.mean(mse))
+    assert found.p == pytest.approx(stats.ttest_rel(kl, mse).pvalue)
+    assert found.probability == pytest.approx(stats.mannwhitneyu(kl, mse).statistic / 16)
+    assert (found.pairs, found.basis) == (4, "seeds")
+    assert found.low < found.difference < found.high
+
+
+def test_only_seeds_that_both_losses_have_pair_up() -> None:
+    found = difference([(runs("kl", [0.5, 0.6, 0.9]), runs("mse", [0.55, 0.7], first_seed=1), AP)])
+    assert found is not None
+    assert (found.pairs, found.difference) == (2, pytest.approx(((0.6 - 0.55) + (0.9 - 0.7)) / 2))
+    assert difference([(runs("kl", [0.5]), runs("mse", [0.5], first_seed=1), AP)]) is None
+
+
+def test_numbers_of_other_copies_of_the_data_do_not_pair_up() -> None:
+    assert difference([(runs("kl", [0.5], data={"checksum": "x"}), runs("mse", [0.4]), AP)]) is None
+
+
+def test_the_difference_over_images_is_that_of_the_same_images() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0, 0.05, 500)  # images that are hard for both
+    own = rng.normal(0, 0.004, 500)
+    (mse,), (kl,) = runs("mse", [0.40]), runs("kl", [0.41])
+    strata = (
+        [replicated(kl, 0.41 + shared + own)],
+        [replicated(mse, 0.40 + shared)],
+        AP,
+    )
+    found = difference([strata])
+    assert found is not None
+    assert found.basis == "images"
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(0.01 + own, [0.025, 0.975])), abs=1e-4)
+    assert found.probability == pytest.approx((own > -0.01).mean(), abs=0.003)
+    assert found.p == pytest.approx(2 * stats.norm.sf(0.01 / own.std(ddof=1)), rel=0.02)
+
+
+def test_replicates_of_other_draws_give_no_interval() -> None:
+    (mse,), (kl,) = runs("mse", [0.40]), runs("kl", [0.41])
+    values = np.full(500, 0.4)
+    found = difference([([replicated(kl, values)], [replicated(mse, values, images=100)], AP)])
+    assert found is not None
+    assert found.basis is None and np.isnan([found.low, found.high, found.p, found.probability]).all()
+
+
+def test_equal_numbers_do_not_differ() -> None:
+    found = difference([(runs("kl", [0.4, 0.5]), runs("mse", [0.4, 0.5]), AP)])
+    assert found is not None
+    assert found[:5] == (0, 0, 0, 0.5, 1)
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
+    # By hand: 0.01 * 4; 0.02 * 3; 0.03 * 2 is raised to 0.06; 0.5 * 1.
+    np.testing.assert_allclose(holm([0.5, 0.01, 0.03, 0.02]), [0.5, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(holm([np.nan, 0.6, 0.7]), [np.nan, 1, 1])
+    assert len(holm([])) == 0
+
+
+def test_differences_compare_every_loss_with_mse_and_correct_for_all(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    for dataset, metric in (("coco", "AP"), ("mpii", "PCKh")):
+        for loss, value in (("mse", 0.4), ("kl", 0.45), ("dm", 0.3)):
+            for seed in range(4):
+                metrics = {metric: value + rng.normal(0, 0.002)}
+                write(tmp_path, record(dataset, loss, seed=seed, metrics=metrics))
+    write(tmp_path, record("coco", "alone", model="other"))
+    write(tmp_path, record("coco", "oracle", control=True))
+    table = differences(load_records(tmp_path), {"coco": "metrics.AP", "mpii": "metrics.PCKh"})
+    assert [(one.dataset, one.loss) for one in table] == [
+        ("coco", "kl"), ("coco", "dm"), ("mpii", "kl"), ("mpii", "dm"), ("all", "kl"), ("all", "dm"),
+    ]  # fmt: skip
+    np.testing.assert_allclose([one.p_holm for one in table[:4]], holm([one.found.p for one in table[:4]]))
+    for one in table[4:]:
+        single = [other.found.difference for other in table[:4] if other.loss == one.loss]
+        assert one.found.difference == pytest.approx(np.mean(single))
+        assert one.found.low < one.found.difference < one.found.high
+        assert np.isnan(one.p_holm)
+        assert one.found.probability == (one.loss == "kl")
