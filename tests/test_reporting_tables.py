@@ -447,7 +447,7 @@ def test_claimed_and_measured_stand_side_by_side_with_a_verdict(tmp_path: Path) 
 def test_every_claimed_cell_is_listed_and_one_not_run_gives_the_command(tmp_path: Path) -> None:
     write(tmp_path, record(model="resnet50", metrics=with_ap(0.718), data=REAL))
     folder = tables(tmp_path)
-    full = pd.read_csv(folder / "claimed.csv").set_index(["dataset", "model", "head", "loss"])
+    full = pd.read_csv(folder / "claimed.csv").set_index(["dataset", "model", "head", "loss"]).sort_index()
     claims = {claim.cell for claim in read_claims() if claim.model and claim.metric in ("AP", "PCKh")}
     assert set(full.index) == claims
     assert full.loc[("coco", "resnet50", "heatmap", "mse"), "verdict"].item() == "reproduced"
