@@ -48,14 +48,16 @@ lint: $(INSTALLED)  ## Check style, the workflow and types
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 	@$(BIN)/mypy
 	@$(BIN)/rspose docs config --check
+	@$(BIN)/rspose docs published --check
 
 format: $(INSTALLED)  ## Format Python and Snakemake files
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile workflow
 
-docs: $(INSTALLED)  ## Write config/README.md from the schema
+docs: $(INSTALLED)  ## Write config/README.md from the schema, and mmpose's numbers from its metadata
 	@$(BIN)/rspose docs config
+	@$(BIN)/rspose docs published
 
 clean:  ## Remove what the demo made (not .venv, not results/published and results/reference)
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference -exec rm -rf {} +

@@ -20,6 +20,7 @@ from rspose.experiment.config import Cell, ConfigError, cells, complete, extende
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.record import CONTROLS
 from rspose.experiment import sources
+from rspose.reporting.records import record_files
 
 config_folder = Path(workflow.basedir) / "config"
 if workflow.config_settings.configfiles:
@@ -40,7 +41,7 @@ config.update(completed)
 os.environ.update(RSPOSE_CORES=str(workflow.cores or 1))
 
 RESULTS = config["results"]
-CELLS = cells(config)
+CELLS = [] if config["records"] else cells(config)
 
 
 wildcard_constraints:
@@ -52,18 +53,24 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/training.smk"
-include: "workflow/rules/evaluation.smk"
+
+
+# Of records that are there, only tables are made: no rule may think of training their cells.
+if not config["records"]:
+
+    check_real_datasets()
+
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/training.smk"
+    include: "workflow/rules/evaluation.smk"
+
+
 include: "workflow/rules/reporting.smk"
-
-
-check_real_datasets()
 
 
 rule all:
     default_target: True
     input:
         rules.tables.output,
-        rules.localisation_report.output,
+        [] if config["records"] else rules.localisation_report.output,
         figure_sheets(),

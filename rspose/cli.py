@@ -1,4 +1,4 @@
-"""The command line: `rspose data make|show|check`, `table`, `bench losses`, `docs config`."""
+"""The command line: `rspose data make|show|check`, `table`, `tables`, `diff`, `bench losses`, `docs`."""
 
 import argparse
 import json
@@ -70,6 +70,20 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--config", type=Path, default=Path("config/demo.yaml"))
     table.set_defaults(run=_table)
 
+    tables = commands.add_parser("tables", help="make all tables of finished records; needs no torch")
+    tables.add_argument(
+        "records", type=Path, nargs="+", metavar="RECORDS", help="folders of records, which are merged"
+    )
+    tables.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the tables")
+    tables.set_defaults(run=_tables)
+
+    diff = commands.add_parser(
+        "diff", help="compare two result sets: numbers beyond their intervals, cells, settings, versions"
+    )
+    diff.add_argument("first", type=Path, metavar="A", help="folder of records")
+    diff.add_argument("second", type=Path, metavar="B", help="folder of records to compare with it")
+    diff.set_defaults(run=_diff)
+
     bench = commands.add_parser("bench", help="measure time and memory").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -91,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     config = docs.add_parser("config", help="config/README.md from the schema")
     config.add_argument("--check", action="store_true", help="only say whether the page is up to date")
     config.set_defaults(run=_docs_config)
+    published = docs.add_parser("published", help="results/published/mmpose.csv from mmpose's metadata")
+    published.add_argument("--check", action="store_true", help="only say whether the file is up to date")
+    published.set_defaults(run=_docs_published)
     return parser
 
 
@@ -152,6 +169,30 @@ def _table(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _tables(arguments: argparse.Namespace) -> int:
+    from rspose.reporting.tables import make_tables
+
+    written = make_tables(arguments.records, arguments.out)
+    names = dict.fromkeys(path.stem for path in written)
+    print((arguments.out / "main.md").read_text(encoding="utf-8"))
+    print(f"Tables (Markdown, LaTeX, CSV) in {arguments.out}/: {', '.join(names)}")
+    return 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from rspose.reporting.agreement import compare, described
+    from rspose.reporting.records import load_records
+
+    sets = []
+    for folder in (arguments.first, arguments.second):
+        sets.append(load_records(folder))
+        if not sets[-1]:
+            raise ValueError(f"no usable record under {folder}")
+    agreement = compare(*sets)
+    print(described(agreement, str(arguments.first), str(arguments.second)))
+    return 0 if agreement.complete else 1
+
+
 def _bench_losses(arguments: argparse.Namespace) -> int:
     import torch
 
@@ -190,4 +231,15 @@ def _docs_config(arguments: argparse.Namespace) -> int:
         print(f"{PAGE} written")
     elif not PAGE.is_file() or PAGE.read_text() != config_page():
         raise ValueError(f"{PAGE} differs from the schema: run make docs")
+    return 0
+
+
+def _docs_published(arguments: argparse.Namespace) -> int:
+    from rspose.experiment.mmpose_numbers import CLAIMS, mmpose_claims
+
+    if not arguments.check:
+        CLAIMS.write_text(mmpose_claims(CLAIMS))
+        print(f"{CLAIMS} written")
+    elif CLAIMS.read_text() != mmpose_claims(CLAIMS):
+        raise ValueError(f"{CLAIMS} differs from the metadata of the installed mmpose: run make docs")
     return 0

@@ -12,7 +12,7 @@ import yaml
 
 from rspose.cli import main
 from rspose.data import read_manifest
-from rspose.experiment import config_page
+from rspose.experiment import config_page, mmpose_numbers
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -192,6 +192,19 @@ def test_the_page_of_the_config_is_made_from_the_schema(
         assert f"| {key} |" in written
     page.write_text(written.replace("Passes over the training set", "Something else"))
     assert "differs from the schema" in failure(capsys, "docs", "config", "--check")
+
+
+def test_mmposes_numbers_are_checked_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = mmpose_numbers.CLAIMS.read_text()
+    success(capsys, "docs", "published", "--check")
+    edited = tmp_path / "mmpose.csv"
+    edited.write_text(right.replace(",0.718,", ",0.818,"))
+    monkeypatch.setattr(mmpose_numbers, "CLAIMS", edited)
+    assert "run make docs" in failure(capsys, "docs", "published", "--check")
+    success(capsys, "docs", "published")
+    assert edited.read_text() == right
 
 
 def test_the_command_is_installed() -> None:

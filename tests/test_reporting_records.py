@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 
 from rspose.evaluation.resampling import summary
-from rspose.reporting.records import Cell, RecordError, collect, load_records, read_record, write_collected
+from rspose.reporting.records import (
+    Cell,
+    RecordError,
+    collect,
+    load_failures,
+    load_records,
+    read_record,
+    write_collected,
+)
 from rspose.reporting.statistics import over_seeds
 
 COCO_METRICS = {"AP": 0.4512, "AP50": 0.7, "AP75": 0.5, "APM": 0.4, "APL": 0.5, "AR": 0.55}
@@ -247,3 +255,67 @@ def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     assert summary.loc["metrics.APL", "mean"] == 0.47
     assert pd.isna(summary.loc["metrics.APL", "std"])
     assert summary.loc["metrics.APL", "seeds"] == 1
+
+
+def test_records_of_several_folders_are_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "a", record(loss="mse"))
+    write(tmp_path / "b", record(loss="mse"))
+    write(tmp_path / "b", record(loss="kl"))
+    assert list(collect(tmp_path / "a", tmp_path / "b").loss) == ["mse", "kl"]
+    assert capsys.readouterr().err == ""
+    write(tmp_path / "a", record(loss="kl", metrics={"AP": 0.1}))
+    assert list(collect(tmp_path / "a", tmp_path / "b").loss) == ["mse"]
+    assert "two records that disagree" in capsys.readouterr().err
+
+
+def test_of_equal_records_the_one_with_a_bootstrap_counts(tmp_path: Path) -> None:
+    write(tmp_path / "a", record())
+    write(tmp_path / "b", with_bootstrap(record(), {"metrics.AP": np.linspace(0.4, 0.5, 11)}))
+    (found,) = load_records(tmp_path)
+    assert found.draws == (200, 11, 0)
+    assert found.interval("metrics.AP") == pytest.approx((0.4025, 0.4975))
+    np.testing.assert_allclose(found.replicates("metrics.AP"), np.linspace(0.4, 0.5, 11), atol=2e-5)
+    assert found.interval("metrics.AR") is None and found.replicates("metrics.AR") is None
+
+
+def test_the_collected_table_has_the_ends_of_the_intervals_and_no_replicates(tmp_path: Path) -> None:
+    write(tmp_path, with_bootstrap(record(), {"metrics.AP": np.linspace(0.4, 0.5, 11)}))
+    (row,) = collect(tmp_path).to_dict("records")
+    assert row["bootstrap.images"] == 200
+    assert row["bootstrap.metrics.AP.low"] == pytest.approx(0.4025)
+    assert not any("values" in name for name in row)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"images": "many"}, "bootstrap.images is 'many': expected a whole number"),
+        ({"intervals": {"metrics.AP": [0.4]}}, "expected two numbers or null"),
+        (
+            {"intervals": {"metrics.AP": [0.4, 40]}},
+            "bootstrap.intervals.metrics.AP is 40: expected a fraction",
+        ),
+        ({"values": {}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
+        ({"values": {"metrics.AP": "%"}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
+        ({"replicates": 12}, "bootstrap.values.metrics.AP has 11 replicates: expected 12"),
+    ],
+)
+def test_a_damaged_bootstrap_is_named(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+    content = with_bootstrap(record(), {"metrics.AP": np.linspace(0.4, 0.5, 11)})
+    content["bootstrap"] |= change
+    with pytest.raises(RecordError) as error:
+        read_record(write(tmp_path, content))
+    assert complaint in str(error.value)
+
+
+def test_a_failure_counts_until_there_is_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fail(tmp_path, "mse", 0, "train", "out of memory")
+    fail(tmp_path, "kl", 0, "predict", "no such file")
+    (tmp_path / "broken.failed.json").write_text("{")
+    write(tmp_path, record(loss="kl"))
+    records = load_records(tmp_path)
+    assert capsys.readouterr().err == ""
+    (failure,) = load_failures(records, tmp_path)
+    assert (failure.cell.loss, failure.rule, failure.error) == ("mse", "train", "out of memory")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"failure left out: {tmp_path / 'broken.failed.json'}: not readable as JSON")

@@ -1,4 +1,8 @@
-"""A config file read, checked against its schema, and turned into a grid of cells."""
+"""A config file read, checked against its schema, and turned into a grid of cells.
+
+The losses, and torch with them, are imported where they are needed: tables of finished records are made in an
+environment without.
+"""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -9,7 +13,6 @@ import jsonschema
 import yaml
 
 from rspose.experiment.cell import Cell
-from rspose.losses import available, build, parameters
 
 __all__ = [
     "Cell",
@@ -104,7 +107,8 @@ def complete(config: Any) -> dict[str, Any]:
     if errors:
         raise ConfigError(_one_line(jsonschema.exceptions.best_match(errors)))
     config = _with_defaults(deepcopy(config), schema)
-    _check_references(config)
+    if not config["records"]:
+        _check_references(config)
     return config
 
 
@@ -112,7 +116,7 @@ def _with_single_names_as_lists(config: Any) -> Any:
     # So that `--config losses=mse` means what it says.
     if not isinstance(config, dict):
         return config
-    axes = ("datasets", "models", "heads", "losses", "seeds")
+    axes = ("records", "datasets", "models", "heads", "losses", "seeds")
     return {
         key: [value] if key in axes and isinstance(value, (str, int)) else value
         for key, value in config.items()
@@ -165,6 +169,8 @@ def _with_defaults(value: Any, schema: dict[str, Any]) -> Any:
 
 def _check_references(config: dict[str, Any]) -> None:
     """What a schema cannot say: names that must exist elsewhere."""
+    from rspose.losses import available, build, parameters
+
     for dataset in config["datasets"]:
         if dataset not in config["data"]:
             raise ConfigError(f"config key 'data': no entry for dataset {dataset!r}; add data.{dataset}.root")
@@ -229,6 +235,8 @@ def _is_number(value: Any) -> bool:
 
 def loss_settings(config: dict[str, Any], loss: str, head: str) -> dict[str, Any]:
     """The settings of a loss on a head: ``loss``, ``title``, ``parameters`` and ``learning_rate_factor``."""
+    from rspose.losses import available, parameters
+
     change = config["loss_settings"].get(loss, {})
     registered_name = change.get("loss", loss)
     factor = change.get("learning_rate_factor", 1.0)
@@ -246,6 +254,8 @@ def cells(config: dict[str, Any]) -> list[Cell]:
 
 
 def _cells(config: dict[str, Any]) -> Iterator[Cell]:
+    from rspose.losses import available
+
     registered = available()
     for dataset in config["datasets"]:
         for model in config["models"]:

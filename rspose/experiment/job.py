@@ -6,15 +6,22 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TextIO
+
+from rspose.experiment.cell import Cell
+from rspose.experiment.record import write_failure
+
+_CELL_WILDCARDS = [field.name for field in fields(Cell)]
 
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[TextIO]:
     """Send all output of a job to its log, and yield the terminal for progress.
 
-    An error ends the job with one line on the terminal; the traceback is in the log.
+    An error ends the job with one line on the terminal; the traceback is in the log. If it was a cell's, a
+    note beside the place of its record says so to the tables.
 
     Args:
         snakemake: The object that Snakemake hands to a script.
@@ -34,6 +41,8 @@ def job(snakemake: Any) -> Iterator[TextIO]:
             yield terminal
         except Exception as error:
             traceback.print_exc()
+            if set(_CELL_WILDCARDS) <= set(snakemake.wildcards.keys()):
+                write_failure(snakemake.config, Cell.of(snakemake.wildcards), snakemake.rule, error, log)
             print(f"{snakemake.rule} failed: {type(error).__name__}: {error} (log: {log})", file=terminal)
             terminal.flush()
             stream.flush()

@@ -40,7 +40,7 @@ _METRICS = {
 }
 
 
-def mmpose_claims(path: Path = CLAIMS) -> str:
+def mmpose_claims(path: Path) -> str:
     """The contents of ``mmpose.csv`` as the installed mmpose has it, for the cells that the file names.
 
     Raises:

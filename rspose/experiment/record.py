@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,6 +71,27 @@ def write_control_record(
         training=None,
         train_instances=None,
         provenance={"device": platform.processor() or "cpu"},
+    )
+
+
+def write_failure(config: dict[str, Any], cell: Cell, rule: str, error: Exception, log: Path) -> None:
+    """Note beside the place of a cell's record that it failed; a record that comes later outdates the note.
+
+    Args:
+        config: A completed config.
+        cell: The cell.
+        rule: The step that failed.
+        error: Why.
+        log: Where the traceback is.
+    """
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    write_json(
+        Path(config["results"]) / "records" / f"{cell.path}.failed.json",
+        {
+            "format": RECORD_FORMAT,
+            "cell": asdict(cell),
+            "failed": {"rule": rule, "error": message, "log": str(log)},
+        },
     )
 
 

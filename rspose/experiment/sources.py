@@ -9,8 +9,6 @@ from typing import Any
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import loss_settings
-from rspose.experiment.localisation import losses_and_heads
-from rspose.losses import available
 
 _PACKAGE = Path(__file__).parents[1]
 TRAINING_SOURCES = (
@@ -47,6 +45,8 @@ def sha256_of_sources(files: Iterable[Path]) -> str:
 
 def loss_sources(loss: str) -> set[Path]:
     """The files that define a registered loss: its own and those of the project that it takes names from."""
+    from rspose.losses import available  # torch comes with it, which the rules for tables do without
+
     pending = [available()[loss].__module__]
     seen: set[str] = set()
     while pending:
@@ -100,6 +100,8 @@ def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
 
 def localisation_fingerprint(config: dict[str, Any]) -> str:
     """Changes when a loss of the grid, its settings, or the maps it is shown change."""
+    from rspose.experiment.localisation import losses_and_heads
+
     pairs = losses_and_heads(config)
     settings = [loss_settings(config, loss, head) for loss, head in pairs]
     files = {file for each in settings for file in _sources_of(each)}

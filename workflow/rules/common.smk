@@ -39,7 +39,7 @@ def initial_weights(wildcards):
 
 def records_folder(wildcards):
     """Where collect and tables look: the folder may hold records of other grids too, which join the tables."""
-    return f"{RESULTS}/records"
+    return config["records"] or [f"{RESULTS}/records"]
 
 
 def cells_of_dataset(wildcards):
@@ -48,6 +48,9 @@ def cells_of_dataset(wildcards):
 
 
 def figure_sheets():
+    """Sheets of the grid's predictions; records alone have none."""
+    if config["records"]:
+        return []
     return expand(
         f"{RESULTS}/figures/{{dataset}}_{{kind}}.png",
         dataset=config["datasets"],
@@ -64,4 +67,10 @@ def records(dataset):
 
 
 def all_records():
+    """Records of the grid, or those of the folders that the config names instead."""
+    if config["records"]:
+        try:
+            return [str(file) for file in record_files(*map(Path, config["records"]))]
+        except FileNotFoundError as error:
+            sys.exit(f"error: {error}")
     return [record for dataset in config["datasets"] for record in records(dataset)]

@@ -66,7 +66,7 @@ rule localisation:
     conda:
         "../../envs/environment.yaml"
     params:
-        losses=sources.localisation_fingerprint(config),
+        losses=lambda wildcards: sources.localisation_fingerprint(config),
     script:
         "../scripts/localisation.py"
 

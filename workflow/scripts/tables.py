@@ -7,4 +7,4 @@ from rspose.experiment.job import job
 with job(snakemake):
     from rspose.reporting.tables import make_tables
 
-    make_tables(Path(snakemake.params.records), Path(snakemake.output.main).parent)
+    make_tables([Path(folder) for folder in snakemake.params.records], Path(snakemake.output.main).parent)
