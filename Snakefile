@@ -68,6 +68,14 @@ if not config["records"]:
 include: "workflow/rules/reporting.smk"
 
 
+onerror:
+    if not config["records"]:
+        print(
+            f"tables of what is there: rspose tables {RESULTS}/records --out {RESULTS}/tables",
+            file=sys.stderr,
+        )
+
+
 rule all:
     default_target: True
     input:
