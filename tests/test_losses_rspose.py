@@ -49,7 +49,7 @@ def test_terms_are_weighted_means_over_keypoints_of_the_sum_over_axes(head: str)
     weights = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 1.0]])
     target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
     prediction = random_prediction(target)
-    terms = SpatialRS(rank_weight=2.0, sort_weight=3.0)(prediction, target)
+    terms = SpatialRS(2.0, 3.0, label_threshold=0.1)(prediction, target)
     expected = {"rank": 0.0, "sort": 0.0}
     for b, k in weights.nonzero().tolist():
         for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):

@@ -16,7 +16,7 @@ from rspose.losses.rank_sort import rank_sort
 
 
 def spatial_rs(
-    prediction: Tensor, label: Tensor, label_threshold: float = 0.1, delta: float = 0.5
+    prediction: Tensor, label: Tensor, label_threshold: float = 0.3, delta: float = 0.5
 ) -> tuple[Tensor, Tensor]:
     """Rank & Sort error of each map, pixels (or bins) against each other.
 
@@ -70,7 +70,7 @@ class SpatialRS(HeatmapLoss):
         self,
         rank_weight: float = 1.0,
         sort_weight: float = 1.0,
-        label_threshold: float = 0.1,
+        label_threshold: float = 0.3,
         delta: float = 0.5,
     ) -> None:
         super().__init__()
