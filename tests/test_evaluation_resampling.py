@@ -14,7 +14,7 @@ from evaluation_datasets import (
     write_mpii_dataset,
 )
 from scipy.io import loadmat, savemat
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, spearmanr
 
 from rspose.evaluation import coco, mpii
 from rspose.evaluation.annotations import ANNOTATION_FILES, HEAD_BOX_FILE, read_annotations
@@ -22,7 +22,7 @@ from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import decode, draws, encode, spearman, summary
+from rspose.evaluation.resampling import decode, draws, encode, kendall, spearman, summary
 
 # CrowdPose's evaluator rounds these to four decimals.
 ROUNDED = ("metrics.APE", "metrics.APM", "metrics.APH")
@@ -96,7 +96,8 @@ def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
         else:
             again = repeated(dataset, tmp_path, predictions, times, out)
         expected = scores(evaluate_predictions(dataset, again, out))
-        assert expected.keys() == stored.keys()
+        # Kendall's tau is one to first order only.
+        assert expected.keys() == {name for name in stored if not name.endswith(".kendall")}
         for name, value in expected.items():
             found = decode(stored[name])[replicate]
             tolerance = 8e-5 if dataset == "crowdpose" and name in ROUNDED else 2e-5
@@ -144,9 +145,33 @@ def test_spearman_of_repeated_pairs_equals_scipy_also_with_ties() -> None:
     np.testing.assert_allclose(spearman(x, y, image, counts), expected, atol=1e-12)
 
 
-def test_spearman_of_a_constant_is_undefined() -> None:
+@pytest.mark.parametrize("ties", [False, True])
+def test_kendall_of_repeated_pairs_follows_scipy_from_replicate_to_replicate(ties: bool) -> None:
+    rng = np.random.default_rng(1)
+    image = np.sort(rng.integers(0, 150, 900))
+    x = rng.normal(size=900) + rng.normal(size=150)[image]
+    y = x + rng.normal(size=900)
+    if ties:
+        x, y = np.round(x), np.round(y, 1)
+    counts = draws("coco", 150, replicates=40)
+    exact = np.array(
+        [
+            kendalltau(*(np.repeat(values, counts[image, replicate]) for values in (x, y))).statistic
+            for replicate in range(40)
+        ]
+    )
+    found = kendall(x, y, image, counts)
+    assert np.corrcoef(found, exact)[0, 1] > 0.99
+    assert found.std() == pytest.approx(exact.std(), rel=0.05)
+    assert np.abs(found - exact).mean() < exact.std() / 4
+    once = np.ones((150, 1), dtype=np.int32)
+    assert kendall(x, y, image, once)[0] == pytest.approx(kendalltau(x, y).statistic, abs=1e-12)
+
+
+def test_the_correlation_of_a_constant_is_undefined() -> None:
     image = np.arange(6)
-    assert np.isnan(spearman(np.ones(6), np.arange(6.0), image, draws("coco", 6, replicates=3))).all()
+    for correlation in (spearman, kendall):
+        assert np.isnan(correlation(np.ones(6), np.arange(6.0), image, draws("coco", 6, replicates=3))).all()
 
 
 def test_draws_are_the_same_for_one_dataset_and_others_for_another() -> None:

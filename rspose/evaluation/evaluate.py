@@ -20,7 +20,7 @@ from rspose.evaluation.detections import (
     rescore_and_suppress,
 )
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import draws, spearman, summary
+from rspose.evaluation.resampling import draws, kendall, spearman, summary
 from rspose.keypoints import keypoint_set
 
 
@@ -36,8 +36,8 @@ def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> di
         A dict of JSON values. ``metrics``: the dataset's metrics as fractions, None where a split is empty.
         ``confidence``: for ``keypoint`` and ``pose`` the rank correlations of confidence with localisation
         quality (``spearman``, ``kendall``, None where undefined) and the number of pairs ``n``. ``protocol``:
-        that of the predictions and that of the evaluation. ``bootstrap``: how far the metrics and Spearman's
-        correlations would move with other images (:func:`rspose.evaluation.resampling.summary`).
+        that of the predictions and that of the evaluation. ``bootstrap``: how far metrics and correlations
+        would move with other images (:func:`rspose.evaluation.resampling.summary`).
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -98,7 +98,7 @@ def evaluate_predictions(dataset: str, predictions: Predictions, data_root: str 
 def _replicated_correlations(
     keypoints: Pairs, keypoint_images: np.ndarray, poses: Pairs, pose_images: np.ndarray, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Spearman's correlations if the images had been drawn as often as ``counts`` says, each ``[R]``.
+    """Both correlations if the images had been drawn as often as ``counts`` says, each ``[R]``.
 
     Args:
         keypoints: Of the keypoint level.
@@ -109,8 +109,9 @@ def _replicated_correlations(
     """
     levels = {"keypoint": (keypoints, keypoint_images), "pose": (poses, pose_images)}
     return {
-        f"confidence.{level}.spearman": spearman(pairs.confidence, pairs.quality, images[pairs.row], counts)
+        f"confidence.{level}.{name}": replicate(pairs.confidence, pairs.quality, images[pairs.row], counts)
         for level, (pairs, images) in levels.items()
+        for name, replicate in (("spearman", spearman), ("kendall", kendall))
     }
 
 
