@@ -1,6 +1,7 @@
 """A config is checked, completed and turned into a grid; what is wrong with it is said in one line."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rspose.experiment.config import (
     extended,
     load_config,
     loss_settings,
+    training_settings,
 )
 from rspose.losses import PerMapLoss, available, parameters, register, registry
 
@@ -142,6 +144,29 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
             value("loss_settings/rspose/parameters", {"level": "joint"}),
             ["rspose.parameters'", "'joint'", "pose"],
         ),
+        # What is changed for a model is checked as what it changes.
+        (
+            value("model_settings/tiny/training", {"epoch": 3}),
+            ["'model_settings.tiny.training'", "unknown key 'epoch'", "epochs"],
+        ),
+        (
+            value("model_settings/tiny/training", {"batch_size": 0}),
+            ["'model_settings.tiny.training.batch_size'", "0"],
+        ),
+        (
+            value("model_settings/tiny/dataset_training", {"coco": {"schedule": "linear"}}),
+            ["'model_settings.tiny.dataset_training.coco.schedule'", "'linear'", "flat_cosine"],
+        ),
+        (
+            value("model_settings/tiny/training", {"device": "cpu"}),
+            ["'model_settings.tiny.training'", "device"],
+        ),
+        (value("model_settings/tiny/sigma", {"heatmap": 2.0}), ["'model_settings.tiny.sigma'", "'simcc'"]),
+        (
+            value("model_settings/tiny/sigma/simcc", {"coco": 4.0}),
+            ["'model_settings.tiny.sigma.simcc'", "'crowdpose'"],
+        ),
+        (value("loss_settings/kl/models", ["huge"]), ["'loss_settings.kl.models'", "'huge'", "tiny"]),
         # Grids without a cell, and with one twice.
         (value("losses", []), ["'losses'", "empty"]),
         (value("datasets", []), ["'datasets'", "empty"]),
@@ -173,6 +198,51 @@ def test_only_what_the_grid_uses_has_to_be_there(settings: Settings) -> None:
     del settings["data"]["mpii"], settings["model_settings"]["tiny"]["base"]["simcc"]
     del settings["model_settings"]["tiny"]["input_size"]["mpii"]
     assert len(cells(complete(settings))) == 2
+
+
+def test_a_model_may_lack_heads_and_datasets(settings: Settings) -> None:
+    other = settings["model_settings"]["other"] = deepcopy(settings["model_settings"]["tiny"])
+    settings["models"] = ["tiny", "other"]
+    del other["base"]["simcc"], other["sigma"]["simcc"], other["input_size"]["mpii"]
+    completed = complete(settings)
+    served = {(cell.dataset, cell.head) for cell in cells(completed) if cell.model == "other"}
+    assert served == {("coco", "heatmap")}
+    served = {(cell.dataset, cell.head) for cell in cells(completed) if cell.model == "tiny"}
+    assert served == {(dataset, head) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")}
+    settings["models"] = ["other"]
+    assert "no mmpose config for head 'simcc'" in message(settings)
+
+
+def test_a_loss_may_be_meant_for_some_models(settings: Settings) -> None:
+    settings["model_settings"]["other"] = deepcopy(settings["model_settings"]["tiny"])
+    settings.update(models=["tiny", "other"], losses=["mse", "kl"])
+    settings["loss_settings"] = {"kl": {"models": ["other"]}}
+    grid = cells(complete(settings))
+    assert {cell.model for cell in grid if cell.loss == "kl"} == {"other"}
+    assert {cell.model for cell in grid if cell.loss == "mse"} == {"tiny", "other"}
+
+
+def test_what_is_said_closer_to_a_cell_decides_how_it_is_trained(settings: Settings) -> None:
+    settings["training"].update(learning_rate=0.1, head_learning_rate={"simcc": 0.2}, epochs=10)
+    settings["model_settings"]["tiny"]["training"] = {"learning_rate": 0.3, "epochs": 20}
+    settings["model_settings"]["tiny"]["dataset_training"] = {
+        "mpii": {"head_learning_rate": {"heatmap": 0.4}, "batch_size": 7}
+    }
+    settings["model_settings"]["other"] = {**settings["model_settings"]["tiny"], "training": {}}
+    completed = complete(settings)
+
+    def trained(dataset: str, model: str, head: str) -> tuple[float, int, int]:
+        chosen = training_settings(completed, Cell(dataset, model, head, "mse", 0))
+        assert "head_learning_rate" not in chosen
+        return chosen["learning_rate"], chosen["epochs"], chosen["batch_size"]
+
+    assert trained("coco", "other", "heatmap") == (0.1, 10, 4)
+    assert trained("coco", "other", "simcc") == (0.2, 10, 4)
+    assert trained("coco", "tiny", "heatmap") == (0.3, 20, 4)
+    assert trained("coco", "tiny", "simcc") == (0.3, 20, 4)
+    assert trained("mpii", "tiny", "heatmap") == (0.4, 20, 7)
+    assert trained("mpii", "tiny", "simcc") == (0.3, 20, 7)
+    assert trained("mpii", "other", "simcc") == (0.2, 10, 7)
 
 
 @pytest.mark.parametrize("config", [None, [], "coco", 3])

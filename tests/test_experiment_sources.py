@@ -109,6 +109,18 @@ SMALLER_CROPS = {"coco": [32, 64], "crowdpose": [64, 96], "mpii": [64, 64]}
             lambda cell: (cell.model, cell.head) == ("tiny", "heatmap"),
         ),
         (
+            "model_settings/tiny/sigma",
+            {"heatmap": 1.5, "simcc": {"coco": 5.0, "crowdpose": 4.0, "mpii": 4.0}},
+            lambda cell: (cell.model, cell.head, cell.dataset) == ("tiny", "simcc", "coco"),
+        ),
+        ("model_settings/tiny/training", {"epochs": 3}, lambda cell: cell.model == "tiny"),
+        (
+            "model_settings/tiny/dataset_training",
+            {"mpii": {"learning_rate": 0.002}},
+            lambda cell: (cell.model, cell.dataset) == ("tiny", "mpii"),
+        ),
+        ("model_settings/tiny/pretrained", "weights.pth", lambda cell: cell.model == "tiny"),
+        (
             "model_settings/other/initial_weights",
             {"crops": 64, "epochs": 1, "seed": 0},
             lambda cell: cell.model == "other",
@@ -133,6 +145,8 @@ def test_a_change_touches_the_cells_it_means_and_no_other(
         ("training/workers", 2),
         ("training/cache_images", True),
         ("training/device", "cpu"),
+        ("pretrained_folder", "elsewhere"),
+        ("model_settings/tiny/training", {"workers": 2, "epochs": 2}),  # what they are already, or no matter
         ("evaluation/flip_test", False),
         ("loss_settings/rspose", {"parameters": {"delta": 0.5}}),  # its default
         ("loss_settings/kl", {"parameters": {"beta": 2.0}}),  # not in the grid

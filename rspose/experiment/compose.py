@@ -2,35 +2,40 @@
 
 The model, optimizer and schedule come from the mmpose config that ``model_settings.<model>.base.<head>``
 names; dataset classes, file names and augmentation from the dataset's mmpose config. So a model can be
-trained on a dataset for which mmpose has no config (SimCC on CrowdPose, say).
+trained on a dataset for which mmpose has no config (SimCC on CrowdPose, say), and with a head for which it
+has none (``backbone``: SimCC on HRNet).
 """
 
-from copy import deepcopy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 from mmengine.config import Config
-from mmengine.utils import get_installed_path
+from mmengine.utils import import_modules_from_strings
 
 from rspose.experiment.cell import Cell
-from rspose.experiment.config import loss_settings
+from rspose.experiment.config import loss_settings, training_settings
 from rspose.experiment.datasets import DATASET_CONFIGS
+from rspose.experiment.mmpose_configs import mmpose_config, model_config
+from rspose.experiment.pretrained import Pretrained, pretrained
 from rspose.keypoints import keypoint_set
 
-HEADS = {"heatmap": "BenchmarkHeatmapHead", "simcc": "BenchmarkSimCCHead"}
+__all__ = ["compose", "mmpose_config"]
 
+HEADS = {
+    "HeatmapHead": "BenchmarkHeatmapHead",
+    "SimCCHead": "BenchmarkSimCCHead",
+    "RTMCCHead": "BenchmarkRTMCCHead",
+}
+"""The benchmark's form of each of mmpose's heads."""
 
-def mmpose_config(path: str) -> Config:
-    """One of mmpose's own configs, by its path below ``configs``.
-
-    Raises:
-        ValueError: If mmpose has no such config.
-    """
-    file = Path(get_installed_path("mmpose")) / ".mim" / "configs" / path
-    if not file.is_file():
-        raise ValueError(f"mmpose has no config {path!r}: expected a path below its folder configs/")
-    return Config.fromfile(file)
+TRANSFORMS = {
+    "RandomBBoxTransform": "FastRandomBBoxTransform",
+    "mmdet.YOLOXHSVRandomAug": "YOLOXHSVRandomAug",
+    "Albumentation": "BlurAndDropout",
+}
+"""What takes the place of pipeline steps that are slow, or that only mmdet and albumentations have."""
 
 
 def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights: Path | None) -> Config:
@@ -43,19 +48,18 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
         initial_weights: Checkpoint that every cell of the model starts from, if there is one.
     """
     model_settings = config["model_settings"][cell.model]
-    training = config["training"]
+    training = training_settings(config, cell)
     loss = loss_settings(config, cell.loss, cell.head)
     data_root = Path(config["data"][cell.dataset]["root"])
     keypoints = keypoint_set(cell.dataset)
 
-    composed = mmpose_config(model_settings["base"][cell.head])
+    composed = model_config(model_settings, cell.head)
     dataset_config = mmpose_config(DATASET_CONFIGS[cell.dataset])
-    # mmengine removes `_delete_` from what it merges.
-    composed.merge_from_dict(deepcopy(model_settings.get("overrides", {})))
-    composed.merge_from_dict(deepcopy(model_settings.get("head_overrides", {}).get(cell.head, {})))
+    published_epochs = composed["train_cfg"]["max_epochs"]
 
     codec = _codec(composed["codec"], cell, model_settings)
     composed["codec"] = codec
+    _set_backbone(composed["model"]["backbone"], codec, pretrained(config, cell.model, cell.head))
     _set_head(composed["model"]["head"], cell, codec, model_settings, len(keypoints))
     composed["model"]["head"].update(
         loss={"name": loss["loss"], **loss["parameters"]}, sigmas=list(keypoints.sigmas), decoder=codec
@@ -65,9 +69,21 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
         type="CropPreprocessor", channels_last=training["channels_last"]
     )
 
-    composed["train_dataloader"] = _dataloader(dataset_config, "train", codec, data_root, training)
+    use_udp = _uses_udp(composed["train_dataloader"]["dataset"]["pipeline"])
+    steps = (composed if training["augmentation"] == "model" else dataset_config)["train_dataloader"]
+
+    def training_pipeline(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            {"type": "SeedSample", "seed": cell.seed},
+            *_pipeline(steps, "train", codec, use_udp, training),
+        ]
+
+    train_pipeline = training_pipeline(steps["dataset"]["pipeline"])
+    val_pipeline = _pipeline(
+        dataset_config["val_dataloader"]["dataset"]["pipeline"], "val", codec, use_udp, training
+    )
+    composed["train_dataloader"] = _dataloader(dataset_config, "train", train_pipeline, data_root, training)
     composed["train_dataloader"]["batch_size"] = training["batch_size"]
-    composed["train_dataloader"]["dataset"]["pipeline"].insert(0, {"type": "SeedSample", "seed": cell.seed})
     # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported
     # split: the runner gets no validation loop, and the prediction step reads its data from here.
     for key in (
@@ -79,13 +95,10 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
         "test_cfg",
     ):
         composed.pop(key, None)
-    composed["predict_dataloader"] = _dataloader(dataset_config, "val", codec, data_root, training)
+    composed["predict_dataloader"] = _dataloader(dataset_config, "val", val_pipeline, data_root, training)
     composed["predict_dataloader"]["batch_size"] = config["evaluation"]["batch_size"]
 
-    rate = (
-        training["head_learning_rate"].get(cell.head, training["learning_rate"])
-        * loss["learning_rate_factor"]
-    )
+    rate = training["learning_rate"] * loss["learning_rate_factor"]
     composed["optim_wrapper"]["optimizer"]["lr"] = rate
     if training["precision"] == "bfloat16":
         composed["optim_wrapper"]["type"] = "Bfloat16OptimWrapper"
@@ -100,12 +113,25 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     composed["default_hooks"]["logger"] = {"type": "LoggerHook", "interval": 20}
     composed["default_hooks"].pop("badcase", None)
     composed["default_hooks"].pop("visualization", None)
+    stages = []
+    for hook in composed.get("custom_hooks", []):
+        if not hook["type"].endswith("PipelineSwitchHook"):
+            stages.append(hook)
+        elif training["augmentation"] == "model":
+            last_epochs = published_epochs - hook["switch_epoch"]
+            switch = {"epoch": max(0, training["epochs"] - last_epochs)}
+            switch["pipeline"] = training_pipeline(hook["switch_pipeline"])
+            stages.append({"type": "PipelineSwitchHook", **switch})
     composed["custom_hooks"] = [
-        *composed.get("custom_hooks", []),
+        *stages,
         {"type": "EpochSeedHook", "seed": cell.seed},
         *([{"type": "ChannelsLastHook"}] if training["channels_last"] else []),
     ]
-    composed["custom_imports"] = {"imports": ["rspose.pose"], "allow_failed_imports": False}
+    imports = ["rspose.pose", *composed.get("custom_imports", {}).get("imports", [])]
+    if composed["model"]["backbone"]["type"].startswith("Timm"):
+        imports.append("rspose.pose.timm_backbones")
+    import_modules_from_strings(imports)
+    composed["custom_imports"] = {"imports": imports, "allow_failed_imports": False}
     composed["randomness"] = {"seed": cell.seed, "deterministic": True}
     composed["env_cfg"]["cudnn_benchmark"] = False
     composed["work_dir"] = str(work_dir)
@@ -119,12 +145,38 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
 
 def _codec(base: dict[str, Any], cell: Cell, model_settings: dict[str, Any]) -> dict[str, Any]:
     width, height = model_settings["input_size"][cell.dataset]
-    codec = {**base, "input_size": (width, height), "sigma": model_settings["sigma"][cell.head]}
+    sigma = model_settings["sigma"][cell.head]
+    if isinstance(sigma, dict):
+        sigma = sigma[cell.dataset]
+    codec = {
+        **base,
+        "input_size": (width, height),
+        "sigma": tuple(sigma) if isinstance(sigma, list) else sigma,
+    }
     if cell.head == "heatmap":
         codec["heatmap_size"] = (width // 4, height // 4)
     else:
         codec["normalize"] = False
     return codec
+
+
+def _set_backbone(backbone: dict[str, Any], codec: dict[str, Any], weights: Pretrained | None) -> None:
+    backbone.pop("_scope_", None)  # of mmdet, for modules that mmpose has too
+    if backbone["type"] == "mmpretrain.VisionTransformer":
+        backbone["type"] = "TimmVisionTransformer"
+        for key in ("with_cls_token", "out_type"):  # it has no other way
+            backbone.pop(key, None)
+    if backbone["type"] == "TimmVisionTransformer":
+        width, height = codec["input_size"]
+        backbone["img_size"] = (height, width)
+    if weights is None:
+        backbone.pop("init_cfg", None)
+    else:
+        backbone["init_cfg"] = {
+            **(backbone.get("init_cfg") or {}),
+            "type": "Pretrained",
+            "checkpoint": str(weights.file),
+        }
 
 
 def _set_head(
@@ -135,7 +187,12 @@ def _set_head(
     num_keypoints: int,
 ) -> None:
     head.pop("loss", None)
-    head["type"] = HEADS[cell.head]
+    if head["type"] not in HEADS:
+        raise ValueError(
+            f"config key 'model_settings.{cell.model}.base.{cell.head}': the head of this mmpose config is "
+            f"{head['type']}; expected one of {', '.join(HEADS)}"
+        )
+    head["type"] = HEADS[head["type"]]
     head["out_channels"] = num_keypoints
     if cell.head == "simcc":
         head["input_size"] = codec["input_size"]
@@ -149,7 +206,11 @@ def _test_settings(base: dict[str, Any], config: dict[str, Any]) -> dict[str, An
 
 
 def _dataloader(
-    dataset_config: Config, split: str, codec: dict[str, Any], data_root: Path, training: dict[str, Any]
+    dataset_config: Config,
+    split: str,
+    pipeline: list[dict[str, Any]],
+    data_root: Path,
+    training: dict[str, Any],
 ) -> dict[str, Any]:
     loader = dataset_config[f"{split}_dataloader"].to_dict()
     loader["num_workers"] = training["workers"]
@@ -159,22 +220,38 @@ def _dataloader(
     # Files that mmpose's configs name with their own data root in front.
     for key in ("bbox_file", "headbox_file"):
         dataset.pop(key, None)
-    dataset["pipeline"] = [_transform(step, split, codec, training) for step in dataset["pipeline"]]
+    dataset["pipeline"] = pipeline
     return loader
 
 
+def _uses_udp(pipeline: Sequence[dict[str, Any]]) -> bool:
+    """Whether a model's crops and labels are unbiased (UDP), which its decoding has to match."""
+    return any(step.get("use_udp", False) for step in pipeline)
+
+
+def _pipeline(
+    steps: Sequence[dict[str, Any]],
+    split: str,
+    codec: dict[str, Any],
+    use_udp: bool,
+    training: dict[str, Any],
+) -> list[dict[str, Any]]:
+    return [_transform(step, split, codec, use_udp, training) for step in steps]
+
+
 def _transform(
-    step: dict[str, Any], split: str, codec: dict[str, Any], training: dict[str, Any]
+    step: dict[str, Any], split: str, codec: dict[str, Any], use_udp: bool, training: dict[str, Any]
 ) -> dict[str, Any]:
     step = {**step, **training["transforms"].get(step["type"], {})}
+    step["type"] = TRANSFORMS.get(step["type"], step["type"])
+    if step["type"] == "TopdownAffine" and use_udp:
+        step["use_udp"] = True
     if "input_size" in step:
         step["input_size"] = codec["input_size"]
     if "encoder" in step:
         step["encoder"] = codec
     if step["type"] == "LoadImage" and training["cache_images"]:
         step["type"] = "LoadCachedImage"
-    if step["type"] == "RandomBBoxTransform":
-        step["type"] = "FastRandomBBoxTransform"
     if step["type"] == "PackPoseInputs":
         step = {"type": "PackPoseTargets", "with_annotation": split == "val"}
     return step
@@ -189,13 +266,17 @@ def _schedule(training: dict[str, Any]) -> list[dict[str, Any]]:
                 "type": "LinearLR",
                 "begin": 0,
                 "end": training["warmup_iterations"],
-                "start_factor": 0.001,
+                "start_factor": 1e-5 if training["schedule"] == "flat_cosine" else 0.001,
                 "by_epoch": False,
             }
         )
     if training["schedule"] == "cosine":
         decay = {"type": "CosineAnnealingLR", "T_max": epochs, "end": epochs, "eta_min_ratio": 0.01}
         schedule.append({**decay, "by_epoch": True, "convert_to_iter_based": True})
+    elif training["schedule"] == "flat_cosine":
+        half = epochs // 2
+        decay = {"type": "CosineAnnealingLR", "begin": half, "end": epochs, "T_max": epochs - half}
+        schedule.append({**decay, "eta_min_ratio": 0.05, "by_epoch": True, "convert_to_iter_based": True})
     else:
         milestones = sorted({max(1, round(epochs * fraction)) for fraction in training["milestones"]})
         schedule.append({"type": "MultiStepLR", "milestones": milestones, "gamma": 0.1, "by_epoch": True})

@@ -23,6 +23,7 @@ __all__ = [
     "load_config",
     "load_schema",
     "loss_settings",
+    "training_settings",
 ]
 
 SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
@@ -123,8 +124,8 @@ def _with_single_names_as_lists(config: Any) -> Any:
     }
 
 
-def _one_line(error: jsonschema.ValidationError) -> str:
-    key = ".".join(str(part) for part in error.absolute_path)
+def _one_line(error: jsonschema.ValidationError, *parents: str) -> str:
+    key = ".".join((*parents, *(str(part) for part in error.absolute_path)))
     where = f"config key '{key}'" if key else "config"
     found = f"found {error.instance!r}"
     # jsonschema declares that these may be unset; those of an error that it reports never are.
@@ -180,15 +181,17 @@ def _check_references(config: dict[str, Any]) -> None:
             raise ConfigError(
                 f"config key 'models': unknown model {model!r}; model_settings has {', '.join(settings)}"
             )
-        for head in config["heads"]:
-            if head not in settings[model]["base"]:
+        _check_model(model, config)
+    # A model may lack heads and datasets, but one that no model has is a mistake.
+    for axis, key, what in (
+        ("heads", "base", "mmpose config for head"),
+        ("datasets", "input_size", "entry for dataset"),
+    ):
+        for name in config[axis]:
+            if not any(name in settings[model][key] for model in config["models"]):
+                others = ", nor has another model of the grid" if len(config["models"]) > 1 else ""
                 raise ConfigError(
-                    f"config key 'model_settings.{model}.base': no mmpose config for head {head!r}"
-                )
-        for dataset in config["datasets"]:
-            if dataset not in settings[model]["input_size"]:
-                raise ConfigError(
-                    f"config key 'model_settings.{model}.input_size': no entry for dataset {dataset!r}"
+                    f"config key 'model_settings.{config['models'][0]}.{key}': no {what} {name!r}{others}"
                 )
     registered = available()
     names = [*registered, *(name for name in config["loss_settings"] if name not in registered)]
@@ -198,6 +201,12 @@ def _check_references(config: dict[str, Any]) -> None:
                 f"config key 'losses': unknown loss {loss!r}; expected one of {', '.join(names)}"
             )
     for name, change in config["loss_settings"].items():
+        for model in change.get("models", []):
+            if model not in settings:
+                raise ConfigError(
+                    f"config key 'loss_settings.{name}.models': unknown model {model!r}; "
+                    f"model_settings has {', '.join(settings)}"
+                )
         registered_name = change.get("loss", name)
         if registered_name not in registered:
             raise ConfigError(
@@ -229,6 +238,29 @@ def _check_references(config: dict[str, Any]) -> None:
         )
 
 
+def _check_model(model: str, config: dict[str, Any]) -> None:
+    settings, key = config["model_settings"][model], f"config key 'model_settings.{model}"
+    for head in settings["base"]:
+        if head not in settings["sigma"]:
+            raise ConfigError(f"{key}.sigma': no entry for head {head!r}, which 'base' has")
+        sigma = settings["sigma"][head]
+        for dataset in settings["input_size"]:
+            if isinstance(sigma, dict) and dataset not in sigma:
+                raise ConfigError(f"{key}.sigma.{head}': no entry for dataset {dataset!r}")
+    # What is changed for a model is checked as what it changes.
+    schema = load_schema()["properties"]["training"]
+    changes = {"training": settings["training"]}
+    changes.update({f"dataset_training.{name}": each for name, each in settings["dataset_training"].items()})
+    for name, change in changes.items():
+        if "device" in change:
+            raise ConfigError(f"{key}.{name}': device is one for all models; set training.device")
+        errors = list(jsonschema.Draft202012Validator({**schema, "required": []}).iter_errors(change))
+        if errors:
+            raise ConfigError(
+                _one_line(jsonschema.exceptions.best_match(errors), f"model_settings.{model}.{name}")
+            )
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -248,8 +280,28 @@ def loss_settings(config: dict[str, Any], loss: str, head: str) -> dict[str, Any
     }
 
 
+def training_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    """How a cell is trained: ``training``, changed by the model's own and by its own on the dataset.
+
+    ``learning_rate`` is that of the cell's head, before the factor of the loss, and ``head_learning_rate`` is
+    gone.
+    """
+    model = config["model_settings"][cell.model]
+    settings: dict[str, Any] = {}
+    rate = None
+    for level in (config["training"], model["training"], model["dataset_training"].get(cell.dataset, {})):
+        settings.update(level)
+        rate = level.get("head_learning_rate", {}).get(cell.head, level.get("learning_rate", rate))
+    del settings["head_learning_rate"]
+    return {**settings, "learning_rate": rate}
+
+
 def cells(config: dict[str, Any]) -> list[Cell]:
-    """The grid of a config, without the cells of losses that do not serve a head."""
+    """The grid of a config, without what is not there to combine.
+
+    Left out are the cells of models that lack the head or the dataset, of losses that do not serve the head,
+    and of losses that are meant for other models.
+    """
     return list(_cells(config))
 
 
@@ -259,9 +311,16 @@ def _cells(config: dict[str, Any]) -> Iterator[Cell]:
     registered = available()
     for dataset in config["datasets"]:
         for model in config["models"]:
+            settings = config["model_settings"][model]
+            if dataset not in settings["input_size"]:
+                continue
             for head in config["heads"]:
+                if head not in settings["base"]:
+                    continue
                 for loss in config["losses"]:
-                    if head not in registered[loss_settings(config, loss, head)["loss"]].heads:
+                    meant_for = config["loss_settings"].get(loss, {}).get("models", [model])
+                    serves = registered[loss_settings(config, loss, head)["loss"]].heads
+                    if head not in serves or model not in meant_for:
                         continue
                     for seed in config["seeds"]:
                         yield Cell(dataset, model, head, loss, seed)

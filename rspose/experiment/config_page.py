@@ -16,6 +16,7 @@ _INTRODUCTION = """# Configuration
 | --- | --- |
 | [demo.yaml](demo.yaml) | the default: six losses, two heads, three generated datasets |
 | [samples.yaml](samples.yaml) | the same grid, a few steps a cell, on a few real images |
+| [paper.yaml](paper.yaml) | the papers' models on the real datasets, as they were published; for a cluster |
 | [ablation_rspose.yaml](ablation_rspose.yaml) | RSPose's parts, delta, threshold and weights; three seeds |
 | [ablation_dm.yaml](ablation_dm.yaml) | DM: naive or sub-pixel demanders, closed form; three seeds |
 
@@ -50,9 +51,12 @@ def _rows(schema: dict[str, Any], prefix: str) -> Iterator[str]:
 def _type(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
-    if schema.get("type") == "array":
+    kind = schema.get("type", "")
+    if isinstance(kind, list):
+        return ", ".join(_type({**schema, "type": each}) for each in kind)
+    if kind == "array":
         return f"list of {_type(schema['items'])}"
-    return {"object": "mapping"}.get(schema.get("type", ""), schema.get("type", ""))
+    return {"object": "mapping"}.get(kind, kind)
 
 
 def _default(schema: dict[str, Any], required: bool) -> str:

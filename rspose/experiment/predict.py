@@ -17,6 +17,7 @@ from rspose.data import dataset_layout
 from rspose.evaluation.predictions import Predictions
 from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
+from rspose.experiment.config import training_settings
 from rspose.experiment.files import replacing
 
 
@@ -32,10 +33,11 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
         predictions: Where the predictions go (:class:`rspose.evaluation.predictions.Predictions`).
         samples: Where crops and heatmaps of a few instances go, for drawing.
     """
-    torch.set_num_threads(config["training"]["threads"])
+    training = training_settings(config, cell)
+    torch.set_num_threads(training["threads"])
     composed = compose(config, cell, checkpoint.parent, None)
     scope = DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
-    model = _load(composed, checkpoint, config["training"])
+    model = _load(composed, checkpoint, training)
     loader = composed["predict_dataloader"]
 
     truth = _with_boxes(loader, None)

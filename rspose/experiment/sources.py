@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from rspose.experiment.cell import Cell
-from rspose.experiment.config import loss_settings
+from rspose.experiment.config import loss_settings, training_settings
 
 _PACKAGE = Path(__file__).parents[1]
 TRAINING_SOURCES = (
     *sorted((_PACKAGE / "pose").glob("*.py")),
-    *(_PACKAGE / "experiment" / name for name in ("compose.py", "datasets.py", "train.py")),
+    *(
+        _PACKAGE / "experiment" / name
+        for name in ("compose.py", "datasets.py", "mmpose_configs.py", "train.py")
+    ),
     _PACKAGE / "keypoints.py",
 )
 PREDICTION_SOURCES = (*sorted((_PACKAGE / "pose").glob("*.py")), _PACKAGE / "experiment" / "predict.py")
@@ -21,7 +24,7 @@ EVALUATION_SOURCES = tuple(sorted((_PACKAGE / "evaluation").glob("*.py")))
 REPORTING_SOURCES = tuple(sorted((_PACKAGE / "reporting").glob("*.py")))
 INITIAL_WEIGHTS_SOURCES = (
     *sorted((_PACKAGE / "data").glob("*.py")),
-    *(_PACKAGE / "experiment" / name for name in ("compose.py", "initial_weights.py")),
+    *(_PACKAGE / "experiment" / name for name in ("compose.py", "initial_weights.py", "mmpose_configs.py")),
 )
 LOCALISATION_SOURCES = (
     _PACKAGE / "losses" / "localisation.py",
@@ -69,16 +72,17 @@ def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     """
     settings = config["model_settings"][cell.model]
     no_effect = ("workers", "cache_images", "device")
-    training = {key: value for key, value in config["training"].items() if key not in no_effect}
-    # A learning rate of the other head's has no effect here.
-    training["learning_rate"] = training.pop("head_learning_rate").get(cell.head, training["learning_rate"])
+    training = {key: value for key, value in training_settings(config, cell).items() if key not in no_effect}
+    sigma = settings["sigma"][cell.head]
     return {
         "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],
         "data": config["data"][cell.dataset].get("generate", config["data"][cell.dataset]["root"]),
         "model": {
             "base": settings["base"][cell.head],
+            "backbone": settings.get("backbone"),
+            "pretrained": settings.get("pretrained"),
             "input_size": settings["input_size"][cell.dataset],
-            "sigma": settings["sigma"][cell.head],
+            "sigma": sigma[cell.dataset] if isinstance(sigma, dict) else sigma,
             "stride": settings["stride"],
             "overrides": [settings["overrides"], settings["head_overrides"].get(cell.head, {})],
             "initial_weights": settings.get("initial_weights"),

@@ -8,12 +8,12 @@ from typing import Any, TextIO
 
 import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from rspose.experiment.compose import compose
-from rspose.experiment.config import Cell, loss_settings
+from rspose.experiment.config import Cell, loss_settings, training_settings
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.files import replacing, write_json
 from rspose.experiment.progress import GridProgress, ProgressHook
@@ -73,7 +73,7 @@ def train(
         parallel: Cells that train at the same time, for the estimate of the time left.
         terminal: Where progress is printed.
     """
-    settings = config["training"]
+    settings = training_settings(config, cell)
     torch.set_num_threads(settings["threads"])
     if settings["device"] == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(
@@ -102,7 +102,7 @@ def train(
     steps = runner.iter
     first = 0 if previous is None else _epoch_of(previous) * len(runner.train_dataloader)
     with replacing(checkpoint) as temporary:
-        torch.save({"state_dict": runner.model.state_dict(), "fingerprint": fingerprint}, temporary)
+        torch.save({"state_dict": _final_weights(runner), "fingerprint": fingerprint}, temporary)
     write_json(
         checkpoint.parent / "training.json",
         {
@@ -126,6 +126,12 @@ def train(
             },
         },
     )
+
+
+def _final_weights(runner: Runner) -> dict[str, torch.Tensor]:
+    """The weights of the model, or their moving average where the recipe keeps one."""
+    model = next((hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)), runner.model)
+    return (model.module if hasattr(model, "module") else model).state_dict()
 
 
 def _learned(runner: Runner) -> dict[str, list[float]]:

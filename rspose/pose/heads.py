@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from mmengine.structures import PixelData
-from mmpose.models.heads import HeatmapHead, SimCCHead
+from mmpose.models.heads import BaseHead, HeatmapHead, RTMCCHead, SimCCHead
 from mmpose.models.utils.tta import flip_heatmaps, flip_vectors
 from mmpose.registry import MODELS
 from torch import Tensor
@@ -116,22 +116,14 @@ class BenchmarkHeatmapHead(HeatmapHead):
         return predictions
 
 
-@MODELS.register_module()
-class BenchmarkSimCCHead(SimCCHead):
-    """mmpose's 1D ``SimCCHead`` with a loss of the benchmark.
-
-    Args:
-        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
-        sigmas: OKS sigma of each keypoint.
-        arguments: As for ``SimCCHead``; the decoder must be a ``SimCCLabel`` with ``normalize=False`` (labels
-            with peak 1, as every loss expects them).
-    """
+class _SimCCOutput(BaseHead):
+    """What the 1D heads share: vectors of x and y, however the head makes them."""
 
     def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
         super().__init__(**arguments)
         if self.decoder.normalize:
             raise ValueError(
-                "BenchmarkSimCCHead: decoder.normalize must be False: losses expect labels with peak 1"
+                f"{type(self).__name__}: decoder.normalize must be False: losses expect labels with peak 1"
             )
         parameters = {key: value for key, value in loss.items() if key != "name"}
         self.loss_module = build_loss(loss["name"], parameters, self.out_channels)
@@ -175,3 +167,26 @@ class BenchmarkSimCCHead(SimCCHead):
             maps = y.clamp(min=0)[:, :, :, None] * x.clamp(min=0)[:, :, None, :]
             return predictions, [PixelData(heatmaps=each) for each in maps]
         return predictions
+
+
+@MODELS.register_module()
+class BenchmarkSimCCHead(_SimCCOutput, SimCCHead):
+    """mmpose's 1D ``SimCCHead`` with a loss of the benchmark.
+
+    Args:
+        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
+        sigmas: OKS sigma of each keypoint.
+        arguments: As for ``SimCCHead``; the decoder must be a ``SimCCLabel`` with ``normalize=False`` (labels
+            with peak 1, as every loss expects them).
+    """
+
+
+@MODELS.register_module()
+class BenchmarkRTMCCHead(_SimCCOutput, RTMCCHead):
+    """mmpose's 1D ``RTMCCHead``, RTMPose's with its gated attention unit, with a loss of the benchmark.
+
+    Args:
+        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
+        sigmas: OKS sigma of each keypoint.
+        arguments: As for ``RTMCCHead``; the decoder as for :class:`BenchmarkSimCCHead`.
+    """

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
@@ -88,6 +89,34 @@ class EpochSeedHook(Hook):
         for step in runner.train_dataloader.dataset.pipeline.transforms:
             if isinstance(step, SeedSample):
                 step.epoch.value = runner.epoch
+
+
+@HOOKS.register_module()
+class PipelineSwitchHook(Hook):
+    """Change the training pipeline for the last epochs, as RTMPose's recipe does.
+
+    Args:
+        epoch: The first epoch, counted from 0, of the second pipeline.
+        pipeline: Its steps.
+    """
+
+    priority = "HIGHEST"  # before EpochSeedHook, which tells the pipeline its epoch
+
+    def __init__(self, epoch: int, pipeline: list[dict[str, Any]]) -> None:
+        self.epoch = epoch
+        self.pipeline = pipeline
+        self.switched = False
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Put the pipeline in place, also where a training is resumed after the switch."""
+        if self.switched or runner.epoch < self.epoch:
+            return
+        self.switched = True
+        loader = runner.train_dataloader
+        loader.dataset.pipeline = Compose(self.pipeline)
+        if loader._iterator is not None:  # loading processes keep a copy of the first pipeline
+            loader._iterator._shutdown_workers()
+            loader._iterator = None
 
 
 @HOOKS.register_module()

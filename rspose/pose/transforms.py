@@ -1,10 +1,12 @@
 """Steps of mmpose's data pipeline that the benchmark needs in another form."""
 
 import random
+from collections.abc import Callable, Sequence
 from ctypes import c_int64
 from multiprocessing import Value
-from typing import Any
+from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpose.datasets.transforms import LoadImage, PackPoseInputs, RandomBBoxTransform
@@ -73,6 +75,65 @@ class FastRandomBBoxTransform(RandomBBoxTransform):
     def _truncnorm(low: float = -1.0, high: float = 1.0, size: tuple[int, ...] = ()) -> np.ndarray:
         # The inverse of the normal distribution function, at a uniform number between those of the bounds.
         return ndtri(np.random.uniform(ndtr(low), ndtr(high), size)).astype(np.float32)  # noqa: NPY002
+
+
+@TRANSFORMS.register_module()
+class BlurAndDropout(BaseTransform):
+    """The pixel augmentations of mmpose's RTMPose configs, which hand them to albumentations.
+
+    ``Blur`` is the mean and ``MedianBlur`` the median over a square of 3, 5 or 7 pixels; ``CoarseDropout``
+    blackens rectangles whose sides are drawn between fractions of the image's.
+
+    Args:
+        transforms: As for mmpose's ``Albumentation``: a mapping a step, with its ``type``, its probability
+            ``p`` and, for ``CoarseDropout``, ``min_holes`` to ``max_holes``, ``min_height`` to ``max_height``
+            and ``min_width`` to ``max_width``.
+
+    Raises:
+        ValueError: If a step is of another type.
+    """
+
+    def __init__(self, transforms: Sequence[dict[str, Any]]) -> None:
+        for step in transforms:
+            if step["type"] not in self.steps:
+                raise ValueError(
+                    f"BlurAndDropout: no {step['type']!r}: expected one of {', '.join(self.steps)}"
+                )
+        self.transforms = transforms
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change ``results["img"]``, an image ``[H, W, 3]`` of uint8, with the probability of each step."""
+        for step in self.transforms:
+            if np.random.rand() < step["p"]:  # noqa: NPY002
+                results["img"] = self.steps[step["type"]](results["img"], step)
+        return results
+
+    @staticmethod
+    def _blur(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
+        side = 3 + 2 * np.random.randint(3)  # noqa: NPY002
+        return cv2.blur(image, (side, side))
+
+    @staticmethod
+    def _median_blur(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
+        return cv2.medianBlur(image, 3 + 2 * np.random.randint(3))  # noqa: NPY002
+
+    @staticmethod
+    def _coarse_dropout(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
+        image = image.copy()
+        height, width = image.shape[:2]
+        for _ in range(np.random.randint(step["min_holes"], step["max_holes"] + 1)):  # noqa: NPY002
+            rows = int(height * np.random.uniform(step["min_height"], step["max_height"]))  # noqa: NPY002
+            columns = int(width * np.random.uniform(step["min_width"], step["max_width"]))  # noqa: NPY002
+            top = np.random.randint(height - rows + 1)  # noqa: NPY002
+            left = np.random.randint(width - columns + 1)  # noqa: NPY002
+            image[top : top + rows, left : left + columns] = 0
+        return image
+
+    steps: ClassVar[dict[str, Callable[[np.ndarray, dict[str, Any]], np.ndarray]]] = {
+        "Blur": _blur,
+        "MedianBlur": _median_blur,
+        "CoarseDropout": _coarse_dropout,
+    }
 
 
 @TRANSFORMS.register_module()

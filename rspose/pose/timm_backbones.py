@@ -1,0 +1,264 @@
+"""Backbones of timm: ViTPose's plain vision transformer, and any network that gives feature maps."""
+
+import math
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from mmengine.model import BaseModule
+from mmpose.registry import MODELS
+from timm.layers import (
+    LayerNorm,
+    PatchEmbed,
+    calculate_drop_path_rates,
+    resample_abs_pos_embed,
+    trunc_normal_,
+)
+from timm.models import load_state_dict
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+ARCHITECTURES = {
+    "base": {"embed_dims": 768, "num_layers": 12, "num_heads": 12, "feedforward_channels": 3072},
+    "large": {"embed_dims": 1024, "num_layers": 24, "num_heads": 16, "feedforward_channels": 4096},
+    "huge": {"embed_dims": 1280, "num_layers": 32, "num_heads": 16, "feedforward_channels": 5120},
+}
+"""Sizes under the names of mmpose's ViTPose configs."""
+
+# Parts of checkpoints that a backbone without class token and classifier does not have.
+_LEFT_OUT = (
+    "cls_token",
+    "mask_token",
+    "head.",
+    "fc.",
+    "decoder",
+    "keypoint_head.",
+    "associate_keypoint_heads.",
+)
+# mmpretrain's names of timm's modules.
+_RENAMED = (
+    ("ffn.layers.0.0.", "mlp.fc1."),
+    ("ffn.layers.1.", "mlp.fc2."),
+    (".ln1.", ".norm1."),
+    (".ln2.", ".norm2."),
+)
+
+
+@MODELS.register_module()
+class TimmVisionTransformer(BaseModule):
+    """ViTPose's backbone from timm's blocks (Xu et al., NeurIPS 2022, arXiv 2204.12484).
+
+    A plain vision transformer without class token, whose patch embedding pads the image by 2 pixels, with a
+    norm after the last block; its tokens are the feature map. The arguments are those that mmpose's ViTPose
+    configs give to ``mmpretrain.VisionTransformer``, and the blocks are called ``layers`` as there, which is
+    what mmpose's layer-wise decay of the learning rate goes by.
+
+    Args:
+        arch: A key of :data:`ARCHITECTURES`, or a mapping with the same keys.
+        img_size: Height and width of the input in pixels, multiples of the patch size.
+        patch_size: Side of a patch in pixels.
+        patch_cfg: ``padding`` of the patch embedding in pixels.
+        qkv_bias: Give queries, keys and values a bias.
+        drop_path_rate: Share of samples that skip the last block; it grows linearly from 0 at the first.
+        init_cfg: ``dict(type="Pretrained", checkpoint=path)`` to start from weights
+            (:func:`backbone_weights`), None to start from random ones.
+
+    Raises:
+        ValueError: If the size is unknown or the image no multiple of the patch.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, int],
+        img_size: Sequence[int],
+        patch_size: int = 16,
+        patch_cfg: dict[str, int] | None = None,
+        qkv_bias: bool = True,
+        drop_path_rate: float = 0.0,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if isinstance(arch, str) and arch not in ARCHITECTURES:
+            raise ValueError(
+                f"vision transformer: unknown arch {arch!r}: expected one of {', '.join(ARCHITECTURES)}"
+            )
+        if any(side % patch_size for side in img_size):
+            raise ValueError(
+                f"vision transformer: expected an input of whole patches of {patch_size} pixels, "
+                f"found {img_size[1]} x {img_size[0]}"
+            )
+        size = ARCHITECTURES[arch] if isinstance(arch, str) else arch
+        channels = size["embed_dims"]
+        self.patch_embed = PatchEmbed((img_size[0], img_size[1]), patch_size, 3, channels)
+        # Half the padding of a patch at most: the grid of tokens stays what it is without.
+        padding = (patch_cfg or {}).get("padding", 0)
+        self.patch_embed.proj.padding = (padding, padding)
+        self.pos_embed = nn.Parameter(torch.zeros(1, self.patch_embed.num_patches, channels))
+        rates: Any = calculate_drop_path_rates(drop_path_rate, size["num_layers"])
+        self.layers = nn.ModuleList(
+            Block(
+                channels,
+                size["num_heads"],
+                mlp_ratio=size["feedforward_channels"] / channels,
+                qkv_bias=qkv_bias,
+                drop_path=rate,
+            )
+            for rate in rates
+        )
+        self.norm = LayerNorm(channels, eps=1e-6)
+
+    def init_weights(self) -> None:
+        """Load the weights that ``init_cfg`` names, or draw new ones."""
+        if self.init_cfg:
+            self.load_state_dict(backbone_weights(Path(self.init_cfg["checkpoint"]), self))
+            return
+        trunc_normal_(self.pos_embed, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """The feature map ``[B, C, H / patch, W / patch]`` of images ``[B, 3, H, W]``, alone in a tuple."""
+        tokens = self.patch_embed(images) + self.pos_embed
+        for layer in self.layers:
+            tokens = layer(tokens)
+        tokens = self.norm(tokens)
+        return (tokens.transpose(1, 2).unflatten(2, self.patch_embed.grid_size).contiguous(),)
+
+
+def backbone_weights(path: Path, network: TimmVisionTransformer) -> dict[str, Tensor]:
+    """Weights of a checkpoint under the names and in the shapes of ``network``.
+
+    Read are the layouts of timm, of MAE (the names of timm, an encoder with or without its decoder), of
+    ViTPose's own releases (``backbone.blocks...``, ``last_norm``) and of mmpretrain and mmpose
+    (``layers...ln1``, ``ffn``). Class tokens, classifiers and heads are left out.
+
+    The positions of patches are resized to the grid of the network by bicubic interpolation. ViTPose's own
+    releases keep a position of a class token that they do not have, and add it to that of every patch: so
+    does this. In all other layouts it belongs to the token and goes with it.
+
+    Args:
+        path: The checkpoint, of PyTorch or safetensors. Nothing in it is executed.
+        network: The network to load it into.
+
+    Raises:
+        ValueError: If it holds other things than weights, or those of another network.
+    """
+    try:
+        state = load_state_dict(str(path))
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path}: expected weights alone, found more: {_first_line(error)}") from None
+    if any(key.startswith("backbone.") for key in state):
+        state = {key[9:]: value for key, value in state.items() if key.startswith("backbone.")}
+    added_to_all = "last_norm.weight" in state
+    has_class_token = added_to_all or "cls_token" in state
+    weights = {_name(key): value for key, value in state.items() if not key.startswith(_LEFT_OUT)}
+    if "norm.weight" not in weights:  # networks that average their tokens have it behind the average
+        weights = {key.replace("fc_norm.", "norm."): value for key, value in weights.items()}
+    if "pos_embed" in weights:
+        weights["pos_embed"] = _positions(
+            path, weights["pos_embed"], network.patch_embed.grid_size, has_class_token, added_to_all
+        )
+    expected = network.state_dict()
+    different = [
+        *(f"no {key}" for key in expected if key not in weights),
+        *(f"{key}, which this network lacks" for key in weights if key not in expected),
+        *(
+            f"{key} of shape {tuple(weights[key].shape)} for {tuple(value.shape)}"
+            for key, value in expected.items()
+            if key in weights and weights[key].shape != value.shape
+        ),
+    ]
+    if different:
+        more = f" and {len(different) - 1} more differences" if len(different) > 1 else ""
+        raise ValueError(
+            f"{path}: expected the weights of this vision transformer, found {different[0]}{more}"
+        )
+    return weights
+
+
+def _name(key: str) -> str:
+    key = key.replace("patch_embed.projection.", "patch_embed.proj.")
+    if key.startswith("blocks."):
+        return f"layers.{key[7:]}"
+    if key.startswith("layers."):
+        for theirs, ours in _RENAMED:
+            key = key.replace(theirs, ours)
+        return key
+    for theirs in ("last_norm.", "ln1."):
+        if key.startswith(theirs):
+            return key.replace(theirs, "norm.")
+    return key
+
+
+def _positions(
+    path: Path, positions: Tensor, grid: tuple[int, int], has_class_token: bool, added_to_all: bool
+) -> Tensor:
+    count = positions.shape[1]
+    # A class token need not have a position.
+    extra = next((extra for extra in ((1, 0) if has_class_token else (0, 1)) if _grid(count - extra)), None)
+    if extra is None:
+        raise ValueError(
+            f"{path}: expected the positions of a square or 4 : 3 grid of patches, found {count} of them"
+        )
+    patches = positions[:, extra:]
+    if added_to_all:
+        patches = patches + positions[:, :extra]
+    # Without smoothing, as ViTPose and mmpretrain do it (timm's own loading smooths).
+    return resample_abs_pos_embed(
+        patches, list(grid), list(_grid(count - extra)), num_prefix_tokens=0, antialias=False
+    )
+
+
+def _grid(count: int) -> tuple[int, int] | tuple[()]:
+    """Rows and columns of ``count`` patches of a square image or one of 4 : 3; empty if there are none."""
+    side = math.isqrt(count)
+    if side * side == count:
+        return side, side
+    unit = math.isqrt(count // 12)
+    return (4 * unit, 3 * unit) if 12 * unit * unit == count else ()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+@MODELS.register_module()
+class TimmBackbone(BaseModule):
+    """Feature maps of any network of timm that has them.
+
+    Args:
+        name: Name of the network in timm, ``convnext_tiny`` say.
+        out_indices: Which of its feature maps to give, in timm's counting; the last alone by default.
+        init_cfg: ``dict(type="Pretrained", checkpoint=path)`` with a checkpoint of timm, None for random
+            weights.
+        arguments: Further arguments of the network.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        out_indices: Sequence[int] = (-1,),
+        init_cfg: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__()
+        self.network = timm.create_model(
+            name,
+            features_only=True,
+            out_indices=tuple(out_indices),
+            pretrained=init_cfg is not None,
+            pretrained_cfg_overlay={"file": init_cfg["checkpoint"]} if init_cfg else None,
+            **arguments,
+        )
+
+    def init_weights(self) -> None:
+        """Nothing to do: timm draws or loads the weights when it makes the network."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps ``[B, C, h, w]`` of images ``[B, 3, H, W]``."""
+        return tuple(self.network(images))
