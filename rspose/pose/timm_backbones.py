@@ -150,8 +150,10 @@ def backbone_weights(path: Path, network: TimmVisionTransformer) -> dict[str, Te
     """
     try:
         state = load_state_dict(str(path))
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path}: expected weights alone, found more: {_first_line(error)}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError):  # timm makes the first a RuntimeError
+        raise ValueError(
+            f"{path}: expected a file of weights alone, found one that is broken or holds code"
+        ) from None
     if any(key.startswith("backbone.") for key in state):
         state = {key[9:]: value for key, value in state.items() if key.startswith("backbone.")}
     added_to_all = "last_norm.weight" in state
@@ -200,7 +202,9 @@ def _positions(
 ) -> Tensor:
     count = positions.shape[1]
     # A class token need not have a position.
-    extra = next((extra for extra in ((1, 0) if has_class_token else (0, 1)) if _grid(count - extra)), None)
+    extra = next(
+        (extra for extra in ((1, 0) if has_class_token else (0, 1)) if _grid(count - extra, grid)), None
+    )
     if extra is None:
         raise ValueError(
             f"{path}: expected the positions of a square or 4 : 3 grid of patches, found {count} of them"
@@ -210,21 +214,19 @@ def _positions(
         patches = patches + positions[:, :extra]
     # Without smoothing, as ViTPose and mmpretrain do it (timm's own loading smooths).
     return resample_abs_pos_embed(
-        patches, list(grid), list(_grid(count - extra)), num_prefix_tokens=0, antialias=False
+        patches, list(grid), list(_grid(count - extra, grid)), num_prefix_tokens=0, antialias=False
     )
 
 
-def _grid(count: int) -> tuple[int, int] | tuple[()]:
-    """Rows and columns of ``count`` patches of a square image or one of 4 : 3; empty if there are none."""
+def _grid(count: int, grid: tuple[int, int]) -> tuple[int, int] | tuple[()]:
+    """Rows and columns of ``count`` patches, ``grid`` or a square or 4 : 3 one; empty if it is none."""
+    if count == grid[0] * grid[1]:
+        return grid
     side = math.isqrt(count)
     if side * side == count:
         return side, side
     unit = math.isqrt(count // 12)
     return (4 * unit, 3 * unit) if 12 * unit * unit == count else ()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 @MODELS.register_module()
@@ -246,18 +248,19 @@ class TimmBackbone(BaseModule):
         init_cfg: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> None:
-        super().__init__()
-        self.network = timm.create_model(
-            name,
-            features_only=True,
-            out_indices=tuple(out_indices),
-            pretrained=init_cfg is not None,
-            pretrained_cfg_overlay={"file": init_cfg["checkpoint"]} if init_cfg else None,
-            **arguments,
-        )
+        super().__init__(init_cfg)
+        self.name = name
+        self.arguments = {**arguments, "features_only": True, "out_indices": tuple(out_indices)}
+        self.network = timm.create_model(name, **self.arguments)
 
     def init_weights(self) -> None:
-        """Nothing to do: timm draws or loads the weights when it makes the network."""
+        """Load the weights that ``init_cfg`` names; without, those that timm drew stay."""
+        if self.init_cfg:
+            file = {"file": self.init_cfg["checkpoint"]}
+            network = timm.create_model(
+                self.name, pretrained=True, pretrained_cfg_overlay=file, **self.arguments
+            )
+            self.network.load_state_dict(network.state_dict())
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps ``[B, C, h, w]`` of images ``[B, 3, H, W]``."""

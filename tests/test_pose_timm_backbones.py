@@ -1,0 +1,276 @@
+"""Backbones of timm: ViTPose's transformer against a plain computation, from every layout of weights."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from mmengine.optim import build_optim_wrapper
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate
+
+import rspose.pose  # noqa: F401  (makes mmpose importable)
+from rspose.pose.timm_backbones import TimmBackbone, TimmVisionTransformer, backbone_weights
+
+# isort: split
+import mmpose.engine.optim_wrappers  # noqa: F401  (registers the layer-wise decay)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+DIMS, HEADS, LAYERS, HIDDEN = 24, 3, 2, 96
+ARCH = {"embed_dims": DIMS, "num_heads": HEADS, "num_layers": LAYERS, "feedforward_channels": HIDDEN}
+Weights = dict[str, Tensor]
+
+
+def network(height: int = 64, width: int = 48, **changes: Any) -> TimmVisionTransformer:
+    arguments = {"arch": ARCH, "patch_cfg": {"padding": 2}, **changes}
+    return TimmVisionTransformer(img_size=(height, width), **arguments).eval()
+
+
+def timm_weights(positions: int) -> Weights:
+    """Random weights under timm's names, which are also MAE's."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"cls_token": (1, 1, DIMS), "pos_embed": (1, positions, DIMS), "norm.weight": (DIMS,)}
+    shapes |= {
+        "norm.bias": (DIMS,),
+        "patch_embed.proj.weight": (DIMS, 3, 16, 16),
+        "patch_embed.proj.bias": (DIMS,),
+    }
+    for layer in range(LAYERS):
+        block = {
+            "norm1.weight": (DIMS,),
+            "norm1.bias": (DIMS,),
+            "norm2.weight": (DIMS,),
+            "norm2.bias": (DIMS,),
+        }
+        block |= {"attn.qkv.weight": (3 * DIMS, DIMS), "attn.qkv.bias": (3 * DIMS,)}
+        block |= {"attn.proj.weight": (DIMS, DIMS), "attn.proj.bias": (DIMS,)}
+        block |= {"mlp.fc1.weight": (HIDDEN, DIMS), "mlp.fc1.bias": (HIDDEN,)}
+        block |= {"mlp.fc2.weight": (DIMS, HIDDEN), "mlp.fc2.bias": (DIMS,)}
+        shapes |= {f"blocks.{layer}.{key}": shape for key, shape in block.items()}
+    return {key: 0.3 * torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+
+
+def norm(tokens: Tensor, weights: Weights, name: str) -> Tensor:
+    centred = tokens - tokens.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1, keepdim=True)
+    return centred / (variance + 1e-6).sqrt() * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def linear(tokens: Tensor, weights: Weights, name: str) -> Tensor:
+    return tokens @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def plain(images: Tensor, weights: Weights, positions: Tensor) -> Tensor:
+    """ViTPose's backbone written out: no class token, patches of 16 at a padding of 2, a norm at the end."""
+    maps = conv2d(images, weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"], 16, 2)
+    rows, columns = maps.shape[2:]
+    tokens = maps.flatten(2).transpose(1, 2) + positions
+    for layer in range(LAYERS):
+        name = f"blocks.{layer}"
+        normed = norm(tokens, weights, f"{name}.norm1")
+        queries, keys, values = linear(normed, weights, f"{name}.attn.qkv").chunk(3, -1)
+        mixed = []
+        for head in range(HEADS):
+            part = slice(head * DIMS // HEADS, (head + 1) * DIMS // HEADS)
+            scores = queries[..., part] @ keys[..., part].transpose(1, 2) / (DIMS / HEADS) ** 0.5
+            mixed.append(scores.softmax(-1) @ values[..., part])
+        tokens = tokens + linear(torch.cat(mixed, -1), weights, f"{name}.attn.proj")
+        hidden = linear(norm(tokens, weights, f"{name}.norm2"), weights, f"{name}.mlp.fc1")
+        hidden = 0.5 * hidden * (1 + torch.erf(hidden / 2**0.5))
+        tokens = tokens + linear(hidden, weights, f"{name}.mlp.fc2")
+    tokens = norm(tokens, weights, "norm")
+    return tokens.transpose(1, 2).reshape(len(images), DIMS, rows, columns)
+
+
+def mae(weights: Weights) -> Any:
+    """As the authors of MAE publish an encoder with its decoder."""
+    decoder = {"mask_token": torch.zeros(1, 1, 8), "decoder_embed.weight": torch.zeros(8, DIMS)}
+    return {"model": {**weights, **decoder, "decoder_blocks.0.norm1.weight": torch.zeros(8)}}
+
+
+def vitpose(weights: Weights) -> Any:
+    """As the authors of ViTPose publish a whole model: a position of a class token that is not there."""
+    state = {f"backbone.{key}": value for key, value in weights.items() if key != "cls_token"}
+    for part in ("weight", "bias"):
+        state[f"backbone.last_norm.{part}"] = state.pop(f"backbone.norm.{part}")
+    state["keypoint_head.deconv_layers.0.weight"] = torch.zeros(DIMS, 8, 4, 4)
+    return {"meta": {"epoch": 210, "mmcv_version": "1.3.9"}, "state_dict": state}
+
+
+def mmpretrain(weights: Weights) -> Any:
+    """As mmpose publishes MAE's encoders for its ViTPose configs."""
+    names = {
+        "blocks.": "layers.",
+        "norm1": "ln1",
+        "norm2": "ln2",
+        "patch_embed.proj": "patch_embed.projection",
+    }
+    names |= {"mlp.fc1": "ffn.layers.0.0", "mlp.fc2": "ffn.layers.1"}
+    state = {}
+    for key, value in weights.items():
+        renamed = key.replace("norm.", "ln1.") if key.startswith("norm.") else key
+        for old, new in names.items():
+            renamed = renamed.replace(old, new)
+        state[renamed] = value
+    return {"meta": {}, "state_dict": state}
+
+
+def mmpose_release(weights: Weights) -> Any:
+    """As mmpose publishes a whole model, without any class token."""
+    state = mmpretrain(weights)["state_dict"]
+    state.pop("cls_token")
+    state["pos_embed"] = state["pos_embed"][:, 1:]
+    state = {f"backbone.{key}": value for key, value in state.items()}
+    return {"state_dict": {**state, "head.deconv_layers.0.weight": torch.zeros(DIMS, 8, 4, 4)}}
+
+
+def timm_file(weights: Weights) -> Any:
+    return {**weights, "head.weight": torch.zeros(10, DIMS), "head.bias": torch.zeros(10)}
+
+
+IMAGES = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
+
+
+def loaded(path: Path, checkpoint: Any, **changes: Any) -> TimmVisionTransformer:
+    torch.save(checkpoint, path)
+    made = network(init_cfg={"type": "Pretrained", "checkpoint": str(path)}, **changes)
+    made.init_weights()
+    return made
+
+
+@pytest.mark.parametrize(
+    "layout", [mae, vitpose, mmpretrain, mmpose_release, timm_file], ids=lambda f: f.__name__
+)
+def test_every_public_layout_gives_the_plain_computation(
+    layout: Callable[[Weights], Any], tmp_path: Path
+) -> None:
+    weights = timm_weights(1 + 4 * 3)
+    made = loaded(tmp_path / "weights.pth", layout(weights))
+    positions = weights["pos_embed"][:, 1:]
+    if layout is vitpose:
+        positions = positions + weights["pos_embed"][:, :1]
+    (features,) = made(IMAGES)
+    assert features.shape == (2, DIMS, 4, 3)
+    torch.testing.assert_close(features, plain(IMAGES, weights, positions), rtol=1e-4, atol=1e-4)
+
+
+def test_positions_of_a_square_image_are_resized_to_the_crop(tmp_path: Path) -> None:
+    weights = timm_weights(1 + 7 * 7)
+    made = loaded(tmp_path / "mae.pth", mae(weights))
+    square = weights["pos_embed"][:, 1:].transpose(1, 2).reshape(1, DIMS, 7, 7)
+    resized = interpolate(square, (4, 3), mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(made.pos_embed.data, resized)
+    torch.testing.assert_close(made(IMAGES)[0], plain(IMAGES, weights, resized), rtol=1e-4, atol=1e-4)
+
+
+def test_positions_of_a_trained_pose_model_are_resized_to_a_square_crop(tmp_path: Path) -> None:
+    weights = timm_weights(1 + 4 * 3)
+    made = loaded(tmp_path / "vitpose.pth", vitpose(weights), height=64, width=64)
+    both = weights["pos_embed"][:, 1:] + weights["pos_embed"][:, :1]
+    upright = both.transpose(1, 2).reshape(1, DIMS, 4, 3)
+    resized = interpolate(upright, (4, 4), mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(made.pos_embed.data, resized)
+
+
+def test_a_checkpoint_of_timm_loads_as_it_is_saved(tmp_path: Path) -> None:
+    theirs = timm.create_model("vit_tiny_patch16_224", depth=2, num_classes=5)
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    arch = {"embed_dims": 192, "num_heads": 3, "num_layers": 2, "feedforward_channels": 768}
+    ours = network(224, 224, arch=arch, init_cfg={"checkpoint": str(tmp_path / "model.safetensors")})
+    ours.init_weights()
+    for key, value in theirs.blocks.state_dict().items():
+        assert torch.equal(ours.layers.state_dict()[key], value)
+    assert torch.equal(ours.pos_embed, theirs.pos_embed[:, 1:])
+    assert torch.equal(ours.norm.weight, theirs.norm.weight)
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
+    weights = timm_weights(1 + 4 * 3)
+
+    def message(checkpoint: Any) -> str:
+        with pytest.raises(ValueError) as raised:
+            loaded(tmp_path / "weights.pth", checkpoint)
+        assert "weights.pth: expected" in str(raised.value) and "\n" not in str(raised.value)
+        return str(raised.value)
+
+    deeper = {**weights, "blocks.2.norm1.weight": torch.zeros(DIMS)}
+    assert "layers.2.norm1.weight, which this network lacks" in message(deeper)
+    shallower = {key: value for key, value in weights.items() if not key.startswith("blocks.1.")}
+    assert "no layers.1.norm1.weight and 11 more differences" in message(shallower)
+    wider = {**weights, "norm.weight": torch.zeros(2 * DIMS)}
+    assert "norm.weight of shape (48,) for (24,)" in message(wider)
+    odd = {**weights, "pos_embed": torch.zeros(1, 1 + 10, DIMS)}
+    assert "found 11 of them" in message(odd)
+
+
+class RunsCode:
+    """Something that would run code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (print, ("executed",))
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "weights.pth"
+    with open(path, "wb") as file:
+        pickle.dump({"state_dict": RunsCode()}, file)
+    with pytest.raises(ValueError, match=r"weights\.pth: .* broken or holds code"):
+        backbone_weights(path, network())
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_blocks_are_skipped_more_often_the_deeper_they_are() -> None:
+    made = network(arch={**ARCH, "num_layers": 4}, drop_path_rate=0.3)
+    rates = [getattr(layer.drop_path1, "drop_prob", 0.0) for layer in made.layers]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    torch.manual_seed(0)
+    assert not torch.equal(made.train()(IMAGES)[0], made(IMAGES)[0])
+    assert torch.equal(made.eval()(IMAGES)[0], made(IMAGES)[0])
+
+
+def test_the_learning_rate_decays_layer_by_layer() -> None:
+    model = nn.Module()
+    model.backbone, model.head = network(arch={**ARCH, "num_layers": 3}), nn.Conv2d(DIMS, 4, 1)
+    wrapper = build_optim_wrapper(
+        model,
+        {
+            "optimizer": {"type": "AdamW", "lr": 1.0, "weight_decay": 0.1},
+            "paramwise_cfg": {"num_layers": 3, "layer_decay_rate": 0.5},
+            "constructor": "LayerDecayOptimWrapperConstructor",
+        },
+    )
+    groups = wrapper.optimizer.param_groups
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        depth = 4  # head and last norm: behind every block
+        if name.startswith(("backbone.pos_embed", "backbone.patch_embed")):
+            depth = 0
+        elif name.startswith("backbone.layers."):
+            depth = 1 + int(name.split(".")[2])
+        decay = 0.0 if parameter.ndim == 1 or name == "backbone.pos_embed" else 0.1
+        assert rates[id(parameter)] == (0.5 ** (4 - depth), decay), name
+
+
+def test_a_wrong_size_is_named() -> None:
+    with pytest.raises(ValueError, match=r"unknown arch 'giant': expected one of base, large, huge"):
+        network(arch="giant")
+    with pytest.raises(ValueError, match=r"whole patches of 16 pixels, found 50 x 64"):
+        network(64, 50)
+
+
+def test_any_network_of_timm_gives_its_feature_maps_and_takes_its_weights(tmp_path: Path) -> None:
+    theirs = timm.create_model("resnet18", features_only=True, out_indices=(3, 4)).eval()
+    whole = timm.create_model("resnet18")
+    torch.save(whole.state_dict(), tmp_path / "resnet18.pth")
+    theirs.load_state_dict(whole.state_dict(), strict=False)
+    weights = {"type": "Pretrained", "checkpoint": str(tmp_path / "resnet18.pth")}
+    ours = TimmBackbone("resnet18", out_indices=[3, 4], init_cfg=weights)
+    ours.init_weights()
+    for one, other in zip(ours.eval()(IMAGES), theirs(IMAGES), strict=True):
+        assert torch.equal(one, other)
+    assert [each.shape[1] for each in TimmBackbone("resnet18")(IMAGES)] == [512]
