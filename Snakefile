@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from rspose.data import check_dataset, generator_version
 from rspose.experiment.config import Cell, ConfigError, cells, complete, extended
 from rspose.experiment.datasets import dataset_files
+from rspose.experiment.pretrained import missing_weights
 from rspose.experiment.record import CONTROLS
 from rspose.experiment import sources
 from rspose.reporting.records import record_files
@@ -59,6 +60,8 @@ include: "workflow/rules/common.smk"
 if not config["records"]:
 
     check_real_datasets()
+    if workflow.is_main_process:
+        check_pretrained_weights()
 
     include: "workflow/rules/data.smk"
     include: "workflow/rules/training.smk"

@@ -1,10 +1,13 @@
-"""The command line: `rspose data make|show|check`, `table`, `tables`, `diff`, `bench losses`, `docs`."""
+"""The command line: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `diff`, `bench losses`, `docs`."""
 
 import argparse
+import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rspose.keypoints import KEYPOINT_SETS
 
@@ -84,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("second", type=Path, metavar="B", help="folder of records to compare with it")
     diff.set_defaults(run=_diff)
 
+    _add_plan(commands)
+
     bench = commands.add_parser("bench", help="measure time and memory").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -109,6 +114,32 @@ def _parser() -> argparse.ArgumentParser:
     published.add_argument("--check", action="store_true", help="only say whether the file is up to date")
     published.set_defaults(run=_docs_published)
     return parser
+
+
+def _add_plan(commands: Any) -> None:
+    plan = commands.add_parser(
+        "plan", help="what a grid takes before it is launched: hours, memory, disk, what is missing"
+    )
+    plan.add_argument("config", type=Path)
+    plan.add_argument("--json", action="store_true", help="everything as JSON")
+    plan.add_argument(
+        "--measure", action="store_true", help="time training steps of every model and loss on this machine"
+    )
+    plan.add_argument(
+        "--tflops",
+        type=float,
+        default=20.0,
+        metavar="T",
+        help="trillion operations a second that a training is taken to reach where nothing is measured "
+        "(default: %(default)s, an assumption)",
+    )
+    plan.set_defaults(run=_plan)
+
+    pretrained = commands.add_parser(
+        "pretrained", help="download the weights that a grid's models start from"
+    )
+    pretrained.add_argument("config", type=Path)
+    pretrained.set_defaults(run=_pretrained)
 
 
 def _positive(text: str) -> int:
@@ -191,6 +222,40 @@ def _diff(arguments: argparse.Namespace) -> int:
     agreement = compare(*sets)
     print(described(agreement, str(arguments.first), str(arguments.second)))
     return 0 if agreement.complete else 1
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from rspose.experiment.config import load_config
+    from rspose.experiment.plan import make_plan
+    from rspose.experiment.plan_page import plan_page
+
+    if not arguments.tflops > 0:
+        raise ValueError(f"--tflops: expected a number above 0, found {arguments.tflops}")
+
+    def show_progress(what: str, number: int, total: int) -> None:
+        line = f"\r{number}/{total} {what:<50}" if sys.stderr.isatty() else ""
+        print(line, end="\n" if line and number == total else "", file=sys.stderr, flush=True)
+
+    config = load_config(arguments.config)
+    with contextlib.redirect_stdout(io.StringIO()):  # mmpose's dataset classes print while they read
+        plan = make_plan(config, arguments.tflops, arguments.measure, show_progress)
+    print(json.dumps(plan.as_dict(), indent=1) if arguments.json else plan_page(plan, arguments.config))
+    return 0
+
+
+def _pretrained(arguments: argparse.Namespace) -> int:
+    from rspose.experiment.config import cells, load_config
+    from rspose.experiment.pretrained import fetch, pretrained
+
+    config = load_config(arguments.config)
+    pairs = dict.fromkeys((cell.model, cell.head) for cell in cells(config))
+    for weights in dict.fromkeys(pretrained(config, *pair) for pair in pairs):
+        if weights is None:
+            continue
+        if weights.problem() is not None:
+            fetch(weights)
+        print(f"{weights.file}: there")
+    return 0
 
 
 def _bench_losses(arguments: argparse.Namespace) -> int:

@@ -1,12 +1,15 @@
 """Which weights a backbone starts from, where they lie, and what is missing."""
 
 import json
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from rspose.experiment.cell import Cell
+from rspose.experiment.files import replacing
 
 # Names that mmengine's configs have for files, and the list in mmengine's package that says where each is.
 _LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-mmlab": "openmmlab.json"}
@@ -49,19 +52,30 @@ def pretrained(config: dict[str, Any], model: str, head: str) -> Pretrained | No
     return Pretrained(Path(config["pretrained_folder"]) / Path(urlparse(url).path).name, url)
 
 
-def missing_weights(config: dict[str, Any], cells: list[Cell]) -> dict[str, list[Cell]]:
-    """What is missing of the pretrained weights of some cells: a line that says so, and the cells."""
-    missing: dict[str, list[Cell]] = {}
-    known: dict[tuple[str, str], str | None] = {}
-    for cell in cells:
-        key = (cell.model, cell.head)
-        if key not in known:
-            weights = pretrained(config, *key)
-            known[key] = None if weights is None else weights.problem()
-        problem = known[key]
-        if problem is not None:
-            missing.setdefault(problem, []).append(cell)
-    return missing
+def missing_weights(config: dict[str, Any], cells: Iterable[Cell]) -> list[Pretrained]:
+    """The pretrained weights that some cells need and that are not there."""
+    pairs = dict.fromkeys((cell.model, cell.head) for cell in cells)
+    used = dict.fromkeys(pretrained(config, *pair) for pair in pairs)
+    return [each for each in used if each is not None and each.problem() is not None]
+
+
+def fetch(weights: Pretrained) -> None:
+    """Download weights to where they are expected, whole or not at all.
+
+    Raises:
+        ValueError: If they have no URL.
+        OSError: If the download fails; the message names the URL.
+    """
+    if weights.url is None:
+        raise ValueError(f"{weights.problem()}; the config names a file, not a URL")
+    from torch.hub import download_url_to_file
+
+    print(f"{weights.file}: from {weights.url}", file=sys.stderr)
+    with replacing(weights.file) as temporary:
+        try:
+            download_url_to_file(weights.url, str(temporary), progress=sys.stderr.isatty())
+        except OSError as error:
+            raise OSError(f"{weights.url}: no download: {error}") from None
 
 
 def _of_mmpose(settings: dict[str, Any], head: str) -> str | None:

@@ -31,6 +31,19 @@ def check_real_datasets():
             sys.exit(f"error: {problem}")
 
 
+def check_pretrained_weights():
+    untrained = [
+        cell
+        for cell in CELLS
+        if not Path(f"{RESULTS}/records/{cell.path}.json").is_file()
+        and not Path(f"{RESULTS}/cells/{cell.path}/checkpoint.pth").is_file()
+    ]
+    missing = missing_weights(config, untrained)
+    if missing:
+        more = f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
+        sys.exit(f"error: {missing[0].problem()}{more}")
+
+
 def initial_weights(wildcards):
     if "initial_weights" in config["model_settings"][wildcards.model]:
         return f"{RESULTS}/work/initial_weights/{wildcards.model}.pth"

@@ -1,0 +1,280 @@
+"""What a grid takes is said before it is launched, and agrees with what trainings then take."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from mmengine.registry import DefaultScope
+from tiny_grid import REPOSITORY, SnakemakeRun, put
+
+import rspose.pose  # noqa: F401  (makes mmpose importable)
+from rspose.cli import main
+from rspose.experiment.cell import Cell
+from rspose.experiment.compose import compose
+from rspose.experiment.config import complete, load_config
+from rspose.experiment.plan import Plan, Row, make_plan, network_cost
+from rspose.experiment.plan_page import plan_page
+from rspose.experiment.pretrained import missing_weights, pretrained
+from rspose.experiment.train import train
+
+# isort: split
+from mmpose.registry import MODELS
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+Settings = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def mmpose_scope() -> None:
+    DefaultScope.get_instance("plan tests", scope_name="mmpose")
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_what_a_network_takes_is_what_it_takes_when_it_runs(
+    trainable: Settings, tmp_path: Path, head: str
+) -> None:
+    composed = compose(complete(trainable), Cell("coco", "tiny", head, "mse", 0), tmp_path, None)
+    counted = network_cost(composed)
+    model = MODELS.build(composed["model"]).train()
+    operations = 0
+
+    def count(layer: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal operations
+        per_number = (
+            layer.weight.numel() // layer.weight.shape[0]
+        )  # multiplications for each number of the output
+        operations += 2 * output[0].numel() * per_number
+
+    for layer in model.modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            layer.register_forward_hook(count)
+    width, height = composed["codec"]["input_size"]
+    kept: dict[int, int] = {}
+    alive = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        alive.append(tensor)
+        return tensor
+
+    weights = {each.data_ptr() for each in (*model.parameters(), *model.buffers())}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.head(model.extract_feat(torch.zeros(4, 3, height, width)))
+    assert counted.flops == operations
+    per_instance = sum(size for place, size in kept.items() if place not in weights) / 4
+    assert counted.kept_bytes == pytest.approx(per_instance, rel=0.02)
+    assert counted.parameters == sum(each.numel() for each in model.parameters() if each.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "gigaflops"),
+    # Multiplications with their additions, as the papers count them (HRNet; RTMPose).
+    [("hrnet-w32", "heatmap", 7.1), ("rtmpose-m", "simcc", 1.93)],
+)
+def test_the_papers_networks_take_about_what_their_papers_say(
+    model: str, head: str, gigaflops: float, tmp_path: Path
+) -> None:
+    paper = load_config(REPOSITORY / "config" / "paper.yaml")
+    cost = network_cost(compose(paper, Cell("coco", model, head, "mse", 0), tmp_path, None))
+    assert cost.flops / 2e9 == pytest.approx(gigaflops, rel=0.1)
+
+
+def test_a_plan_agrees_with_the_training_that_follows(trainable: Settings, tmp_path: Path) -> None:
+    trainable.update(datasets=["mpii"], heads=["simcc"], losses=["fowkal"])
+    config = complete(trainable)
+    (row,) = make_plan(config).rows
+    cell = Cell("mpii", "tiny", "simcc", "fowkal", 0)
+    with open(tmp_path / "progress.txt", "w") as terminal:
+        checkpoint = Path(config["results"]) / "cells" / cell.path / "checkpoint.pth"
+        train(config, cell, checkpoint, terminal=terminal)
+    said = json.loads(checkpoint.with_name("training.json").read_text())
+    assert (row.instances, row.instances_from) == (said["train_instances"], "files")
+    assert (row.epochs, row.batch_size) == (said["epochs"], said["batch_size"])
+    files = sum(path.stat().st_size for path in Path(config["results"]).rglob("*.pth"))
+    assert row.disk_gb == pytest.approx(files / 1e9, rel=0.1)
+
+
+def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> None:
+    trainable["losses"] = ["mse", "kl"]
+    config = complete(trainable)
+    before = make_plan(config, tflops=2.0)
+    assert [(row.dataset, row.model, row.head) for row in before.rows] == [
+        (dataset, "tiny", head) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")
+    ]
+    record = Path(config["results"]) / "records" / Cell("coco", "tiny", "simcc", "kl", 0).path
+    record.parent.mkdir(parents=True)
+    record.with_suffix(".json").write_text("{}")
+    after = make_plan(config, tflops=2.0)
+    assert [row.done for row in after.rows] == [0, 1, 0, 0]
+    assert after.rows[1].hours_left == after.rows[1].hours == pytest.approx(before.rows[1].hours_left / 2)
+    assert after.totals()["cells"] == 8 and after.totals()["done"] == 1
+    row = after.rows[0]
+    # Three forward passes of every instance in every epoch.
+    assert row.hours == pytest.approx(3 * row.flops * row.instances * 2 / 2e12 / 3600)
+    assert after.missing_datasets == [] and after.missing_weights == []
+    assert "assumed 2 TFLOP/s" in after.time_from
+
+
+def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
+    trainable.update(datasets=["mpii"], heads=["simcc"], losses=["mse", "rspose"])
+    put(trainable, "training/device", "cpu")
+    plan = make_plan(complete(trainable), measure=True)
+    assert plan.time_from.startswith("measured on this machine")
+    (row,) = plan.rows
+    assert 0 < row.hours < 1
+    assert row.hours_left == pytest.approx(2 * row.hours)
+
+
+def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(trainable: Settings) -> None:
+    for entry in trainable["data"].values():
+        entry.pop("generate")
+    put(trainable, "data/coco/root", "nowhere/coco")
+    trainable["heads"] = ["simcc"]
+    plan = make_plan(complete(trainable))
+    coco, mpii = plan.rows
+    assert (coco.instances, coco.instances_from) == (149813, "published")
+    assert mpii.instances_from == "files"
+    (missing,) = plan.missing_datasets
+    assert missing.startswith("coco: nowhere/coco: expected the folder of the coco dataset")
+
+
+def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
+    row = Row(
+        "coco",
+        "net",
+        "simcc",
+        6,
+        2,
+        149813,
+        "published",
+        210,
+        512,
+        34 * 10**6,
+        10**10,
+        14.25,
+        57.0,
+        48.0,
+        0.95,
+    )
+    unknown = Row("new", "net", "simcc", 1, 0, None, "published", 9, 8, 10**6, 10**9, None, None, 1.0, 0.5)
+    text = plan_page(
+        Plan("g", [row, unknown], "guessed", "guessed too", ["coco: not there"], []), Path("c.yaml")
+    )
+    (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
+    assert line == [
+        "coco",
+        "net",
+        "simcc",
+        "6",
+        "2",
+        "210",
+        "512",
+        "34.0",
+        "10.0",
+        "14.2",
+        "57.0",
+        "48.0",
+        "0.95",
+    ]
+    (line,) = (line.split() for line in text.splitlines() if line.startswith("new "))
+    assert line[9:11] == ["?", "?"]
+    assert "c.yaml: 2 of 7 cells done; the others take about 57.0 hours" in text
+    assert "not there, published: coco 149,813, new unknown" in text
+    assert "Missing datasets: 1\n  coco: not there" in text
+    assert "Missing pretrained weights: none" in text
+    assert "6 in all" in text  # 6 x 0.95 and 0.5
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A web server on this machine with one file of weights; its address."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "weights-1234.pth").write_bytes(b"weights")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()
+
+
+def test_weights_are_downloaded_once_and_a_failure_names_the_address(
+    trainable: Settings, server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "grid.yaml"
+    put(trainable, "pretrained_folder", str(tmp_path / "weights"))
+    put(trainable, "model_settings/tiny/pretrained", f"{server}/weights-1234.pth?download=1")
+    path.write_text(yaml.safe_dump(trainable))
+    expected = tmp_path / "weights" / "weights-1234.pth"
+    config = load_config(path)
+    (missing,) = missing_weights(config, [Cell("coco", "tiny", "simcc", "mse", 0)])
+    assert missing.file == expected and missing.url in missing.problem() and "\n" not in missing.problem()
+    assert main(["pretrained", str(path)]) == 0
+    assert expected.read_bytes() == b"weights"
+    written = expected.stat().st_mtime_ns
+    assert main(["pretrained", str(path)]) == 0
+    assert expected.stat().st_mtime_ns == written
+    assert missing_weights(config, [Cell("coco", "tiny", "simcc", "mse", 0)]) == []
+
+    put(trainable, "model_settings/tiny/pretrained", f"{server}/nothing.pth")
+    path.write_text(yaml.safe_dump(trainable))
+    capsys.readouterr()
+    assert main(["pretrained", str(path)]) == 1
+    assert f"error: {server}/nothing.pth: no download: HTTP Error 404" in capsys.readouterr().err
+    assert sorted(each.name for each in (tmp_path / "weights").iterdir()) == ["weights-1234.pth"]
+
+
+def test_names_of_weights_are_looked_up_where_mmengine_keeps_them(settings: Settings) -> None:
+    def weights(source: str) -> Any:
+        put(settings, "model_settings/tiny/pretrained", source)
+        return pretrained(complete(settings), "tiny", "simcc")
+
+    resnet = weights("torchvision://resnet50")
+    assert resnet.file == Path("pretrained/resnet50-0676ba61.pth")
+    assert resnet.url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+    assert weights("folder/own.pth").file == Path("folder/own.pth")
+    assert weights("folder/own.pth").problem() == "folder/own.pth: expected pretrained weights, found no file"
+    assert weights("none") is None
+    with pytest.raises(ValueError, match=r"'ftp://a/b': expected a file, a URL, or a name that starts with"):
+        weights("ftp://a/b")
+    with pytest.raises(ValueError, match=r"mmengine knows no torchvision weights of that name"):
+        weights("torchvision://resnet7")
+
+
+def test_the_plan_is_printed_as_a_table_and_as_json(
+    trainable: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainable.update(datasets=["mpii"], heads=["simcc"])
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(trainable))
+    assert main(["plan", str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: 0 of 2 cells done")
+    assert main(["plan", str(path), "--json", "--tflops", "1"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["totals"]["cells"] == 2
+    assert plan["rows"][0]["model"] == "tiny"
+    assert main(["plan", str(path), "--tflops", "0"]) == 1
+    assert "--tflops: expected a number above 0" in capsys.readouterr().err
+
+
+def test_weights_that_are_missing_stop_the_workflow_before_its_first_job(
+    settings: Settings, tmp_path: Path
+) -> None:
+    put(settings, "model_settings/tiny/pretrained", "https://example.org/net-1234.pth")
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    run = SnakemakeRun(tmp_path, path)
+    assert run.returncode != 0
+    assert "error: pretrained/net-1234.pth: expected pretrained weights, found no file; " in run.output
+    assert "fetch them from https://example.org/net-1234.pth" in run.output
+    assert "Traceback" not in run.output
+    assert not (tmp_path / "results").exists()
