@@ -1,4 +1,4 @@
-"""The command line: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `diff`, `bench losses`, `docs`."""
+"""The command line: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `diff`, `bench`, `docs`."""
 
 import argparse
 import contextlib
@@ -133,6 +133,13 @@ def _add_plan(commands: Any) -> None:
         help="trillion operations a second that a training is taken to reach where nothing is measured "
         "(default: %(default)s, an assumption)",
     )
+    plan.add_argument(
+        "--device-memory",
+        type=float,
+        default=80.0,
+        metavar="GB",
+        help="memory of a GPU of the cluster (default: %(default)s)",
+    )
     plan.set_defaults(run=_plan)
 
     pretrained = commands.add_parser(
@@ -238,7 +245,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config)
     with contextlib.redirect_stdout(io.StringIO()):  # mmpose's dataset classes print while they read
-        plan = make_plan(config, arguments.tflops, arguments.measure, show_progress)
+        plan = make_plan(config, arguments.tflops, arguments.measure, arguments.device_memory, show_progress)
     print(json.dumps(plan.as_dict(), indent=1) if arguments.json else plan_page(plan, arguments.config))
     return 0
 

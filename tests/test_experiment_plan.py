@@ -121,6 +121,12 @@ def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> 
     assert row.hours == pytest.approx(3 * row.flops * row.instances * 2 / 2e12 / 3600)
     assert after.missing_datasets == [] and after.missing_weights == []
     assert "assumed 2 TFLOP/s" in after.time_from
+    assert row.devices == 1
+    # A batch of 4: with half of it on a device, the weights are still there as a whole.
+    fixed = 16 * row.parameters / 1e9
+    half = fixed + (row.memory_gb - fixed) / 2
+    assert make_plan(config, device_memory_gb=half * 1.01).rows[0].devices == 2
+    assert make_plan(config, device_memory_gb=half * 0.99).rows[0].devices == 4
 
 
 def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
@@ -164,9 +170,9 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
         48.0,
         0.95,
     )
-    unknown = Row("new", "net", "simcc", 1, 0, None, "published", 9, 8, 10**6, 10**9, None, None, 1.0, 0.5)
+    unknown = Row("new", "net", "simcc", 1, 0, None, "published", 9, 8, 10**6, 10**9, None, None, 1.0, 1, 0.5)
     text = plan_page(
-        Plan("g", [row, unknown], "guessed", "guessed too", ["coco: not there"], []), Path("c.yaml")
+        Plan("g", [row, unknown], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
     )
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
     assert line == [
@@ -188,6 +194,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     assert line[9:11] == ["?", "?"]
     assert "c.yaml: 2 of 7 cells done; the others take about 57.0 hours" in text
     assert "not there, published: coco 149,813, new unknown" in text
+    assert "Devices: how many of 24 GB the batch needs." in text
     assert "Missing datasets: 1\n  coco: not there" in text
     assert "Missing pretrained weights: none" in text
     assert "6 in all" in text  # 6 x 0.95 and 0.5

@@ -194,6 +194,19 @@ def test_other_settings_data_or_initial_weights_start_anew(
     assert run(one_epoch, cell, tmp_path)["resumed"] is False
 
 
+def test_where_the_recipe_keeps_an_average_of_the_weights_the_average_is_what_is_evaluated(
+    one_epoch: Settings, cell: Cell, tmp_path: Path
+) -> None:
+    average = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.1, "update_buffers": True}
+    put(one_epoch, "model_settings/tiny/overrides/custom_hooks", [average])
+    run(one_epoch, cell, tmp_path)
+    (epoch,) = (tmp_path / "results" / "work").rglob("*.pth")
+    saved = torch.load(epoch, weights_only=False)  # mmengine puts the average under `state_dict`
+    latest = {key.removeprefix("module."): value for key, value in saved["ema_state_dict"].items()}
+    assert same_weights(weights(tmp_path), saved["state_dict"])
+    assert not torch.equal(weights(tmp_path)["head.final_layer.weight"], latest["head.final_layer.weight"])
+
+
 def test_training_json_says_how_the_cell_was_trained(one_epoch: Settings, cell: Cell, tmp_path: Path) -> None:
     put(one_epoch, "loss_settings/mse", {"learning_rate_factor": 0.5, "title": "Mean squares"})
     said = run(one_epoch, cell, tmp_path)

@@ -11,8 +11,18 @@ import pytest
 import torch
 
 from rspose.pose.necks import FinestFPN
-from rspose.pose.training import Bfloat16OptimWrapper, ChannelsLastHook, CropPreprocessor, EpochSeedHook
+from rspose.pose.training import (
+    Bfloat16OptimWrapper,
+    ChannelsLastHook,
+    CropPreprocessor,
+    EpochSeedHook,
+    PipelineSwitchHook,
+)
 from rspose.pose.transforms import SeedSample
+
+# isort: split
+from mmengine.dataset import Compose
+from mmengine.runner.priority import get_priority
 
 # isort: split
 from mmpose.models.data_preprocessors import PoseDataPreprocessor
@@ -93,6 +103,47 @@ def test_the_augmentation_of_a_sample_depends_on_seed_epoch_and_sample_only() ->
     assert first(3, 1, 7) == reference
     for other in (first(4, 1, 7), first(3, 2, 7), first(3, 1, 8)):
         assert all(a != b for a, b in zip(reference, other, strict=True))
+
+
+class Images(torch.utils.data.Dataset):
+    """A dataset whose samples are what its pipeline draws."""
+
+    def __init__(self) -> None:
+        self.pipeline = Compose([SeedSample(7), lambda results: ("first", np.random.rand())])  # noqa: NPY002
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        return self.pipeline({"sample_idx": index})
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_pipeline_is_changed_for_the_last_epochs_however_data_is_loaded(workers: int) -> None:
+    second = [SeedSample(7), lambda results: ("second", np.random.rand())]  # noqa: NPY002
+
+    def epochs(first: int) -> list[list[Any]]:
+        loader = torch.utils.data.DataLoader(
+            Images(), batch_size=None, num_workers=workers, persistent_workers=workers > 0
+        )
+        hooks = sorted(
+            [EpochSeedHook(7), PipelineSwitchHook(2, second)], key=lambda hook: get_priority(hook.priority)
+        )
+        seen = []
+        for epoch in range(first, 4):
+            for hook in hooks:
+                hook.before_train_epoch(SimpleNamespace(epoch=epoch, rank=0, train_dataloader=loader))
+            seen.append(list(loader))
+        if workers:
+            loader._iterator._shutdown_workers()
+        return seen
+
+    whole = epochs(0)
+    assert [[kind for kind, _ in epoch] for epoch in whole] == [["first"] * 4] * 2 + [["second"] * 4] * 2
+    numbers = [number for epoch in whole for _, number in epoch]
+    assert len(set(numbers)) == len(numbers)  # each epoch and sample draws its own
+    assert epochs(1) == whole[1:]
+    assert epochs(3) == whole[3:]  # resumed after the change
 
 
 def test_the_finest_level_of_the_pyramid_is_handed_on() -> None:

@@ -8,7 +8,12 @@ import pytest
 from scipy.stats import ks_2samp, kstest, truncnorm
 
 from rspose.data import dataset_layout
-from rspose.pose.transforms import FastRandomBBoxTransform, LoadCachedImage, PackPoseTargets
+from rspose.pose.transforms import (
+    BlurAndDropout,
+    FastRandomBBoxTransform,
+    LoadCachedImage,
+    PackPoseTargets,
+)
 
 # isort: split
 from mmpose.datasets.transforms import LoadImage, PackPoseInputs, RandomBBoxTransform
@@ -98,3 +103,48 @@ def test_what_a_loss_needs_is_packed_beside_what_mmpose_packs(with_annotation: b
     assert ("raw_ann_info" in sample.metainfo) is with_annotation
     assert set(usual.metainfo) - {"raw_ann_info"} <= set(sample.metainfo)
     assert set(usual.gt_instances.keys()) <= set(sample.gt_instances.keys())
+
+
+def augmented(step: dict[str, Any], image: np.ndarray, count: int) -> list[np.ndarray]:
+    transform = BlurAndDropout([step])
+    return [transform({"img": image.copy()})["img"] for _ in range(count)]
+
+
+def test_dropout_blackens_one_rectangle_of_the_size_that_rtmpose_says() -> None:
+    step = {"type": "CoarseDropout", "p": 1.0, "min_holes": 1, "max_holes": 1}
+    step |= {"min_height": 0.2, "max_height": 0.4, "min_width": 0.2, "max_width": 0.4}
+    rows, columns, tops = [], [], []
+    for image in augmented(step, np.full((100, 60, 3), 255, np.uint8), 400):
+        black = (image == 0).all(-1)
+        rows.append(black.any(1).sum())
+        columns.append(black.any(0).sum())
+        tops.append(black.any(1).argmax() / (100 - rows[-1]))
+        assert black.sum() == rows[-1] * columns[-1]  # a whole rectangle
+        assert (image[~black] == 255).all()
+    assert min(rows) >= 20 and max(rows) < 40 and np.mean(rows) == pytest.approx(29.5, abs=1)
+    assert min(columns) >= 12 and max(columns) < 24 and np.mean(columns) == pytest.approx(17.5, abs=0.7)
+    assert kstest(tops, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("kind", ["Blur", "MedianBlur"])
+def test_blur_is_the_mean_or_median_of_a_square_and_as_often_as_asked(kind: str) -> None:
+    image = np.random.randint(0, 256, (40, 40, 3), dtype=np.uint8)  # noqa: NPY002
+    statistic = np.mean if kind == "Blur" else np.median
+    squares = {
+        side: statistic(image[20 - side // 2 : 21 + side // 2, 20 - side // 2 : 21 + side // 2], axis=(0, 1))
+        for side in (3, 5, 7)
+    }
+    seen = []
+    for result in augmented({"type": kind, "p": 0.3}, image, 600):
+        if not np.array_equal(result, image):
+            (side,) = (s for s, expected in squares.items() if np.abs(result[20, 20] - expected).max() <= 1)
+            seen.append(side)
+    assert len(seen) / 600 == pytest.approx(0.3, abs=0.06)
+    assert {side: seen.count(side) / len(seen) for side in squares} == pytest.approx(
+        dict.fromkeys(squares, 1 / 3), abs=0.12
+    )
+
+
+def test_an_augmentation_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no 'Posterize': expected one of Blur, MedianBlur, CoarseDropout"):
+        BlurAndDropout([{"type": "Posterize", "p": 1.0}])

@@ -55,6 +55,7 @@ class Row:
         hours: Mean time of a cell, None if the instances are unknown.
         hours_left: Of the cells that are not done.
         memory_gb: Of a training step with the whole batch on one device.
+        devices: How many devices the batch has to be spread over to fit: a power of two.
         disk_gb: Of a cell: its weights, and the last two checkpoints with the state of the optimizer.
     """
 
@@ -72,6 +73,7 @@ class Row:
     hours: float | None
     hours_left: float | None
     memory_gb: float
+    devices: int
     disk_gb: float
 
 
@@ -84,6 +86,7 @@ class Plan:
         rows: One per (dataset, model, head).
         time_from: Where the hours come from, in words.
         memory_from: Where the memory comes from, in words.
+        device_memory_gb: Memory of a device that ``devices`` of the rows goes by.
         missing_datasets: What cells that are not done need: a line per dataset.
         missing_weights: The same for pretrained weights.
     """
@@ -92,6 +95,7 @@ class Plan:
     rows: list[Row]
     time_from: str
     memory_from: str
+    device_memory_gb: float
     missing_datasets: list[str]
     missing_weights: list[Pretrained]
 
@@ -115,6 +119,7 @@ def make_plan(
     config: dict[str, Any],
     tflops: float = TFLOPS,
     measure: bool = False,
+    device_memory_gb: float = 80.0,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Plan:
     """Plan the grid of a config.
@@ -123,6 +128,7 @@ def make_plan(
         config: A completed config.
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
         measure: Measure a training step of each row, with each of its losses, on this machine.
+        device_memory_gb: Memory of a GPU that the grid is to run on.
         progress: Called with the row, its number and their number before each row is worked out.
     """
     groups: dict[tuple[str, str, str], list[Cell]] = {}
@@ -143,13 +149,14 @@ def make_plan(
             instances[dataset] = _instances(config, dataset, composed)
         count, counted_from = instances[dataset]
         cost = network_cost(composed)
-        memory = cost.memory(training["batch_size"], _keeps_average(composed))
+        fixed = cost.fixed_memory(_keeps_average(composed))
+        per_instance: float = cost.kept_bytes
         seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
         if measure:
             measured = measure_step(config, group[0], composed, sorted(seconds), device)
             seconds = {loss: step.seconds for loss, step in measured.items()}
             peaks = [step.bytes_per_instance for step in measured.values() if step.bytes_per_instance]
-            memory = max(peaks) * training["batch_size"] if peaks else memory
+            fixed, per_instance = (0, max(peaks)) if peaks else (fixed, per_instance)
         hours = None
         if count is not None:
             hours = {loss: each * count * training["epochs"] / 3600 for loss, each in seconds.items()}
@@ -168,7 +175,8 @@ def make_plan(
                 flops=cost.flops,
                 hours=None if hours is None else statistics.mean(hours[cell.loss] for cell in group),
                 hours_left=None if hours is None else sum(hours[cell.loss] for cell in left),
-                memory_gb=memory / 1e9,
+                memory_gb=(fixed + per_instance * training["batch_size"]) / 1e9,
+                devices=_devices(fixed, per_instance, training["batch_size"], device_memory_gb),
                 disk_gb=cost.disk(_keeps_average(composed)) / 1e9,
             )
         )
@@ -187,6 +195,7 @@ def make_plan(
             if measure and device.type == "cuda"
             else "estimated for the whole batch: weights, gradients, optimizer, what the backward pass keeps"
         ),
+        device_memory_gb=device_memory_gb,
         missing_datasets=_missing_datasets(config, unfinished),
         missing_weights=missing_weights(config, unfinished),
     )
@@ -213,9 +222,9 @@ class NetworkCost:
     flops: int
     kept_bytes: int
 
-    def memory(self, batch_size: int, keeps_average: bool) -> int:
-        """Bytes of a training step: weights, gradients, both moments of Adam, and what is kept."""
-        return 4 * (5 if keeps_average else 4) * self.parameters + batch_size * self.kept_bytes
+    def fixed_memory(self, keeps_average: bool) -> int:
+        """Bytes of a training step beside those of the instances: weights, gradients and Adam's moments."""
+        return 4 * (5 if keeps_average else 4) * self.parameters
 
     def disk(self, keeps_average: bool) -> int:
         """Bytes of the files of a cell: its weights, and two checkpoints with the moments of Adam."""
@@ -385,6 +394,13 @@ def _missing_datasets(config: dict[str, Any], unfinished: list[Cell]) -> list[st
         problems = check_dataset(Path(config["data"][dataset]["root"]), dataset)
         missing += [f"{dataset}: {problem}" for problem in problems[:1]]
     return missing
+
+
+def _devices(fixed: float, per_instance: float, batch_size: int, device_memory_gb: float) -> int:
+    devices = 1
+    while fixed + per_instance * batch_size / devices > device_memory_gb * 1e9 and devices < batch_size:
+        devices *= 2
+    return devices
 
 
 def _keeps_average(composed: Any) -> bool:

@@ -19,6 +19,7 @@ _HEADERS = (
     "h / cell",
     "h left",
     "GB memory",
+    "devices",
     "GB disk / cell",
 )
 
@@ -46,7 +47,7 @@ def plan_page(plan: Plan, config_file: Path) -> str:
         table,
         "",
         f"Hours: {plan.time_from}.",
-        f"Memory: {plan.memory_from}.",
+        f"Memory: {plan.memory_from}. Devices: how many of {plan.device_memory_gb:g} GB the batch needs.",
         "Disk: the final weights, and the last two checkpoints with the state of the optimizer.",
         "Training instances: "
         + "; ".join(f"{_SOURCES[source]}: {', '.join(texts)}" for source, texts in counted.items())
@@ -79,6 +80,7 @@ def _cells(row: Row) -> list[str]:
         _hours(row.hours),
         _hours(row.hours_left),
         f"{row.memory_gb:.1f}",
+        str(row.devices),
         f"{row.disk_gb:.2f}",
     ]
 
@@ -86,7 +88,17 @@ def _cells(row: Row) -> list[str]:
 def _total(plan: Plan) -> list[str]:
     totals = plan.totals()
     numbers = [str(totals["cells"]), str(totals["done"]), "", "", "", ""]
-    return ["all", "", "", *numbers, "", _hours(totals["hours_left"]), "", f"{totals['disk_gb']:,.0f} in all"]
+    return [
+        "all",
+        "",
+        "",
+        *numbers,
+        "",
+        _hours(totals["hours_left"]),
+        "",
+        "",
+        f"{totals['disk_gb']:,.0f} in all",
+    ]
 
 
 def _hours(hours: float | None) -> str:
