@@ -64,9 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--out", type=Path, default=Path("contact_sheet.png"), metavar="FILE")
     show.set_defaults(run=_show)
 
-    check = data.add_parser("check", help="see whether the files of a dataset are there and readable")
+    check = data.add_parser("check", help="verify a dataset: files, counts, checksums, images; what to fetch")
     check.add_argument("root", type=Path, help="root folder of the dataset")
     check.add_argument("--dataset", choices=sorted(KEYPOINT_SETS), required=True)
+    check.add_argument("--quick", action="store_true", help="do not open every image")
     check.set_defaults(run=_check)
 
     table = commands.add_parser("table", help="print the main table of a grid and say where the others are")
@@ -149,6 +150,9 @@ def _add_plan(commands: Any) -> None:
     pretrained.set_defaults(run=_pretrained)
 
 
+_PROBLEMS_SHOWN = 20
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -185,14 +189,31 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from rspose.data import check_dataset
+    from rspose.data import inspect_dataset, what_to_fetch
 
-    problems = check_dataset(arguments.root, arguments.dataset)
-    for problem in problems:
+    def show_progress(done: int, total: int) -> None:
+        if done == total or done % 500 == 0:
+            end = "\n" if done == total else ""
+            print(f"\ropened {done}/{total} images", end=end, file=sys.stderr, flush=True)
+
+    progress = show_progress if sys.stderr.isatty() else None
+    found = inspect_dataset(arguments.root, arguments.dataset, not arguments.quick, progress)
+    for split, counts in found.counts.items():
+        print(f"{split}: {counts.images:,} images, {counts.persons:,} annotated persons")
+    for note in found.notes:
+        print(f"note: {note}")
+    for problem in found.problems[:_PROBLEMS_SHOWN]:
         print(f"error: {problem}", file=sys.stderr)
-    if not problems:
-        print(f"{arguments.root}: every file of the {arguments.dataset} dataset is there and readable")
-    return 1 if problems else 0
+    if len(found.problems) > _PROBLEMS_SHOWN:
+        print(f"error: and {len(found.problems) - _PROBLEMS_SHOWN} more of this kind", file=sys.stderr)
+    if found.problems:
+        print(f"The official {arguments.dataset} dataset is made of:")
+        for line in what_to_fetch(arguments.root, arguments.dataset):
+            print(f"  {line}")
+        return 1
+    opened = "" if arguments.quick else ", and every image opens"
+    print(f"{arguments.root}: every file of the {arguments.dataset} dataset is there and readable{opened}")
+    return 0
 
 
 def _table(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,9 @@
 """The keypoints of each dataset: names, skeleton and OKS sigmas, as the datasets' authors define them.
 
-Sources: the COCO keypoint task (sigmas of its evaluator), the CrowdPose toolkit (sigmas of its evaluator) and
-the MPII Human Pose annotation format. MPII has no published OKS sigmas: those here are mmpose's, and they
-only serve the losses and the confidence study, never PCKh.
+Sources: the COCO keypoint task (sigmas of its evaluator), the CrowdPose toolkit (sigmas of its evaluator),
+the MPII Human Pose annotation format and COCO-WholeBody (Jin et al., ECCV 2020; sigmas of its evaluator, as
+in mmpose). MPII has no published OKS sigmas: those here are mmpose's, and they only serve the losses and the
+confidence study, never PCKh.
 """
 
 from dataclasses import dataclass
@@ -98,8 +99,83 @@ MPII = KeypointSet(
     ),
 )  # fmt: skip
 
+FOOT_NAMES = tuple(
+    f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel")
+)
+
+# The 68 points of the face run from the person's right to the left, as in the 300-W annotation (iBUG).
+FACE_NAMES = (
+    *(f"right_jaw_{i}" for i in range(8)), "chin", *(f"left_jaw_{i}" for i in reversed(range(8))),
+    *(f"right_brow_{i}" for i in range(5)), *(f"left_brow_{i}" for i in reversed(range(5))),
+    *(f"nose_bridge_{i}" for i in range(4)),
+    "right_nostril_0", "right_nostril_1", "nose_base", "left_nostril_1", "left_nostril_0",
+    "right_eye_outer", "right_eye_top_outer", "right_eye_top_inner", "right_eye_inner",
+    "right_eye_bottom_inner", "right_eye_bottom_outer",
+    "left_eye_inner", "left_eye_top_inner", "left_eye_top_outer", "left_eye_outer",
+    "left_eye_bottom_outer", "left_eye_bottom_inner",
+    "right_mouth", "right_upper_lip_0", "right_upper_lip_1", "upper_lip",
+    "left_upper_lip_1", "left_upper_lip_0",
+    "left_mouth", "left_lower_lip_0", "left_lower_lip_1", "lower_lip",
+    "right_lower_lip_1", "right_lower_lip_0",
+    "right_inner_mouth", "right_inner_upper_lip", "inner_upper_lip", "left_inner_upper_lip",
+    "left_inner_mouth", "left_inner_lower_lip", "inner_lower_lip", "right_inner_lower_lip",
+)  # fmt: skip
+
+FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+HAND_NAMES = tuple(
+    f"{side}_{point}"
+    for side in ("left", "right")
+    for point in ("hand_root", *(f"{finger}{joint}" for finger in FINGERS for joint in range(1, 5)))
+)
+
+
+def _extremity_links() -> tuple[tuple[int, int], ...]:
+    """Lines of feet and hands among the keypoints of COCO-WholeBody."""
+    feet = ((15, 17), (15, 18), (15, 19), (16, 20), (16, 21), (16, 22))
+    hands = [
+        (root if joint == 1 else root + 4 * finger + joint - 1, root + 4 * finger + joint)
+        for root in (91, 112)
+        for finger in range(5)
+        for joint in range(1, 5)
+    ]
+    return (*feet, *hands)
+
+
+_HAND_SIGMAS = (
+    0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018, 0.024,
+    0.022, 0.026, 0.017, 0.021, 0.021, 0.032, 0.02, 0.019, 0.022, 0.031,
+)  # fmt: skip
+
+WHOLEBODY = KeypointSet(
+    dataset="wholebody",
+    names=(*COCO.names, *FOOT_NAMES, *FACE_NAMES, *HAND_NAMES),
+    skeleton=(*COCO.skeleton, *_extremity_links()),
+    sigmas=(
+        *COCO.sigmas,
+        0.068, 0.066, 0.066, 0.092, 0.094, 0.094,
+        0.042, 0.043, 0.044, 0.043, 0.040, 0.035, 0.031, 0.025, 0.020, 0.023, 0.029, 0.032, 0.037, 0.038,
+        0.043, 0.041, 0.045, 0.013, 0.012, 0.011, 0.011, 0.012, 0.012, 0.011, 0.011, 0.013, 0.015,
+        0.009, 0.007, 0.007, 0.007, 0.012, 0.009, 0.008, 0.016, 0.010, 0.017, 0.011, 0.009, 0.011, 0.009,
+        0.007, 0.013, 0.008, 0.011, 0.012, 0.010, 0.034, 0.008, 0.008, 0.009, 0.008, 0.008, 0.007, 0.010,
+        0.008, 0.009, 0.009, 0.009, 0.007, 0.007, 0.008, 0.011, 0.008, 0.008, 0.008, 0.01, 0.008,
+        *_HAND_SIGMAS, *_HAND_SIGMAS,
+    ),
+)  # fmt: skip
+
+WHOLEBODY_FIELDS: dict[str, slice] = {
+    "keypoints": slice(0, 17),
+    "foot_kpts": slice(17, 23),
+    "face_kpts": slice(23, 91),
+    "lefthand_kpts": slice(91, 112),
+    "righthand_kpts": slice(112, 133),
+}
+"""The fields of an annotation of COCO-WholeBody that hold its keypoints, and which ones."""
+
+BODY_KEYPOINTS = 17
+"""The first so many of COCO-WholeBody are the body's; the others lie close together and are drawn smaller."""
+
 KEYPOINT_SETS: dict[str, KeypointSet] = {
-    keypoints.dataset: keypoints for keypoints in (COCO, CROWDPOSE, MPII)
+    keypoints.dataset: keypoints for keypoints in (COCO, CROWDPOSE, MPII, WHOLEBODY)
 }
 
 

@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 import rspose.pose  # noqa: F401 (makes mmpose importable)
-from rspose.keypoints import KEYPOINT_SETS, keypoint_set
+from rspose.keypoints import FACE_NAMES, KEYPOINT_SETS, WHOLEBODY_FIELDS, keypoint_set
 
 # isort: split
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 pytestmark = pytest.mark.filterwarnings("ignore:The metainfo config file:UserWarning")
+
+
+_MMPOSE_FILES = {"wholebody": "coco_wholebody"}
 
 
 @pytest.fixture(params=sorted(KEYPOINT_SETS))
@@ -20,13 +23,16 @@ def dataset(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def metainfo(dataset: str) -> dict[str, Any]:
-    return parse_pose_metainfo({"from_file": f"configs/_base_/datasets/{dataset}.py"})
+    return parse_pose_metainfo(
+        {"from_file": f"configs/_base_/datasets/{_MMPOSE_FILES.get(dataset, dataset)}.py"}
+    )
 
 
 def test_names_are_mmposes_in_its_order(dataset: str, metainfo: dict[str, Any]) -> None:
     theirs = [metainfo["keypoint_id2name"][i] for i in range(metainfo["num_keypoints"])]
-    # CrowdPose's head is mmpose's top_head.
-    assert [{"top_head": "head"}.get(name, name) for name in theirs] == list(keypoint_set(dataset).names)
+    # CrowdPose's head is mmpose's top_head, and mmpose numbers the points of a face.
+    renamed = {"top_head": "head", **{f"face-{i}": name for i, name in enumerate(FACE_NAMES)}}
+    assert [renamed.get(name, name) for name in theirs] == list(keypoint_set(dataset).names)
 
 
 def test_sigmas_are_mmposes(dataset: str, metainfo: dict[str, Any]) -> None:
@@ -46,3 +52,13 @@ def test_the_skeleton_is_mmposes(dataset: str, metainfo: dict[str, Any]) -> None
 def test_an_unknown_dataset_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown dataset 'lsp': expected one of coco, crowdpose, mpii"):
         keypoint_set("lsp")
+
+
+def test_keypoints_have_names_of_their_own(dataset: str) -> None:
+    names = keypoint_set(dataset).names
+    assert len(set(names)) == len(names)
+
+
+def test_the_fields_of_wholebody_follow_each_other_without_a_gap() -> None:
+    covered = [i for rows in WHOLEBODY_FIELDS.values() for i in range(rows.start, rows.stop)]
+    assert covered == list(range(133))

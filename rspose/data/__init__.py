@@ -3,7 +3,13 @@
 Needs numpy, OpenCV and scipy's reader and writer of MATLAB files only.
 """
 
-from rspose.data.check import check_dataset
+from rspose.data.check import (
+    Inspection,
+    check_dataset,
+    check_dataset_once,
+    inspect_dataset,
+    what_to_fetch,
+)
 from rspose.data.contact_sheet import contact_sheet
 from rspose.data.crops import PART_FLIP, PART_NAMES, figure_crops
 from rspose.data.generate import DEMO_SIZE, make_dataset
@@ -16,11 +22,15 @@ __all__ = [
     "PART_FLIP",
     "PART_NAMES",
     "DatasetLayout",
+    "Inspection",
     "check_dataset",
+    "check_dataset_once",
     "contact_sheet",
     "dataset_layout",
     "figure_crops",
     "generator_version",
+    "inspect_dataset",
     "make_dataset",
     "read_manifest",
+    "what_to_fetch",
 ]

@@ -1,4 +1,4 @@
-"""Scenes written down as the annotations of COCO, CrowdPose and MPII: their fields, units and conventions."""
+"""Scenes as annotations of COCO, CrowdPose, MPII and COCO-WholeBody: their fields, units and conventions."""
 
 import io
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
+from rspose.data.extremities import FACE, FEET, HANDS
 from rspose.data.scene import HIDDEN, NOT_IN_IMAGE, VISIBLE, Person, Scene
 from rspose.data.skeleton import JOINT
 from rspose.keypoints import keypoint_set
@@ -123,6 +124,66 @@ def coco_annotations(people: list[Person], image_id: int) -> list[Record]:
             }
         )
     return annotations
+
+
+# A face or hand is annotated whole or not at all: where enough of it is seen, it is wholly inside the image,
+# and it is large enough to tell its points apart (pixels of the longer side of its box).
+_MIN_SEEN_OF_PART = 0.6
+_MIN_FACE = 14.0
+_MIN_HAND = 10.0
+_PART_BOX_MARGIN = 0.06
+
+
+def wholebody_annotations(people: list[Person], image_id: int) -> list[Record]:
+    """Entries of ``annotations`` in a COCO-WholeBody file: those of COCO, with feet, faces and hands.
+
+    A face's points are flagged 1 throughout, as in the real file, those of a hand 2 where seen and 1
+    elsewhere; points of feet are there (2) where seen. ``num_keypoints`` counts the body alone.
+    """
+    annotations = coco_annotations(people, image_id)
+    for annotation, person in zip(annotations, people, strict=True):
+        annotation |= _extremity_fields(person, labelled=annotation["num_keypoints"] > 0)
+    return annotations
+
+
+def _extremity_fields(person: Person, labelled: bool) -> Record:
+    """Boxes, points and validity of feet, face and hands; all zero where the body is not ``labelled``."""
+    assert person.extremities is not None and person.extremity_visibility is not None
+    points, visibility = person.extremities, person.extremity_visibility
+    seen = (visibility[FEET] == VISIBLE) & labelled
+    foot = np.where(seen[:, None], np.column_stack([np.rint(points[FEET]), np.full(6, 2.0)]), 0.0)
+    boxes: Record = {}
+    triples: Record = {}
+    valid: Record = {}
+    for part, rows, least in (
+        ("face", FACE, _MIN_FACE),
+        ("lefthand", HANDS["left"], _MIN_HAND),
+        ("righthand", HANDS["right"], _MIN_HAND),
+    ):
+        places, flags = points[rows], visibility[rows]
+        low, high = places.min(axis=0), places.max(axis=0)
+        valid[f"{part}_valid"] = bool(
+            labelled
+            and (flags != NOT_IN_IMAGE).all()
+            and (flags == VISIBLE).mean() >= _MIN_SEEN_OF_PART
+            and (high - low).max() >= least
+        )
+        if valid[f"{part}_valid"]:
+            margin = _PART_BOX_MARGIN * (high - low)
+            box = np.concatenate([low - margin, high - low + 2 * margin])
+            flag = np.ones(len(places)) if part == "face" else flags.astype(np.float64)
+            values = np.column_stack([places, flag])
+        else:
+            box, values = np.zeros(4), np.zeros((len(places), 3))
+        boxes[f"{part}_box"] = np.round(box, 2).tolist()
+        triples[f"{part}_kpts"] = np.round(values, 3).reshape(-1).tolist()
+    return {
+        **boxes,
+        **{f"{part}_kpts": triples[f"{part}_kpts"] for part in ("lefthand", "righthand", "face")},
+        **valid,
+        "foot_valid": bool(seen.any()),
+        "foot_kpts": foot.reshape(-1).tolist(),
+    }
 
 
 def crowdpose_annotations(people: list[Person], image_id: int) -> list[Record]:
@@ -248,8 +309,9 @@ def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> byt
 
 
 def coco_file(dataset: str, images: list[Record], annotations: list[Record]) -> Record:
-    """A whole annotation file of COCO or CrowdPose."""
-    keypoints = keypoint_set(dataset)
+    """A whole annotation file of COCO, COCO-WholeBody or CrowdPose."""
+    # The category of COCO-WholeBody is that of COCO.
+    keypoints = keypoint_set("coco" if dataset == "wholebody" else dataset)
     category = {
         "supercategory": "person",
         "id": 1,
@@ -258,10 +320,11 @@ def coco_file(dataset: str, images: list[Record], annotations: list[Record]) -> 
         "skeleton": [[first + 1, second + 1] for first, second in keypoints.skeleton],
     }
     content: Record = {"categories": [category], "images": images, "annotations": annotations}
-    if dataset == "coco":
+    if dataset != "crowdpose":
+        kind = {"coco": "COCO keypoints", "wholebody": "COCO-WholeBody"}[dataset]
         content = {
             "info": {
-                "description": "Generated figures in the format of COCO keypoints",
+                "description": f"Generated figures in the format of {kind}",
                 "year": 2017,
                 "date_created": "",
             },

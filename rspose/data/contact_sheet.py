@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from rspose.data.layout import dataset_layout
-from rspose.keypoints import keypoint_set
+from rspose.keypoints import BODY_KEYPOINTS, WHOLEBODY_FIELDS, keypoint_set
 
 _TILE_HEIGHT = 300
 _CAPTION_HEIGHT = 22
@@ -31,7 +31,7 @@ def contact_sheet(root: Path, dataset: str, split: str, count: int, out: Path) -
 
     Args:
         root: Root of the dataset.
-        dataset: ``"coco"``, ``"crowdpose"`` or ``"mpii"``.
+        dataset: ``"coco"``, ``"crowdpose"``, ``"mpii"`` or ``"wholebody"``.
         split: ``"train"`` or ``"val"``.
         count: How many images.
         out: The PNG to write.
@@ -59,7 +59,7 @@ def contact_sheet(root: Path, dataset: str, split: str, count: int, out: Path) -
             crowding = f"  crowdIndex {image['crowdIndex']:.2f}" if "crowdIndex" in image else ""
             captions[image["file_name"]] = image["file_name"] + crowding
         for annotation in content["annotations"]:
-            people[names[annotation["image_id"]]].append(_coco_marks(annotation))
+            people[names[annotation["image_id"]]].append(_coco_marks(annotation, dataset))
     detections: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if split == "val" and layout.detections is not None:
         for detection in _read_json(root / layout.detections):
@@ -95,9 +95,12 @@ def _read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def _coco_marks(annotation: dict[str, Any]) -> _Marks:
-    triples = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
-    return _Marks(triples[:, :2], triples[:, 2].astype(int), np.array(annotation["bbox"]))
+def _coco_marks(annotation: dict[str, Any], dataset: str) -> _Marks:
+    fields = WHOLEBODY_FIELDS if dataset == "wholebody" else ("keypoints",)
+    values = [value for field in fields for value in annotation[field]]
+    triples = np.array(values, dtype=np.float64).reshape(-1, 3)
+    # Flags of hands in COCO-WholeBody may be fractions.
+    return _Marks(triples[:, :2], np.ceil(triples[:, 2]).astype(int), np.array(annotation["bbox"]))
 
 
 def _mpii_marks(record: dict[str, Any]) -> _Marks:
@@ -128,11 +131,14 @@ def _tile(
         points = np.rint(zoom * (person.keypoints + 0.5) - 0.5).astype(int).tolist()
         for first, second in keypoints.skeleton:
             if person.visibility[first] and person.visibility[second]:
+                thickness = 2 if max(first, second) < BODY_KEYPOINTS else 1
                 sides = {keypoints.names[end].split("_")[0] for end in (first, second)}
                 colour = _LEFT if sides == {"left"} else _RIGHT if sides == {"right"} else _MIDDLE
-                cv2.line(tile, points[first], points[second], colour, 2, cv2.LINE_AA)
-        for point, flag in zip(points, person.visibility, strict=True):
-            if flag:
+                cv2.line(tile, points[first], points[second], colour, thickness, cv2.LINE_AA)
+        for index, (point, flag) in enumerate(zip(points, person.visibility, strict=True)):
+            if flag and index >= BODY_KEYPOINTS:
+                cv2.circle(tile, point, 1, _VISIBLE if flag == 2 else _HIDDEN, -1, cv2.LINE_AA)
+            elif flag:
                 cv2.circle(tile, point, 4, (0, 0, 0), -1, cv2.LINE_AA)
                 cv2.circle(tile, point, 3, _VISIBLE if flag == 2 else _HIDDEN, -1, cv2.LINE_AA)
     strip = np.full((_CAPTION_HEIGHT, width, 3), 30, np.uint8)

@@ -7,7 +7,7 @@ from rspose.data.annotations import annotated_people
 from rspose.data.background import Backgrounds
 from rspose.data.drawing import LABELS_PER_PERSON, PART_FLIP, PART_NAMES
 from rspose.data.generate import DEMO_SIZE, single_threaded_opencv
-from rspose.data.scene import CROWDS, SUPERSAMPLING, Person, Scene, draw_scene
+from rspose.data.scene import CROWDS, IN_DETAIL, SUPERSAMPLING, Person, Scene, draw_scene
 
 __all__ = ["PART_FLIP", "PART_NAMES", "figure_crops"]
 
@@ -15,13 +15,16 @@ _PADDINGS = (1.05, 1.3)
 _MIN_BOX_HEIGHT = 24
 
 
-def figure_crops(count: int, seed: int, size: tuple[int, int] = (96, 128)) -> tuple[np.ndarray, np.ndarray]:
+def figure_crops(
+    count: int, seed: int, size: tuple[int, int] = (96, 128), dataset: str = "coco"
+) -> tuple[np.ndarray, np.ndarray]:
     """Crops of people as a top-down pose estimator sees them.
 
     Args:
         count: How many.
         seed: The same seed gives the same crops. They are drawn apart from those of any dataset.
         size: Width and height of a crop, pixels.
+        dataset: Whose figures: those of ``"wholebody"`` have faces, hands and feet in detail.
 
     Returns:
         Images, RGB uint8 ``[count, h, w, 3]``, and parts, uint8 ``[count, h, w]``: indices into `PART_NAMES`,
@@ -38,7 +41,7 @@ def figure_crops(count: int, seed: int, size: tuple[int, int] = (96, 128)) -> tu
         index = 0
         while filled < count:
             rng = np.random.default_rng([seed, index, 9, 9, 9])
-            scene = draw_scene(rng, CROWDS["coco"], backgrounds, DEMO_SIZE)
+            scene = draw_scene(rng, CROWDS[dataset], backgrounds, DEMO_SIZE, dataset in IN_DETAIL)
             index += 1
             for person in annotated_people(scene)[: count - filled]:
                 if person.box[3] >= _MIN_BOX_HEIGHT:

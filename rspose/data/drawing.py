@@ -10,6 +10,20 @@ import cv2
 import numpy as np
 
 from rspose.data.appearance import Appearance
+from rspose.data.canvas import DARK, SHIFT, SUBPIXEL, fixed, ink
+from rspose.data.extremities import (
+    JAW_DEGREES,
+    Extremities,
+    Gestures,
+    face_facing,
+    face_on_sphere,
+    finger_depths,
+    hand_and_foot_points,
+    paint_face,
+    paint_foot,
+    paint_hand,
+    palm_normal,
+)
 from rspose.data.skeleton import JOINT, Skeletons
 
 PART_NAMES = (
@@ -32,8 +46,6 @@ LABELS_PER_PERSON = 16
 MAX_PEOPLE = 15
 """People that the labels of one canvas can tell apart."""
 
-_SHIFT = 3
-_SUBPIXEL = 1 << _SHIFT
 _PERSPECTIVE = 0.12
 _OUTLINE = 0.0075
 _SKIRT_FLARE = 0.075
@@ -59,6 +71,7 @@ _LIMB_FROM = np.array([JOINT[limb[1]] for limb in _LIMBS])
 _LIMB_TO = np.array([JOINT[limb[2]] for limb in _LIMBS])
 _LIMB_RADII = np.array([limb[3:] for limb in _LIMBS])
 _NECK = len(_LIMBS) - 1
+_HANDS, _FEET = (4, 5), (10, 11)
 # Who is drawn first where depths are equal: legs under the shirt, arms and neck over it.
 _LIMB_BIAS = np.array([0.02] * 6 + [-0.06] * 6 + [-0.03])
 _CLOTH_THICKNESS = 1.16
@@ -80,7 +93,7 @@ def _sphere_ring(
     return np.cos(radius) * axis + np.sin(radius) * (np.cos(around) * first + np.sin(around) * second)
 
 
-_FACE_RING = _sphere_ring((0.0, -0.22, 0.97), 66)
+_FACE_RING = _sphere_ring((0.0, -0.22, 0.97), JAW_DEGREES)
 _CAP_RING = _sphere_ring((0.0, 1.0, -0.12), 68)
 _BRIM = np.array([[-0.85, 0.42, 0.75], [-0.6, 0.40, 1.45], [0.6, 0.40, 1.45], [0.85, 0.42, 0.75]])
 # Points of the face on the head's sphere: bridge and tip of the nose, eyes, brows, mouth corners, ears.
@@ -138,6 +151,7 @@ class Figures:
         head_facing: Of each feature of the face, how much it turns to the camera, -1..1, ``[P, F]``.
         head_box: Bounds of the head, canvas pixels (x0, y0, x1, y1), ``[P, 4]``.
         region: Bounds of all that is painted, canvas pixels (x0, y0, x1, y1), int ``[P, 4]``.
+        extremities: Faces, hands and feet in detail, or None for plain ones.
     """
 
     joints: np.ndarray
@@ -167,6 +181,7 @@ class Figures:
     features: np.ndarray
     long_hair: np.ndarray
     head_depth: np.ndarray
+    extremities: Extremities | None
 
 
 def _capsules(
@@ -183,17 +198,13 @@ def _capsules(
     return outline
 
 
-def _fixed(points: np.ndarray) -> np.ndarray:
-    """Canvas pixels as OpenCV's fixed-point integers."""
-    return np.rint(points * _SUBPIXEL).astype(np.int32, order="C")
-
-
 def lay_out(
     skeletons: Skeletons,
     appearances: list[Appearance],
     scale: np.ndarray,
     origin: np.ndarray,
     light: np.ndarray,
+    gestures: Gestures | None = None,
 ) -> Figures:
     """Place people on the canvas.
 
@@ -203,6 +214,7 @@ def lay_out(
         scale: Canvas pixels per standing height, ``[P]``.
         origin: Canvas position of each pelvis, ``[P, 2]``.
         light: Direction on the canvas that the light comes from, unit ``[2]``.
+        gestures: What hands and faces do, to draw them and the feet in detail; None draws them plain.
     """
     count = len(scale)
     marks = _trunk_marks(skeletons)
@@ -223,10 +235,16 @@ def lay_out(
         ],
         axis=1,
     )
-    flat = np.empty((count, points.shape[1], 2))
-    size = scale[:, None] * (1 + _PERSPECTIVE * points[..., 2])
-    flat[..., 0] = origin[:, :1] + size * points[..., 0]
-    flat[..., 1] = origin[:, 1:] - size * points[..., 1]
+
+    def project(points: np.ndarray) -> np.ndarray:
+        """Points of the camera's frame ``[P, N, 3]`` to canvas pixels ``[P, N, 2]``."""
+        flat = np.empty((count, points.shape[1], 2))
+        size = scale[:, None] * (1 + _PERSPECTIVE * points[..., 2])
+        flat[..., 0] = origin[:, :1] + size * points[..., 0]
+        flat[..., 1] = origin[:, 1:] - size * points[..., 1]
+        return flat
+
+    flat = project(points)
     joint_count, ring_shape = skeletons.joints.shape[1], skeletons.rings.shape[1:3]
     bounds = np.cumsum(
         [joint_count, ring_shape[0] * ring_shape[1], marks.shape[1], len(_BACKPACK), _STRAPS.size // 3, 2]
@@ -301,7 +319,7 @@ def lay_out(
         seen = view @ ring.T > 0
         inside = silhouette @ axis > axis @ axis
         points = np.concatenate([on_head(np.broadcast_to(ring, (count, *ring.shape))), head], axis=1)
-        return _fixed(points), np.concatenate([seen, inside], axis=1)
+        return fixed(points), np.concatenate([seen, inside], axis=1)
 
     face, face_seen = patch(_FACE_RING)
     cap, cap_seen = patch(_CAP_RING)
@@ -316,8 +334,22 @@ def lay_out(
     legs = joints[:, [JOINT[f"{side}_{name}"] for side in ("left", "right") for name in ("hip", "knee")]]
     limb_covers = limbs[:, :, 2].reshape(count, -1, 2)
     trunk = rings.reshape(count, -1, 2)
+    extremities = None
+    beyond_joints = joints
+    if gestures is not None:
+        outer = hand_and_foot_points(skeletons, gestures)
+        detail = project(outer)
+        face_points = on_head(face_on_sphere(gestures))
+        extremities = Extremities(
+            points=np.concatenate([detail[:, :6], face_points, detail[:, 6:]], axis=1),
+            facing=face_facing(view),
+            finger_depth=finger_depths(outer),
+            palm=np.stack([palm_normal(skeletons, gestures, hand)[:, 2] for hand in range(2)], axis=1),
+        )
+        beyond_joints = np.concatenate([joints, detail], axis=1)
     everything = np.concatenate(
-        [joints, limb_covers, trunk, head, brim, long_hair, backpack, legs - flare, legs + flare], axis=1
+        [beyond_joints, limb_covers, trunk, head, brim, long_hair, backpack, legs - flare, legs + flare],
+        axis=1,
     )
     margin = (0.03 * scale)[:, None] + 3
     region = np.concatenate([everything.min(1) - margin, everything.max(1) + margin], axis=1).astype(np.int32)
@@ -331,25 +363,26 @@ def lay_out(
         region=region,
         appearances=appearances,
         light=light,
-        limbs=_fixed(limbs),
+        limbs=fixed(limbs),
         limb_shade=limb_shade,
         limb_order=limb_depth + _LIMB_BIAS,
-        torso=_fixed(rings),
-        torso_lit=_fixed(lit),
-        torso_marks=_fixed(marks),
+        torso=fixed(rings),
+        torso_lit=fixed(lit),
+        torso_marks=fixed(marks),
         torso_depth=torso_depth,
         chest_facing=chest_facing,
-        backpack=_fixed(backpack),
-        straps=_fixed(straps),
-        head=_fixed(head),
+        backpack=fixed(backpack),
+        straps=fixed(straps),
+        head=fixed(head),
         face=face,
         face_seen=face_seen,
         cap=cap,
         cap_seen=cap_seen,
-        brim=_fixed(brim),
-        features=_fixed(features),
-        long_hair=_fixed(long_hair),
+        brim=fixed(brim),
+        features=fixed(features),
+        long_hair=fixed(long_hair),
         head_depth=skeletons.head_centre[:, 2],
+        extremities=extremities,
     )
 
 
@@ -389,14 +422,6 @@ def _hull(*points: np.ndarray) -> np.ndarray:
     return cv2.convexHull(np.concatenate(points))
 
 
-def _colour(colour: np.ndarray, shade: float, label: int) -> tuple[float, float, float, float]:
-    blue, green, red = colour.tolist()
-    return (min(blue * shade, 255.0), min(green * shade, 255.0), min(red * shade, 255.0), float(label))
-
-
-_DARK = 0.66
-
-
 def paint(canvas: np.ndarray, figures: Figures, index: int, person: int) -> None:
     """Paint one person.
 
@@ -429,9 +454,7 @@ def paint(canvas: np.ndarray, figures: Figures, index: int, person: int) -> None
             _paint_head(canvas, figures, index, base)
         elif step == hair:
             label = base + PART["head_back"]
-            cv2.fillConvexPoly(
-                canvas, figures.long_hair[index], _colour(look.hair_colour, 0.85, label), 8, _SHIFT
-            )
+            cv2.fillConvexPoly(canvas, figures.long_hair[index], ink(look.hair_colour, 0.85, label), 8, SHIFT)
         else:
             _paint_limb(canvas, figures, index, base, step, covers[step])
 
@@ -440,19 +463,27 @@ def _paint_limb(canvas: np.ndarray, figures: Figures, index: int, base: int, lim
     look = figures.appearances[index]
     label = base + int(_LIMB_PART[limb])
     shade = float(figures.limb_shade[index, limb])
+    if figures.extremities is not None and limb in (*_HANDS, *_FEET):
+        scale = float(figures.scale[index])
+        if limb in _HANDS:
+            paint_hand(canvas, figures.extremities, index, _HANDS.index(limb), look, scale, label)
+        else:
+            ankle = figures.joints[index, _LIMB_FROM[limb]]
+            paint_foot(canvas, figures.extremities, index, _FEET.index(limb), ankle, look, scale, label)
+        return
     outlines = figures.limbs[index, limb]
     if cover < 1.0:
-        cv2.fillConvexPoly(canvas, outlines[0], _colour(look.skin, shade * _DARK, label), 8, _SHIFT)
-        cv2.fillConvexPoly(canvas, outlines[1], _colour(look.skin, shade, label), 8, _SHIFT)
+        cv2.fillConvexPoly(canvas, outlines[0], ink(look.skin, shade * DARK, label), 8, SHIFT)
+        cv2.fillConvexPoly(canvas, outlines[1], ink(look.skin, shade, label), 8, SHIFT)
     if cover > 0.0:
         cloth = look.shirt if limb < 6 else look.trousers if limb < 10 else look.shoes
-        cv2.fillConvexPoly(canvas, outlines[2], _colour(cloth, shade * _DARK, label), 8, _SHIFT)
-        cv2.fillConvexPoly(canvas, outlines[3], _colour(cloth, shade, label), 8, _SHIFT)
+        cv2.fillConvexPoly(canvas, outlines[2], ink(cloth, shade * DARK, label), 8, SHIFT)
+        cv2.fillConvexPoly(canvas, outlines[3], ink(cloth, shade, label), 8, SHIFT)
     if limb == 2 and look.watch:
         wrist = figures.limbs[index, 4, 0]
         centre = (wrist[6:].mean(axis=0)).astype(np.int32).tolist()
-        radius = max(int(0.018 * figures.scale[index] * _SUBPIXEL), _SUBPIXEL)
-        cv2.circle(canvas, centre, radius, _colour(look.accent, 0.6, label), -1, 8, _SHIFT)
+        radius = max(int(0.018 * figures.scale[index] * SUBPIXEL), SUBPIXEL)
+        cv2.circle(canvas, centre, radius, ink(look.accent, 0.6, label), -1, 8, SHIFT)
 
 
 def _paint_torso(canvas: np.ndarray, figures: Figures, index: int, base: int) -> None:
@@ -461,61 +492,57 @@ def _paint_torso(canvas: np.ndarray, figures: Figures, index: int, base: int) ->
     rings, lit, marks = figures.torso[index], figures.torso_lit[index], figures.torso_marks[index]
     facing = float(figures.chest_facing[index])
     scale = float(figures.scale[index])
-    pack_colour = _colour(look.accent, 0.7, label)
+    pack_colour = ink(look.accent, 0.7, label)
     if look.back == "backpack" and facing > 0:
-        cv2.fillConvexPoly(canvas, _hull(figures.backpack[index]), pack_colour, 8, _SHIFT)
+        cv2.fillConvexPoly(canvas, _hull(figures.backpack[index]), pack_colour, 8, SHIFT)
 
     bottom = look.trousers if look.tucked or look.skirt else look.shirt
     bands = ((0, 1, look.shirt), (1, 2, look.shirt), (2, 3, look.shirt), (3, 4, bottom))
     if look.skirt:
         _paint_skirt(canvas, figures, index, label)
     for upper, lower, colour in bands:
-        cv2.fillConvexPoly(
-            canvas, _hull(rings[upper], rings[lower]), _colour(colour, _DARK, label), 8, _SHIFT
-        )
+        cv2.fillConvexPoly(canvas, _hull(rings[upper], rings[lower]), ink(colour, DARK, label), 8, SHIFT)
     for upper, lower, colour in bands:
-        cv2.fillConvexPoly(canvas, _hull(lit[upper], lit[lower]), _colour(colour, 1.0, label), 8, _SHIFT)
+        cv2.fillConvexPoly(canvas, _hull(lit[upper], lit[lower]), ink(colour, 1.0, label), 8, SHIFT)
     if look.stripes:
-        stripe = _colour(look.accent, 0.95, label)
+        stripe = ink(look.accent, 0.95, label)
         for upper in (0, 1, 2):
             top = lit[upper] + ((lit[upper + 1] - lit[upper]) * 0.35).astype(np.int32)
             low = lit[upper] + ((lit[upper + 1] - lit[upper]) * 0.68).astype(np.int32)
-            cv2.fillConvexPoly(canvas, _hull(top, low), stripe, 8, _SHIFT)
+            cv2.fillConvexPoly(canvas, _hull(top, low), stripe, 8, SHIFT)
 
     thin = max(1, round(0.009 * scale))
     if facing > 0.12:
         if look.front == "jacket":
-            cv2.fillConvexPoly(canvas, marks[14:18], _colour(look.accent, 1.0, label), 8, _SHIFT)
+            cv2.fillConvexPoly(canvas, marks[14:18], ink(look.accent, 1.0, label), 8, SHIFT)
         elif look.front == "buttons":
             cv2.line(
                 canvas,
                 marks[0].tolist(),
                 marks[1].tolist(),
-                _colour(look.shirt, 0.55, label),
+                ink(look.shirt, 0.55, label),
                 thin,
                 8,
-                _SHIFT,
+                SHIFT,
             )
         elif look.front == "print":
-            cv2.fillConvexPoly(canvas, marks[6:10], _colour(look.accent, 1.0, label), 8, _SHIFT)
-        cv2.fillConvexPoly(canvas, marks[2:5], _colour(look.skin, 0.9, label), 8, _SHIFT)
+            cv2.fillConvexPoly(canvas, marks[6:10], ink(look.accent, 1.0, label), 8, SHIFT)
+        cv2.fillConvexPoly(canvas, marks[2:5], ink(look.skin, 0.9, label), 8, SHIFT)
         if look.badge:
-            radius = max(int(0.017 * scale * _SUBPIXEL), _SUBPIXEL)
-            cv2.circle(canvas, marks[5].tolist(), radius, (235, 240, 245, label), -1, 8, _SHIFT)
+            radius = max(int(0.017 * scale * SUBPIXEL), SUBPIXEL)
+            cv2.circle(canvas, marks[5].tolist(), radius, (235, 240, 245, label), -1, 8, SHIFT)
     elif facing < -0.12 and look.back == "yoke":
-        cv2.fillConvexPoly(canvas, marks[10:14], _colour(look.accent, 0.8, label), 8, _SHIFT)
+        cv2.fillConvexPoly(canvas, marks[10:14], ink(look.accent, 0.8, label), 8, SHIFT)
     if look.back == "backpack":
         if facing <= 0:
-            cv2.fillConvexPoly(
-                canvas, _hull(figures.backpack[index]), _colour(look.accent, 0.5, label), 8, _SHIFT
-            )
+            cv2.fillConvexPoly(canvas, _hull(figures.backpack[index]), ink(look.accent, 0.5, label), 8, SHIFT)
             pack = figures.backpack[index]
             inner = pack.mean(axis=0) + 0.8 * (pack - pack.mean(axis=0))
-            cv2.fillConvexPoly(canvas, _hull(inner.astype(np.int32)), pack_colour, 8, _SHIFT)
+            cv2.fillConvexPoly(canvas, _hull(inner.astype(np.int32)), pack_colour, 8, SHIFT)
         else:
             strap = figures.straps[index]
             for first in (0, 3):
-                cv2.polylines(canvas, [strap[first : first + 3]], False, pack_colour, 2 * thin, 8, _SHIFT)
+                cv2.polylines(canvas, [strap[first : first + 3]], False, pack_colour, 2 * thin, 8, SHIFT)
 
 
 def _paint_skirt(canvas: np.ndarray, figures: Figures, index: int, label: int) -> None:
@@ -528,13 +555,13 @@ def _paint_skirt(canvas: np.ndarray, figures: Figures, index: int, label: int) -
         hip, knee = joints[JOINT[f"{side}_hip"]], joints[JOINT[f"{side}_knee"]]
         hem = hip + look.skirt * 1.05 * (knee - hip)
         corners += [hem - flare, hem + flare]
-    hem_points = _fixed(np.array(corners))
-    cv2.fillConvexPoly(canvas, _hull(rings[3], hem_points), _colour(look.trousers, _DARK, label), 8, _SHIFT)
-    inner = _fixed(np.array(corners) + 0.01 * figures.scale[index] * (figures.light - (0, 1)))
+    hem_points = fixed(np.array(corners))
+    cv2.fillConvexPoly(canvas, _hull(rings[3], hem_points), ink(look.trousers, DARK, label), 8, SHIFT)
+    inner = fixed(np.array(corners) + 0.01 * figures.scale[index] * (figures.light - (0, 1)))
     centre = inner.mean(axis=0)
     inner = (centre + 0.88 * (inner - centre)).astype(np.int32)
     cv2.fillConvexPoly(
-        canvas, _hull(figures.torso_lit[index, 3], inner), _colour(look.trousers, 1.0, label), 8, _SHIFT
+        canvas, _hull(figures.torso_lit[index, 3], inner), ink(look.trousers, 1.0, label), 8, SHIFT
     )
 
 
@@ -545,25 +572,42 @@ def _paint_head(canvas: np.ndarray, figures: Figures, index: int, base: int) -> 
     facing = figures.head_facing[index].tolist()
     features = figures.features[index].tolist()
     skull = look.skin * 0.92 if look.hair == "none" else look.hair_colour
-    dot = max(int(0.0115 * scale * _SUBPIXEL), _SUBPIXEL * 3 // 4)
-    thin = max(1, round(0.008 * scale))
+    dot = _dot(scale)
 
-    cv2.fillConvexPoly(canvas, figures.head[index], _colour(skull, 0.95, back), 8, _SHIFT)
+    cv2.fillConvexPoly(canvas, figures.head[index], ink(skull, 0.95, back), 8, SHIFT)
     face = figures.face[index][figures.face_seen[index]]
     if len(face) > 2:
-        cv2.fillConvexPoly(canvas, cv2.convexHull(face), _colour(look.skin, 1.02, front), 8, _SHIFT)
+        cv2.fillConvexPoly(canvas, cv2.convexHull(face), ink(look.skin, 1.02, front), 8, SHIFT)
     for ear in (_LEFT_EAR, _RIGHT_EAR):
         if look.hair != "long" and facing[ear] > -0.3:
-            cv2.circle(canvas, features[ear], 2 * dot, _colour(look.skin, 0.78, front), -1, 8, _SHIFT)
+            cv2.circle(canvas, features[ear], 2 * dot, ink(look.skin, 0.78, front), -1, 8, SHIFT)
+    if figures.extremities is not None:
+        paint_face(canvas, figures.extremities, index, look, scale, front)
+    else:
+        _paint_plain_face(canvas, figures, index, front)
+    if look.headwear == "cap":
+        cap = figures.cap[index][figures.cap_seen[index]]
+        cv2.fillConvexPoly(canvas, cv2.convexHull(cap), ink(look.accent, 0.9, back), 8, SHIFT)
+        if facing[_NOSE_BRIDGE] > -0.6:
+            cv2.fillConvexPoly(canvas, _hull(figures.brim[index]), ink(look.accent, 0.6, back), 8, SHIFT)
+
+
+def _paint_plain_face(canvas: np.ndarray, figures: Figures, index: int, label: int) -> None:
+    """A line for the nose, dots for the eyes, lines for brows and mouth."""
+    look = figures.appearances[index]
+    scale = float(figures.scale[index])
+    facing = figures.head_facing[index].tolist()
+    features = figures.features[index].tolist()
+    dot, thin = _dot(scale), _thin(scale)
     if facing[_NOSE_TIP] > -0.25:
         cv2.line(
             canvas,
             features[_NOSE_BRIDGE],
             features[_NOSE_TIP],
-            _colour(look.skin, 0.74, front),
+            ink(look.skin, 0.74, label),
             2 * thin,
             8,
-            _SHIFT,
+            SHIFT,
         )
     for eye in (_LEFT_EYE, _RIGHT_EYE):
         if facing[eye] > 0.08:
@@ -572,20 +616,23 @@ def _paint_head(canvas: np.ndarray, figures: Figures, index: int, base: int) -> 
                 canvas,
                 features[brow],
                 features[brow + 1],
-                _colour(look.hair_colour, 0.7, front),
+                ink(look.hair_colour, 0.7, label),
                 thin,
                 8,
-                _SHIFT,
+                SHIFT,
             )
-            cv2.circle(canvas, features[eye], dot * 5 // 4, (244, 244, 244, front), -1, 8, _SHIFT)
-            cv2.circle(canvas, features[eye], dot * 3 // 4, (30, 26, 24, front), -1, 8, _SHIFT)
+            cv2.circle(canvas, features[eye], dot * 5 // 4, (244, 244, 244, label), -1, 8, SHIFT)
+            cv2.circle(canvas, features[eye], dot * 3 // 4, (30, 26, 24, label), -1, 8, SHIFT)
             if look.headwear == "glasses":
-                cv2.circle(canvas, features[eye], 2 * dot, (40, 36, 34, front), thin, 8, _SHIFT)
+                cv2.circle(canvas, features[eye], 2 * dot, (40, 36, 34, label), thin, 8, SHIFT)
     if facing[_MOUTH] > 0 or facing[_MOUTH + 1] > 0:
         lips = look.skin * (0.62, 0.55, 0.86)
-        cv2.line(canvas, features[_MOUTH], features[_MOUTH + 1], _colour(lips, 1.0, front), thin, 8, _SHIFT)
-    if look.headwear == "cap":
-        cap = figures.cap[index][figures.cap_seen[index]]
-        cv2.fillConvexPoly(canvas, cv2.convexHull(cap), _colour(look.accent, 0.9, back), 8, _SHIFT)
-        if facing[_NOSE_BRIDGE] > -0.6:
-            cv2.fillConvexPoly(canvas, _hull(figures.brim[index]), _colour(look.accent, 0.6, back), 8, _SHIFT)
+        cv2.line(canvas, features[_MOUTH], features[_MOUTH + 1], ink(lips, 1.0, label), thin, 8, SHIFT)
+
+
+def _dot(scale: float) -> int:
+    return max(int(0.0115 * scale * SUBPIXEL), SUBPIXEL * 3 // 4)
+
+
+def _thin(scale: float) -> int:
+    return max(1, round(0.008 * scale))

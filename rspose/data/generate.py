@@ -20,12 +20,13 @@ from rspose.data.annotations import (
     crowdpose_image,
     mpii_annotations,
     mpii_headbox_file,
+    wholebody_annotations,
 )
 from rspose.data.background import Backgrounds
 from rspose.data.detections import detect_people
 from rspose.data.layout import LAYOUTS, SPLITS, dataset_layout
 from rspose.data.manifest import MANIFEST, dataset_digests, generator_version, read_manifest
-from rspose.data.scene import CROWDS, SUPERSAMPLING, Scene, draw_scene
+from rspose.data.scene import CROWDS, IN_DETAIL, SUPERSAMPLING, Scene, draw_scene
 
 DEMO_SIZE = (320, 240)
 """Width and height of the demo's images, pixels."""
@@ -35,7 +36,7 @@ FIRST_IMAGE_ID = {"train": 1, "val": 500_001}
 """Image ids do not depend on how many images there are, and those of train and val never meet."""
 
 _MAX_IMAGES = FIRST_IMAGE_ID["val"] - FIRST_IMAGE_ID["train"]
-_NAME_DIGITS = {"coco": 12, "crowdpose": 6, "mpii": 9}
+_NAME_DIGITS = {"coco": 12, "crowdpose": 6, "mpii": 9, "wholebody": 12}
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def make_dataset(
     A generated dataset that is there already is replaced.
 
     Args:
-        dataset: ``"coco"``, ``"crowdpose"`` or ``"mpii"``.
+        dataset: ``"coco"``, ``"crowdpose"``, ``"mpii"`` or ``"wholebody"``.
         out: Root of the dataset; created.
         images: Images of the train split.
         seed: The same seed gives the same bytes.
@@ -113,7 +114,8 @@ def make_dataset(
             backgrounds = split_backgrounds(seed, dataset, split, size)
             for index in range(counts[split]):
                 rng = scene_generator(seed, dataset, split, index)
-                writer.add(index, draw_scene(rng, CROWDS[dataset], backgrounds, size), rng)
+                scene = draw_scene(rng, CROWDS[dataset], backgrounds, size, dataset in IN_DETAIL)
+                writer.add(index, scene, rng)
                 done += 1
                 if progress is not None:
                     progress(done, sum(counts.values()))
@@ -167,9 +169,10 @@ class _SplitWriter:
         _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         (self._root / self._layout.images[self._split] / file_name).write_bytes(encoded.tobytes())
         people = annotated_people(scene)
-        if self._dataset == "coco":
+        if self._dataset in ("coco", "wholebody"):
             self._images.append(coco_image(image_id, file_name, self._size))
-            self._annotations += coco_annotations(people, image_id)
+            annotate = coco_annotations if self._dataset == "coco" else wholebody_annotations
+            self._annotations += annotate(people, image_id)
         elif self._dataset == "crowdpose":
             annotations = crowdpose_annotations(people, image_id)
             self._images.append(crowdpose_image(image_id, file_name, self._size, annotations))

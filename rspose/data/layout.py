@@ -50,6 +50,12 @@ LAYOUTS: dict[str, DatasetLayout] = {
         detections=None,
         headboxes="annotations/mpii_gt_val.mat",
     ),
+    "wholebody": DatasetLayout(
+        annotations={split: f"annotations/coco_wholebody_{split}_v1.0.json" for split in SPLITS},
+        images={split: f"{split}2017" for split in SPLITS},
+        detections="person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
+        headboxes=None,
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from rspose.data.layout import SPLITS, dataset_layout
 
 MANIFEST = "manifest.json"
 
-_NOT_DRAWING = {"check.py", "contact_sheet.py", "crops.py", "__init__.py"}
+_NOT_DRAWING = {"check.py", "contact_sheet.py", "crops.py", "releases.py", "__init__.py"}
 
 
 def generator_version() -> str:
@@ -24,7 +24,8 @@ def generator_version() -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_digest(path: Path) -> str:

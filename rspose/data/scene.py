@@ -19,6 +19,7 @@ from rspose.data.drawing import (
     lay_out,
     paint,
 )
+from rspose.data.extremities import EXTREMITY_NAMES, FACE, FEET, HANDS, sample_gestures
 from rspose.data.skeleton import (
     JOINT,
     JOINT_NAMES,
@@ -79,6 +80,8 @@ class Person:
         body_box: x0, y0, x1, y1 of the whole figure, also where it leaves the image.
         head_box: x0, y0, x1, y1 of the head, likewise.
         standing_height: What the person would measure standing.
+        extremities: Positions of `EXTREMITY_NAMES` in a scene drawn in detail, ``[116, 2]``, or None.
+        extremity_visibility: Their flags, as those of the joints, ``[116]``, or None.
     """
 
     number: int
@@ -91,6 +94,8 @@ class Person:
     body_box: np.ndarray
     head_box: np.ndarray
     standing_height: float
+    extremities: np.ndarray | None = None
+    extremity_visibility: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +132,20 @@ CROWDS: dict[str, Crowd] = {
     "coco": Crowd((0.56, 0.26, 0.12, 0.06), (0.18, 0.68, 0.14), huddle=False),
     "crowdpose": Crowd((0.05, 0.18, 0.22, 0.22, 0.16, 0.10, 0.05, 0.02), (0.08, 0.62, 0.30), huddle=True),
     "mpii": Crowd((0.55, 0.25, 0.13, 0.07), (0.12, 0.66, 0.22), huddle=False),
+    # Nearer than in COCO, so that faces and hands are large enough to be annotated.
+    "wholebody": Crowd((0.62, 0.26, 0.09, 0.03), (0.30, 0.65, 0.05), huddle=False),
 }
+IN_DETAIL = ("wholebody",)
+"""Datasets whose people have faces, hands and feet in detail."""
 _SHOT_HEIGHTS = ((1.0, 1.9), (0.55, 1.0), (0.31, 0.55))
 
 
 def draw_scene(
-    rng: np.random.Generator, crowd: Crowd, backgrounds: Backgrounds, size: tuple[int, int]
+    rng: np.random.Generator,
+    crowd: Crowd,
+    backgrounds: Backgrounds,
+    size: tuple[int, int],
+    in_detail: bool = False,
 ) -> Scene:
     """Draw a random scene.
 
@@ -141,6 +154,7 @@ def draw_scene(
         crowd: How many people, and how they stand.
         backgrounds: Places, for a canvas of ``SUPERSAMPLING`` times ``size``.
         size: Width and height of the image, pixels.
+        in_detail: Whether faces, hands and feet are drawn in detail.
     """
     canvas = backgrounds.sample(rng)
     count = 1 + int(np.searchsorted(np.cumsum(crowd.counts), rng.random() * sum(crowd.counts)))
@@ -159,7 +173,9 @@ def draw_scene(
     )
     angle = np.deg2rad(rng.uniform(-75, 75) - 90)
     light = np.array([np.cos(angle), np.sin(angle)])
-    figures = lay_out(skeletons, sample_appearances(rng, count), scale, origin, light)
+    appearances = sample_appearances(rng, count)
+    gestures = sample_gestures(rng, count) if in_detail else None
+    figures = lay_out(skeletons, appearances, scale, origin, light, gestures)
 
     objects = np.searchsorted((0.72, 0.94, 1.0), rng.random())
     behind = rng.integers(0, count, size=objects).tolist()
@@ -266,6 +282,39 @@ def _visibility(figures: Figures, order: np.ndarray, labels: np.ndarray, size: t
     return np.where(inside, np.where(own & seen & ~turned_away, VISIBLE, HIDDEN), NOT_IN_IMAGE)
 
 
+# Where the label of a point's own part is looked for: a tip or an edge lies on the border of what is painted.
+_NEIGHBOURS = np.array([(x, y) for y in (-2, 0, 2) for x in (-2, 0, 2)])
+_EXTREMITY_SEEN_TABLE = np.zeros((len(EXTREMITY_NAMES), LABELS_PER_PERSON), dtype=bool)
+for _rows, _parts in (
+    (FACE, ("face", "head_back")),
+    (slice(FEET.start, 3), ("left_foot",)),
+    (slice(3, FEET.stop), ("right_foot",)),
+    (HANDS["left"], ("left_forearm",)),
+    (HANDS["right"], ("right_forearm",)),
+):
+    _EXTREMITY_SEEN_TABLE[_rows, [[PART[part]] for part in _parts]] = True
+_FACE_POINT_TURNED_AWAY = 0.0
+
+
+def _extremity_visibility(
+    figures: Figures, index: int, number: int, labels: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Visibility flags of a person's points of feet, face and hands, ``[116]``."""
+    assert figures.extremities is not None
+    points = figures.extremities.points[index]
+    rounded = np.rint(_to_image(points))
+    inside = ((rounded >= 0) & (rounded < size)).all(axis=1)
+    pixels = np.rint(points).astype(np.int64)[:, None] + _NEIGHBOURS
+    column = np.clip(pixels[..., 0], 0, labels.shape[1] - 1)
+    row = np.clip(pixels[..., 1], 0, labels.shape[0] - 1)
+    label = labels[row, column].astype(np.int64)
+    own = label // LABELS_PER_PERSON == number
+    on_part = _EXTREMITY_SEEN_TABLE[np.arange(len(points))[:, None], label % LABELS_PER_PERSON]
+    seen = (own & on_part).any(axis=1)
+    seen[FACE] &= figures.extremities.facing[index] > _FACE_POINT_TURNED_AWAY
+    return np.where(inside, np.where(seen, VISIBLE, HIDDEN), NOT_IN_IMAGE)
+
+
 def _to_image(points: np.ndarray) -> np.ndarray:
     """Canvas pixels to image pixels, both with integer coordinates at the centres of pixels."""
     return (points - (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
@@ -297,6 +346,11 @@ def _describe(
             if len(simple) > 2:
                 outline.append((simple + corner + 0.5) / SUPERSAMPLING)
     pixels = cv2.countNonZero(mask)
+    extremities = extremity_visibility = None
+    if figures.extremities is not None:
+        extremities = _to_image(figures.extremities.points[index])
+        size = (labels.shape[1] // SUPERSAMPLING, labels.shape[0] // SUPERSAMPLING)
+        extremity_visibility = _extremity_visibility(figures, index, number, labels, size)
     body = _to_image(
         np.stack([figures.joints[index].min(axis=0), figures.joints[index].max(axis=0)])
     ).reshape(4)
@@ -313,4 +367,6 @@ def _describe(
         body_box=body,
         head_box=_to_image(figures.head_box[index].reshape(2, 2)).reshape(4),
         standing_height=float(standing_height),
+        extremities=extremities,
+        extremity_visibility=extremity_visibility,
     )
