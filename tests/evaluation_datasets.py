@@ -10,7 +10,15 @@ from scipy.io import savemat
 from rspose.evaluation.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
 from rspose.evaluation.predictions import Predictions
 
-JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16}
+JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 133}
+# COCO-WholeBody keeps its keypoints in five fields.
+WHOLEBODY_COUNTS = {
+    "keypoints": 17,
+    "foot_kpts": 6,
+    "face_kpts": 68,
+    "lefthand_kpts": 21,
+    "righthand_kpts": 21,
+}
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -19,7 +27,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_crowded_dataset(root: Path, dataset: str, seed: int, images: int = 30) -> None:
-    """COCO or CrowdPose, with crowds, unlabelled keypoints and persons, and imperfect detections."""
+    """All but MPII, with crowds, unlabelled keypoints and persons, and imperfect detections."""
     rng = np.random.default_rng(seed)
     for split in ("train", "val"):
         records, persons = [], []
@@ -77,9 +85,24 @@ def random_person(
         "num_keypoints": int((flags > (1 if dataset == "crowdpose" else 0)).sum()),
         "iscrowd": int(kind > 0.95),
     }
-    if dataset == "coco":
+    if dataset in ("coco", "wholebody"):
         person["area"] = 0.6 * width * height
+    if dataset == "wholebody":
+        split_fields(rng, person)
     return person
+
+
+def split_fields(rng: np.random.Generator, person: dict[str, Any]) -> None:
+    """Spread the keypoints over the fields of COCO-WholeBody; one part in three is not annotated."""
+    triples = np.array(person["keypoints"]).reshape(-1, 3)
+    start = 0
+    for field, count in WHOLEBODY_COUNTS.items():
+        part = triples[start : start + count]
+        if rng.uniform() < 0.3:
+            part = np.zeros_like(part)
+        person[field] = part.ravel().tolist()
+        start += count
+    person["num_keypoints"] = int((np.array(person["keypoints"][2::3]) > 0).sum())
 
 
 def detection(image_id: int, box: np.ndarray, score: float) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def success(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return printed.out
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_dataset_is_made_checked_and_shown(
     dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +104,37 @@ def test_every_problem_of_a_dataset_is_a_line(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
     assert any("mpii_val.json" in line for line in lines) and any("mpii_gt_val.mat" in line for line in lines)
+
+
+def test_checking_counts_says_what_is_generated_and_what_to_fetch(
+    tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = success(capsys, "data", "check", tiny_datasets / "coco", "--dataset", "coco")
+    assert "train: 12 images" in printed and "val: 6 images" in printed
+    assert "note: a generated dataset" in printed
+    assert "every image opens" in printed
+    assert (
+        "image"
+        not in success(
+            capsys, "data", "check", tiny_datasets / "coco", "--dataset", "coco", "--quick"
+        ).splitlines()[-1]
+    )
+    assert main(["data", "check", str(tmp_path / "no"), "--dataset", "wholebody"]) == 1
+    told = capsys.readouterr().out
+    assert "http://images.cocodataset.org/zips/val2017.zip" in told
+    assert f"{tmp_path / 'no' / 'val2017'}/" in told and f"{tmp_path / 'no' / 'annotations'}/" in told
+
+
+def test_every_truncated_image_is_named(
+    tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(tiny_datasets / "coco", tmp_path / "coco")
+    for image in [*(root / "train2017").iterdir(), *(root / "val2017").iterdir()]:
+        image.write_bytes(image.read_bytes()[:-500])
+    assert main(["data", "check", str(root), "--dataset", "coco"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 18  # 12 + 6 images
+    assert all("does not open" in line for line in lines)
 
 
 def test_what_cannot_be_made_or_shown_is_one_line(
@@ -186,7 +217,7 @@ def test_the_page_of_the_config_is_made_from_the_schema(
     written = page.read_text()
     for key in (
         "`training.epochs`",
-        "`data.<coco&#124;crowdpose&#124;mpii>.root`",
+        "`data.<coco&#124;crowdpose&#124;mpii&#124;wholebody>.root`",
         "`loss_settings.<name>.parameters`",
     ):
         assert f"| {key} |" in written

@@ -87,14 +87,14 @@ def test_only_persons_are_read_from_the_detections(tmp_path: Path) -> None:
     np.testing.assert_array_equal(detections.image_id, [entry["image_id"] for entry in persons])
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_missing_file_is_named(dataset: str, tmp_path: Path) -> None:
     name = ANNOTATION_FILES[dataset]["val"]
     with pytest.raises(FileNotFoundError, match=rf"{Path(name).name}: no such file; .*rspose data make"):
         read_annotations(dataset, tmp_path, "val")
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_truncated_file_is_named(dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path, dataset, seed=4)
     path = tmp_path / ANNOTATION_FILES[dataset]["val"]

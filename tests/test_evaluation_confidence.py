@@ -93,7 +93,7 @@ def naive_similarity(
     return result
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_keypoint_level_is_confidence_against_similarity_on_labelled_keypoints(
     dataset: str, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def test_oracle_on_mpii_is_perfect(tmp_path: Path) -> None:
     assert metrics == {name: pytest.approx(1) for name in metrics}
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_mean_pose_is_far_below_the_oracle(dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path, dataset, seed=3)
     name = "PCKh" if dataset == "mpii" else "AP"
@@ -78,7 +78,7 @@ def test_oracle_gives_a_detection_the_person_it_overlaps_most(dataset: str, tmp_
     assert missed > 20
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_oracle_is_the_truth_on_ground_truth_boxes(dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path, dataset, seed=5)
     annotations = read_annotations(dataset, tmp_path, "val")
@@ -90,7 +90,7 @@ def test_oracle_is_the_truth_on_ground_truth_boxes(dataset: str, tmp_path: Path)
     assert (truth.confidence == 1).all()
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_mean_pose_is_the_mean_of_labelled_training_places(dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path, dataset, seed=6)
     annotations = read_annotations(dataset, tmp_path, "train")
@@ -128,7 +128,7 @@ def test_mean_pose_is_right_where_all_poses_are_alike(dataset: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("control", [oracle, mean_pose])
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_controls_survive_the_file(control, dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path, dataset, seed=8)
     predictions = control(dataset, tmp_path)

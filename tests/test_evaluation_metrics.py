@@ -11,6 +11,7 @@ import mmpose
 import numpy as np
 import pytest
 from evaluation_datasets import (
+    WHOLEBODY_COUNTS,
     detection,
     random_person,
     with_noise,
@@ -25,7 +26,7 @@ from faster_coco_eval import COCOeval_faster
 from mmengine.config import Config
 from mmpose.datasets.datasets.body import MpiiDataset
 from mmpose.evaluation.functional import oks_nms as mmpose_oks_nms
-from mmpose.evaluation.metrics import CocoMetric, MpiiPCKAccuracy
+from mmpose.evaluation.metrics import CocoMetric, CocoWholeBodyMetric, MpiiPCKAccuracy
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.io import savemat
@@ -75,8 +76,14 @@ def mmpose_coco_metrics(
     )
     sigmas = mmpose_sigmas(dataset)
     metric.dataset_meta = {"dataset_name": dataset, "num_keypoints": len(sigmas), "sigmas": sigmas}
-    found = predictions.detections()
-    samples = [
+    samples = mmpose_samples(predictions.detections())
+    with contextlib.redirect_stdout(io.StringIO()):
+        metric.process([], samples)
+        return metric.compute_metrics(metric.results)
+
+
+def mmpose_samples(found: Predictions) -> list[dict]:
+    return [
         {
             "id": row,
             "img_id": int(found.image_id[row]),
@@ -90,9 +97,6 @@ def mmpose_coco_metrics(
         }
         for row in range(len(found))
     ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        metric.process([], samples)
-        return metric.compute_metrics(metric.results)
 
 
 @pytest.fixture(params=[("coco", 1), ("coco", 2), ("crowdpose", 3), ("crowdpose", 4)], ids=str)
@@ -144,6 +148,89 @@ def test_average_precision_equals_faster_coco_eval(
     theirs = [float(value) for value in evaluator.stats[: len(ours)]]
     # xtcocotools rounds the three CrowdPose splits to four digits.
     np.testing.assert_allclose(list(ours.values()), theirs, atol=6e-5 if dataset == "crowdpose" else 1e-9)
+
+
+WHOLEBODY_PARTS = ("body", "foot", "face", "lefthand", "righthand")
+
+
+def mmpose_wholebody_metrics(predictions: Predictions, root: Path, results: Path) -> dict[str, float]:
+    """CocoWholeBodyMetric fed as mmpose's test loop feeds it; it prints the parts and returns the whole."""
+    metric = CocoWholeBodyMetric(
+        ann_file=str(root / ANNOTATION_FILES["wholebody"]["val"]), outfile_prefix=str(results)
+    )
+    sigmas = mmpose_sigmas("coco_wholebody")
+    metric.dataset_meta = {"dataset_name": "coco_wholebody", "num_keypoints": 133, "sigmas": sigmas}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        metric.process([], mmpose_samples(predictions.detections()))
+        whole = metric.compute_metrics(metric.results)
+    # Three digits of the first (AP) and sixth (AR) line of each evaluation, in mmpose's order.
+    values = [float(line.split("=")[-1]) for line in printed.getvalue().splitlines() if " @[ IoU=" in line]
+    parts = {}
+    for number, part in enumerate(WHOLEBODY_PARTS):
+        parts |= {f"AP_{part}": values[10 * number], f"AR_{part}": values[10 * number + 5]}
+    return {**whole, **parts}
+
+
+@pytest.mark.filterwarnings("ignore:.*use 'score' instead")
+@pytest.mark.parametrize("seed", [16, 17])
+def test_wholebody_average_precision_equals_mmpose(seed: int, tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, "wholebody", seed)
+    predictions = with_noise(oracle("wholebody", tmp_path), seed)
+    ours = evaluate_predictions("wholebody", predictions, tmp_path)["metrics"]
+    theirs = mmpose_wholebody_metrics(predictions, tmp_path, tmp_path / "mmpose")
+    assert 0.1 < ours["AP"] < 0.9
+    assert len({ours[f"AP_{part}"] for part in WHOLEBODY_PARTS}) == 5
+    for name, their_name in MMPOSE_NAMES["coco"].items():
+        assert ours[name] == pytest.approx(theirs[their_name], abs=1e-9), name
+    for part in WHOLEBODY_PARTS:
+        for name in (f"AP_{part}", f"AR_{part}"):
+            assert ours[name] == pytest.approx(theirs[name], abs=5.1e-4), name
+
+
+@pytest.mark.filterwarnings("ignore:.*use 'score' instead")
+@pytest.mark.parametrize("part", [*WHOLEBODY_PARTS, "wholebody"])
+def test_wholebody_average_precision_of_a_part_equals_pycocotools(part: str, tmp_path: Path) -> None:
+    """The COCO evaluator knows no parts: it is given each part as if it were the body."""
+    write_crowded_dataset(tmp_path, "wholebody", seed=18)
+    predictions = with_noise(oracle("wholebody", tmp_path), seed=18)
+    ours = evaluate_predictions("wholebody", predictions, tmp_path)["metrics"]
+    mmpose_wholebody_metrics(predictions, tmp_path, tmp_path / "mmpose")
+    first, count = {"body": (0, 17), "foot": (17, 6), "face": (23, 68), "lefthand": (91, 21)}.get(
+        part, (112, 21) if part == "righthand" else (0, 133)
+    )
+
+    def as_body(entries: list[dict]) -> list[dict]:
+        for entry in entries:
+            values = [entry[field] for field in WHOLEBODY_COUNTS]
+            entry["keypoints"] = np.concatenate(values)[3 * first : 3 * (first + count)].tolist()
+            entry["num_keypoints"] = int((np.array(entry["keypoints"][2::3]) > 0).sum())
+        return entries
+
+    content = json.loads((tmp_path / ANNOTATION_FILES["wholebody"]["val"]).read_text())
+    results = as_body(json.loads((tmp_path / "mmpose.keypoints.json").read_text()))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {**content, "annotations": as_body(content["annotations"])}
+        truth.createIndex()
+        evaluator = COCOeval(truth, truth.loadRes(results), "keypoints")
+        evaluator.params.kpt_oks_sigmas = mmpose_sigmas("coco_wholebody")[first : first + count]
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    suffix = "" if part == "wholebody" else f"_{part}"
+    assert ours[f"AP{suffix}"] == pytest.approx(evaluator.stats[0], abs=1e-9)
+    assert ours[f"AR{suffix}"] == pytest.approx(evaluator.stats[5], abs=1e-9)
+
+
+def test_hand_average_precision_is_the_mean_of_both_hands(tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, "wholebody", seed=19)
+    predictions = oracle("wholebody", tmp_path)
+    predictions.keypoints[:, 112:] += 500  # no right hand is found
+    metrics = evaluate_predictions("wholebody", predictions, tmp_path)["metrics"]
+    assert metrics["AP_lefthand"] > 0.5
+    assert metrics["AP_righthand"] < 0.1
+    assert metrics["AP_hand"] == pytest.approx((metrics["AP_lefthand"] + metrics["AP_righthand"]) / 2)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -282,7 +369,7 @@ def test_shuffled_confidences_lower_average_precision(tmp_path: Path) -> None:
     assert shuffled["confidence"]["keypoint"]["spearman"] < told["confidence"]["keypoint"]["spearman"] - 0.2
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_the_order_of_rows_does_not_matter(dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path, dataset, seed=12)
     predictions = with_noise(oracle(dataset, tmp_path), seed=12)
@@ -294,7 +381,7 @@ def test_the_order_of_rows_does_not_matter(dataset: str, tmp_path: Path) -> None
         assert second["confidence"][level] == pytest.approx(first["confidence"][level])
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_evaluate_reads_the_file_and_states_the_protocol(
     dataset: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

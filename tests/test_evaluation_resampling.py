@@ -73,7 +73,7 @@ def scores(evaluated: dict) -> dict[str, float | None]:
     }
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
     dataset: str, tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
             )
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "wholebody"])
 def test_every_image_once_is_the_official_number(dataset: str, tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, dataset, seed=3)
     predictions = with_noise(oracle(dataset, tmp_path), seed=3)

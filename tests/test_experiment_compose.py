@@ -74,7 +74,7 @@ def witnessed(settings: Settings, cell: Cell, folder: Path) -> Witness:
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_every_dataset_and_head_composes_and_every_loss_takes_a_step(
     trainable: Settings, tmp_path: Path, dataset: str, head: str
 ) -> None:

@@ -24,7 +24,7 @@ SETTINGS: dict[str, Any] = {
     "seeds": [0],
     "data": {
         dataset: {"root": f"data/{dataset}", "generate": {**_GENERATE, "seed": seed}}
-        for seed, dataset in enumerate(("coco", "crowdpose", "mpii"))
+        for seed, dataset in enumerate(("coco", "crowdpose", "mpii", "wholebody"))
     },
     "model_settings": {
         "tiny": {
@@ -32,7 +32,12 @@ SETTINGS: dict[str, Any] = {
                 "heatmap": f"{_BODY}/topdown_heatmap/coco/td-hm_res50_dark-8xb64-210e_coco-256x192.py",
                 "simcc": f"{_BODY}/simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py",
             },
-            "input_size": {"coco": [64, 96], "crowdpose": [64, 96], "mpii": [64, 64]},
+            "input_size": {
+                "coco": [64, 96],
+                "crowdpose": [64, 96],
+                "mpii": [64, 64],
+                "wholebody": [64, 96],
+            },
             "sigma": {"heatmap": 1.5, "simcc": 4.0},
             "stride": 4,
             "overrides": {

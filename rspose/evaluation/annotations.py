@@ -1,4 +1,4 @@
-"""Annotations, detections and head boxes, read from files as COCO, CrowdPose and MPII publish them."""
+"""Annotations, detections and head boxes, read from files as the datasets' authors publish them."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from rspose.keypoints import keypoint_set
+from rspose.keypoints import WHOLEBODY_FIELDS, keypoint_set
 
 ANNOTATION_FILES = {
     "coco": {
@@ -20,10 +20,15 @@ ANNOTATION_FILES = {
         "val": "annotations/mmpose_crowdpose_test.json",
     },
     "mpii": {"train": "annotations/mpii_train.json", "val": "annotations/mpii_val.json"},
+    "wholebody": {
+        "train": "annotations/coco_wholebody_train_v1.0.json",
+        "val": "annotations/coco_wholebody_val_v1.0.json",
+    },
 }
 DETECTION_FILES = {
     "coco": "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
     "crowdpose": "annotations/det_for_crowd_test_0.1_0.5.json",
+    "wholebody": "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
 }
 HEAD_BOX_FILE = "annotations/mpii_gt_val.mat"
 
@@ -49,10 +54,10 @@ class Annotations:
         image_id: int64 ``[N]``; MPII: the index of the person.
         annotation_id: int64 ``[N]``; MPII: the index of the person.
         box: x, y, width, height, float64 ``[N, 4]``.
-        area: Square of the scale in OKS, float64 ``[N]``. COCO: the annotated area. CrowdPose: 0.53 of the
-            box, as in its evaluator. MPII, which defines no OKS: 0.53 of the square of the person's height
-            (200 x scale), which is the area that mmpose's MPII dataset gives to the losses, and unlike a head
-            box exists for training too.
+        area: Square of the scale in OKS, float64 ``[N]``. COCO and COCO-WholeBody: the annotated area.
+            CrowdPose: 0.53 of the box, as in its evaluator. MPII, which defines no OKS: 0.53 of the square of
+            the person's height (200 x scale), which is the area that mmpose's MPII dataset gives to the
+            losses, and unlike a head box exists for training too.
         keypoints: x, y, float64 ``[N, K, 2]``; arbitrary where not labelled.
         labelled: bool ``[N, K]``, visible or not.
         ignored: bool ``[N]``: the evaluator neither rewards nor punishes finding this person (a crowd, or
@@ -220,15 +225,20 @@ def _coco_annotations(dataset: str, path: Path, content: Any, joints: int) -> An
     if missing:
         raise ValueError(f"{path}: not a COCO annotation file: key {min(missing)!r} is missing")
     images, persons = content["images"], content["annotations"]
-    keys = ("id", "image_id", "category_id", "bbox", "keypoints", "iscrowd")
+    fields = WHOLEBODY_FIELDS if dataset == "wholebody" else {"keypoints": slice(0, joints)}
+    keys = ("id", "image_id", "category_id", "bbox", *fields, "iscrowd")
     _require_keys(path, "image", images, ("id", "crowdIndex") if dataset == "crowdpose" else ("id",))
-    _require_keys(path, "annotation", persons, (*keys, "area" if dataset == "coco" else "num_keypoints"))
+    _require_keys(path, "annotation", persons, (*keys, "num_keypoints" if dataset == "crowdpose" else "area"))
 
     box = _table(path, "annotation", "bbox", persons, 4)
-    keypoints = _table(path, "annotation", "keypoints", persons, 3 * joints).reshape(-1, joints, 3)
+    columns = [
+        _table(path, "annotation", field, persons, 3 * (rows.stop - rows.start))
+        for field, rows in fields.items()
+    ]
+    keypoints = np.concatenate(columns, axis=1).reshape(-1, joints, 3)
     labelled = keypoints[..., 2] > 0
     crowd = np.array([bool(person["iscrowd"]) for person in persons], dtype=bool)
-    if dataset == "coco":
+    if dataset != "crowdpose":
         area = np.array([person["area"] for person in persons], dtype=np.float64)
         labels = labelled.sum(axis=1)
     else:

@@ -1,8 +1,10 @@
-"""Average precision on COCO and CrowdPose by their official evaluator, as packaged by xtcocotools."""
+"""Average precision on COCO, CrowdPose and COCO-WholeBody by their official evaluator, from xtcocotools."""
 
 import contextlib
 import io
+import warnings
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from xtcocotools.coco import COCO
@@ -11,7 +13,7 @@ from xtcocotools.cocoeval import COCOeval
 from rspose.evaluation.annotations import Annotations
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import coco_matches, precision_and_recall
-from rspose.keypoints import keypoint_set
+from rspose.keypoints import WHOLEBODY_FIELDS, keypoint_set
 
 EVALUATOR = f"xtcocotools {version('xtcocotools')}"
 # Predictions per image that count, the best ones (``maxDets`` of the evaluator).
@@ -22,7 +24,13 @@ _METRICS = {
     "coco": ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"),
     "crowdpose": ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "APH"),
 }
-_IOU_TYPES = {"coco": "keypoints", "crowdpose": "keypoints_crowd"}
+_METRICS["wholebody"] = _METRICS["coco"]
+_IOU_TYPES = {"coco": "keypoints", "crowdpose": "keypoints_crowd", "wholebody": "keypoints_wholebody"}
+# COCO-WholeBody: the field that holds each part that the evaluator knows, and what is told of a part.
+_PART_FIELDS = {
+    "body" if field == "keypoints" else field.removesuffix("_kpts"): field for field in WHOLEBODY_FIELDS
+}
+_OF_A_PART = ("AP", "AR")
 # What a metric is made of: precision or recall, index of the OKS threshold (None: all), of the area range.
 _REPLICATED = {
     "AP": ("precision", None, 0),
@@ -41,6 +49,9 @@ _REPLICATED_BY_AREA = {
 # Bounds of the crowd index of easy, medium and hard images, as the evaluator splits them.
 _CROWDEDNESS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
 
+Evaluators = dict[str, COCOeval]
+"""Official evaluators: of all keypoints under the empty name, and of each part of COCO-WholeBody."""
+
 
 def average_precision(
     dataset: str, detections: Predictions, scores: np.ndarray, annotations: Annotations
@@ -49,66 +60,73 @@ def average_precision(
     return summarise(dataset, match(dataset, detections, scores, annotations))
 
 
-def match(dataset: str, detections: Predictions, scores: np.ndarray, annotations: Annotations) -> COCOeval:
-    """The official evaluator after it has matched detections to persons.
+def match(dataset: str, detections: Predictions, scores: np.ndarray, annotations: Annotations) -> Evaluators:
+    """The official evaluators after they have matched detections to persons.
+
+    The parts of COCO-WholeBody are evaluated one by one, over the same detections and scores, as mmpose's
+    ``CocoWholeBodyMetric`` does.
 
     Args:
-        dataset: ``coco`` or ``crowdpose``.
+        dataset: ``coco``, ``crowdpose`` or ``wholebody``.
         detections: Predictions to evaluate, N of them, after suppression.
         scores: Their scores, ``[N]``.
         annotations: The validation split.
     """
     annotations.check_images(detections.image_id, detections.source)
-    # The evaluator writes into results and annotations alike, hence results made for it alone; its
-    # annotations are read from ``content``, which nothing reads afterwards.
-    triplets = np.concatenate([detections.keypoints, detections.confidence[..., None]], axis=-1)
-    results = [
-        {"image_id": image_id, "category_id": 1, "keypoints": keypoints, "bbox": box, "score": score}
-        for image_id, keypoints, box, score in zip(
-            detections.image_id.tolist(),
-            triplets.reshape(len(detections), -1).tolist(),
-            detections.box.tolist(),
-            scores.tolist(),
-            strict=True,
-        )
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
+    sigmas = np.asarray(keypoint_set(dataset).sigmas)
+    kinds = {"": (_IOU_TYPES[dataset], sigmas)}
+    if dataset == "wholebody":
+        kinds |= {
+            part: (f"keypoints_{part}", sigmas[WHOLEBODY_FIELDS[field]])
+            for part, field in _PART_FIELDS.items()
+        }
+    evaluators = {}
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        # Parts have no scores of their own: mmpose, too, scores them as the person.
+        warnings.filterwarnings("ignore", message=".*not found, use 'score' instead")
+        # The evaluator writes into results and annotations alike, hence results made for it alone; its
+        # annotations are read from ``content``, which nothing reads afterwards.
         truth = COCO(str(annotations.path), ann_data=annotations.content)
-        evaluator = COCOeval(
-            truth,
-            truth.loadRes(results),
-            _IOU_TYPES[dataset],
-            np.asarray(keypoint_set(dataset).sigmas),
-            use_area=dataset == "coco",
-        )
-        evaluator.evaluate()
-    return evaluator
+        results = truth.loadRes(_results(dataset, detections, scores))
+        for name, (kind, sigmas_of_part) in kinds.items():
+            evaluator = COCOeval(truth, results, kind, sigmas_of_part, use_area=dataset != "crowdpose")
+            evaluator.evaluate()
+            evaluators[name] = evaluator
+    return evaluators
+
+
+def _results(dataset: str, detections: Predictions, scores: np.ndarray) -> list[dict[str, Any]]:
+    """The detections in COCO's result format, in the fields that mmpose's metrics fill."""
+    triplets = np.concatenate([detections.keypoints, detections.confidence[..., None]], axis=-1)
+    if dataset == "wholebody":
+        columns = {
+            field: triplets[:, rows].reshape(len(detections), -1) for field, rows in WHOLEBODY_FIELDS.items()
+        }
+    else:
+        columns = {"keypoints": triplets.reshape(len(detections), -1), "bbox": detections.box}
+    columns |= {"image_id": detections.image_id, "score": scores}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [{"category_id": 1, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
 def replicates(
-    dataset: str, evaluator: COCOeval, annotations: Annotations, counts: np.ndarray
+    dataset: str, evaluators: Evaluators, annotations: Annotations, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The evaluator's numbers if the images of the split had been drawn as often as ``counts`` says.
+    """The evaluators' numbers if the images of the split had been drawn as often as ``counts`` says.
 
     Args:
-        dataset: ``coco`` or ``crowdpose``.
-        evaluator: What :func:`match` returned; :func:`summarise` must not have seen it yet.
+        dataset: ``coco``, ``crowdpose`` or ``wholebody``.
+        evaluators: What :func:`match` returned; :func:`summarise` must not have seen it yet.
         annotations: The validation split.
         counts: How often each image occurs, in the order of ascending ids, int ``[images, R]``.
 
     Returns:
         Every metric, float64 ``[R]``; NaN in replicates without a person of that split.
     """
+    evaluator = evaluators[""]
     images = evaluator.params.imgIds
-    wanted = _REPLICATED | (_REPLICATED_BY_AREA if dataset == "coco" else {})
-    curves = {}
-    for area in sorted({area for _, _, area in wanted.values()}):
-        matches = coco_matches(evaluator.evalImgs, images, area)
-        curves["precision", area], curves["recall", area] = precision_and_recall(matches, counts)
-    values = {
-        name: curves[curve, area].mean(axis=0) if threshold is None else curves[curve, area][threshold]
-        for name, (curve, threshold, area) in wanted.items()
-    }
+    wanted = _REPLICATED if dataset == "crowdpose" else _REPLICATED | _REPLICATED_BY_AREA
+    values = _replicated(evaluator, wanted, counts)
     if dataset == "crowdpose":
         matches = coco_matches(evaluator.evalImgs, images)
         crowd_index = {image["id"]: image["crowdIndex"] for image in annotations.content["images"]}
@@ -116,15 +134,54 @@ def replicates(
         for name, (low, high) in _CROWDEDNESS.items():
             of_kind = (low <= crowdedness) & (crowdedness < high)
             values[name] = precision_and_recall(matches, counts * of_kind[:, None])[0].mean(axis=0)
+    for part, of_part in _parts(evaluators).items():
+        told = {name: _REPLICATED[name] for name in _OF_A_PART}
+        values |= {f"{name}_{part}": value for name, value in _replicated(of_part, told, counts).items()}
+    if dataset == "wholebody":
+        for name in _OF_A_PART:
+            values[f"{name}_hand"] = (values[f"{name}_lefthand"] + values[f"{name}_righthand"]) / 2
     return values
 
 
-def summarise(dataset: str, evaluator: COCOeval) -> dict[str, float | None]:
-    """The evaluator's numbers as fractions; None where no annotated person falls into a split."""
+def _replicated(
+    evaluator: COCOeval, wanted: dict[str, tuple[str, int | None, int]], counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Some metrics of one evaluator, each ``[R]``."""
+    curves = {}
+    for area in sorted({area for _, _, area in wanted.values()}):
+        matches = coco_matches(evaluator.evalImgs, evaluator.params.imgIds, area)
+        curves["precision", area], curves["recall", area] = precision_and_recall(matches, counts)
+    return {
+        name: curves[curve, area].mean(axis=0) if threshold is None else curves[curve, area][threshold]
+        for name, (curve, threshold, area) in wanted.items()
+    }
+
+
+def _parts(evaluators: Evaluators) -> Evaluators:
+    return {name: evaluator for name, evaluator in evaluators.items() if name}
+
+
+def summarise(dataset: str, evaluators: Evaluators) -> dict[str, float | None]:
+    """The evaluators' numbers as fractions; None where no annotated person falls into a split.
+
+    Those of a part of COCO-WholeBody are called ``AP_<part>`` and ``AR_<part>``. ``hand`` is the mean of both
+    hands, as the dataset's authors have it (github.com/jin-s13/COCO-WholeBody, issue 38).
+    """
+    metrics = _summary(evaluators[""], _METRICS[dataset])
+    for part, evaluator in _parts(evaluators).items():
+        of_part = _summary(evaluator, _METRICS[dataset])
+        metrics |= {f"{name}_{part}": of_part[name] for name in _OF_A_PART}
+    if dataset == "wholebody":
+        for name in _OF_A_PART:
+            left, right = metrics[f"{name}_lefthand"], metrics[f"{name}_righthand"]
+            metrics[f"{name}_hand"] = None if left is None or right is None else (left + right) / 2
+    return metrics
+
+
+def _summary(evaluator: COCOeval, names: tuple[str, ...]) -> dict[str, float | None]:
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.accumulate()
         evaluator.summarize()
     return {
-        name: None if value < 0 else float(value)
-        for name, value in zip(_METRICS[dataset], evaluator.stats, strict=True)
+        name: None if value < 0 else float(value) for name, value in zip(names, evaluator.stats, strict=True)
     }

@@ -28,7 +28,7 @@ def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> di
     """Score a predictions file.
 
     Args:
-        dataset: ``coco``, ``crowdpose`` or ``mpii``.
+        dataset: ``coco``, ``crowdpose``, ``mpii`` or ``wholebody``.
         predictions: File written by ``Predictions.save``.
         data_root: Root of the dataset, real or generated.
 
@@ -75,10 +75,10 @@ def evaluate_predictions(dataset: str, predictions: Predictions, data_root: str 
         images, images_kept = (np.searchsorted(known, rows.image_id) for rows in (on_truth, kept))
         counts = draws(dataset, len(known))
         # From here on, because the evaluator writes into the annotations' content.
-        evaluator = coco.match(dataset, kept, scores, annotations)
-        replicates = coco.replicates(dataset, evaluator, annotations, counts)
+        evaluators = coco.match(dataset, kept, scores, annotations)
+        replicates = coco.replicates(dataset, evaluators, annotations, counts)
         correlations = _replicated_correlations(keypoints, images, poses, images_kept, counts)
-        metrics = coco.summarise(dataset, evaluator)
+        metrics = coco.summarise(dataset, evaluators)
         protocol = {
             "score_mode": SCORE_MODE,
             "keypoint_score_threshold": KEYPOINT_SCORE_THRESHOLD,

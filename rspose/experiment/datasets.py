@@ -9,6 +9,8 @@ DATASET_CONFIGS = {
     "coco": "body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py",
     "crowdpose": "body_2d_keypoint/topdown_heatmap/crowdpose/td-hm_res50_8xb64-210e_crowdpose-256x192.py",
     "mpii": "body_2d_keypoint/topdown_heatmap/mpii/td-hm_res50_8xb64-210e_mpii-256x256.py",
+    "wholebody": "wholebody_2d_keypoint/topdown_heatmap/coco-wholebody/"
+    "td-hm_res50_8xb64-210e_coco-wholebody-256x192.py",
 }
 """mmpose config per dataset whose dataset class, file names, augmentation and evaluator are used."""
 

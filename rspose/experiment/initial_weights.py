@@ -43,7 +43,7 @@ def train_initial_weights(
     torch.manual_seed(settings["seed"])
     dataset = config["datasets"][0]
     width, height = config["model_settings"][model_name]["input_size"][dataset]
-    images, parts = figure_crops(settings["crops"], settings["seed"], size=(width, height))
+    images, parts = figure_crops(settings["crops"], settings["seed"], (width, height), dataset)
 
     network = _Segmenter(config, model_name, dataset).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it

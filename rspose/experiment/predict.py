@@ -19,6 +19,7 @@ from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
 from rspose.experiment.config import training_settings
 from rspose.experiment.files import replacing
+from rspose.keypoints import WHOLEBODY_FIELDS
 
 
 def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: Path, samples: Path) -> None:
@@ -157,9 +158,9 @@ def _annotated(sample: Any, dataset: str) -> np.ndarray:
     truth = sample.gt_instances
     flags = 2 * np.asarray(truth.keypoints_visible, dtype=np.float32).reshape(-1, 1)
     if "raw_ann_info" in sample.metainfo:  # mmpose keeps 0 and 1 only; MPII has no more than that
-        flags = np.asarray(sample.metainfo["raw_ann_info"]["keypoints"], dtype=np.float32).reshape(-1, 3)[
-            :, 2:
-        ]
+        raw = sample.metainfo["raw_ann_info"]
+        values = [value for field in WHOLEBODY_FIELDS for value in raw.get(field, ())]
+        flags = np.asarray(values, dtype=np.float32).reshape(-1, 3)[:, 2:]
     return np.concatenate([_zero_based(truth.keypoints[0, :, :2], dataset), flags], axis=1).astype(np.float32)
 
 

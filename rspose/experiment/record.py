@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rspose.data import dataset_layout
 from rspose.experiment.cell import Cell
 from rspose.experiment.files import write_json
 
@@ -150,8 +151,9 @@ def _data(root: Path, config: dict[str, Any], cell: Cell) -> dict[str, Any]:
         checksum = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     else:
         digest = hashlib.sha256()
-        for file in sorted((root / "annotations").glob("*")):
-            digest.update(file.read_bytes())
+        # Folders may be shared: COCO-WholeBody's annotations lie beside COCO's.
+        for name in dataset_layout(cell.dataset).files:
+            digest.update((root / name).read_bytes())
         checksum = digest.hexdigest()
     return {"generated": generated, "checksum": checksum}
 

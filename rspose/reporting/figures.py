@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from rspose.keypoints import KeypointSet, keypoint_set
+from rspose.keypoints import BODY_KEYPOINTS, KeypointSet, keypoint_set
 from rspose.reporting.markup import DAGGER
 from rspose.reporting.records import Record
 from rspose.reporting.style import (
@@ -146,7 +146,8 @@ def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) ->
     for j, axes in enumerate(grid[0]):
         shown = samples[0].visible[j] > 0
         _draw_skeleton(axes, keypoints, samples[0].crops[j], samples[0].truth[j], shown.astype(float))
-        hidden = samples[0].visible[j] == 1
+        # Faces of COCO-WholeBody are flagged 1 throughout.
+        hidden = (samples[0].visible[j] == 1) & (np.arange(len(keypoints)) < BODY_KEYPOINTS)
         x, y = samples[0].truth[j][hidden].T
         axes.scatter(x, y, s=3, color="white", linewidths=0, zorder=4)
         axes.set_title(samples[0].names[j], fontsize=6)
@@ -189,8 +190,10 @@ def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> 
         scale = Normalize(finite.min(), finite.max()) if finite.size else Normalize(0, 1)
         for j, axes in enumerate(row):
             _draw_heatmap(axes, drawn.crops[j], maps[j], scale)
-            marked = drawn.truth[j][drawn.visible[j] > 0]
-            axes.plot(*marked.T, ls="", marker="+", ms=3.5, mew=0.6, color="#7FFFD4")
+            marked = drawn.visible[j] > 0
+            of_body = np.arange(len(marked)) < BODY_KEYPOINTS
+            for shown, size in ((marked & of_body, 3.5), (marked & ~of_body, 1.0)):
+                axes.plot(*drawn.truth[j][shown].T, ls="", marker="+", ms=size, mew=0.6, color="#7FFFD4")
         _label_entry(row[0], dataset, entry, entries)
         _draw_colour_bar(figure, row[-1], scale)
     cross = Line2D([], [], color="#2A9D74", marker="+", ls="", ms=6, label="annotated keypoint")
@@ -308,18 +311,22 @@ def _draw_skeleton(
         for (a, b), alpha in zip(limbs, alphas, strict=True)
     ]
     # A dark rim keeps the limbs apart from clothes and background of their colour.
+    widths = np.array([1.7 if max(limb) < BODY_KEYPOINTS else 0.5 for limb in limbs])
     axes.add_collection(
-        LineCollection(segments, colors=[(0, 0, 0, alpha * 0.6) for alpha in alphas], linewidths=2.8)
+        LineCollection(
+            segments, colors=[(0, 0, 0, alpha * 0.6) for alpha in alphas], linewidths=1.65 * widths
+        )
     )
-    axes.add_collection(LineCollection(segments, colors=limb_colours, linewidths=1.7))
+    axes.add_collection(LineCollection(segments, colors=limb_colours, linewidths=widths))
     drawn = opacity > 0
+    of_body = np.arange(len(keypoints)) < BODY_KEYPOINTS
     axes.scatter(
         points[drawn, 0],
         points[drawn, 1],
-        s=11,
+        s=np.where(of_body, 11, 1.2)[drawn],
         c=[to_rgba(colours[k], opacity[k]) for k in np.flatnonzero(drawn)],
         edgecolors=[(0, 0, 0, alpha * 0.8) for alpha in opacity[drawn]],
-        linewidths=0.4,
+        linewidths=np.where(of_body, 0.4, 0.0)[drawn].tolist(),
         zorder=3,
     )
 

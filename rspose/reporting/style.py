@@ -5,7 +5,7 @@ from zlib import crc32
 LOSS_ORDER = ("mse", "kl", "awing", "fowkal", "dm", "rspose")
 CONTROL_ORDER = ("oracle", "mean_pose")
 HEAD_LABELS = {"heatmap": "2D", "simcc": "1D"}
-DATASET_TITLES = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII"}
+DATASET_TITLES = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII", "wholebody": "COCO-WholeBody"}
 
 METRICS: dict[str, dict[str, str]] = {
     "coco": {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APM": "APM", "APL": "APL", "AR": "AR"},
@@ -21,10 +21,18 @@ METRICS: dict[str, dict[str, str]] = {
         "PCKh": "Mean",
         "PCKh@0.1": "@0.1",
     },
+    "wholebody": {
+        "AP": "Whole",
+        "AP_body": "Body",
+        "AP_foot": "Foot",
+        "AP_face": "Face",
+        "AP_hand": "Hand",
+        "AR": "AR",
+    },
 }
 """For each dataset its metrics in the order of the columns: name in a record, and header of the column."""
 
-MAIN_METRIC = {"coco": "AP", "crowdpose": "AP", "mpii": "PCKh"}
+MAIN_METRIC = {"coco": "AP", "crowdpose": "AP", "mpii": "PCKh", "wholebody": "AP"}
 """The one metric of a dataset in overviews."""
 
 # Okabe and Ito's palette: told apart with any colour vision, and mostly by lightness on a grey print.
@@ -64,6 +72,6 @@ def head_order(head: str) -> tuple[int, str]:
 
 
 def dataset_order(dataset: str) -> tuple[int, str]:
-    """Sort key of the datasets: COCO, CrowdPose, MPII, further ones by name."""
+    """Sort key of the datasets: COCO, CrowdPose, MPII, COCO-WholeBody, further ones by name."""
     known = list(DATASET_TITLES)
     return known.index(dataset) if dataset in known else len(known), dataset

@@ -31,6 +31,7 @@ _CONTENTS = {
     "coco": "keypoint AP and AR",
     "crowdpose": "keypoint AP, also on easy, medium and hard images",
     "mpii": "PCKh@0.5 per joint group, their mean, and mean PCKh@0.1",
+    "wholebody": "AP and AR of all 133 keypoints, AP of each part",
 }
 
 

@@ -1,0 +1,104 @@
+"""A cell of COCO-WholeBody goes the whole way: trained, predicted, evaluated, recorded, tabulated, drawn."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_grid import SETTINGS
+
+from rspose.evaluation import controls
+from rspose.evaluation.evaluate import evaluate
+from rspose.evaluation.predictions import Predictions
+from rspose.experiment.cell import Cell
+from rspose.experiment.config import complete
+from rspose.experiment.files import write_json
+from rspose.experiment.predict import predict
+from rspose.experiment.record import write_control_record, write_record
+from rspose.experiment.train import train
+from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
+from rspose.reporting.records import read_record
+from rspose.reporting.tables import make_tables
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+PARTS = ("body", "foot", "face", "lefthand", "righthand", "hand")
+
+
+@pytest.fixture(scope="module", params=["heatmap", "simcc"])
+def finished(
+    request: pytest.FixtureRequest, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Cell]:
+    """A folder with everything that is made of one cell."""
+    folder = tmp_path_factory.mktemp(request.param)
+    root = tiny_datasets / "wholebody"
+    config = complete(
+        {
+            **SETTINGS,
+            "results": str(folder),
+            "datasets": ["wholebody"],
+            "losses": ["fowkal"],
+            "data": {"wholebody": {**SETTINGS["data"]["wholebody"], "root": str(root)}},
+        }
+    )
+    cell = Cell("wholebody", "tiny", request.param, "fowkal", 0)
+    with open(folder / "terminal", "w") as terminal:
+        train(config, cell, folder / "checkpoint.pth", terminal=terminal)
+    predict(config, cell, folder / "checkpoint.pth", folder / "predictions.npz", folder / "samples.npz")
+    write_json(folder / "scores.json", evaluate("wholebody", folder / "predictions.npz", root))
+    record = folder / "records" / f"{cell.path}.json"
+    write_record(config, cell, folder / "scores.json", folder / "training.json", record)
+    controls.oracle("wholebody", root).save(folder / "oracle.npz")
+    write_json(folder / "oracle.json", evaluate("wholebody", folder / "oracle.npz", root))
+    control = folder / "records" / "wholebody" / "control" / "oracle.json"
+    write_control_record(config, "wholebody", "oracle", folder / "oracle.json", control)
+    return folder, cell
+
+
+def record_of(finished: tuple[Path, Cell]) -> dict[str, Any]:
+    folder, cell = finished
+    return json.loads((folder / "records" / f"{cell.path}.json").read_text())
+
+
+def test_fowkal_learns_a_factor_for_each_of_the_133_keypoints(finished: tuple[Path, Cell]) -> None:
+    factors = np.array(record_of(finished)["loss"]["learned"]["factor"])
+    assert factors.shape == (133,)
+    # Gradients reached each part: no factor of a labelled keypoint is where it began.
+    for part in (slice(0, 17), slice(17, 23), slice(23, 91), slice(91, 133)):
+        assert (factors[part] != 0.5).any()
+
+
+def test_the_record_has_the_scores_of_every_part(finished: tuple[Path, Cell]) -> None:
+    metrics = record_of(finished)["metrics"]
+    assert {f"{name}_{part}" for name in ("AP", "AR") for part in PARTS} | {"AP", "AR"} <= set(metrics)
+    assert record_of(finished)["confidence"]["keypoint"]["n"] > 100
+
+
+def test_predictions_are_of_all_boxes_and_keypoints(finished: tuple[Path, Cell]) -> None:
+    predictions = Predictions.load(finished[0] / "predictions.npz")
+    assert predictions.keypoints.shape[1:] == (133, 2)
+    assert len(predictions.detections()) and len(predictions.ground_truth_boxes())
+
+
+def test_the_table_has_a_column_for_each_part(finished: tuple[Path, Cell], tmp_path: Path) -> None:
+    make_tables(finished[0] / "records", tmp_path)
+    table = (tmp_path / "wholebody.md").read_text()
+    assert "COCO-WholeBody val, generated data: AP and AR of all 133 keypoints" in table
+    for column in ("Whole", "Body", "Foot", "Face", "Hand"):
+        assert column in table
+    assert "COCO-WholeBody" in (tmp_path / "main.md").read_text()
+
+
+def test_the_cell_is_drawn_with_its_annotation(finished: tuple[Path, Cell], tmp_path: Path) -> None:
+    folder, cell = finished
+    drawn = np.load(folder / "samples.npz")["truth_keypoints"]
+    assert drawn.shape[1:] == (133, 3)
+    assert (drawn[..., 2] > 0).any(axis=0)[:17].any()
+    record = read_record(folder / "records" / f"{cell.path}.json")
+    entry = Entry.from_record(record, folder / "predictions.npz", folder / "samples.npz")
+    assert entry.score is not None
+    make_sheet("wholebody", [entry], tmp_path / "sheet.png")
+    make_heatmap_sheet("wholebody", [entry], tmp_path / "heatmaps.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+    assert (tmp_path / "heatmaps.png").stat().st_size > 10_000
