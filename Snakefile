@@ -15,7 +15,7 @@ min_version("9.19")
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from rspose.data import check_dataset, generator_version
+from rspose.data import check_dataset_once, generator_version
 from rspose.experiment.config import Cell, ConfigError, cells, complete, extended
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.pretrained import missing_weights

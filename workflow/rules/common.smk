@@ -22,12 +22,17 @@ def dataset_inputs(wildcards):
 
 
 def check_real_datasets():
+    # Jobs read this file too, when all has been checked.
+    if not workflow.is_main_process:
+        return
     for dataset in config["datasets"]:
         # Tables are made from records alone, without the data.
         recorded = all(Path(record).is_file() for record in records(dataset))
         if is_generated(dataset) or (recorded and not data_root(dataset).is_dir()):
             continue
-        for problem in check_dataset(data_root(dataset), dataset):
+        for problem in check_dataset_once(
+            data_root(dataset), dataset, Path(RESULTS, "work/checked", dataset)
+        ):
             sys.exit(f"error: {problem}")
 
 

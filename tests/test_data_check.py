@@ -1,0 +1,238 @@
+"""What a broken, wrong or partial download looks like to the check, for every dataset."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.io import loadmat, savemat
+
+from rspose.data import LAYOUTS, dataset_layout, make_dataset
+from rspose.data import check as check_module
+from rspose.data.check import check_dataset, check_dataset_once, inspect_dataset, what_to_fetch
+from rspose.data.manifest import MANIFEST, file_digest
+from rspose.data.releases import RELEASES, Release, SplitCounts
+
+DATASETS = list(LAYOUTS)
+COCO_LIKE = ["coco", "crowdpose", "wholebody"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    for dataset in DATASETS:
+        make_dataset(dataset, folder / dataset, 6, 3, 4, (128, 96))
+    return folder
+
+
+@pytest.fixture
+def copied(made: Path, tmp_path: Path) -> Callable[[str], Path]:
+    return lambda dataset: shutil.copytree(made / dataset, tmp_path / dataset)
+
+
+def annotation_file(root: Path, dataset: str, split: str) -> Path:
+    return root / dataset_layout(dataset).annotations[split]
+
+
+def edit(path: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def only_problem(root: Path, dataset: str) -> str:
+    (problem,) = check_dataset(root, dataset)
+    assert "\n" not in problem
+    return problem
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_missing_folder_is_named(dataset: str, tmp_path: Path) -> None:
+    problem = only_problem(tmp_path / "nowhere", dataset)
+    assert str(tmp_path / "nowhere") in problem and f"data.{dataset}.root" in problem
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_missing_folder_of_images_is_named(dataset: str, copied: Callable[[str], Path]) -> None:
+    root = copied(dataset)
+    folder = root / dataset_layout(dataset).images["val"]
+    shutil.rmtree(folder)
+    problems = check_dataset(root, dataset)
+    assert problems and all(str(folder) in problem for problem in problems)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_truncated_json_is_named(dataset: str, split: str, copied: Callable[[str], Path]) -> None:
+    root = copied(dataset)
+    path = annotation_file(root, dataset, split)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    problem = only_problem(root, dataset)
+    assert problem.startswith(f"{path}: expected JSON") and "is the download complete?" in problem
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_an_annotation_with_too_few_keypoints_is_named(dataset: str, copied: Callable[[str], Path]) -> None:
+    root = copied(dataset)
+    path = annotation_file(root, dataset, "val")
+    field = {"mpii": "joints", "wholebody": "face_kpts"}.get(dataset, "keypoints")
+
+    def shorten(content: Any) -> None:
+        person = (content if dataset == "mpii" else content["annotations"])[2]
+        person[field] = person[field][: -1 if dataset == "mpii" else -3]
+
+    edit(path, shorten)
+    problem = only_problem(root, dataset)
+    expected = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 68}[dataset]
+    assert problem.startswith(f"{path}: ")
+    assert f"2: {field}: expected {expected} keypoints, found {expected - 1}" in problem
+
+
+def test_the_annotations_of_coco_are_not_those_of_wholebody(copied: Callable[[str], Path]) -> None:
+    root, other = copied("wholebody"), copied("coco")
+    path = annotation_file(root, "wholebody", "train")
+    shutil.copy(annotation_file(other, "coco", "train"), path)
+    assert only_problem(root, "wholebody").startswith(f"{path}: expected images, annotations and categories")
+
+
+@pytest.mark.parametrize("dataset", COCO_LIKE)
+def test_the_file_of_another_split_is_found_out_by_images_or_detections(
+    dataset: str, copied: Callable[[str], Path]
+) -> None:
+    root = copied(dataset)
+    shutil.copy(annotation_file(root, dataset, "train"), annotation_file(root, dataset, "val"))
+    problems = check_dataset(root, dataset)
+    assert any("is the annotation file of another split?" in p or "another split" in p for p in problems)
+
+
+def test_the_other_split_of_mpii_is_found_out_by_its_head_boxes(copied: Callable[[str], Path]) -> None:
+    root = copied("mpii")
+    shutil.copy(annotation_file(root, "mpii", "train"), annotation_file(root, "mpii", "val"))
+    persons = len(json.loads(annotation_file(root, "mpii", "train").read_text()))
+    assert f"expected head boxes of the {persons} persons" in only_problem(root, "mpii")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_other_split_of_a_release_is_found_out_by_its_size(
+    dataset: str, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = inspect_dataset(made / dataset, dataset, open_images=False).counts
+    swapped = Release({"train": counts["val"], "val": counts["train"]}, None, ())
+    monkeypatch.setitem(RELEASES, dataset, swapped)
+    problems = check_dataset(made / dataset, dataset)
+    assert len(problems) == 2
+    assert "expected the train split" in problems[0] and "images of the val split" in problems[0]
+
+
+def test_detections_of_images_that_are_not_annotated_are_named(copied: Callable[[str], Path]) -> None:
+    root = copied("wholebody")
+    path = root / str(dataset_layout("wholebody").detections)
+    edit(path, lambda entries: entries[1].update(image_id=7))
+    problem = only_problem(root, "wholebody")
+    assert problem.startswith(f"{path}: detection 1: image_id 7 is not in the val annotations")
+
+
+def test_every_image_is_looked_for_not_the_first_ones_only(copied: Callable[[str], Path]) -> None:
+    root = copied("coco")
+    last = sorted((root / "train2017").iterdir())[-1]
+    last.unlink()
+    assert only_problem(root, "coco").startswith(f"{last}: expected this train image")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"], ids=["empty", "text"])
+def test_images_that_do_not_open_are_named(content: bytes, copied: Callable[[str], Path]) -> None:
+    root = copied("coco")
+    first, second, *_ = sorted((root / "val2017").iterdir())
+    first.write_bytes(content)
+    second.write_bytes(second.read_bytes()[:-300])  # truncated: OpenCV alone would open it
+    assert check_dataset(root, "coco") == []
+    problems = inspect_dataset(root, "coco").problems
+    assert [problem.split(":")[0] for problem in problems] == [str(first), str(second)]
+
+
+def test_opening_images_says_how_far_it_is(made: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    inspect_dataset(made / "crowdpose", "crowdpose", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 10) for done in range(1, 11)]
+
+
+# ---------------------------------------------------------------- against the official release
+
+
+def real(root: Path) -> Path:
+    (root / MANIFEST).unlink()
+    return root
+
+
+def test_a_generated_dataset_is_not_compared_with_the_release(made: Path) -> None:
+    assert inspect_dataset(made / "mpii", "mpii").notes == ["a generated dataset, as manifest.json says"]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_folder_with_less_than_the_release_is_usable_and_said_to_be_partial(
+    dataset: str, copied: Callable[[str], Path]
+) -> None:
+    found = inspect_dataset(real(copied(dataset)), dataset)
+    assert found.problems == []
+    assert found.counts["train"].images == 6 and found.counts["val"].images == 4
+    first, second, last = found.notes
+    assert first.startswith("train: not all of the official release: 6 images (official: ")
+    assert second.startswith("val: not all of the official release: 4 images (official: ")
+    assert "not comparable with published" in last
+
+
+def test_a_whole_release_is_compared_with_its_checksums(
+    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = real(copied("coco"))
+    counts = inspect_dataset(root, "coco").counts
+    train, val = (dataset_layout("coco").annotations[split] for split in ("train", "val"))
+    checksums = {train: file_digest(root / train), val: "0" * 64}
+    monkeypatch.setitem(RELEASES, "coco", Release(counts, None, (), checksums))
+    found = inspect_dataset(root, "coco")
+    assert found.problems == []
+    (wrong, unknown) = found.notes
+    assert wrong.startswith(f"{root / val}: not byte for byte the official file")
+    assert "no published checksum" in unknown and "person_detection_results" in unknown
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_what_to_fetch_covers_every_folder_of_the_layout(dataset: str, tmp_path: Path) -> None:
+    lines = what_to_fetch(tmp_path, dataset)
+    layout = dataset_layout(dataset)
+    folders = {str(tmp_path / Path(file).parent) for file in layout.files}
+    folders |= {str(tmp_path / folder) for folder in layout.images.values()}
+    assert {line.split(" -> ")[1].rstrip("/") for line in lines} == folders
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_release_names_files_of_the_layout_and_whole_checksums(dataset: str) -> None:
+    release = RELEASES[dataset]
+    assert set(release.sha256) <= set(dataset_layout(dataset).files)
+    assert all(len(digest) == 64 and int(digest, 16) for digest in release.sha256.values())
+    assert set(release.counts) == {"train", "val"}
+
+
+def test_wholebody_has_the_images_and_persons_of_coco() -> None:
+    assert RELEASES["wholebody"].counts == RELEASES["coco"].counts
+    assert RELEASES["coco"].counts["val"] == SplitCounts(5000, 11004)
+
+
+# ---------------------------------------------------------------- once is enough
+
+
+def test_a_dataset_without_problems_is_read_again_only_when_it_changes(
+    copied: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, memory = copied("mpii"), tmp_path / "work" / "mpii"
+    assert check_dataset_once(root, "mpii", memory) == []
+    with monkeypatch.context() as unread:
+        unread.setattr(check_module, "check_dataset", lambda *_: ["read again"])
+        assert check_dataset_once(root, "mpii", memory) == []
+    boxes = root / "annotations/mpii_gt_val.mat"
+    savemat(boxes, {"headboxes_src": loadmat(boxes)["headboxes_src"][..., 1:]})
+    (problem,) = check_dataset_once(root, "mpii", memory)
+    assert "head boxes" in problem
+    assert check_dataset_once(root, "mpii", memory) == [problem]
