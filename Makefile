@@ -48,6 +48,7 @@ lint: $(INSTALLED)  ## Check style, the workflow and types
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 	@$(BIN)/mypy
 	@$(BIN)/rspose docs config --check
+	@$(BIN)/rspose docs losses --check
 	@$(BIN)/rspose docs published --check
 
 format: $(INSTALLED)  ## Format Python and Snakemake files
@@ -55,8 +56,9 @@ format: $(INSTALLED)  ## Format Python and Snakemake files
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile workflow
 
-docs: $(INSTALLED)  ## Write config/README.md from the schema, and mmpose's numbers from its metadata
+docs: $(INSTALLED)  ## Write config/README.md, docs/losses.md and mmpose's numbers from what they are made of
 	@$(BIN)/rspose docs config
+	@$(BIN)/rspose docs losses
 	@$(BIN)/rspose docs published
 
 clean:  ## Remove what the demo made (not .venv, not results/published and results/reference)

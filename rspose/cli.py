@@ -1,4 +1,7 @@
-"""The command line: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `diff`, `bench`, `docs`."""
+"""The command line: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `diff`, `bench`, `docs`.
+
+For a loss of one's own: `new-loss`, `check-loss`, `compare`, `list losses`.
+"""
 
 import argparse
 import contextlib
@@ -18,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = parsed.run
     try:
         return run(parsed)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -105,6 +108,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     losses.set_defaults(run=_bench_losses)
 
+    listed = commands.add_parser("list", help="what there is").add_subparsers(required=True, metavar="WHAT")
+    listed_losses = listed.add_parser("losses", help="every loss: title, reference, heads, parameters")
+    _add_source(listed_losses)
+    listed_losses.set_defaults(run=_list_losses)
+
+    new = commands.add_parser("new-loss", help="write a loss file that already runs, to be changed")
+    new.add_argument("name", help="of the loss and of its file, e.g. my_loss")
+    new.add_argument("--folder", type=Path, metavar="DIR", help="where the file goes (default: baselines)")
+    new.set_defaults(run=_new_loss)
+
     docs = commands.add_parser("docs", help="write documentation that is made from code").add_subparsers(
         required=True, metavar="PAGE"
     )
@@ -114,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     published = docs.add_parser("published", help="results/published/mmpose.csv from mmpose's metadata")
     published.add_argument("--check", action="store_true", help="only say whether the file is up to date")
     published.set_defaults(run=_docs_published)
+    losses_page = docs.add_parser("losses", help="docs/losses.md from the loss files")
+    losses_page.add_argument("--check", action="store_true", help="only say whether the page is up to date")
+    losses_page.set_defaults(run=_docs_losses)
     return parser
 
 
@@ -148,6 +164,15 @@ def _add_plan(commands: Any) -> None:
     )
     pretrained.add_argument("config", type=Path)
     pretrained.set_defaults(run=_pretrained)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="SOURCE",
+        help="of a loss from outside the project: a .py file, or an entry point of the group rspose.losses",
+    )
 
 
 _PROBLEMS_SHOWN = 20
@@ -316,14 +341,46 @@ def _bench_losses(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _list_losses(arguments: argparse.Namespace) -> int:
+    from rspose.losses import available, load
+    from rspose.losses.listing import loss_table
+
+    if arguments.source:
+        load(arguments.source)
+    print(loss_table(available().values()), end="")
+    return 0
+
+
+def _new_loss(arguments: argparse.Namespace) -> int:
+    from rspose.losses.template import new_loss
+
+    path = new_loss(arguments.name, arguments.folder)
+    source = f" --from {path}" if arguments.folder else ""
+    print(f"{path} written: it already runs. Change it, then")
+    print(f"  rspose check-loss {arguments.name}{source}")
+    print(f"  rspose compare {arguments.name}{source}")
+    return 0
+
+
 def _docs_config(arguments: argparse.Namespace) -> int:
     from rspose.experiment.config_page import PAGE, config_page
 
-    if not arguments.check:
-        PAGE.write_text(config_page())
-        print(f"{PAGE} written")
-    elif not PAGE.is_file() or PAGE.read_text() != config_page():
-        raise ValueError(f"{PAGE} differs from the schema: run make docs")
+    return _page(PAGE, config_page(), arguments.check, "the schema")
+
+
+def _docs_losses(arguments: argparse.Namespace) -> int:
+    from rspose.losses.listing import PAGE, losses_page
+
+    return _page(PAGE, losses_page(), arguments.check, "the loss files")
+
+
+def _page(page: Path, text: str, check: bool, made_from: str) -> int:
+    """Write a page, or only see whether it is up to date."""
+    if not check:
+        page.write_text(text)
+        print(f"{page} written")
+    elif not page.is_file() or page.read_text() != text:
+        raise ValueError(f"{page} differs from {made_from}: run make docs")
     return 0
 
 

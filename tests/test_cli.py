@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from rspose.cli import main
 from rspose.data import read_manifest
 from rspose.experiment import config_page, mmpose_numbers
+from rspose.losses import available, listing, registry
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -236,6 +238,51 @@ def test_mmposes_numbers_are_checked_and_written(
     assert "run make docs" in failure(capsys, "docs", "published", "--check")
     success(capsys, "docs", "published")
     assert edited.read_text() == right
+
+
+@pytest.fixture
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    available()
+    for memory in ("_losses", "_discovered", "_unusable"):
+        monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
+    yield
+
+
+def test_a_new_loss_is_written_and_listed(
+    fresh_registry: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = success(capsys, "new-loss", "my_loss", "--folder", tmp_path)
+    path = tmp_path / "my_loss.py"
+    assert path.is_file() and f"rspose check-loss my_loss --from {path}" in said
+    assert "my_loss" not in success(capsys, "list", "losses")
+    rows = success(capsys, "list", "losses", "--from", path).splitlines()
+    assert "| `my_loss` | My loss | unpublished | 2D, 1D | `foreground=10.0` |  |" in rows
+    assert len(rows) == 2 + len(available())
+    assert "is taken" in failure(capsys, "new-loss", "mse", "--folder", tmp_path)
+    assert "no such file" in failure(capsys, "list", "losses", "--from", tmp_path / "no.py")
+
+
+def test_the_list_of_losses_says_what_each_is(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = success(capsys, "list", "losses").splitlines()
+    (row,) = [row for row in rows if row.startswith("| `kl` ")]
+    reference = "Li et al., SimCC, ECCV 2022, arXiv:2107.03332"
+    assert row == f"| `kl` | KL | {reference} | 2D, 1D | `beta=1.0, label_beta=None` |  |"
+    (row,) = [row for row in rows if row.startswith("| `rspose` ")]
+    assert row.endswith(" yes |")
+
+
+def test_the_page_of_the_losses_is_made_from_the_loss_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "losses.md"
+    monkeypatch.setattr(listing, "PAGE", page)
+    assert "run make docs" in failure(capsys, "docs", "losses", "--check")
+    success(capsys, "docs", "losses")
+    success(capsys, "docs", "losses", "--check")
+    assert success(capsys, "list", "losses") in page.read_text()
+    page.write_text(page.read_text().replace("AWing", "Wing"))
+    assert "differs from the loss files" in failure(capsys, "docs", "losses", "--check")
 
 
 def test_the_command_is_installed() -> None:

@@ -1,5 +1,6 @@
 """Losses by name: building them, their parameters, folders of loss files, and the answers to mistakes."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from losses_targets import make_target
 
-from rspose.losses import HeatmapLoss, available, build, discover, parameters, register, registry
+from rspose.losses import HeatmapLoss, available, build, discover, load, parameters, register, registry
 
 LOSS_FILE = """
 from rspose.losses import PerMapLoss, register
@@ -28,11 +29,23 @@ class MAELoss(PerMapLoss):
 """
 
 
+def install_package(folder: Path, name: str, files: dict[str, str], entry_point: str) -> None:
+    """Put a package into a folder as pip would, with an entry point of the group of losses."""
+    package, info = folder / name, folder / f"{name}-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    for file, text in {"__init__.py": "", **files}.items():
+        (package / file).write_text(text)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[rspose.losses]\n{entry_point}\n")
+
+
 @pytest.fixture
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
     available()
-    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
+    for memory in ("_losses", "_discovered", "_unusable"):
+        monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
     yield
 
 
@@ -90,11 +103,79 @@ def test_a_file_in_a_folder_is_a_loss(fresh_registry: None, tmp_path: Path) -> N
     torch.testing.assert_close(value, 3 * sum(label.mean() for label in target.heatmaps))
 
 
-def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_imported_is_named(fresh_registry: None, tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("import nothing_of_this_name")
     with pytest.raises(ImportError, match=rf"loss file {broken}: cannot be imported: .*nothing_of_this_name"):
         discover(tmp_path)
+
+
+def test_a_file_that_cannot_be_imported_leaves_the_others_usable(
+    fresh_registry: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken.py").write_text(LOSS_FILE.replace("mae", "half") + "\n1 / 0")
+    (tmp_path / "mae.py").write_text(LOSS_FILE)
+    monkeypatch.setattr(registry, "_baselines", lambda: tmp_path)
+    monkeypatch.setattr("baselines.__path__", [str(tmp_path)])
+    losses = available()
+    assert "mae" in losses and "mse" in losses
+    assert not {"half", "broken"} & set(losses)  # registered before the file failed
+    available()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "broken.py: cannot be imported: ZeroDivisionError" in said
+    for name in ("half", "broken"):
+        with pytest.raises(ValueError, match=r"loss file .*broken\.py: cannot be imported: ZeroDivision"):
+            build(name, {}, 17)
+    for module in ("baselines.mae", "baselines.broken"):
+        sys.modules.pop(module, None)
+
+
+def test_a_name_that_two_files_give_their_loss_is_neither_of_them(
+    fresh_registry: None, tmp_path: Path
+) -> None:
+    (tmp_path / "one.py").write_text(LOSS_FILE)
+    (tmp_path / "other.py").write_text(LOSS_FILE)
+    with pytest.raises(ImportError, match=r"other\.py: .*loss name 'mae' is taken by .*one\.py"):
+        discover(tmp_path)
+    assert "mae" not in available()
+    with pytest.raises(ValueError, match=r"other\.py: .*loss name 'mae' is taken by .*one\.py"):
+        build("mae", {}, 17)
+
+
+def test_a_loss_from_outside_is_loaded_by_its_path(fresh_registry: None, tmp_path: Path) -> None:
+    (tmp_path / "mae.py").write_text(LOSS_FILE)
+    load(str(tmp_path / "mae.py"))
+    load(str(tmp_path / "mae.py"))  # a second time changes nothing
+    assert parameters("mae") == {"scale": 2.0}
+    with pytest.raises(ValueError, match=r"loss file .*nowhere\.py: no such file"):
+        load(str(tmp_path / "nowhere.py"))
+
+
+def test_a_loss_of_an_installed_package_is_loaded_by_its_entry_point(
+    fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_package(tmp_path, "their_losses", {"losses.py": LOSS_FILE}, "theirs = their_losses.losses")
+    monkeypatch.syspath_prepend(tmp_path)
+    load("theirs")
+    assert available()["mae"].__module__ == "their_losses.losses"
+    with pytest.raises(
+        ValueError, match=r"'ours': .* entry point of .*rspose\.losses; installed are .*theirs"
+    ):
+        load("ours")
+
+
+def test_an_entry_point_that_cannot_be_imported_is_named(
+    fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_package(tmp_path, "torn_losses", {}, "torn = torn_losses.missing")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ImportError, match=r"entry point 'torn' of rspose.losses: cannot be imported: .*Module"
+    ):
+        load("torn")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -119,6 +200,22 @@ def test_only_losses_with_a_name_register() -> None:
         register(Nameless)
     with pytest.raises(TypeError, match="expected a subclass of HeatmapLoss"):
         register(torch.nn.MSELoss)  # type: ignore[type-var]
+
+    class Spaced(Nameless):
+        name = "my loss"
+
+    with pytest.raises(TypeError, match=r"class Spaced: class variable 'name': expected letters.*'my loss'"):
+        register(Spaced)
+
+
+@pytest.mark.parametrize("heads", [("simcc"), (), ("heatmap", "regression"), ["simcc"]])
+def test_only_losses_of_a_known_head_register(heads: object) -> None:
+    class Headless(available()["mse"]):  # type: ignore[misc]
+        name = "headless"
+
+    Headless.heads = heads  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"class Headless: .*'heads': expected a tuple .*found"):
+        register(Headless)
 
 
 def test_an_unknown_loss_or_parameter_is_answered_with_what_there_is() -> None:

@@ -17,7 +17,7 @@ from rspose.losses.interface import (
     weighted_mean,
 )
 from rspose.losses.rank_sort import ap_loss, rank_sort
-from rspose.losses.registry import available, build, discover, parameters, register
+from rspose.losses.registry import available, build, discover, load, parameters, register, unusable
 from rspose.losses.rspose import RSPose
 from rspose.losses.spatial_rs import SpatialRS, spatial_rs
 
@@ -39,12 +39,14 @@ __all__ = [
     "full_precision",
     "instance_sort",
     "keypoint_similarity",
+    "load",
     "mean_over_all",
     "parameters",
     "rank_sort",
     "register",
     "spatial_rs",
     "sum_over_axes",
+    "unusable",
     "visible_maps",
     "visible_weights",
     "weighted_mean",

@@ -25,6 +25,9 @@ Maps = Tensor | tuple[Tensor, Tensor]
 Reduction = Literal["visible", "mmpose"]
 """The convention of this project, or that of mmpose's loss of the same name."""
 
+HEADS = ("heatmap", "simcc")
+"""The heads by name: 2D heatmaps, and the 1D pairs of SimCC."""
+
 
 @dataclass(frozen=True)
 class KeypointTarget:
@@ -65,7 +68,7 @@ class HeatmapLoss(nn.Module, ABC):
     title: ClassVar[str]
     reference: ClassVar[str]
     reconstruction: ClassVar[bool] = False
-    heads: ClassVar[tuple[str, ...]] = ("heatmap", "simcc")
+    heads: ClassVar[tuple[str, ...]] = HEADS
 
     def forward(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the named scalar terms of the loss, each with its weight applied; their sum is the loss.

@@ -3,25 +3,40 @@
 import importlib
 import importlib.util
 import inspect
+import keyword
 import sys
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rspose.losses.interface import HeatmapLoss
+from rspose.losses.interface import HEADS, HeatmapLoss
 
 _losses: dict[str, type[HeatmapLoss]] = {}
 _discovered: set[Path] = set()
+_unusable: dict[str, str] = {}
+"""What could not be imported: the stem of the file, or the name that is taken twice, and why."""
+
+ENTRY_POINTS = "rspose.losses"
+"""Group of the entry points with which an installed package offers its losses."""
 
 LossClass = TypeVar("LossClass", bound=type[HeatmapLoss])
+
+
+class NameTaken(ValueError):
+    """Two losses have one name; ``name`` says which."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def register(loss: LossClass) -> LossClass:
     """Make a loss known under its ``name`` (class decorator).
 
     Raises:
-        TypeError: the class is no :class:`HeatmapLoss`, or lacks one of its class variables.
-        ValueError: the name is taken.
+        TypeError: the class is no :class:`HeatmapLoss`, or one of its class variables is missing or wrong.
+        NameTaken: another loss has the name.
     """
     if not (isinstance(loss, type) and issubclass(loss, HeatmapLoss)):
         raise TypeError(f"register: expected a subclass of HeatmapLoss, found {loss!r}")
@@ -30,57 +45,141 @@ def register(loss: LossClass) -> LossClass:
             raise TypeError(
                 f"loss class {loss.__name__}: class variable {variable!r}: expected a string, found none"
             )
+    if problem := name_problem(loss.name):
+        raise TypeError(f"loss class {loss.__name__}: class variable 'name': {problem}")
+    if not (isinstance(loss.heads, tuple) and loss.heads and set(loss.heads) <= set(HEADS)):
+        raise TypeError(
+            f"loss class {loss.__name__}: class variable 'heads': expected a tuple of 'heatmap' and 'simcc' "
+            f"(one alone: ('simcc',)), found {loss.heads!r}"
+        )
     taken = _losses.setdefault(loss.name, loss)
     if taken is not loss:
-        raise ValueError(
+        raise NameTaken(
+            loss.name,
             f"loss name {loss.name!r} is taken by {taken.__module__}.{taken.__qualname__}: "
-            f"give {loss.__module__}.{loss.__qualname__} another name"
+            f"give {loss.__module__}.{loss.__qualname__} another name",
         )
     return loss
+
+
+def name_problem(name: str) -> str | None:
+    """What keeps a text from being the name of a loss, in words; None if nothing does."""
+    if name.isascii() and name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_"):
+        return None
+    return f"expected letters, digits and underscores, a letter first (like my_loss), found {name!r}"
 
 
 def discover(folder: Path) -> None:
     """Import every loss file (``*.py`` without leading underscore) of a folder, so that its losses register.
 
-    A file that is imported already is left alone.
+    A file that is imported already is left alone; one that fails does not keep the others from being
+    imported.
 
     Raises:
         NotADirectoryError: there is no such folder.
-        ImportError: a file cannot be imported; the message names it and says why.
+        ImportError: a file cannot be imported; the message names it and says why, in one line.
     """
+    if failures := _discover(folder):
+        raise ImportError(failures[0])
+
+
+def load(source: str) -> None:
+    """Import losses from outside the project, so that they register; a second time changes nothing.
+
+    Args:
+        source: a path that ends in ``.py``, or the name of an entry point of the group ``rspose.losses``.
+
+    Raises:
+        ValueError: there is no such file or entry point, in one line.
+        ImportError: it cannot be imported; the message names it and says why, in one line.
+    """
+    if not source.endswith(".py"):
+        _load_entry_point(source)
+        return
+    path = Path(source).resolve()
+    if not path.is_file():
+        raise ValueError(f"loss file {source}: no such file")
+    if path not in _discovered and (failure := _import(path)):
+        raise ImportError(failure)
+
+
+def _load_entry_point(name: str) -> None:
+    installed = entry_points(group=ENTRY_POINTS)
+    if name not in installed.names:
+        found = f"installed are {', '.join(sorted(installed.names))}" if installed else "none is installed"
+        raise ValueError(
+            f"losses from {name!r}: expected a path that ends in .py, or an entry point of the group "
+            f"{ENTRY_POINTS}; {found}"
+        )
+    try:
+        installed[name].load()
+    except Exception as error:
+        _unusable[name] = f"entry point {name!r} of {ENTRY_POINTS}: cannot be imported: {_one_line(error)}"
+        raise ImportError(_unusable[name]) from error
+
+
+def _discover(folder: Path) -> list[str]:
+    """Import the loss files that are new; what failed, a line each."""
     folder = Path(folder).resolve()
     if not folder.is_dir():
         raise NotADirectoryError(f"loss folder {folder}: no such folder")
     new = [path for path in sorted(folder.glob("[!_]*.py")) if path not in _discovered]
     if not new:
-        return
+        return []
     imported = {
         str(Path(file).resolve())
         for m in list(sys.modules.values())
         if (file := getattr(m, "__file__", None))
     }
+    failures = []
     for path in new:
-        if str(path) not in imported:
-            _import(path, folder)
-        _discovered.add(path)
+        if str(path) in imported:
+            _discovered.add(path)
+        elif failure := _import(path):
+            failures.append(failure)
+    return failures
 
 
-def _import(path: Path, folder: Path) -> None:
+def _import(path: Path) -> str | None:
+    """Import a loss file; what failed, in one line."""
+    _discovered.add(path)
+    # The path makes the name unique: two folders may hold files of one name.
+    in_baselines = path.parent == _baselines()
+    module = f"baselines.{path.stem}" if in_baselines else f"{path.parent.name}.{path.stem} ({path})"
     try:
-        if folder == _baselines():
-            importlib.import_module(f"baselines.{path.stem}")
+        if in_baselines:
+            importlib.import_module(module)
         else:
-            _import_file(path)
+            _import_file(module, path)
     except Exception as error:
-        raise ImportError(f"loss file {path}: cannot be imported: {type(error).__name__}: {error}") from error
+        failure = f"loss file {path}: cannot be imported: {_one_line(error)}"
+        # Neither what it had registered before it failed may be used, nor a name that means two losses.
+        registered = [name for name, loss in _losses.items() if loss.__module__ == module]
+        taken = [error.name] if isinstance(error, NameTaken) else []
+        _unusable.update(dict.fromkeys([path.stem, *registered, *taken], failure))
+        return failure
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def available() -> dict[str, type[HeatmapLoss]]:
-    """Return every known loss by name, those of the installed ``baselines`` among them."""
+    """Return every known loss by name, those of the installed ``baselines`` among them.
+
+    A file that cannot be imported is left out, with one line on stderr.
+    """
     baselines = _baselines()
     if baselines is not None:
-        discover(baselines)
-    return dict(sorted(_losses.items()))
+        for failure in _discover(baselines):
+            print(f"warning: {failure}", file=sys.stderr)
+    return {name: loss for name, loss in sorted(_losses.items()) if name not in _unusable}
+
+
+def unusable() -> dict[str, str]:
+    """Return what could not be imported: file stem, entry point or name, and why, in one line."""
+    return dict(_unusable)
 
 
 def parameters(name: str) -> dict[str, Any]:
@@ -121,7 +220,7 @@ def build(name: str, parameters: Mapping[str, Any], num_keypoints: int) -> Heatm
 def _find(name: str) -> type[HeatmapLoss]:
     losses = available()
     if name not in losses:
-        raise ValueError(f"unknown loss {name!r}: expected one of {', '.join(losses)}")
+        raise ValueError(_unusable.get(name, f"unknown loss {name!r}: expected one of {', '.join(losses)}"))
     return losses[name]
 
 
@@ -137,10 +236,7 @@ def _baselines() -> Path | None:
     return Path(next(iter(locations))).resolve() if locations else None
 
 
-def _import_file(path: Path) -> None:
-    module_name = (
-        f"{path.parent.name}.{path.stem} ({path})"  # unique, so that two folders may hold files of one name
-    )
+def _import_file(module_name: str, path: Path) -> None:
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None and spec.loader is not None  # a path that ends in .py always has a loader
     module = importlib.util.module_from_spec(spec)

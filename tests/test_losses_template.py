@@ -1,0 +1,97 @@
+"""A new loss from the template: it runs as it is written, and a name that cannot be used is said so."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from losses_targets import make_target
+from tiny_grid import REPOSITORY
+
+from rspose.losses import available, build, load, parameters, registry, unusable
+from rspose.losses.template import new_loss
+
+
+@pytest.fixture(autouse=True)
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    available()
+    for memory in ("_losses", "_discovered", "_unusable"):
+        monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
+    yield
+
+
+def test_the_new_file_is_a_loss_with_title_reference_heads_and_parameters(tmp_path: Path) -> None:
+    path = new_loss("my_loss", tmp_path)
+    assert path == tmp_path / "my_loss.py"
+    load(str(path))
+    loss = available()["my_loss"]
+    assert (loss.__name__, loss.title, loss.heads) == ("MyLoss", "My loss", ("heatmap", "simcc"))
+    assert loss.reference and parameters("my_loss") == {"foreground": 10.0}
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_the_new_loss_is_the_weighted_squared_error_it_says_it_is(tmp_path: Path, head: str) -> None:
+    load(str(new_loss("fresh", tmp_path)))
+    target = make_target(head)
+    labels = target.heatmaps if isinstance(target.heatmaps, tuple) else (target.heatmaps,)
+    zeros = tuple(torch.zeros_like(label) for label in labels)
+    found = build("fresh", {"foreground": 4.0}, 5)(zeros if head == "simcc" else zeros[0], target)["fresh"]
+    torch.testing.assert_close(found, sum(((1 + 4 * y) * y**2).mean() for y in labels))
+
+
+def test_the_written_file_passes_the_linters_of_the_project(tmp_path: Path) -> None:
+    path = new_loss("my_loss", tmp_path)
+    tools = Path(sys.executable).parent
+    for command in (["ruff", "check"], ["ruff", "format", "--check"]):
+        run = subprocess.run(
+            [tools / command[0], *command[1:], "--config", REPOSITORY / "pyproject.toml", path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize("name", ["", "3d", "my-loss", "my loss", "class", "_mine", "perte_é", "../mine"])
+def test_a_name_that_is_no_identifier_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"loss name: expected letters, digits and underscores.*found"):
+        new_loss(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["mse", "fwahr", "rspose"])
+def test_a_name_that_exists_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"loss name '{name}' is taken by .*\.\w+"):
+        new_loss(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["torch", "json", "numpy", "rspose_losses_test"])
+def test_a_name_that_shadows_a_module_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rspose_losses_test.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"loss name '{name}' shadows the Python module of that name"):
+        new_loss(name, tmp_path)
+
+
+def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    path = new_loss("mine", tmp_path)
+    path.write_text("my work")
+    with pytest.raises(FileExistsError, match=r"mine\.py"):
+        new_loss("mine", tmp_path)
+    assert path.read_text() == "my work"
+    with pytest.raises(NotADirectoryError, match="nowhere: no such folder"):
+        new_loss("mine", tmp_path / "nowhere")
+
+
+def test_the_name_of_a_file_that_cannot_be_imported_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0")
+    with pytest.raises(ImportError):
+        load(str(tmp_path / "broken.py"))
+    assert "ZeroDivisionError" in unusable()["broken"]
+    with pytest.raises(ValueError, match=r"loss name 'broken' is taken: .*ZeroDivisionError"):
+        new_loss("broken", tmp_path)
