@@ -118,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--folder", type=Path, metavar="DIR", help="where the file goes (default: baselines)")
     new.set_defaults(run=_new_loss)
 
+    check_loss = commands.add_parser("check-loss", help="see whether a loss keeps what every loss promises")
+    check_loss.add_argument("name", help="its registered name, e.g. my_loss")
+    _add_source(check_loss)
+    check_loss.set_defaults(run=_check_loss)
+
     docs = commands.add_parser("docs", help="write documentation that is made from code").add_subparsers(
         required=True, metavar="PAGE"
     )
@@ -360,6 +365,26 @@ def _new_loss(arguments: argparse.Namespace) -> int:
     print(f"  rspose check-loss {arguments.name}{source}")
     print(f"  rspose compare {arguments.name}{source}")
     return 0
+
+
+def _check_loss(arguments: argparse.Namespace) -> int:
+    from rspose.losses import load
+    from rspose.losses.conformance import Finding, check_loss
+
+    if arguments.source:
+        load(arguments.source)
+    parts: dict[str, list[Finding]] = {}
+    for finding in check_loss(arguments.name):
+        parts.setdefault(finding.head, []).append(finding)
+    titles = {"description": "description", "heatmap": "2D (heatmap)", "simcc": "1D (simcc)"}
+    for part, findings in parts.items():
+        problems = [finding for finding in findings if finding.problem]
+        print(f"{titles[part]}: {len(findings) - len(problems)} of {len(findings)} checks passed")
+        for finding in problems:
+            print(f"  - {finding.check}\n    {finding.problem}")
+    failed = any(finding.problem for findings in parts.values() for finding in findings)
+    print(f"{arguments.name}: {'not yet a loss of the benchmark' if failed else 'all checks passed'}")
+    return 1 if failed else 0
 
 
 def _docs_config(arguments: argparse.Namespace) -> int:

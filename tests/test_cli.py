@@ -263,6 +263,25 @@ def test_a_new_loss_is_written_and_listed(
     assert "no such file" in failure(capsys, "list", "losses", "--from", tmp_path / "no.py")
 
 
+def test_a_loss_is_checked_and_told_what_is_wrong(
+    fresh_registry: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    success(capsys, "new-loss", "good_loss", "--folder", tmp_path)
+    said = success(capsys, "check-loss", "good_loss", "--from", tmp_path / "good_loss.py")
+    assert "1D (simcc): " in said and said.endswith("good_loss: all checks passed\n")
+
+    path = tmp_path / "bad_loss.py"
+    text = (tmp_path / "good_loss.py").read_text().replace("good_loss", "bad_loss")
+    path.write_text(
+        text.replace("return (weight", "return -(weight").replace('("heatmap", "simcc")', '("simcc",)')
+    )
+    assert main(["check-loss", "bad_loss", "--from", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "the value must fall as the prediction gets better" in said
+    assert "2D" not in said and said.endswith("bad_loss: not yet a loss of the benchmark\n")
+    assert "unknown loss 'mes'" in failure(capsys, "check-loss", "mes")
+
+
 def test_the_list_of_losses_says_what_each_is(capsys: pytest.CaptureFixture[str]) -> None:
     rows = success(capsys, "list", "losses").splitlines()
     (row,) = [row for row in rows if row.startswith("| `kl` ")]

@@ -1,204 +1,62 @@
-"""What every registered loss promises on every head it serves; a loss that is added is under it at once."""
+"""What every registered loss promises on every head it serves; a loss that is added is under it at once.
+
+The promises are the checks of :mod:`rspose.losses.conformance`, which `rspose check-loss` runs too. That each
+of them can fail is shown here on losses that break it.
+"""
 
 import dataclasses
 import doctest
 import importlib
 import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
-from losses_targets import SIGMA, make_target, on_maps, random_prediction
+from losses_targets import make_target, on_maps, random_prediction
 from torch import Tensor
 
 import baselines
 import rspose.losses
-from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, build
+from rspose.losses import (
+    HeatmapLoss,
+    KeypointTarget,
+    Maps,
+    PerMapLoss,
+    available,
+    build,
+    load,
+    register,
+    registry,
+    visible_maps,
+    visible_weights,
+)
+from rspose.losses.conformance import (
+    CHECKS,
+    KEYPOINTS,
+    Case,
+    Finding,
+    Violation,
+    check_loss,
+    description,
+)
+from rspose.losses.template import new_loss
 
-KEYPOINTS = 5
 CELLS = [(name, head) for name, loss in available().items() for head in loss.heads]
 every_loss_and_head = pytest.mark.parametrize(("name", "head"), CELLS, ids=[f"{n}-{h}" for n, h in CELLS])
 
 
-def total(loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> Tensor:
-    return sum(loss(prediction, target).values(), torch.zeros(()))
-
-
-def gradients(prediction: Maps) -> list[Tensor]:
-    return [map_.grad for map_ in as_tuple(prediction)]
-
-
-def perfect(loss: HeatmapLoss, label: Maps, head: str) -> Maps:
-    """Raw output whose heatmap comes closest to the label, among the label, its logit and its log."""
-    floored = on_maps(lambda y: y.clamp(1e-4, 1 - 1e-4), label)
-    candidates = [label, on_maps(torch.logit, floored), on_maps(torch.log, floored)]
-
-    def distance(candidate: Maps) -> float:
-        found = loss.to_heatmaps(candidate, SIGMA[head])
-        return sum(
-            (a - b).square().sum().item() for a, b in zip(as_tuple(found), as_tuple(label), strict=True)
-        )
-
-    return min(candidates, key=distance)
-
-
 @every_loss_and_head
-def test_terms_are_named_finite_scalars_with_gradients(name: str, head: str) -> None:
-    target = make_target(head)
-    prediction = random_prediction(target)
-    terms = build(name, {}, KEYPOINTS)(prediction, target)
-    assert terms and all(isinstance(term, str) for term in terms)
-    for term in terms.values():
-        assert term.shape == () and term.isfinite()
-    sum(terms.values()).backward()
-    for gradient in gradients(prediction):
-        assert gradient.isfinite().all() and (gradient != 0).any()
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_every_loss_keeps_what_a_check_asks(name: str, head: str, check: str) -> None:
+    CHECKS[check](Case(name, head))
 
 
-@every_loss_and_head
-def test_masked_keypoints_change_neither_value_nor_gradient(name: str, head: str) -> None:
-    target = make_target(head)
-    target.weights[1, 2] = target.weights[3] = 0
-    masked = target.weights == 0
-    loss = build(name, {}, KEYPOINTS)
-    prediction, other = random_prediction(target), random_prediction(target)
-    with torch.no_grad():
-        for map_ in as_tuple(other):
-            map_[masked] = 100 * torch.randn_like(map_[masked])
-    value, other_value = total(loss, prediction, target), total(loss, other, target)
-    assert value == other_value
-    value.backward()
-    for gradient in gradients(prediction):
-        assert (gradient[masked] == 0).all() and (gradient[~masked] != 0).any()
-
-
-@every_loss_and_head
-def test_weights_are_relative(name: str, head: str) -> None:
-    """A term is a weighted mean: twice the weights are the same loss."""
-    target = make_target(head)
-    doubled = dataclasses.replace(target, weights=2 * target.weights)
-    prediction, loss = random_prediction(target), build(name, {}, KEYPOINTS)
-    torch.testing.assert_close(total(loss, prediction, target), total(loss, prediction, doubled))
-
-
-@every_loss_and_head
-def test_a_batch_without_visible_keypoints_gives_zero(name: str, head: str) -> None:
-    target = make_target(head)
-    target.weights.zero_()
-    prediction = random_prediction(target)
-    value = total(build(name, {}, KEYPOINTS), prediction, target)
-    value.backward()
-    assert value == 0
-    for gradient in gradients(prediction):
-        assert (gradient == 0).all()
-
-
-@every_loss_and_head
-def test_an_empty_batch_gives_zero(name: str, head: str) -> None:
-    target = make_target(head, instances=0)
-    assert total(build(name, {}, KEYPOINTS), random_prediction(target), target) == 0
-
-
-@every_loss_and_head
-@pytest.mark.parametrize("shift", [1, 3, 6])
-def test_a_perfect_prediction_beats_a_shifted_one(name: str, head: str, shift: int) -> None:
-    target = make_target(head)
-    loss = build(name, {}, KEYPOINTS)
-    best = perfect(loss, target.heatmaps, head)
-    shifted = on_maps(lambda map_: map_.roll(shift, dims=-1), best)
-    assert total(loss, best, target) < total(loss, shifted, target)
-
-
-@every_loss_and_head
-def test_a_perfect_prediction_beats_noise_and_a_flat_map(name: str, head: str) -> None:
-    target = make_target(head)
-    loss = build(name, {}, KEYPOINTS)
-    best = total(loss, perfect(loss, target.heatmaps, head), target)
-    assert best < total(loss, random_prediction(target), target)
-    assert best < total(loss, on_maps(torch.zeros_like, target.heatmaps), target)
-
-
-@every_loss_and_head
-def test_heatmaps_of_a_perfect_prediction_peak_at_the_keypoint_with_high_confidence(
-    name: str, head: str
-) -> None:
-    target = make_target(head)
-    loss = build(name, {}, KEYPOINTS)
-    heatmaps = loss.to_heatmaps(perfect(loss, target.heatmaps, head), SIGMA[head])
-    for found, label in zip(as_tuple(heatmaps), as_tuple(target.heatmaps), strict=True):
-        assert found.shape == label.shape
-        assert (found.flatten(2).argmax(-1) == label.flatten(2).argmax(-1)).all()
-        # A little above 1 only where a distribution was normalised after the border had cut its tail.
-        assert found.min() >= 0 and found.max() <= 1.05
-        assert (found.flatten(2).amax(-1) > 0.5).all()
-
-
-@every_loss_and_head
-def test_a_blurred_prediction_is_no_more_confident_than_a_perfect_one(name: str, head: str) -> None:
-    """Two equally high peaks of half the height each: a split prediction."""
-    target = make_target(head)
-    loss = build(name, {}, KEYPOINTS)
-    split = on_maps(lambda y: (y + y.roll(y.shape[-1] // 2, dims=-1)) / 2, target.heatmaps)
-    sure = loss.to_heatmaps(perfect(loss, target.heatmaps, head), SIGMA[head])
-    unsure = loss.to_heatmaps(perfect(loss, split, head), SIGMA[head])
-    for a, b in zip(as_tuple(sure), as_tuple(unsure), strict=True):
-        assert (b.flatten(2).amax(-1) < a.flatten(2).amax(-1)).all()
-
-
-@every_loss_and_head
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32(name: str, head: str, dtype: torch.dtype) -> None:
-    target = make_target(head)
-    half = on_maps(lambda map_: map_.detach().to(dtype), random_prediction(target))
-    loss = build(name, {}, KEYPOINTS)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = loss(half, target)
-    expected = loss(on_maps(Tensor.float, half), target)
-    for term, value in found.items():
-        assert value.dtype == torch.float32
-        torch.testing.assert_close(value, expected[term])
-    assert all(map_.isfinite().all() for map_ in as_tuple(loss.to_heatmaps(half, SIGMA[head])))
-
-
-@every_loss_and_head
-def test_float64_stays_float64(name: str, head: str) -> None:
-    target = make_target(head, dtype=torch.float64)
-    prediction = random_prediction(target)
-    found = build(name, {}, KEYPOINTS).double()(prediction, target)
-    single = dataclasses.replace(
-        target,
-        heatmaps=on_maps(Tensor.float, target.heatmaps),
-        keypoints=target.keypoints.float(),
-        weights=target.weights.float(),
-        scale=target.scale.float(),
-        sigmas=target.sigmas.float(),
-    )
-    expected = build(name, {}, KEYPOINTS)(on_maps(Tensor.float, prediction), single)
-    for term, value in found.items():
-        assert value.dtype == torch.float64
-        torch.testing.assert_close(value.float(), expected[term], rtol=1e-4, atol=1e-6)
-
-
-@every_loss_and_head
-def test_the_same_input_gives_the_same_bits(name: str, head: str) -> None:
-    results = []
-    for _ in range(2):
-        target = make_target(head)
-        prediction = random_prediction(target)
-        value = total(build(name, {}, KEYPOINTS), prediction, target)
-        value.backward()
-        results.append([value.detach(), *gradients(prediction)])
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
-
-
-@every_loss_and_head
-def test_input_is_left_as_it_was(name: str, head: str) -> None:
-    target, untouched = make_target(head), make_target(head)
-    prediction, original = random_prediction(target), random_prediction(target)
-    total(build(name, {}, KEYPOINTS), prediction, target).backward()
-    for a, b in zip(as_tuple(prediction), as_tuple(original), strict=True):
-        assert torch.equal(a, b)
-    for a, b in zip(as_tuple(target.heatmaps), as_tuple(untouched.heatmaps), strict=True):
-        assert torch.equal(a, b)
+@pytest.mark.parametrize("name", available())
+def test_every_loss_says_what_it_is_and_its_parameters_mean(name: str) -> None:
+    assert description(name) == []
 
 
 @every_loss_and_head
@@ -262,3 +120,243 @@ def modules_with_examples() -> list[str]:
 @pytest.mark.parametrize("module", modules_with_examples())
 def test_examples_in_docstrings_run_as_printed(module: str) -> None:
     assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+@pytest.fixture
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    available()
+    monkeypatch.setattr(registry, "_losses", registry._losses.copy())
+    yield
+
+
+class Squared(PerMapLoss):
+    """Squared error, kept whole: what breaks it is put over it."""
+
+    name = "broken"
+    title = "Broken"
+    reference = "none"
+
+    def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+        return (prediction - label).square().mean(dim=-1)
+
+
+def unmasked(self: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+    return {"x": (prediction[0] - target.heatmaps[0]).square().mean() + prediction[1].square().mean()}
+
+
+def values(prediction: Maps, target: KeypointTarget) -> Tensor:
+    pairs = zip(
+        visible_maps(prediction, target.weights), visible_maps(target.heatmaps, target.weights), strict=True
+    )
+    return sum((p - y).square().mean(-1) for p, y in pairs)
+
+
+def leaking(self: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+    map_ = prediction[0]
+    return {"x": values(prediction, target).mean() + 0.5 * (map_ - map_.detach()).sum()}
+
+
+def overwriting(self: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+    terms = Squared.terms(self, prediction, target)
+    target.scale.mul_(2)
+    return terms
+
+
+def swallowing_the_dtype(self: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+    return {"x": sum(Squared.terms(self, prediction, target).values()).to(torch.float32)}
+
+
+BROKEN: dict[str, tuple[str, dict[str, Callable], str]] = {
+    "NaN": (
+        "terms",
+        {"map_loss": lambda self, p, y: (p - y).mean(-1) * float("nan")},
+        "term 'broken': expected finite numbers, found nan",
+    ),
+    "detached": (
+        "terms",
+        {"map_loss": lambda self, p, y: (p.detach() - y).square().mean(-1)},
+        "no gradient reaches the prediction",
+    ),
+    "no scalar": (
+        "terms",
+        {"terms": lambda self, p, target: {"x": values(p, target)}},
+        r"term 'x': expected a scalar tensor, found shape \[20\]",
+    ),
+    "no dict": ("terms", {"terms": lambda self, p, target: p[0].sum()}, "dict of named terms, found Tensor"),
+    "a shape it cannot take": (
+        "terms",
+        {"map_loss": lambda self, p, y: (p.view(-1, 7) - 1).square().mean(-1)},
+        r"raises RuntimeError: .*invalid.*\(test_losses_conformance.py, line \d+\); maps were \[4, 5, 48\]",
+    ),
+    "masked keypoints in the mean": ("masked_keypoints", {"terms": unmasked}, "depends on masked keypoints"),
+    "a gradient on masked keypoints": (
+        "masked_keypoints",
+        {"terms": leaking},
+        r"masked keypoints \(weight 0\) get a gradient, up to 0.5",
+    ),
+    "a sum instead of a mean": (
+        "weights",
+        {"terms": lambda self, p, target: {"x": (visible_weights(target.weights) * values(p, target)).sum()}},
+        "twice the weights change the loss",
+    ),
+    "the mean of nothing": (
+        "nothing_visible",
+        {"terms": lambda self, p, target: {"x": values(p, target).mean()}},
+        "without visible keypoints gives nan, not 0",
+    ),
+    "a constant for nothing": (
+        "empty_batch",
+        {"terms": lambda self, p, target: {"x": Squared.terms(self, p, target)["broken"] + (len(p[0]) == 0)}},
+        "an empty batch gives 1, not 0",
+    ),
+    "a deviation over keypoints": (
+        "shapes",
+        {"map_loss": lambda self, p, y: (p - y).square().mean(-1) / (p - y).std(dim=0).mean()},
+        r"1 instance\(s\) with 1 keypoint\(s\): expected finite numbers, found nan",
+    ),
+    "the wrong sign": (
+        "better_than_shifted",
+        {"map_loss": lambda self, p, y: -(p - y).square().mean(-1)},
+        "a perfect prediction costs -?0, one 1 pixels aside -.*: the value must fall",
+    ),
+    "the lower the output the better": (
+        "better_than_noise",
+        {"map_loss": lambda self, p, y: p.mean(-1)},
+        "a map of zeros .*: the value must fall as the prediction gets better|noise",
+    ),
+    "better than perfect": (
+        "noise_never_helps",
+        {"map_loss": lambda self, p, y: -(p - y).abs().mean(-1)},
+        "nothing may be better than perfect",
+    ),
+    "a peak that is welcome aside": (
+        "moving_away",
+        {"map_loss": lambda self, p, y: ((p.argmax(-1) - y.argmax(-1)).abs() != 3) + 0 * p.sum(-1)},
+        "the loss falls from 2 to 1 when the peak moves from 2 to 3 pixels beside",
+    ),
+    "a heatmap aside": (
+        "heatmap_of_a_perfect_prediction",
+        {"to_heatmaps": lambda self, p, sigma: (p[0].roll(1, -1), p[1])},
+        "peaks beside the keypoint; write to_heatmaps",
+    ),
+    "a heatmap beyond 1": (
+        "heatmap_of_a_perfect_prediction",
+        {"to_heatmaps": lambda self, p, sigma: (2 + p[0], 2 + p[1])},
+        r"values from .* to .*, expected \[0, 1\]; write to_heatmaps",
+    ),
+    "a low confidence": (
+        "heatmap_of_a_perfect_prediction",
+        {"to_heatmaps": lambda self, p, sigma: (p[0].softmax(-1), p[1].softmax(-1))},
+        "confidence of a perfect prediction is as low as 0.0",
+    ),
+    "a confidence that is always 1": (
+        "confidence_of_a_split_prediction",
+        {"to_heatmaps": lambda self, p, sigma: tuple(m / m.amax(-1, keepdim=True).clamp_min(0.1) for m in p)},
+        "split into two peaks has a confidence of up to 1.00",
+    ),
+    "a division by the mass of the label": (
+        "no_positives_or_all",
+        {"map_loss": lambda self, p, y: (p - y).square().sum(-1) / y.sum(-1)},
+        "labels of 0 everywhere .*: the loss: expected finite numbers, found (inf|nan)",
+    ),
+    "a root of 0": (
+        "perfect_output",
+        {"map_loss": lambda self, p, y: (p - y).square().sum(-1).sqrt()},
+        "the gradient .*a root.*: expected finite numbers, found .* NaN",
+    ),
+    "an exponential": (
+        "huge_output",
+        {"map_loss": lambda self, p, y: (p - y).square().mean(-1).exp()},
+        "of the order of 10000: the loss: expected finite numbers, found inf",
+    ),
+    "a deviation over bins": (
+        "single_bin",
+        {"map_loss": lambda self, p, y: (p - y).square().mean(-1) + (p - y).std(-1)},
+        "a map of a single bin: the loss: expected finite numbers, found nan",
+    ),
+    "float16 inside": (
+        "half_precision",
+        {"terms": lambda self, p, target: {"x": values(p, target).mean().bfloat16()}},
+        "bfloat16 input: term 'x': expected .* in float32, found .* in bfloat16",
+    ),
+    "float32 inside": ("double_precision", {"terms": swallowing_the_dtype}, "'x' comes out in float32"),
+    "noise": (
+        "same_bits",
+        {"map_loss": lambda self, p, y: (p + 0.1 * torch.rand_like(p) - y).square().mean(-1)},
+        "twice the same input gives two different results",
+    ),
+    "another formula when compiled": (
+        "compiled",
+        {"map_loss": lambda self, p, y: (p - (0 if torch.compiler.is_compiling() else y)).square().mean(-1)},
+        "under torch.compile the value or the gradient comes out different",
+    ),
+    "input overwritten": ("input_untouched", {"terms": overwriting}, "target.scale was changed in place"),
+}
+
+
+def broken(parts: dict[str, object]) -> None:
+    register(type("Broken", (Squared,), {"__module__": __name__, "__doc__": "Broken.", **parts}))
+
+
+def failures() -> list[Finding]:
+    return [finding for finding in check_loss("broken") if finding.problem]
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_a_loss_that_breaks_a_promise_is_told_which_and_how(fresh_registry: None, why: str) -> None:
+    check, parts, words = BROKEN[why]
+    broken({"heads": ("simcc",), **parts})
+    if words.startswith("raises"):
+        found = failures()[0].problem
+    else:
+        with pytest.raises(Violation) as raised:
+            CHECKS[check](Case("broken", "simcc"))
+        found = str(raised.value)
+    assert re.search(words, found), found
+    assert "\n" not in found
+
+
+def test_every_check_is_shown_to_fail() -> None:
+    assert {check for check, *_ in BROKEN.values()} == set(CHECKS)
+
+
+def test_a_loss_that_is_right_has_no_finding(fresh_registry: None) -> None:
+    broken({})
+    findings = list(check_loss("broken"))
+    assert [finding for finding in findings if finding.problem] == []
+    assert {finding.head for finding in findings} == {"description", "heatmap", "simcc"}
+
+
+def test_a_loss_that_cannot_be_run_is_not_reported_by_every_check(fresh_registry: None) -> None:
+    broken({"terms": lambda self, prediction, target: 1 / 0})
+    found = failures()
+    assert [finding.head for finding in found] == ["heatmap", "heatmap", "simcc", "simcc"]
+    assert "raises ZeroDivisionError: division by zero (test_losses_conformance.py, line" in found[0].problem
+
+
+class Undescribed(Squared):
+    name = "broken"
+    reference = ""
+
+    def __init__(self, alpha: float, beta: float = 1.0) -> None:
+        super().__init__()
+
+
+def test_what_a_loss_does_not_say_of_itself_is_named(fresh_registry: None) -> None:
+    register(Undescribed)
+    assert description("broken") == [
+        "class variable 'reference' is empty",
+        "the class has no docstring: say what is compared with what, the formula, its source",
+        "the docstring lacks 'alpha' under Args: its meaning and range",
+        "parameter 'alpha' has no default: a config could not leave it out",
+        "the docstring lacks 'beta' under Args: its meaning and range",
+    ]
+
+
+def test_an_example_that_does_not_print_what_it_says_is_named(fresh_registry: None, tmp_path: Path) -> None:
+    path = new_loss("example_loss", tmp_path)
+    path.write_text(path.read_text().replace("    Args:", "    >>> 1 + 1\n    3\n\n    Args:"))
+    load(str(path))
+    (found,) = description("example_loss")
+    assert found == "an example in a docstring does not print what it says: 1 + 1 Expected: 3 Got: 2"
