@@ -10,11 +10,12 @@ from typing import Any
 import cv2
 import pytest
 import yaml
+from loss_registry import forget_later
 
 from rspose.cli import main
 from rspose.data import read_manifest
 from rspose.experiment import config_page, mmpose_numbers
-from rspose.losses import available, listing, registry
+from rspose.losses import available, listing
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -243,9 +244,7 @@ def test_mmposes_numbers_are_checked_and_written(
 @pytest.fixture
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    available()
-    for memory in ("_losses", "_discovered", "_unusable"):
-        monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
+    forget_later(monkeypatch)
     yield
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from loss_registry import forget_later
 from tiny_grid import REPOSITORY, SnakemakeRun, put
 
 from rspose.experiment.config import (
@@ -273,6 +274,62 @@ def test_a_loss_that_serves_one_head_has_no_cell_on_the_other(
     settings.update(losses=["one_head"], heads=["heatmap"])
     text = message(settings)
     assert "empty" in text and "one_head" in text and "simcc" in text
+
+
+LOSS_FILE = """
+from rspose.losses import PerMapLoss, register
+
+
+@register
+class {name}(PerMapLoss):
+    name = title = reference = "{name}"
+
+    def map_loss(self, prediction, label):
+        return (prediction - label).abs().mean(dim=-1)
+"""
+
+
+def test_losses_from_outside_are_named_like_any_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    forget_later(monkeypatch)
+    path = tmp_path / "theirs.py"
+    path.write_text(LOSS_FILE.format(name="theirs"))
+    settings.update(datasets=["coco"], heads=["simcc"], losses=["mse", "theirs", "theirs_too"])
+    settings.update(losses_from=str(path), loss_settings={"theirs_too": {"loss": "theirs"}})
+    assert [cell.loss for cell in cells(complete(settings))] == ["mse", "theirs", "theirs_too"]
+    settings["losses_from"] = [str(tmp_path / "no.py")]
+    assert "'losses_from': loss file" in message(settings) and "no.py: no such file" in message(settings)
+    settings["losses_from"] = ["no_package"]
+    assert "expected a path that ends in .py, or an entry point" in message(settings)
+
+
+def test_a_job_knows_the_losses_from_outside_without_completing_the_config_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs.py").write_text(LOSS_FILE.format(name="theirs"))
+    settings.update(losses=["theirs"], losses_from=[str(tmp_path / "theirs.py")])
+    with monkeypatch.context() as patch:
+        forget_later(patch)
+        config = complete(settings)
+    forget_later(monkeypatch)
+    assert "theirs" not in available()
+    assert loss_settings(config, "theirs", "heatmap")["title"] == "theirs"
+
+
+def test_a_file_that_cannot_be_imported_stops_only_the_grids_that_name_its_loss(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forget_later(monkeypatch)
+    (tmp_path / "torn.py").write_text(LOSS_FILE.format(name="torn") + "\nimport nothing_of_this_name\n")
+    settings["losses_from"] = [str(tmp_path / "torn.py")]
+    settings["loss_settings"] = {"torn_too": {"loss": "torn"}}
+    assert cells(complete(settings))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "torn.py: cannot be imported: ModuleNotFoundError" in said
+    for loss in ("torn", "torn_too"):
+        settings["losses"] = ["mse", loss]
+        assert "torn.py: cannot be imported: ModuleNotFoundError" in message(settings)
 
 
 def test_a_variant_of_a_loss_stands_beside_it(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loss_registry import forget_later, install_package
 from tiny_grid import put
 
 import rspose
@@ -12,7 +13,7 @@ from rspose.experiment import sources
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import cells, complete
 from rspose.experiment.sources import loss_sources, sha256_of, training_fingerprint
-from rspose.losses import available, discover, registry
+from rspose.losses import discover
 
 Settings = dict[str, Any]
 
@@ -45,9 +46,7 @@ def grid_settings(settings: Settings) -> Settings:
 @pytest.fixture
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    available()
-    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
-    monkeypatch.setattr(registry, "_discovered", set(registry._discovered))
+    forget_later(monkeypatch)
     yield
 
 
@@ -201,6 +200,35 @@ def test_an_edit_of_a_loss_touches_the_cells_whose_loss_is_added_to_it(
     with open(tmp_path / "first.py", "a") as file:
         file.write("\n# Edited.\n")
     assert touched(before, fingerprints(grid_settings)) == {c for c in before if c.loss == "on_first"}
+
+
+def test_an_edit_of_a_loss_from_outside_touches_its_cells_only(
+    grid_settings: Settings, fresh_registry: None, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs.py"
+    path.write_text(LOSS_FILE.format(name="theirs", title="Theirs"))
+    before_it = fingerprints(grid_settings)
+    grid_settings["losses_from"] = [str(path)]
+    grid_settings["losses"] = [*grid_settings["losses"], "theirs"]
+    before = fingerprints(grid_settings)
+    assert {cell: before[cell] for cell in before_it} == before_it  # nobody trains again for its sake
+    path.write_text(path.read_text() + "\n# Edited.\n")
+    assert touched(before, fingerprints(grid_settings)) == {cell for cell in before if cell.loss == "theirs"}
+
+
+def test_an_edit_anywhere_in_the_package_of_a_loss_touches_its_cells(
+    grid_settings: Settings, fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss_file = "from packed_losses import sizes\n" + LOSS_FILE.format(name="packed", title="Packed")
+    files = {"losses/first.py": loss_file, "losses/__init__.py": "", "sizes.py": "WIDTH = 3\n"}
+    install_package(tmp_path, "packed_losses", files, "packed = packed_losses.losses.first")
+    monkeypatch.syspath_prepend(tmp_path)
+    grid_settings.update(losses_from=["packed"], losses=["mse", "packed"])
+    grid_settings["loss_settings"] = {}
+    before = fingerprints(grid_settings)
+    assert {path.name for path in loss_sources("packed")} >= {"first.py", "sizes.py", "interface.py"}
+    (tmp_path / "packed_losses/sizes.py").write_text("WIDTH = 4\n")
+    assert touched(before, fingerprints(grid_settings)) == {cell for cell in before if cell.loss == "packed"}
 
 
 def test_a_loss_depends_on_its_own_file_and_what_it_takes_from_the_project() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loss_registry import forget_later
 from losses_targets import make_target, on_maps, random_prediction
 from torch import Tensor
 
@@ -28,7 +29,6 @@ from rspose.losses import (
     build,
     load,
     register,
-    registry,
     visible_maps,
     visible_weights,
 )
@@ -125,8 +125,7 @@ def test_examples_in_docstrings_run_as_printed(module: str) -> None:
 @pytest.fixture
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    available()
-    monkeypatch.setattr(registry, "_losses", registry._losses.copy())
+    forget_later(monkeypatch)
     yield
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loss_registry import forget_later, install_package
 from losses_targets import make_target
 
 from rspose.losses import HeatmapLoss, available, build, discover, load, parameters, register, registry
@@ -29,23 +30,10 @@ class MAELoss(PerMapLoss):
 """
 
 
-def install_package(folder: Path, name: str, files: dict[str, str], entry_point: str) -> None:
-    """Put a package into a folder as pip would, with an entry point of the group of losses."""
-    package, info = folder / name, folder / f"{name}-1.0.dist-info"
-    package.mkdir()
-    info.mkdir()
-    for file, text in {"__init__.py": "", **files}.items():
-        (package / file).write_text(text)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[rspose.losses]\n{entry_point}\n")
-
-
 @pytest.fixture
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    available()
-    for memory in ("_losses", "_discovered", "_unusable"):
-        monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
+    forget_later(monkeypatch)
     yield
 
 

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from loss_registry import forget_later
 from losses_targets import make_target
 from tiny_grid import REPOSITORY
 
-from rspose.losses import available, build, load, parameters, registry, unusable
+from rspose.losses import available, build, load, parameters, unusable
 from rspose.losses.template import new_loss
 
 
 @pytest.fixture(autouse=True)
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    available()
-    for memory in ("_losses", "_discovered", "_unusable"):
-        monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
+    forget_later(monkeypatch)
     yield
 
 

@@ -4,15 +4,20 @@ The losses, and torch with them, are imported where they are needed: tables of f
 environment without.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import yaml
 
 from rspose.experiment.cell import Cell
+
+if TYPE_CHECKING:
+    from rspose.losses import HeatmapLoss
 
 __all__ = [
     "Cell",
@@ -23,6 +28,7 @@ __all__ = [
     "load_config",
     "load_schema",
     "loss_settings",
+    "registered_losses",
     "training_settings",
 ]
 
@@ -109,6 +115,7 @@ def complete(config: Any) -> dict[str, Any]:
         raise ConfigError(_one_line(jsonschema.exceptions.best_match(errors)))
     config = _with_defaults(deepcopy(config), schema)
     if not config["records"]:
+        _load_losses(config)
         _check_references(config)
     return config
 
@@ -117,7 +124,7 @@ def _with_single_names_as_lists(config: Any) -> Any:
     # So that `--config losses=mse` means what it says.
     if not isinstance(config, dict):
         return config
-    axes = ("records", "datasets", "models", "heads", "losses", "seeds")
+    axes = ("records", "datasets", "models", "heads", "losses", "losses_from", "seeds")
     return {
         key: [value] if key in axes and isinstance(value, (str, int)) else value
         for key, value in config.items()
@@ -168,9 +175,31 @@ def _with_defaults(value: Any, schema: dict[str, Any]) -> Any:
     return value
 
 
+def _load_losses(config: dict[str, Any]) -> None:
+    from rspose.losses import load
+
+    for source in config["losses_from"]:
+        try:
+            load(source)
+        except ImportError as error:  # of no concern to cells that do not need it
+            print(f"warning: config key 'losses_from': {error}", file=sys.stderr)
+        except ValueError as error:
+            raise ConfigError(f"config key 'losses_from': {error}") from None
+
+
+def registered_losses(config: dict[str, Any]) -> "dict[str, type[HeatmapLoss]]":
+    """The losses that a config can name: those of the project, and of its ``losses_from``."""
+    from rspose.losses import available, load
+
+    for source in config["losses_from"]:
+        with suppress(ImportError):
+            load(source)
+    return available()
+
+
 def _check_references(config: dict[str, Any]) -> None:
     """What a schema cannot say: names that must exist elsewhere."""
-    from rspose.losses import available, build, parameters
+    from rspose.losses import available, build, parameters, unusable
 
     for dataset in config["datasets"]:
         if dataset not in config["data"]:
@@ -197,9 +226,7 @@ def _check_references(config: dict[str, Any]) -> None:
     names = [*registered, *(name for name in config["loss_settings"] if name not in registered)]
     for loss in config["losses"]:
         if loss not in names:
-            raise ConfigError(
-                f"config key 'losses': unknown loss {loss!r}; expected one of {', '.join(names)}"
-            )
+            raise ConfigError(f"config key 'losses': {_unknown(loss, names)}")
     for name, change in config["loss_settings"].items():
         for model in change.get("models", []):
             if model not in settings:
@@ -209,10 +236,9 @@ def _check_references(config: dict[str, Any]) -> None:
                 )
         registered_name = change.get("loss", name)
         if registered_name not in registered:
-            raise ConfigError(
-                f"config key 'loss_settings.{name}': unknown loss {registered_name!r}; "
-                f"expected one of {', '.join(registered)}"
-            )
+            if registered_name in unusable() and name not in config["losses"]:
+                continue
+            raise ConfigError(f"config key 'loss_settings.{name}': {_unknown(registered_name, registered)}")
         known = parameters(registered_name)
         for key, value in change["parameters"].items():
             if key not in known:
@@ -261,20 +287,27 @@ def _check_model(model: str, config: dict[str, Any]) -> None:
             )
 
 
+def _unknown(loss: str, known: Iterable[str]) -> str:
+    from rspose.losses import unusable
+
+    return unusable().get(loss, f"unknown loss {loss!r}; expected one of {', '.join(known)}")
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def loss_settings(config: dict[str, Any], loss: str, head: str) -> dict[str, Any]:
     """The settings of a loss on a head: ``loss``, ``title``, ``parameters`` and ``learning_rate_factor``."""
-    from rspose.losses import available, parameters
+    from rspose.losses import parameters
 
     change = config["loss_settings"].get(loss, {})
+    registered = registered_losses(config)
     registered_name = change.get("loss", loss)
     factor = change.get("learning_rate_factor", 1.0)
     return {
         "loss": registered_name,
-        "title": change.get("title", available()[registered_name].title if registered_name == loss else loss),
+        "title": change.get("title", registered[registered_name].title if registered_name == loss else loss),
         "parameters": {**parameters(registered_name), **change.get("parameters", {})},
         "learning_rate_factor": change.get("head_learning_rate_factor", {}).get(head, factor),
     }
@@ -306,9 +339,7 @@ def cells(config: dict[str, Any]) -> list[Cell]:
 
 
 def _cells(config: dict[str, Any]) -> Iterator[Cell]:
-    from rspose.losses import available
-
-    registered = available()
+    registered = registered_losses(config)
     for dataset in config["datasets"]:
         for model in config["models"]:
             settings = config["model_settings"][model]

@@ -11,6 +11,7 @@ from rspose.experiment.cell import Cell
 from rspose.experiment.config import loss_settings, training_settings
 
 _PACKAGE = Path(__file__).parents[1]
+_PROJECT = ("rspose", "baselines")
 TRAINING_SOURCES = (
     *sorted((_PACKAGE / "pose").glob("*.py")),
     *(
@@ -47,10 +48,19 @@ def sha256_of_sources(files: Iterable[Path]) -> str:
 
 
 def loss_sources(loss: str) -> set[Path]:
-    """The files that define a registered loss: its own and those of the project that it takes names from."""
+    """The files that define a registered loss.
+
+    Its own and those of the project that it takes names from; for a loss of an installed package, every
+    Python file of the package.
+    """
     from rspose.losses import available  # torch comes with it, which the rules for tables do without
 
-    pending = [available()[loss].__module__]
+    own = available()[loss].__module__
+    package = own.split(".")[0]
+    files: set[Path] = set()
+    if package not in _PROJECT and getattr(sys.modules.get(package), "__path__", None):
+        files.update(file for folder in sys.modules[package].__path__ for file in Path(folder).rglob("*.py"))
+    pending = [own]
     seen: set[str] = set()
     while pending:
         name = pending.pop()
@@ -59,10 +69,10 @@ def loss_sources(loss: str) -> set[Path]:
         seen.add(name)
         for value in vars(sys.modules[name]).values():
             origin = getattr(value, "__module__", None)
-            if isinstance(origin, str) and origin.split(".")[0] in ("rspose", "baselines"):
+            if isinstance(origin, str) and origin.split(".")[0] in (*_PROJECT, package):
                 pending.append(origin)
-    files = (sys.modules[name].__file__ for name in seen)
-    return {Path(file) for file in files if file is not None}
+    files.update(Path(file) for name in seen if (file := sys.modules[name].__file__) is not None)
+    return files
 
 
 def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:

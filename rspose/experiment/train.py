@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from rspose.experiment.compose import compose
-from rspose.experiment.config import Cell, loss_settings, training_settings
+from rspose.experiment.config import Cell, loss_settings, registered_losses, training_settings
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.files import replacing, write_json
 from rspose.experiment.progress import GridProgress, ProgressHook
@@ -24,7 +24,6 @@ from rspose.experiment.sources import (
     sha256_of_sources,
     training_fingerprint,
 )
-from rspose.losses import available
 
 
 class _LossRecorder(Hook):
@@ -142,7 +141,7 @@ def _learned(runner: Runner) -> dict[str, list[float]]:
 
 def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     settings = loss_settings(config, cell.loss, cell.head)
-    registered = available()[settings["loss"]]
+    registered = registered_losses(config)[settings["loss"]]
     return {
         "title": settings["title"],
         "reference": registered.reference,

@@ -14,6 +14,7 @@ from rspose.losses.interface import HEADS, HeatmapLoss
 
 _losses: dict[str, type[HeatmapLoss]] = {}
 _discovered: set[Path] = set()
+_sources: dict[str, str | None] = {}  # what was loaded from outside, and what failed of it
 _unusable: dict[str, str] = {}
 """What could not be imported: the stem of the file, or the name that is taken twice, and why."""
 
@@ -93,17 +94,23 @@ def load(source: str) -> None:
         ValueError: there is no such file or entry point, in one line.
         ImportError: it cannot be imported; the message names it and says why, in one line.
     """
-    if not source.endswith(".py"):
-        _load_entry_point(source)
-        return
-    path = Path(source).resolve()
-    if not path.is_file():
-        raise ValueError(f"loss file {source}: no such file")
-    if path not in _discovered and (failure := _import(path)):
+    path = Path(source).resolve() if source.endswith(".py") else None
+    key = str(path or source)
+    if key not in _sources:
+        _sources[key] = _load_entry_point(source) if path is None else _load_file(source, path)
+    if failure := _sources[key]:
         raise ImportError(failure)
 
 
-def _load_entry_point(name: str) -> None:
+def _load_file(source: str, path: Path) -> str | None:
+    """Import a loss file; what failed, in one line."""
+    if not path.is_file():
+        raise ValueError(f"loss file {source}: no such file")
+    return None if path in _discovered else _import(path)
+
+
+def _load_entry_point(name: str) -> str | None:
+    """Import what an entry point names; what failed, in one line."""
     installed = entry_points(group=ENTRY_POINTS)
     if name not in installed.names:
         found = f"installed are {', '.join(sorted(installed.names))}" if installed else "none is installed"
@@ -115,7 +122,8 @@ def _load_entry_point(name: str) -> None:
         installed[name].load()
     except Exception as error:
         _unusable[name] = f"entry point {name!r} of {ENTRY_POINTS}: cannot be imported: {_one_line(error)}"
-        raise ImportError(_unusable[name]) from error
+        return _unusable[name]
+    return None
 
 
 def _discover(folder: Path) -> list[str]:
@@ -145,7 +153,7 @@ def _import(path: Path) -> str | None:
     _discovered.add(path)
     # The path makes the name unique: two folders may hold files of one name.
     in_baselines = path.parent == _baselines()
-    module = f"baselines.{path.stem}" if in_baselines else f"{path.parent.name}.{path.stem} ({path})"
+    module = f"baselines.{path.stem}" if in_baselines else f"{path.stem} ({path})"
     try:
         if in_baselines:
             importlib.import_module(module)
