@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from loss_registry import forget_later
 from tiny_grid import put
 
 from rspose.experiment.cell import Cell
@@ -221,6 +222,53 @@ def test_training_json_says_how_the_cell_was_trained(one_epoch: Settings, cell: 
     assert said["loss"]["reconstruction"] is False
     assert said["final_loss"]["loss_mse"] > 0
     assert (tmp_path / "cell" / "config.py").is_file()
+
+
+FAILING_LOSS = """
+import torch
+from rspose.losses import HeatmapLoss, register, visible_maps, weighted_mean
+
+
+@register
+class FailingLoss(HeatmapLoss):
+    name = title = reference = "failing"
+
+    def __init__(self, how: str = "NaN") -> None:
+        super().__init__()
+        self.how, self.calls = how, 0
+
+    def terms(self, prediction, target):
+        self.calls += 1
+        maps = prediction[0] if isinstance(prediction, tuple) else prediction
+        value = {"sound": maps.square().mean(), "torn": maps[:, 5].mean()}
+        if self.calls < 3 or not (target.weights[:, 5] > 0).any():
+            return value
+        if self.how == "raises":
+            raise KeyError("elbow")
+        return {**value, "torn": value["torn"] * torch.nan}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("NaN", "term 'torn' is NaN"), ("raises", "raises KeyError: 'elbow'")]
+)
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_a_loss_that_goes_wrong_is_named_with_step_term_and_keypoint(
+    one_epoch: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, how: str, said: str
+) -> None:
+    forget_later(monkeypatch)
+    (tmp_path / "failing.py").write_text(FAILING_LOSS)
+    one_epoch.update(losses=["failing"], losses_from=[str(tmp_path / "failing.py")])
+    put(one_epoch, "loss_settings/failing", {"parameters": {"how": how}})
+    one_epoch["training"]["batch_size"] = 16  # so that every batch shows a left shoulder
+    with pytest.raises(RuntimeError) as raised:
+        run(
+            {**one_epoch, "training": {**one_epoch["training"], "epochs": 9}},
+            Cell("coco", "tiny", head, "failing", 0),
+            tmp_path,
+        )
+    assert str(raised.value) == f"loss failing, step 3: {said}, at keypoint left_shoulder"
+    assert not (tmp_path / "cell" / "checkpoint.pth").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -24,6 +24,8 @@ from rspose.experiment.sources import (
     sha256_of_sources,
     training_fingerprint,
 )
+from rspose.keypoints import keypoint_set
+from rspose.pose.watch import LossFailure
 
 
 class _LossRecorder(Hook):
@@ -95,7 +97,12 @@ def train(
     recorder = _LossRecorder()
     runner.register_hook(recorder)
     runner.register_hook(ProgressHook(cell, GridProgress(config, parallel), terminal))
-    runner.train()
+    _model(runner).head.watch_gradients = True
+    try:
+        runner.train()
+    except LossFailure as failure:
+        step, names = runner.iter + 1, keypoint_set(cell.dataset).names
+        raise RuntimeError(failure.message(step, names)) from failure
     seconds = time.monotonic() - started
 
     steps = runner.iter
@@ -133,9 +140,12 @@ def _final_weights(runner: Runner) -> dict[str, torch.Tensor]:
     return (model.module if hasattr(model, "module") else model).state_dict()
 
 
+def _model(runner: Runner) -> Any:
+    return runner.model.module if hasattr(runner.model, "module") else runner.model
+
+
 def _learned(runner: Runner) -> dict[str, list[float]]:
-    model = runner.model.module if hasattr(runner.model, "module") else runner.model
-    learned = model.head.loss_module.learned()
+    learned = _model(runner).head.loss_module.learned()
     return {name: [round(value, 6) for value in values] for name, values in learned.items()}
 
 

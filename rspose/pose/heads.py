@@ -18,6 +18,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, build
+from rspose.pose.watch import watched_terms
 
 
 def build_loss(name: str, parameters: dict[str, Any], num_keypoints: int) -> HeatmapLoss:
@@ -74,6 +75,8 @@ class BenchmarkHeatmapHead(HeatmapHead):
             used).
     """
 
+    watch_gradients = False
+
     def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
         super().__init__(**arguments)
         parameters = {key: value for key, value in loss.items() if key != "name"}
@@ -87,7 +90,8 @@ class BenchmarkHeatmapHead(HeatmapHead):
             prediction.device
         )
         target = keypoint_target(batch_data_samples, labels, self.decoder.scale_factor, self.sigmas)
-        return {f"loss_{term}": value for term, value in self.loss_module(prediction, target).items()}
+        terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
+        return {f"loss_{term}": value for term, value in terms.items()}
 
     def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> Tensor:
         """Confidence maps ``[B, K, H, W]``, averaged over the flip test if ``test_cfg`` asks for one."""
@@ -119,6 +123,8 @@ class BenchmarkHeatmapHead(HeatmapHead):
 class _SimCCOutput(BaseHead):
     """What the 1D heads share: vectors of x and y, however the head makes them."""
 
+    watch_gradients = False
+
     def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
         super().__init__(**arguments)
         if self.decoder.normalize:
@@ -140,7 +146,8 @@ class _SimCCOutput(BaseHead):
         )
         input_per_bin = np.full(2, 1.0 / self.simcc_split_ratio)
         target = keypoint_target(batch_data_samples, (x_labels, y_labels), input_per_bin, self.sigmas)
-        return {f"loss_{term}": value for term, value in self.loss_module(prediction, target).items()}
+        terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
+        return {f"loss_{term}": value for term, value in terms.items()}
 
     def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> tuple[Tensor, Tensor]:
         """Confidence vectors ``([B, K, Wx], [B, K, Wy])``, averaged over the flip test if asked for."""

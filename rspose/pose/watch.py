@@ -1,0 +1,140 @@
+"""A loss under watch in training: what goes wrong is said with its term and its keypoints."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple
+
+
+class LossFailure(RuntimeError):
+    """A loss that raised an error, or a value or gradient of it that is not finite.
+
+    Attributes:
+        loss: Registered name of the loss.
+        problem: What went wrong, in words, with the term where one is to blame.
+        keypoints: Indices of the keypoints at which it goes wrong also where they are alone; empty if there
+            is no such keypoint.
+        visible: Number of keypoints that were visible in the batch.
+    """
+
+    def __init__(self, loss: str, problem: str, keypoints: Sequence[int], visible: int) -> None:
+        self.loss, self.problem, self.keypoints, self.visible = loss, problem, tuple(keypoints), visible
+        super().__init__(self.message())
+
+    def message(self, step: int | None = None, names: Sequence[str] = ()) -> str:
+        """The failure in one line.
+
+        Args:
+            step: Step of the training, from 1.
+            names: Name of each keypoint; their indices are given without.
+        """
+        where = f", step {step}" if step is not None else ""
+        return f"loss {self.loss}{where}: {self.problem}{self._keypoints(names)}"
+
+    def _keypoints(self, names: Sequence[str]) -> str:
+        if not self.keypoints:
+            return ", at no keypoint alone"
+        if len(self.keypoints) == self.visible and self.visible > 1:
+            return f", at every one of {self.visible} keypoints"
+        shown = [names[index] if index < len(names) else str(index) for index in self.keypoints[:4]]
+        more = f" and {len(self.keypoints) - 4} others" if len(self.keypoints) > 4 else ""
+        return f", at keypoint{'s' if len(self.keypoints) > 1 else ''} {', '.join(shown)}{more}"
+
+
+def watched_terms(
+    loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, gradients: bool = False
+) -> dict[str, Tensor]:
+    """The terms of a loss, which are finite.
+
+    Args:
+        loss: The loss.
+        prediction: Raw output of the head.
+        target: What is known about the keypoints.
+        gradients: Watch the gradient of the prediction too, when it comes. Not with a gradient scaler, under
+            which an infinite gradient is no mistake.
+
+    Raises:
+        LossFailure: The loss raised an error, or a term or (later, in the backward pass) the gradient is NaN
+            or infinite.
+    """
+    try:
+        terms = loss(prediction, target)
+    except Exception as error:
+        raise _failure_of_raised(loss, prediction, target, error) from error
+    if not torch.stack([value.detach() for value in terms.values()]).isfinite().all():
+        raise _failure_of_terms(loss, prediction, target, terms)
+    if gradients:
+        for map_ in as_tuple(prediction):
+            if map_.requires_grad:
+                map_.register_hook(lambda gradient: _watch_gradient(gradient, loss, prediction, target))
+    return terms
+
+
+def _failure_of_raised(
+    loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, error: Exception
+) -> LossFailure:
+    diverged = torch.stack([~map_.isfinite().flatten(2).all(-1) for map_ in as_tuple(prediction)]).any(0)
+    if diverged.any():
+        # Whatever the loss says about it, it is not to blame in this step.
+        keypoints = diverged.any(0).nonzero().flatten().tolist()
+        problem = "the model's output is NaN or infinite, training has diverged; lower the learning rate"
+        return LossFailure(loss.name, problem, keypoints, diverged.shape[1])
+
+    def fails(alone: KeypointTarget) -> bool:
+        try:
+            loss(prediction, alone)
+        except Exception:
+            return True
+        return False
+
+    problem = f"raises {type(error).__name__}: {' '.join(str(error).split())}"
+    return LossFailure(loss.name, problem, *_keypoints_alone(target, fails))
+
+
+def _failure_of_terms(
+    loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, terms: dict[str, Tensor]
+) -> LossFailure:
+    term, value = next((term, value) for term, value in terms.items() if not value.isfinite())
+
+    def fails(alone: KeypointTarget) -> bool:
+        return not loss(prediction, alone)[term].isfinite()
+
+    problem = f"term {term!r} is {'NaN' if value.isnan() else 'infinite'}"
+    return LossFailure(loss.name, problem, *_keypoints_alone(target, fails))
+
+
+def _watch_gradient(gradient: Tensor, loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> None:
+    if gradient.isfinite().all():
+        return
+    with torch.enable_grad():
+        maps = tuple(map_.detach().requires_grad_() for map_ in as_tuple(prediction))
+        again: Maps = (maps[0], maps[1]) if len(maps) == 2 else maps[0]
+
+        def is_finite(term: str, target: KeypointTarget) -> bool:
+            found = torch.autograd.grad(loss(again, target)[term], maps, allow_unused=True)
+            return all(each is None or bool(each.isfinite().all()) for each in found)
+
+        terms = [term for term, value in loss(again, target).items() if value.requires_grad]
+        term = next((term for term in terms if not is_finite(term, target)), None)
+        if term is None:
+            raise LossFailure(loss.name, "the gradient of the sum of its terms is NaN or infinite", (), 0)
+        keypoints = _keypoints_alone(target, lambda alone: not is_finite(term, alone))
+    problem = f"the gradient of term {term!r} is NaN or infinite, though its value is not"
+    raise LossFailure(loss.name, problem, *keypoints)
+
+
+def _keypoints_alone(
+    target: KeypointTarget, fails: Callable[[KeypointTarget], bool]
+) -> tuple[list[int], int]:
+    """The keypoints at which it fails also where all others are masked, and how many are visible."""
+    visible = (target.weights > 0).any(dim=0).nonzero().flatten().tolist()
+    failing = []
+    for keypoint in visible:
+        weights = torch.zeros_like(target.weights)
+        weights[:, keypoint] = target.weights[:, keypoint]
+        if fails(replace(target, weights=weights)):
+            failing.append(keypoint)
+    return failing, len(visible)

@@ -1,0 +1,119 @@
+"""A loss that goes wrong in training is named, with the term and the keypoints to blame."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from losses_targets import make_target, on_maps, random_prediction
+from torch import Tensor
+
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, build
+from rspose.pose.watch import LossFailure, watched_terms
+
+HEADS = ["heatmap", "simcc"]
+Terms = dict[str, Tensor]
+
+
+class Custom(HeatmapLoss):
+    """Whatever a test makes of each keypoint's mean squared output, ``[K]``."""
+
+    name = title = reference = "custom"
+
+    def __init__(self, make: Callable[[Tensor], Terms]) -> None:
+        super().__init__()
+        self.make = make
+
+    def terms(self, prediction: Maps, target: KeypointTarget) -> Terms:
+        squares = sum(map_.square().flatten(2).mean(-1) for map_ in as_tuple(prediction))
+        return self.make((target.weights * squares).sum(0))
+
+
+def failure(head: str, make: Callable[[Tensor], Terms], **changes: Tensor) -> LossFailure:
+    target = replace(make_target(head), **changes)
+    with pytest.raises(LossFailure) as raised:
+        terms = watched_terms(Custom(make), random_prediction(target), target, gradients=True)
+        sum(terms.values()).backward()
+    assert "\n" not in str(raised.value)
+    return raised.value
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_terms_and_gradients_of_a_sound_loss_are_those_of_the_loss(head: str) -> None:
+    target = make_target(head)
+    watched, plain = random_prediction(target), random_prediction(target)
+    loss = build("rspose", {}, 5)
+    found, expected = watched_terms(loss, watched, target, gradients=True), loss(plain, target)
+    assert found.keys() == expected.keys()
+    for terms in (found, expected):
+        sum(terms.values()).backward()
+    for one, other in zip(as_tuple(watched), as_tuple(plain), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_term_that_is_not_finite_is_named_with_its_keypoint(head: str) -> None:
+    def make(each: Tensor) -> Terms:
+        # Keypoint 3 alone: 0 where it is masked.
+        return {
+            "good": each.sum(),
+            "bad": each.sum() + torch.log(-each[3]).nan_to_num(nan=torch.nan, neginf=0),
+        }
+
+    found = failure(head, make)
+    assert (found.loss, found.problem, found.keypoints) == ("custom", "term 'bad' is NaN", (3,))
+    names = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+    assert found.message(37, names) == "loss custom, step 37: term 'bad' is NaN, at keypoint left_ear"
+    infinite = failure(head, lambda each: {"bad": each.sum() / (each[1] - each[1])})
+    assert infinite.problem == "term 'bad' is infinite"
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_loss_that_raises_is_named_with_its_error_and_keypoints(head: str) -> None:
+    def make(each: Tensor) -> Terms:
+        if (each[[1, 4]] > 0).any():
+            raise IndexError("no\nsuch bin")
+        return {"x": each.sum()}
+
+    assert str(failure(head, make)) == "loss custom: raises IndexError: no such bin, at keypoints 1, 4"
+
+
+def test_a_loss_that_fails_everywhere_or_only_over_all_keypoints_says_so() -> None:
+    everywhere = failure("simcc", lambda each: {"x": each.sum() * torch.nan})
+    assert str(everywhere) == "loss custom: term 'x' is NaN, at every one of 5 keypoints"
+
+    def together(each: Tensor) -> Terms:
+        return {"x": each.sum() * (torch.nan if (each > 0).sum() > 1 else 1)}
+
+    assert str(failure("simcc", together)) == "loss custom: term 'x' is NaN, at no keypoint alone"
+    weights = torch.zeros(4, 5)
+    weights[:, 2] = 1  # the only visible keypoint
+    only = failure("simcc", lambda each: {"x": each.sum() * torch.nan}, weights=weights)
+    assert str(only) == "loss custom: term 'x' is NaN, at keypoint 2"
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_gradient_that_is_not_finite_is_named_with_its_term_and_keypoint(head: str) -> None:
+    def make(each: Tensor) -> Terms:
+        return {"good": each.sum(), "root": (each[2] * 0).sqrt() if each[2] > 0 else each.sum()}
+
+    found = failure(head, make)
+    assert found.problem == "the gradient of term 'root' is NaN or infinite, though its value is not"
+    assert found.keypoints == (2,)
+    target = make_target(head)
+    sum(watched_terms(Custom(make), random_prediction(target), target).values()).backward()  # not watched
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_an_output_that_is_not_finite_is_laid_to_the_training(head: str) -> None:
+    target = make_target(head)
+
+    def broken(map_: Tensor) -> Tensor:
+        map_ = map_.detach().clone()
+        map_[0, 1] = torch.nan
+        return map_
+
+    with pytest.raises(LossFailure) as raised:
+        watched_terms(build("mse", {}, 5), on_maps(broken, random_prediction(target)), target)
+    assert "output is NaN or infinite, training has diverged" in str(raised.value)
+    assert raised.value.keypoints == (1,)
