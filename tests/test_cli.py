@@ -256,7 +256,7 @@ def test_a_new_loss_is_written_and_listed(
     assert path.is_file() and f"rspose check-loss my_loss --from {path}" in said
     assert "my_loss" not in success(capsys, "list", "losses")
     rows = success(capsys, "list", "losses", "--from", path).splitlines()
-    assert "| `my_loss` | My loss | unpublished | 2D, 1D | `foreground=10.0` |  |" in rows
+    assert "| `my_loss` | My loss | unpublished | 2D, 1D | `foreground=10.0` |  | `BenchmarkMyLoss` |" in rows
     assert len(rows) == 2 + len(available())
     assert "is taken" in failure(capsys, "new-loss", "mse", "--folder", tmp_path)
     assert "no such file" in failure(capsys, "list", "losses", "--from", tmp_path / "no.py")
@@ -285,9 +285,9 @@ def test_the_list_of_losses_says_what_each_is(capsys: pytest.CaptureFixture[str]
     rows = success(capsys, "list", "losses").splitlines()
     (row,) = [row for row in rows if row.startswith("| `kl` ")]
     reference = "Li et al., SimCC, ECCV 2022, arXiv:2107.03332"
-    assert row == f"| `kl` | KL | {reference} | 2D, 1D | `beta=1.0, label_beta=None` |  |"
+    assert row == f"| `kl` | KL | {reference} | 2D, 1D | `beta=1.0, label_beta=None` |  | `BenchmarkKLLoss` |"
     (row,) = [row for row in rows if row.startswith("| `rspose` ")]
-    assert row.endswith(" yes |")
+    assert row.endswith(" yes | `BenchmarkRSPose` |")
 
 
 def test_the_page_of_the_losses_is_made_from_the_loss_files(

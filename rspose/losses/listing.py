@@ -8,7 +8,7 @@ from rspose.losses.registry import available, parameters
 
 PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 
-_HEADER = ("name", "title", "reference", "heads", "parameters", "reconstruction")
+_HEADER = ("name", "title", "reference", "heads", "parameters", "reconstruction", "type in mmpose")
 _HEADS = {"heatmap": "2D", "simcc": "1D"}
 
 _INTRODUCTION = """# The losses
@@ -18,7 +18,8 @@ _INTRODUCTION = """# The losses
 `rspose list losses` prints this table, with the losses that you have added. A loss is named by its *name* in
 configs and records; its *parameters*, here with their defaults, can be set under `loss_settings` in a config.
 A *reconstruction* fills in details that the publication leaves open: the docstring says which. *Heads*: 2D is
-`heatmap`, 1D is `simcc`. How to add one: [add-a-loss.md](add-a-loss.md).
+`heatmap`, 1D is `simcc`. How to add one: [add-a-loss.md](add-a-loss.md); how to use one without the
+benchmark: [in mmpose](mmpose.md) (*type in mmpose*), [in PyTorch](pytorch.md).
 
 """
 
@@ -43,5 +44,6 @@ def _row(loss: type[HeatmapLoss]) -> tuple[str, ...]:
         ", ".join(_HEADS[head] for head in loss.heads),
         f"`{settings}`" if settings else "",
         "yes" if loss.reconstruction else "",
+        f"`Benchmark{loss.__name__}`",  # as rspose.pose.map_losses registers it
     )
     return tuple(cell.replace("|", "\\|") for cell in cells)

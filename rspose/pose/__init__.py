@@ -1,14 +1,15 @@
 """The mmpose side of the benchmark: heads that hand a loss its target, and what mmpose needs to be imported.
 
-Importing this package makes mmpose importable and registers the benchmark's modules with it, so that one line
-in an mmpose config is enough: ``custom_imports = dict(imports=["rspose.pose"])``. Only the backbones of timm,
-which takes two seconds to import, are left to those who need them: ``rspose.pose.timm_backbones``.
+Importing this package makes mmpose importable and registers the benchmark's modules and losses with it, so
+that one line in an mmpose config is enough: ``custom_imports = dict(imports=["rspose.pose"])``. Only the
+backbones of timm, which takes two seconds to import, are left to those who need them:
+``rspose.pose.timm_backbones``.
 """
 
 from rspose.pose import import_standins
 
 import_standins.install()
 
-from rspose.pose import heads, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
+from rspose.pose import heads, map_losses, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
 
-__all__ = ["heads", "necks", "training", "transforms"]
+__all__ = ["heads", "map_losses", "necks", "training", "transforms"]
