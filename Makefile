@@ -1,7 +1,7 @@
 # The two commands to know are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo tables test lint format docs clean
+.PHONY: help setup demo compare tables test lint format docs clean
 
 # Any Python 3.11 or 3.12; name another with `make PYTHON=/path/to/python3.12 ...`.
 IS_SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -33,6 +33,10 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 demo: $(INSTALLED)  ## Run the grid of CONFIG (the demo by default) and print the main table
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(BIN)/rspose table --config $(CONFIG)
+
+compare: $(INSTALLED)  ## Train LOSS beside the losses that have records; its row, differences, cost
+	@[ -n "$(LOSS)" ] || { echo "error: name the loss: make compare LOSS=my_loss"; exit 1; }
+	@$(BIN)/rspose compare $(LOSS) --config $(CONFIG) --cores $(CORES) $(if $(FROM),--from $(FROM))
 
 tables: $(INSTALLED)  ## Make the tables again from the records
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile $(CONFIG)

@@ -123,6 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_source(check_loss)
     check_loss.set_defaults(run=_check_loss)
 
+    compare = commands.add_parser(
+        "compare", help="train a loss beside those that have records; print its row, differences and cost"
+    )
+    compare.add_argument("name", help="a registered loss, or a variant that the config names")
+    _add_source(compare)
+    compare.add_argument("--config", type=Path, default=Path("config/demo.yaml"), help="default: %(default)s")
+    compare.add_argument("--cores", type=_positive, metavar="N", help="CPU cores to use (default: all)")
+    compare.add_argument("--dry-run", action="store_true", help="only say what would run")
+    compare.set_defaults(run=_compare)
+
     docs = commands.add_parser("docs", help="write documentation that is made from code").add_subparsers(
         required=True, metavar="PAGE"
     )
@@ -361,7 +371,8 @@ def _new_loss(arguments: argparse.Namespace) -> int:
 
     path = new_loss(arguments.name, arguments.folder)
     source = f" --from {path}" if arguments.folder else ""
-    print(f"{path} written: it already runs. Change it, then")
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    print(f"{shown} written: it already runs. Change it, then")
     print(f"  rspose check-loss {arguments.name}{source}")
     print(f"  rspose compare {arguments.name}{source}")
     return 0
@@ -385,6 +396,52 @@ def _check_loss(arguments: argparse.Namespace) -> int:
     failed = any(finding.problem for findings in parts.values() for finding in findings)
     print(f"{arguments.name}: {'not yet a loss of the benchmark' if failed else 'all checks passed'}")
     return 1 if failed else 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from rspose.experiment.comparison import compare_with
+
+    planned = compare_with(
+        arguments.config, arguments.name, arguments.source, arguments.cores, arguments.dry_run
+    )
+    print(f"Running: {planned.command}", flush=True)
+    if planned.left_out:
+        print(
+            f"Not compared with {', '.join(planned.left_out)}: cells of it have no record; "
+            f"snakemake --configfile {arguments.config} trains them",
+            flush=True,
+        )
+    status = planned.run()
+    if not arguments.dry_run:
+        _print_comparison(planned.config, arguments.name, status != 0)
+    return status
+
+
+def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
+    from rspose.experiment.config import cells, loss_settings
+    from rspose.losses.bench import bench_loss
+    from rspose.reporting.compare import LossCost, comparison, cost
+    from rspose.reporting.tables import make_tables
+
+    records, tables = Path(config["results"]) / "records", Path(config["results"]) / "tables"
+    own = [cell for cell in cells(config) if cell.loss == name]
+    if failed:
+        # The workflow makes no tables then: those of the cells that are there.
+        make_tables(records, tables)
+        for cell in own:
+            note = records / f"{cell.path}.failed.json"
+            if note.is_file() and not (records / f"{cell.path}.json").is_file():
+                print(f"failed: {cell}: {json.loads(note.read_text())['failed']['error']}", file=sys.stderr)
+    print(f"\n{(tables / 'main.md').read_text()}")
+    if failed and not any((records / f"{cell.path}.json").is_file() for cell in own):
+        raise ValueError(f"no record of {name}: none of its cells was finished")
+    print(comparison(records, name))
+    measured = {}
+    for head in dict.fromkeys(cell.head for cell in own):
+        settings = loss_settings(config, name, head)
+        found = bench_loss(settings["loss"], settings["parameters"], head)
+        measured[head] = LossCost(found.forward_ms + found.backward_ms, found.extra_mb, found.times_mse)
+    print(cost(records, name, measured))
 
 
 def _docs_config(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import ctypes
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,24 @@ def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterat
             yield Measurement(name, head, forward, backward, extra, (forward + backward) / mse)
         assert mse is not None  # MSE comes first
         yield _operator(head, target, prediction, mse, repeats)
+
+
+def bench_loss(
+    name: str, parameters: Mapping[str, Any], head: str, repeats: int = 7, seed: int = 0
+) -> Measurement:
+    """Measure one loss on one head on the CPU, with the batch of :func:`bench_losses`, and MSE for the ratio.
+
+    Args:
+        name: Registered name of the loss.
+        parameters: What differs from its defaults.
+        head: ``"heatmap"`` or ``"simcc"``.
+        repeats: Runs of which the median counts, after one to warm up.
+        seed: Of keypoints and predictions.
+    """
+    target, prediction = _batch(head, "cpu", seed)
+    losses = build("mse", {}, KEYPOINTS), build(name, parameters, KEYPOINTS)
+    mse, own = (_time(partial(loss, prediction, target), prediction, repeats) for loss in losses)
+    return Measurement(name, head, *own, times_mse=(own[0] + own[1]) / (mse[0] + mse[1]))
 
 
 def _operator(head: str, target: KeypointTarget, prediction: Maps, mse: float, repeats: int) -> Measurement:

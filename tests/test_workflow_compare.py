@@ -1,0 +1,155 @@
+"""A loss of one's own beside the others: what is trained, what is printed, and what a failure stops."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from loss_registry import forget_later
+from test_reporting_tables import rows_of
+
+from rspose.cli import main
+from rspose.experiment.comparison import compare_with
+from rspose.experiment.config import ConfigError
+
+FAILING_LOSS = """
+from rspose.losses import PerMapLoss, register
+
+
+@register
+class FailingLoss(PerMapLoss):
+    name = title = reference = "failing"
+
+    def map_loss(self, prediction, label):
+        return (prediction - label).square().mean(-1) * float("nan")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a config of one cell, MPII in 1D with MSE, and a new loss; nothing has run."""
+    folder = tmp_path_factory.mktemp("compare")
+    config = yaml.safe_load(tiny_config_file.read_text())
+    config.update(datasets=["mpii"], heads=["simcc"], losses=["mse", "kl"], controls=False)
+    config["training"]["epochs"] = 1
+    config["loss_settings"] = {"my_loss_wide": {"loss": "my_loss", "parameters": {"foreground": 99.0}}}
+    config["losses_from"] = ["my_loss.py"]
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    assert main(["new-loss", "my_loss", "--folder", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    forget_later(monkeypatch)
+
+
+def compare(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    status = main(["compare", *arguments, "--config", "tiny.yaml", "--cores", "2"])
+    captured = capfd.readouterr()
+    return status, captured.out + captured.err
+
+
+def jobs(output: str) -> dict[str, int]:
+    """How many jobs of each rule there are to run."""
+    stats = re.search(r"^Job stats:\n.*?\ntotal +\d+$", output, re.MULTILINE | re.DOTALL)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", stats.group(), re.MULTILINE)) if stats else {}
+    return {rule: int(count) for rule, count in counts.items() if rule != "total"}
+
+
+# The tests of one folder follow each other: what one has trained, the next finds.
+
+
+def test_a_loss_is_compared_and_only_what_is_missing_is_trained(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, said = compare(capfd, "my_loss")
+    assert status == 0, said
+    assert re.search(
+        r"^Running: snakemake tables --configfile tiny.yaml .*losses=\[mse,my_loss\]", said, re.M
+    )
+    assert "Not compared with kl: cells of it have no record" in said
+    assert jobs(said)["train"] == 2
+    _, main_table, differences, costs = re.split(r"^\*\*", said, flags=re.MULTILINE)
+    assert [row["Loss"] for row in rows_of(main_table)] == ["MSE", "My loss"]
+    (row,) = rows_of(differences)
+    record = {
+        loss: json.loads((folder / f"results/records/mpii/tiny/simcc/{loss}/seed0.json").read_text())
+        for loss in ("mse", "my_loss")
+    }
+    mine, mse = (record[loss]["metrics"]["PCKh"] for loss in ("my_loss", "mse"))
+    assert row["My loss"] == f"{100 * mine:.1f}" and row["minus MSE"] == f"{100 * (mine - mse):+.1f}"
+    assert row["which is"] == "MSE"
+    (row,) = rows_of(costs)
+    assert float(row["loss"].removesuffix(" ms")) > 0 and float(row["of MSE's"].removesuffix(" x")) > 0
+    step = record["my_loss"]["training"]["seconds_per_iteration"]
+    assert row["training step (MSE)"].startswith(f"{1000 * step:.0f} ms (")
+
+
+def test_a_variant_trains_its_own_cell_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    planned = compare_with(Path("tiny.yaml"), "my_loss_wide", cores=2)
+    assert planned.arguments[-2] == "losses=[mse,my_loss_wide]"
+    status, said = compare(capfd, "my_loss_wide", "--dry-run")
+    assert (status, jobs(said)["train"]) == (0, 1)
+
+
+def test_a_loss_that_fails_stops_its_own_cell_and_the_tables_show_what_is_there(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "failing.py").write_text(FAILING_LOSS)
+    status, said = compare(capfd, "failing", "--from", "failing.py")
+    assert status == 1
+    reason = "loss failing, step 1: term 'failing' is NaN, at every one of 16 keypoints"
+    assert f"train failed: RuntimeError: {reason}" in said
+    failure = folder / "results/records/mpii/tiny/simcc/failing/seed0.failed.json"
+    assert f"failed: mpii tiny simcc failing seed 0: RuntimeError: {reason}" in said
+    written = json.loads(failure.read_text())
+    assert written["cell"] == {
+        "dataset": "mpii",
+        "model": "tiny",
+        "head": "simcc",
+        "loss": "failing",
+        "seed": 0,
+    }
+    assert written["failed"]["rule"] == "train" and reason in written["failed"]["error"]
+    assert re.search(r"^\| My loss +\|", said, re.MULTILINE)
+    assert "no record of failing: none of its cells was finished" in said
+
+
+def test_a_loss_that_is_mended_is_trained_again_and_no_other(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failure = folder / "results/records/mpii/tiny/simcc/failing/seed0.failed.json"
+    assert failure.is_file()
+    (folder / "failing.py").write_text(FAILING_LOSS.replace("nan", "1"))
+    status, said = compare(capfd, "failing", "--from", "failing.py")
+    assert status == 0, said
+    assert jobs(said)["train"] == 1
+    assert failure.with_name("seed0.json").is_file()
+    assert re.search(r"^\| failing +\|", said, re.MULTILINE) and "failed:" not in said
+
+
+def test_a_loss_that_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
+    config = Path("tiny.yaml")
+    with pytest.raises(ConfigError, match="unknown loss 'mes'; expected one of"):
+        compare_with(config, "mes")
+    with pytest.raises(ConfigError, match=r"'losses_from': loss file nowhere.py: no such file"):
+        compare_with(config, "mine", "nowhere.py")
+    text = FAILING_LOSS.replace("failing", "flat").replace("    name", "    heads = ('heatmap',)\n    name")
+    (tmp_path / "flat.py").write_text(text)
+    with pytest.raises(ConfigError, match="loss 'flat' serves none of the config's heads"):
+        compare_with(config, "flat", str(tmp_path / "flat.py"))
+
+
+def test_a_grid_has_the_losses_whose_cells_all_have_records(folder: Path) -> None:
+    planned = compare_with(Path("tiny.yaml"), "rspose")
+    assert planned.left_out == ["kl"]
+    assert planned.config["losses"] == ["mse", "rspose"]
+    record = folder / "results/records/mpii/tiny/simcc/kl/seed0.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.touch()
+    planned = compare_with(Path("tiny.yaml"), "mse")
+    record.unlink()
+    assert planned.left_out == [] and planned.config["losses"] == ["kl", "mse"]
