@@ -1,0 +1,213 @@
+"""The pages on losses are true: commands run, code does what it says, examples keep every promise."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from docs_pages import blocks, files
+from loss_registry import forget_later, install_package
+from losses_targets import make_target, random_prediction
+from packaging.requirements import Requirement
+from tiny_grid import REPOSITORY, SETTINGS
+
+from rspose.experiment.config import cells, complete, loss_settings
+from rspose.experiment.sources import loss_sources
+from rspose.losses import available, build, load
+from rspose.losses.conformance import CHECKS, Case, description
+from rspose.losses.template import new_loss
+
+EXAMPLES = files("add-a-loss.md")
+HEADS = {
+    "uncertain": ("heatmap", "simcc"),
+    "expected_oks": ("heatmap", "simcc"),
+    "cramer": ("simcc",),
+    "mixed": ("heatmap", "simcc"),
+}
+
+
+@pytest.fixture(autouse=True)
+def forget_what_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_later(monkeypatch)
+
+
+def test_the_walk_through_shows_the_file_that_is_written(tmp_path: Path) -> None:
+    assert blocks("add-a-loss.md", "python")[0] == new_loss("my_loss", tmp_path).read_text()
+
+
+def test_the_commands_of_the_walk_through_run_in_a_fresh_copy(tmp_path: Path) -> None:
+    """All of them word for word; the training of the last is only planned, on the tiny grid."""
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(".*", "results", "tests", "__pycache__", "*.egg-info")
+    shutil.copytree(REPOSITORY, copy, ignore=ignored, symlinks=True)
+    (copy / "config" / "demo.yaml").write_text(yaml.safe_dump(SETTINGS))
+    commands = [line for block in blocks("add-a-loss.md", "bash") for line in block.splitlines()]
+    assert commands == ["rspose new-loss my_loss", "rspose check-loss my_loss", "make compare LOSS=my_loss"]
+    new, check, compare = map(shlex.split, commands)
+    assert run(copy, new).splitlines()[0].startswith("baselines/my_loss.py written")
+    assert run(copy, check).endswith("my_loss: all checks passed\n")
+    # make runs the tools of .venv; what it would run is asked of it, and run with the tools of these tests.
+    planned = run(copy, [*compare, "CORES=2", "--dry-run", "--old-file", ".venv/installed"])
+    (line,) = [line for line in planned.splitlines() if "compare my_loss" in line]
+    tool, *arguments = shlex.split(line)
+    assert tool == ".venv/bin/rspose"
+    said = run(copy, ["rspose", *arguments, "--dry-run"])
+    assert "Running: snakemake tables --configfile config/demo.yaml --cores 2 --dry-run" in said
+    # Nothing is there yet: MSE and the new loss, on two heads and two datasets.
+    assert re.search(r"^train +8$", said, re.MULTILINE)
+
+
+def run(folder: Path, command: list[str]) -> str:
+    tools = Path(sys.executable).parent
+    finished = subprocess.run(
+        command,
+        cwd=folder,
+        env={"PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(folder), "HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> None:
+    for name, text in EXAMPLES.items():
+        (tmp_path / name).write_text(text)
+        load(str(tmp_path / name))
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    assert list(EXAMPLES) == [f"{name}.py" for name in HEADS]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_example_says_what_it_is_and_which_heads_it_serves(examples: None, name: str) -> None:
+    assert description(name) == []
+    assert available()[name].heads == HEADS[name]
+
+
+@pytest.mark.parametrize(("name", "head"), [(name, head) for name, heads in HEADS.items() for head in heads])
+def test_an_example_keeps_every_promise(examples: None, name: str, head: str) -> None:
+    for check in CHECKS.values():
+        check(Case(name, head))
+
+
+def test_the_example_with_learned_parameters_learns_a_number_of_each_keypoint(examples: None) -> None:
+    loss, target = build("uncertain", {}, 5), make_target("simcc")
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.5)
+    prediction = tuple(map_.detach() for map_ in random_prediction(target))
+    prediction[0][:, 2] *= 10  # harder than the others
+    for _ in range(200):
+        optimizer.zero_grad()
+        sum(loss(prediction, target).values()).backward()
+        optimizer.step()
+    variances = loss.learned()["variance"]
+    assert len(variances) == 5 and max(variances) == variances[2]
+
+
+def test_the_example_that_combines_depends_on_the_files_of_both(examples: None) -> None:
+    assert {"mixed.py", "mse.py", "awing.py"} <= {path.name for path in loss_sources("mixed")}
+
+
+def test_the_configs_of_the_walk_through_name_a_variant_and_a_loss_from_outside(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant, outside = (yaml.safe_load(block) for block in blocks("add-a-loss.md", "yaml"))
+    (source,) = outside["losses_from"]
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (work / source).parent.mkdir()
+    new_loss("my_loss", (work / source).parent)
+    assert {cell.loss for cell in cells(complete({**settings, **outside}))} == {"mse", "my_loss"}
+    config = complete({**settings, **variant})
+    assert {cell.loss for cell in cells(config)} == {"mse", "my_loss", "my_loss_sharp"}
+    found = loss_settings(config, "my_loss_sharp", "simcc")
+    assert (found["title"], found["parameters"]) == ("My loss (sharp)", {"foreground": 50.0})
+
+
+def test_the_entry_point_of_the_walk_through_is_one(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (table,) = blocks("add-a-loss.md", "toml")
+    header, entry = table.splitlines()
+    assert header == '[project.entry-points."rspose.losses"]'
+    loss_file = new_loss("packaged", tmp_path).read_text()
+    install_package(tmp_path, "my_package", {"losses.py": loss_file}, entry.replace('"', ""))
+    monkeypatch.syspath_prepend(tmp_path)
+    config = complete({**settings, "losses": ["packaged"], "losses_from": ["my_package"]})
+    assert {cell.loss for cell in cells(config)} == {"packaged"}
+
+
+@pytest.fixture(scope="module")
+def only_torch_and_numpy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages with torch and numpy, what they require, and the losses; nothing else."""
+    folder = tmp_path_factory.mktemp("site")
+    pending, seen = ["torch", "numpy"], set()
+    while pending:
+        name = pending.pop()
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            continue  # required on other systems only
+        if found.name in seen:
+            continue
+        seen.add(found.name)
+        for top in {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}:
+            if not (folder / top).exists():
+                (folder / top).symlink_to(found.locate_file(top))
+        requirements = [Requirement(text) for text in found.requires or []]
+        pending += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+    for package in ("rspose", "baselines"):
+        (folder / package).symlink_to(REPOSITORY / package)
+    return folder
+
+
+def run_with_torch_only(site: Path, code: str, *arguments: str) -> str:
+    # Without the folder of installed packages, the environment and the user's own packages.
+    start = f"import sys; sys.path.append({str(site)!r}); sys.argv = {['x', *arguments]!r}\n"
+    finished = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", start + code], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_the_example_script_trains_where_there_is_only_torch_and_numpy(only_torch_and_numpy: Path) -> None:
+    (command,) = blocks("pytorch.md", "bash")
+    assert command.startswith("python examples/train_with_rspose.py --steps")
+    code = f"""
+import importlib.util, runpy
+missing = ("mmpose", "mmengine", "mmcv", "cv2", "scipy", "pandas", "snakemake", "yaml")
+assert not any(importlib.util.find_spec(name) for name in missing)
+runpy.run_path({str(REPOSITORY / "examples/train_with_rspose.py")!r}, run_name="__main__")
+"""
+    lines = run_with_torch_only(only_torch_and_numpy, code, "--steps", "60").splitlines()
+    off = [float(line.split("| ")[1].split()[0]) for line in lines]
+    assert lines[0].startswith("step 0: rank ") and "instance_sort" in lines[0]
+    assert off[0] > 8 and off[-1] < 2.5  # in pixels
+
+
+def test_the_code_on_the_page_for_pytorch_runs_where_there_is_only_torch_and_numpy(
+    only_torch_and_numpy: Path,
+) -> None:
+    code = "".join(blocks("pytorch.md", "python"))
+    check = "assert heatmaps.shape == (B, K, H, W) and prediction.grad.abs().sum() > 0 and len(terms) == 3\n"
+    run_with_torch_only(only_torch_and_numpy, code + check + "assert vectors[0].grad.abs().sum() > 0\n")
+
+
+@pytest.mark.parametrize("page", ["add-a-loss.md", "pytorch.md", "mmpose.md", "losses.md"])
+def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
+    text = (REPOSITORY / "docs" / page).read_text()
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (REPOSITORY / "docs" / link).exists(), link
