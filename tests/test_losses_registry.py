@@ -9,7 +9,18 @@ import torch
 from loss_registry import forget_later, install_package
 from losses_targets import make_target
 
-from rspose.losses import HeatmapLoss, available, build, discover, load, parameters, register, registry
+from rspose.losses import (
+    HeatmapLoss,
+    KeypointTarget,
+    Maps,
+    available,
+    build,
+    discover,
+    load,
+    parameters,
+    register,
+    registry,
+)
 
 LOSS_FILE = """
 from rspose.losses import PerMapLoss, register
@@ -62,13 +73,14 @@ def test_reconstructions_are_marked() -> None:
 
 
 def test_published_defaults() -> None:
-    assert parameters("mse") == {}
+    assert parameters("mse") == {"reduction": "visible"}
     assert parameters("awing") == {
         "alpha": 2.1,
         "omega": 14.0,
         "epsilon": 1.0,
         "theta": 0.5,
         "map_weight": 0.0,
+        "reduction": "visible",
     }
     assert parameters("rspose")["delta"] == 0.5
     assert "num_keypoints" not in parameters("fowkal")
@@ -213,7 +225,19 @@ def test_an_unknown_loss_or_parameter_is_answered_with_what_there_is() -> None:
         ValueError, match=r"awing loss: unknown parameter 'gamma': expected one of alpha, omega"
     ):
         build("awing", {"gamma": 1}, 17)
-    with pytest.raises(ValueError, match=r"mse loss: unknown parameter 'beta': .*no parameters"):
+    with pytest.raises(ValueError, match=r"mse loss: unknown parameter 'beta': expected one of reduction"):
         build("mse", {"beta": 1}, 17)
     with pytest.raises(ValueError, match="unknown parameter 'num_keypoints'"):
         build("fowkal", {"num_keypoints": 3}, 17)
+
+
+def test_a_loss_without_parameters_says_so(fresh_registry: None) -> None:
+    class Plain(HeatmapLoss):
+        name = title = reference = "plain"
+
+        def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, torch.Tensor]:
+            return {}
+
+    register(Plain)
+    with pytest.raises(ValueError, match=r"plain loss: unknown parameter 'beta': .*no parameters"):
+        build("plain", {"beta": 1}, 17)

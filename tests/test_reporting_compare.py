@@ -7,12 +7,18 @@ from test_reporting_records import COCO_METRICS, record, write
 from test_reporting_tables import MPII_METRICS, rows_of
 
 from rspose.reporting.compare import LossCost, comparison, cost
+from rspose.reporting.records import Record, load_records
+from rspose.reporting.statistics import difference
 
 COST = LossCost(milliseconds=12.34, extra_mb=89.6, times_reference=1.52)
 
 
 def coco(loss: str, ap: float | None, seed: int = 0, head: str = "heatmap", **training: float) -> dict:
     return record(loss=loss, seed=seed, head=head, metrics={**COCO_METRICS, "AP": ap}, training=training)
+
+
+def runs(folder: Path, loss: str) -> list[Record]:
+    return [run for run in load_records(folder) if run.cell.loss == loss]
 
 
 def test_differences_are_to_mse_and_to_the_best_other_loss(tmp_path: Path) -> None:
@@ -46,8 +52,12 @@ def test_differences_are_over_the_seeds_that_both_have(tmp_path: Path) -> None:
     ):
         write(tmp_path, each)
     (row,) = rows_of(comparison(tmp_path, "mine"))
-    assert row["minus MSE"] == "+2.0"  # the mean of 1 and 3
-    assert row["MINE"] == "61.3"
+    assert row["minus MSE"].startswith("+2.0 [")  # the mean of 1 and 3
+    assert row["MINE"].startswith("61.3 [")
+    low, high = (float(end) for end in row["minus MSE"].removeprefix("+2.0 [").removesuffix("]").split(", "))
+    found = difference([(runs(tmp_path, "mine"), runs(tmp_path, "mse"), "metrics.AP")])
+    assert (low, high) == (round(100 * found.low, 1), round(100 * found.high, 1))
+    assert low < 2 < high
 
 
 def test_a_loss_without_a_record_is_said_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One loss beside the others: its differences to MSE and to the best of them, and what it costs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,8 @@ from tabulate import tabulate
 
 from rspose.reporting.markup import MISSING
 from rspose.reporting.records import Record, load_records
+from rspose.reporting.statistics import REFERENCE, Difference, Estimate, by_cell, difference, estimate
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS, MAIN_METRIC
-
-REFERENCE = "mse"
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class LossCost:
 def comparison(records: Path, loss: str) -> str:
     """Markdown: a row for each dataset, model and head that has a record of ``loss``, in percent.
 
-    The columns are its main metric, the difference to MSE, and the difference to the best other loss.
+    The columns are its main metric, the paired differences to MSE and to the best other loss, each with its
+    95 % interval where there is one.
 
     Raises:
         ValueError: If no record is of ``loss``.
     """
-    cells = _by_cell(load_records(records))
+    cells = by_cell(_trained(records))
     rows = []
     for (dataset, model, head, name), runs in cells.items():
         if name != loss:
@@ -45,16 +46,22 @@ def comparison(records: Path, loss: str) -> str:
         others = {
             other: found
             for (*where, other), found in cells.items()
-            if where == [dataset, model, head] and other != loss and _mean(found, metric) is not None
+            if where == [dataset, model, head] and other != loss and estimate(found, metric) is not None
         }
-        mean = _mean(runs, metric)
-        best = max(others, key=lambda other: _mean(others[other], metric) or 0.0, default=None)
-        row = [DATASET_TITLES[dataset], model, HEAD_LABELS[head], MAIN_METRIC[dataset]]
-        row.append(MISSING if mean is None else f"{100 * mean:.1f}")
-        row.append(_difference(runs, others.get(REFERENCE, []), metric))
-        row.append(_difference(runs, others[best], metric) if best else MISSING)
-        row.append(_title(others[best]) if best else MISSING)
-        rows.append(row)
+        best = max(others, key=lambda other: _mean(others[other], metric), default=None)
+        own = estimate(runs, metric)
+        rows.append(
+            [
+                DATASET_TITLES[dataset],
+                model,
+                HEAD_LABELS[head],
+                MAIN_METRIC[dataset],
+                MISSING if own is None else f"{100 * own.mean:.1f}{_interval(own)}",
+                _difference(runs, others.get(REFERENCE, []), metric),
+                _difference(runs, others[best], metric) if best else MISSING,
+                _title(others[best]) if best else MISSING,
+            ]
+        )
     if not rows:
         raise ValueError(f"{records}: expected a record of the loss {loss!r}, found none")
     title = _title(cells[next(cell for cell in cells if cell[3] == loss)])
@@ -63,8 +70,8 @@ def comparison(records: Path, loss: str) -> str:
         rows, headers, "pipe", colalign=["left"] * 4 + ["right"] * 3 + ["left"], disable_numparse=True
     )
     note = (
-        "Differences in percentage points, means over the seeds that both have; with one seed a small one "
-        "says nothing."
+        "Differences in percentage points over the seeds that both have, with 95 % intervals: over seeds, or "
+        "for one seed over the validation images. tables/differences.md corrects for comparing many."
     )
     return f"**{title} against the others (%)**\n\n{grid}\n\n{note}\n"
 
@@ -77,7 +84,7 @@ def cost(records: Path, loss: str, measured: Mapping[str, LossCost]) -> str:
         loss: Name of the loss in the records.
         measured: What the loss costs on its own, by head.
     """
-    runs = [record for record in load_records(records) if not record.content["control"]]
+    runs = _trained(records)
     rows = []
     for head, own in measured.items():
         of_head = [run for run in runs if run.cell.head == head]
@@ -104,28 +111,25 @@ def cost(records: Path, loss: str, measured: Mapping[str, LossCost]) -> str:
     return f"**What it costs**\n\n{grid}\n\n{note}\n"
 
 
-def _by_cell(records: Sequence[Record]) -> dict[tuple[str, str, str, str], list[Record]]:
-    cells: dict[tuple[str, str, str, str], list[Record]] = {}
-    for record in records:
-        if not record.content["control"]:
-            cells.setdefault(record.cell[:4], []).append(record)
-    return cells
+def _trained(records: Path) -> list[Record]:
+    return [record for record in load_records(records) if not record.content["control"]]
 
 
 def _difference(first: Sequence[Record], second: Sequence[Record], metric: str) -> str:
-    """The first minus the second, over the seeds that both have."""
-    theirs = {run.cell.seed: run.scores.get(metric) for run in second}
-    gains = [
-        ours - other
-        for run in first
-        if (ours := run.scores.get(metric)) is not None and (other := theirs.get(run.cell.seed)) is not None
-    ]
-    return f"{100 * sum(gains) / len(gains):+.1f}" if gains else MISSING
+    """The first minus the second, with its interval."""
+    found = difference([(first, second, metric)])
+    return MISSING if found is None else f"{100 * found.difference:+.1f}{_interval(found, '+')}"
 
 
-def _mean(runs: Sequence[Record], metric: str) -> float | None:
-    values = [value for run in runs if (value := run.scores.get(metric)) is not None]
-    return sum(values) / len(values) if values else None
+def _interval(found: Estimate | Difference, sign: str = "") -> str:
+    if math.isnan(found.low):
+        return ""
+    return f" [{100 * found.low:{sign}.1f}, {100 * found.high:{sign}.1f}]"
+
+
+def _mean(runs: Sequence[Record], metric: str) -> float:
+    found = estimate(runs, metric)
+    return -math.inf if found is None else found.mean
 
 
 def _training(runs: Sequence[Record], reference: Sequence[Record], key: str, factor: float, unit: str) -> str:
