@@ -164,7 +164,7 @@ def test_what_cannot_be_made_or_shown_is_one_line(
         (["data", "make", "--dataset", "coco"], "--out"),
         (["data", "make", "--dataset", "coco", "--out", "x", "--images", "0"], "at least 1"),
         (["data", "show", "x", "--dataset", "coco", "--split", "test"], "'test'"),
-        (["tables"], "'tables'"),
+        (["tabulate"], "'tabulate'"),
     ],
 )
 def test_a_command_that_cannot_be_read_is_answered_with_its_usage(
@@ -283,9 +283,9 @@ def test_a_loss_is_checked_and_told_what_is_wrong(
 
 def test_the_list_of_losses_says_what_each_is(capsys: pytest.CaptureFixture[str]) -> None:
     rows = success(capsys, "list", "losses").splitlines()
-    (row,) = [row for row in rows if row.startswith("| `kl` ")]
-    reference = "Li et al., SimCC, ECCV 2022, arXiv:2107.03332"
-    assert row == f"| `kl` | KL | {reference} | 2D, 1D | `beta=1.0, label_beta=None` |  | `BenchmarkKLLoss` |"
+    (row,) = [row for row in rows if row.startswith("| `wahr` ")]
+    reference = "Luo et al., Rethinking the Heatmap Regression, CVPR 2021, arXiv:2012.15175"
+    assert row == f"| `wahr` | WAHR | {reference} | 2D, 1D | `gamma=0.01` |  | `BenchmarkWAHRLoss` |"
     (row,) = [row for row in rows if row.startswith("| `rspose` ")]
     assert row.endswith(" yes | `BenchmarkRSPose` |")
 
