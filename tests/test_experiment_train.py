@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pytest
@@ -23,25 +24,58 @@ Settings = dict[str, Any]
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
-# Trains a cell and stops in the middle of its second epoch, to be killed there.
+# Trains a cell and stops at one of the MOMENTS, to be killed there.
 CHILD = """
-import json, sys, time
+import builtins, json, os, sys, time
 from pathlib import Path
 import rspose.pose
+from rspose.experiment import files
 from rspose.experiment.cell import Cell
 from rspose.experiment.train import train
 from rspose.pose.training import EpochSeedHook
 
-config, cell, checkpoint, reached = json.loads(sys.argv[1])
+config, cell, checkpoint, reached, moment = json.loads(sys.argv[1])
 
-def stop(self, runner, batch_idx, data_batch=None, outputs=None):
-    if runner.epoch == 1 and batch_idx == 1:
-        Path(reached).touch()
-        time.sleep(600)
+def stop():
+    Path(reached).touch()
+    time.sleep(600)
 
-EpochSeedHook.after_train_iter = stop
+def after_step(self, runner, batch_idx, data_batch=None, outputs=None):
+    if moment == "in an epoch" and runner.epoch == 1 and batch_idx == 1:
+        stop()
+
+def write_bytes(path, content):
+    if moment == "while a checkpoint is written" and "epoch_2" in path.name:
+        with open(path, "wb") as file:
+            file.write(content[: len(content) // 2])
+        stop()
+    with open(path, "wb") as file:
+        file.write(content)
+
+def replace(path, target):
+    if moment == "before a checkpoint is in its place" and target.name == "epoch_2.pth":
+        stop()
+    if moment == "before the weights are in their place" and target.name == "checkpoint.pth":
+        stop()
+    os.replace(path, target)
+
+def open_file(name, *arguments, **settings):
+    if moment == "after a checkpoint" and str(name).endswith("last_checkpoint") and Path(name).exists():
+        stop()
+    return opened(name, *arguments, **settings)
+
+opened, builtins.open = builtins.open, open_file
+EpochSeedHook.after_train_iter = after_step
+Path.write_bytes, Path.replace = write_bytes, replace
 train(config, Cell(*cell), Path(checkpoint))
 """
+MOMENTS = (
+    "in an epoch",
+    "while a checkpoint is written",
+    "before a checkpoint is in its place",
+    "after a checkpoint",
+    "before the weights are in their place",
+)
 
 
 def run(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | None = None) -> dict[str, Any]:
@@ -60,17 +94,20 @@ def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def kill_in_the_second_epoch(settings: Settings, cell: Cell, folder: Path) -> None:
+def kill(moment: str, settings: Settings, cell: Cell, folder: Path) -> None:
+    """Train a cell in a process of its own, and kill it in its second epoch or at its end."""
+    assert moment in MOMENTS
     config = complete({**settings, "results": str(folder / "results")})
     reached = folder / "reached"
+    reached.unlink(missing_ok=True)
     named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
-    arguments = json.dumps([config, named, str(folder / "cell" / "checkpoint.pth"), str(reached)])
+    arguments = json.dumps([config, named, str(folder / "cell" / "checkpoint.pth"), str(reached), moment])
     with open(folder / "child.txt", "w") as output:
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, arguments], stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 300
             while not reached.exists():
                 assert child.poll() is None, (folder / "child.txt").read_text()
                 assert time.monotonic() < deadline
@@ -111,7 +148,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one
     whole.mkdir()
     killed.mkdir()
 
-    kill_in_the_second_epoch(trainable, cell, killed)
+    kill("in an epoch", trainable, cell, killed)
     assert not (killed / "cell" / "checkpoint.pth").exists()
     (first_epoch,) = (killed / "results" / "work").rglob("*.pth")
     assert first_epoch.name == "epoch_1.pth"
@@ -124,6 +161,99 @@ def test_a_killed_cell_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one
     assert resumed["provenance"] == uninterrupted["provenance"]
     assert first_epoch.stat().st_mtime_ns == saved  # the first epoch was not trained again
     assert same_weights(weights(killed), weights(whole))
+
+
+def test_a_cell_killed_at_every_moment_in_turn_ends_with_the_weights_of_an_uninterrupted_one(
+    trainable: Settings, tmp_path: Path
+) -> None:
+    cell = Cell("mpii", "tiny", "heatmap", "kal", 1)
+    trainable.update(losses=[cell.loss], seeds=[cell.seed])
+    # State in every place that has one: the loss, the optimizer, both schedules, averaged weights.
+    trainable["training"].update(epochs=3, schedule="step", milestones=[0.3, 0.6], warmup_iterations=5)
+    average = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.02, "update_buffers": True}
+    put(trainable, "model_settings/tiny/overrides/custom_hooks", [average])
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    for moment in MOMENTS:
+        kill(moment, trainable, cell, killed)
+        assert not (killed / "cell" / "checkpoint.pth").exists()
+
+    resumed, uninterrupted = run(trainable, cell, killed), run(trainable, cell, whole)
+    assert (resumed["resumed"], uninterrupted["resumed"]) == (True, False)
+    assert same_weights(weights(killed), weights(whole))
+    for measured in ("iterations", "final_loss", "loss", "provenance"):
+        assert resumed[measured] == uninterrupted[measured]
+    (work,) = (killed / "results" / "work" / cell.path).iterdir()
+    # Nothing half-written is left, and what a resume needs is there.
+    assert sorted(path.name for path in work.glob("*epoch*")) == ["epoch_2.pth", "epoch_3.pth"]
+    saved = torch.load(work / "epoch_3.pth", weights_only=True)
+    assert saved["optimizer"]["state"] and len(saved["param_schedulers"]) == 2
+    assert "head.loss_module.factor_logits" in saved["state_dict"]
+    # What is evaluated are the averaged weights, not those of the last step.
+    assert same_weights(weights(killed), saved["state_dict"])
+    last_step = {
+        key.removeprefix("module."): value
+        for key, value in saved["ema_state_dict"].items()
+        if key.startswith("module.")
+    }
+    assert not same_weights(last_step, saved["state_dict"])
+
+
+def damage(checkpoint: Path, how: str) -> None:
+    content = bytearray(checkpoint.read_bytes())
+    if how == "one bit flipped":
+        content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content[: {"empty": 0, "truncated": len(content) // 2}.get(how, len(content))])
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "one bit flipped"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    trainable: Settings, cell: Cell, tmp_path: Path, how: str
+) -> None:
+    run(trainable, cell, tmp_path)
+    uninterrupted = weights(tmp_path)
+    (work,) = (tmp_path / "results" / "work" / cell.path).iterdir()
+    damage(work / "epoch_2.pth", how)
+    untouched = (work / "epoch_1.pth").stat().st_mtime_ns
+
+    assert run(trainable, cell, tmp_path)["resumed"] is True
+    (line,) = [line for line in (tmp_path / "progress.txt").read_text().splitlines() if "damaged" in line]
+    assert line.startswith(f"{work / 'epoch_2.pth'}: damaged checkpoint (")
+    assert (work / "epoch_1.pth").stat().st_mtime_ns == untouched
+    assert same_weights(weights(tmp_path), uninterrupted)
+
+    for epoch in (1, 2):
+        damage(work / f"epoch_{epoch}.pth", how)
+    assert run(trainable, cell, tmp_path)["resumed"] is False
+    assert same_weights(weights(tmp_path), uninterrupted)
+
+
+class RunsCode:
+    """What an attacker puts into a checkpoint: reading it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("used_as", ["checkpoint", "initial weights"])
+def test_a_checkpoint_that_brings_code_is_refused_without_running_it(
+    one_epoch: Settings, cell: Cell, tmp_path: Path, used_as: str
+) -> None:
+    proof, initial = tmp_path / "code_was_run", tmp_path / "initial.pth"
+    harmful = {"state_dict": {}, "meta": {"epoch": 1, "iter": 1}, "message_hub": RunsCode(proof)}
+    if used_as == "checkpoint":
+        run(one_epoch, cell, tmp_path)
+        (epoch,) = (tmp_path / "results" / "work").rglob("epoch_1.pth")
+        torch.save(harmful, epoch)
+    else:
+        torch.save(harmful, initial)
+    with pytest.raises(UnpicklingError, match="Weights only load failed"):
+        run(one_epoch, cell, tmp_path, initial if used_as == "initial weights" else None)
+    assert not proof.exists()
 
 
 @pytest.fixture

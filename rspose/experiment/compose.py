@@ -109,7 +109,12 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     }
     composed["param_scheduler"] = _schedule(training)
 
-    composed["default_hooks"]["checkpoint"] = {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2}
+    composed["default_hooks"]["checkpoint"] = {
+        "type": "CheckpointHook",
+        "interval": 1,
+        "max_keep_ckpts": 2,
+        "backend_args": {"backend": "whole_file"},
+    }
     composed["default_hooks"]["logger"] = {"type": "LoggerHook", "interval": 20}
     composed["default_hooks"].pop("badcase", None)
     composed["default_hooks"].pop("visualization", None)
@@ -125,9 +130,11 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     composed["custom_hooks"] = [
         *stages,
         {"type": "EpochSeedHook", "seed": cell.seed},
+        {"type": "PlainCheckpointHook"},
         *([{"type": "ChannelsLastHook"}] if training["channels_last"] else []),
     ]
-    imports = ["rspose.pose", *composed.get("custom_imports", {}).get("imports", [])]
+    imports = ["rspose.pose", "rspose.experiment.checkpoints"]
+    imports += composed.get("custom_imports", {}).get("imports", [])
     if composed["model"]["backbone"]["type"].startswith("Timm"):
         imports.append("rspose.pose.timm_backbones")
     import_modules_from_strings(imports)

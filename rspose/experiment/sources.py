@@ -16,7 +16,7 @@ TRAINING_SOURCES = (
     *sorted((_PACKAGE / "pose").glob("*.py")),
     *(
         _PACKAGE / "experiment" / name
-        for name in ("compose.py", "datasets.py", "mmpose_configs.py", "train.py")
+        for name in ("checkpoints.py", "compose.py", "datasets.py", "mmpose_configs.py", "train.py")
     ),
     _PACKAGE / "keypoints.py",
 )

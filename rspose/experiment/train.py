@@ -10,8 +10,8 @@ import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import find_latest_checkpoint
 
+from rspose.experiment.checkpoints import latest_checkpoint
 from rspose.experiment.compose import compose
 from rspose.experiment.config import Cell, loss_settings, registered_losses, training_settings
 from rspose.experiment.datasets import dataset_files
@@ -28,13 +28,27 @@ from rspose.keypoints import keypoint_set
 from rspose.pose.watch import LossFailure
 
 
-class _LossRecorder(Hook):
-    """Keeps the last value of every term of the loss, averaged over the last steps; logs what it learned."""
+class _Measurements(Hook):
+    """Time and last losses of a training, over all of its attempts; logs what the loss learned."""
 
     window = 20
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time that the training took, without what earlier attempts did after their last checkpoints."""
+        return time.monotonic() - self.started
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["measurements"] = {"seconds": self.seconds, "values": self.values}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        if "measurements" in checkpoint:  # not in initial weights
+            self.values = checkpoint["measurements"]["values"]
+            self.started -= checkpoint["measurements"]["seconds"]
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -86,16 +100,15 @@ def train(
     training = sha256_of([fingerprint, sha256_of_sources(inputs)])
     work_dir = Path(config["results"]) / "work" / cell.path / training[:12]
     composed = compose(config, cell, work_dir, initial_weights)
-    previous = find_latest_checkpoint(str(work_dir)) if work_dir.is_dir() else None
+    previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
     if previous is not None:
-        composed["resume"], composed["load_from"] = True, previous
+        composed["resume"], composed["load_from"] = True, str(previous)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     composed.dump(checkpoint.parent / "config.py")
 
-    started = time.monotonic()
+    measurements = _Measurements()
     runner = Runner.from_cfg(composed)
-    recorder = _LossRecorder()
-    runner.register_hook(recorder)
+    runner.register_hook(measurements)
     runner.register_hook(ProgressHook(cell, GridProgress(config, parallel), terminal))
     _model(runner).head.watch_gradients = True
     try:
@@ -103,25 +116,23 @@ def train(
     except LossFailure as failure:
         step, names = runner.iter + 1, keypoint_set(cell.dataset).names
         raise RuntimeError(failure.message(step, names)) from failure
-    seconds = time.monotonic() - started
+    seconds = measurements.seconds
 
-    steps = runner.iter
-    first = 0 if previous is None else _epoch_of(previous) * len(runner.train_dataloader)
     with replacing(checkpoint) as temporary:
         torch.save({"state_dict": _final_weights(runner), "fingerprint": fingerprint}, temporary)
     write_json(
         checkpoint.parent / "training.json",
         {
-            "iterations": steps,
+            "iterations": runner.iter,
             "epochs": settings["epochs"],
             "batch_size": settings["batch_size"],
             "learning_rate": composed["optim_wrapper"]["optimizer"]["lr"],
             "precision": settings["precision"],
             "seconds": round(seconds, 2),
-            "seconds_per_iteration": round(seconds / max(1, steps - first), 5),
+            "seconds_per_iteration": round(seconds / runner.iter, 5),
             "peak_memory_mb": round(_peak_memory_mb(), 1),
             "resumed": previous is not None,
-            "final_loss": {term: round(value, 8) for term, value in recorder.means().items()},
+            "final_loss": {term: round(value, 8) for term, value in measurements.means().items()},
             "train_instances": len(runner.train_dataloader.dataset),
             "loss": {**_description(config, cell), "learned": _learned(runner)},
             "provenance": {
@@ -158,10 +169,6 @@ def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
         "reconstruction": registered.reconstruction,
         "parameters": settings["parameters"],
     }
-
-
-def _epoch_of(checkpoint: str) -> int:
-    return int(Path(checkpoint).stem.removeprefix("epoch_"))
 
 
 def _peak_memory_mb() -> float:

@@ -6,9 +6,14 @@ backbones of timm, which takes two seconds to import, are left to those who need
 ``rspose.pose.timm_backbones``.
 """
 
+import os
+
 from rspose.pose import import_standins
 
 import_standins.install()
+
+# A checkpoint is data. torch then refuses one that brings code, which mmengine and torch.hub would run.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 from rspose.pose import heads, map_losses, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
 
