@@ -59,8 +59,8 @@ include: "workflow/rules/common.smk"
 # Of records that are there, only tables are made: no rule may think of training their cells.
 if not config["records"]:
 
-    check_real_datasets()
-    if workflow.is_main_process:
+    if workflow.is_main_process:  # not in each job of a cluster: it reads every annotation file
+        check_real_datasets()
         check_pretrained_weights()
 
     include: "workflow/rules/data.smk"
