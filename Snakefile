@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import torch
 import yaml
 from snakemake.utils import min_version, update_config
 
@@ -38,8 +39,9 @@ except ConfigError as error:
 config.clear()
 config.update(completed)
 
-# Jobs read it to say how long the grid still takes; as a param it would make every cell depend on it.
-os.environ.update(RSPOSE_CORES=str(workflow.cores or 1))
+# Jobs read it to say how long the grid still takes; as a param it would make every cell depend on it. On a cluster
+# there is no such number: it is 0 there, in the jobs too, which inherit it.
+os.environ.setdefault("RSPOSE_CORES", str(workflow.resource_settings.cores or 0))
 
 RESULTS = config["results"]
 CELLS = [] if config["records"] else cells(config)

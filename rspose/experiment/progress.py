@@ -26,13 +26,13 @@ class GridProgress:
 
     Args:
         config: The completed config.
-        parallel: Cells that train at the same time.
+        parallel: Cells that train at the same time; 0 if nobody knows, as on a cluster.
     """
 
     def __init__(self, config: dict[str, Any], parallel: int) -> None:
         folder = Path(config["results"]) / "cells"
         self.checkpoints = [folder / cell.path / "checkpoint.pth" for cell in cells(config)]
-        self.parallel = max(1, parallel)
+        self.parallel = parallel
 
     def done(self) -> int:
         """Cells whose training is finished."""
@@ -41,6 +41,8 @@ class GridProgress:
     def describe(self, cell_seconds: float) -> str:
         """``cells 7/36 trained, about 6 min left`` for cells that take ``cell_seconds`` each."""
         done, total = self.done(), len(self.checkpoints)
+        if not self.parallel:
+            return f"cells {done}/{total} trained"
         left = (total - done) * cell_seconds / self.parallel
         return f"cells {done}/{total} trained, about {duration(left)} of training left"
 

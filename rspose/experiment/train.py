@@ -85,7 +85,7 @@ def train(
         cell: The cell to train.
         checkpoint: Where the final weights go; ``training.json`` and ``config.py`` are written beside it.
         initial_weights: Weights that every cell of the model starts from.
-        parallel: Cells that train at the same time, for the estimate of the time left.
+        parallel: Cells that train at the same time, for the estimate of the time left; 0 if nobody knows.
         terminal: Where progress is printed.
     """
     settings = training_settings(config, cell)

@@ -2,6 +2,23 @@
 
 CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}"
 
+# What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
+TRAINING_HOURS = float(os.environ.get("RSPOSE_SLURM_HOURS", 24))
+LONGEST_HOURS = float(os.environ.get("RSPOSE_SLURM_MAX_HOURS", "inf"))
+
+
+def minutes(hours):
+    """The time a job asks a cluster for: more in each attempt."""
+    return lambda wildcards, attempt: int(60 * min(hours * attempt, LONGEST_HOURS))
+
+
+def megabytes(first):
+    """The memory a job asks a cluster for: more in each attempt."""
+    return lambda wildcards, attempt: first * attempt
+
+
+WITHOUT_MODEL = {"mem_mb": megabytes(4000), "runtime": minutes(1)}
+
 
 def is_generated(dataset):
     return "generate" in config["data"][dataset]
@@ -47,6 +64,17 @@ def check_pretrained_weights():
     if missing:
         more = f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
         sys.exit(f"error: {missing[0].problem()}{more}")
+
+
+def gpus(wildcards):
+    """GPUs of a job that runs a model.
+
+    Where the config leaves the choice to the machine, a cluster's job asks for one: the login node may have none.
+    """
+    device = config["training"]["device"]
+    if device == "auto" and workflow.local_exec:
+        return int(torch.cuda.is_available())
+    return int(device != "cpu")
 
 
 def initial_weights(wildcards):

@@ -11,6 +11,8 @@ for dataset in filter(is_generated, config["datasets"]):
             f"{RESULTS}/logs/dataset/{dataset}.log",
         conda:
             "../../envs/environment.yaml"
+        resources:
+            **WITHOUT_MODEL,
         params:
             dataset=dataset,
             generate=config["data"][dataset]["generate"],

@@ -1,4 +1,4 @@
-"""From predictions to records. No torch here."""
+"""From predictions to records. No torch here. On a cluster both steps of a cell are one job."""
 
 
 rule evaluate:
@@ -10,8 +10,12 @@ rule evaluate:
     log:
         f"{RESULTS}/logs/evaluate/{CELL}.log",
     priority: 1
+    group:
+        "score"
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
     script:
@@ -27,8 +31,12 @@ rule record:
     log:
         f"{RESULTS}/logs/record/{CELL}.log",
     priority: 1
+    group:
+        "score"
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     script:
         "../scripts/record.py"
 
@@ -45,6 +53,8 @@ rule control:
         f"{RESULTS}/logs/control/{{dataset}}/{{control}}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
     script:

@@ -1,6 +1,12 @@
 """From records to tables, and from predictions to figures."""
 
 
+# Seconds of work, once all is measured: not worth a place in a cluster's queue.
+localrules:
+    collect,
+    tables,
+
+
 rule collect:
     input:
         all_records(),
@@ -10,6 +16,8 @@ rule collect:
         f"{RESULTS}/logs/collect.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         records=records_folder,
     script:
@@ -26,6 +34,8 @@ rule tables:
         f"{RESULTS}/logs/tables.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         records=records_folder,
         code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
@@ -51,6 +61,8 @@ rule figures:
         f"{RESULTS}/logs/figures/{{dataset}}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
     script:
@@ -65,6 +77,8 @@ rule localisation:
         f"{RESULTS}/logs/localisation.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         losses=lambda wildcards: sources.localisation_fingerprint(config),
     script:
@@ -81,6 +95,8 @@ rule localisation_report:
         f"{RESULTS}/logs/localisation_report.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
     script:

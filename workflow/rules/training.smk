@@ -9,6 +9,9 @@ rule initial_weights:
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: config["model_settings"][wildcards.model]["initial_weights"]["threads"]
+    resources:
+        mem_mb=megabytes(8000),
+        runtime=minutes(2),
     params:
         settings=lambda wildcards: sources.initial_weights_fingerprint(config, wildcards.model),
     script:
@@ -25,10 +28,14 @@ rule train:
         config=f"{RESULTS}/cells/{CELL}/config.py",
     log:
         f"{RESULTS}/logs/train/{CELL}.log",
-    retries: 1
+    retries: 3
     conda:
         "../../envs/environment.yaml"
     threads: config["training"]["threads"]
+    resources:
+        gpu=gpus,
+        mem_mb=megabytes(16000),
+        runtime=minutes(TRAINING_HOURS),
     params:
         # Checkpoints lie in a work directory that Snakemake does not know, so that a failed attempt is resumed.
         fingerprint=lambda wildcards: sources.training_fingerprint(config, Cell.of(wildcards)),
@@ -49,6 +56,10 @@ rule predict:
     conda:
         "../../envs/environment.yaml"
     threads: config["training"]["threads"]
+    resources:
+        gpu=gpus,
+        mem_mb=megabytes(16000),
+        runtime=minutes(2),
     params:
         evaluation=config["evaluation"],
         code=sources.sha256_of_sources(sources.PREDICTION_SOURCES),

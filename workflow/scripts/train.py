@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rspose.experiment.job import job
 
+cores = int(os.environ["RSPOSE_CORES"])  # the Snakefile says what 0 means
 with job(snakemake) as terminal:
     from rspose.experiment.cell import Cell
     from rspose.experiment.train import train
@@ -14,6 +15,6 @@ with job(snakemake) as terminal:
         Cell.of(snakemake.wildcards),
         Path(snakemake.output.checkpoint),
         Path(snakemake.input.initial_weights) if snakemake.input.initial_weights else None,
-        parallel=int(os.environ.get("RSPOSE_CORES", "1")) // snakemake.threads,
+        parallel=max(1, cores // snakemake.threads) if cores else 0,
         terminal=terminal,
     )

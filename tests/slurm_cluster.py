@@ -1,0 +1,282 @@
+"""A Slurm cluster of two nodes on this machine, in a folder of its own, to test the cluster profile on."""
+
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
+NODES = ("n1", "n2")
+MAX_MINUTES = 60
+INSTALL = "apt-get install slurm-wlm munge"
+
+# Debian puts the daemons where a user's PATH may not look.
+SEARCH_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """A line of squeue.
+
+    Attributes:
+        number: Its job id.
+        state: PENDING, RUNNING, COMPLETED, CANCELLED, TIMEOUT, ...
+        comment: What Snakemake says of it: ``rule_<rule>_wildcards_<wildcards>``.
+        node: Where it runs or ran.
+        time_limit: As Slurm writes it, ``15:00``.
+        partition: The partition it was sent to.
+        gpus: What it asked for, ``gres:gpu:a100:1``, or ``N/A``.
+        cpus: How many it was given.
+    """
+
+    number: str
+    state: str
+    comment: str
+    node: str
+    time_limit: str
+    partition: str
+    gpus: str
+    cpus: str
+
+
+def missing_programs() -> list[str]:
+    """The programs of Slurm and munge that this machine lacks."""
+    return [name for name in PROGRAMS if shutil.which(name, path=SEARCH_PATH) is None]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll ``condition``; fail with ``what`` when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class SlurmCluster:
+    """Two nodes with two CPUs and one counted GPU each, in two partitions, run by daemons of its own.
+
+    Args:
+        folder: Where configuration, keys, spools and logs of the daemons go; its path must be short, since a
+            socket lies in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{SEARCH_PATH}",
+            "SLURM_CONF": str(folder / "slurm.conf"),
+        }
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start the daemons and wait for the nodes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o755)
+        for name in ("state", *NODES):
+            (self.folder / name).mkdir()
+        self._write_srun()
+        key = self.folder / "munge.key"
+        key.write_bytes(secrets.token_bytes(128))
+        key.chmod(0o400)
+        self._write_configuration()
+        munge = [
+            f"--{kind}={self.folder}/munge.{kind.split('-')[0]}"
+            for kind in ("socket", "pid-file", "log-file")
+        ]
+        self._start(
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={key}",
+            f"--seed-file={self.folder}/munge.seed",
+            *munge,
+        )
+        wait_until((self.folder / "munge.socket").exists, 10, "the socket of munged")
+        self._start("slurmctld", "-D")
+        for node in NODES:
+            self.start_node(node)
+        wait_until(lambda: self.node_states() == {node: "idle" for node in NODES}, 30, "idle nodes")
+
+    def _write_srun(self) -> None:
+        # Snakemake takes Slurm's variables away from srun, also the one that says where the cluster is.
+        srun = self.folder / "bin" / "srun"
+        srun.parent.mkdir()
+        real = shutil.which("srun", path=SEARCH_PATH)
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF="{self.folder}/slurm.conf" exec {real} "$@"\n')
+        srun.chmod(0o755)
+
+    def _write_configuration(self) -> None:
+        controller, *nodes = _free_ports(1 + len(NODES))
+        host, user = socket.gethostname(), getpass.getuser()
+        lines = [
+            "ClusterName=tests",
+            f"SlurmctldHost={host}(127.0.0.1)",
+            f"SlurmctldPort={controller}",
+            # Processes are found by the number of their job, which no other cluster on this machine has.
+            f"FirstJobId={1000 * controller}",
+            "MinJobAge=3600",
+            f"SlurmUser={user}",
+            f"SlurmdUser={user}",
+            "AuthType=auth/munge",
+            # A requeued job waits for the credentials of its first run to expire: two minutes by default.
+            f"AuthInfo=socket={self.folder}/munge.socket,cred_expire=5",
+            "CredType=cred/munge",
+            f"StateSaveLocation={self.folder}/state",
+            f"SlurmctldPidFile={self.folder}/slurmctld.pid",
+            f"SlurmdPidFile={self.folder}/%n.pid",
+            f"SlurmdSpoolDir={self.folder}/%n",
+            f"SlurmctldLogFile={self.folder}/slurmctld.log",
+            f"SlurmdLogFile={self.folder}/%n.log",
+            "ProctrackType=proctrack/linuxproc",
+            "TaskPlugin=task/none",
+            "SelectType=select/cons_tres",
+            "SelectTypeParameters=CR_Core_Memory",
+            "AccountingStorageType=accounting_storage/none",
+            "JobAcctGatherType=jobacct_gather/none",
+            "MpiDefault=none",
+            "SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0",
+            "SlurmdParameters=config_overrides",
+            # A busy machine may be slow to answer.
+            "SlurmdTimeout=600",
+            "MessageTimeout=60",
+            "BatchStartTimeout=300",
+            # A node that was down serves again as soon as it is back.
+            "ReturnToService=2",
+            "KillWait=2",
+            "GresTypes=gpu",
+            *(
+                f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+                "CPUs=2 RealMemory=64000 Gres=gpu:a100:1"
+                for node, port in zip(NODES, nodes, strict=True)
+            ),
+            *(
+                f"PartitionName={name} Nodes={','.join(NODES)} MaxTime={MAX_MINUTES} State=UP"
+                for name in ("gpus", "all")
+            ),
+        ]
+        (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
+        # Any device file: nothing opens it.
+        (self.folder / "gres.conf").write_text("Name=gpu Type=a100 File=/dev/null\n")
+
+    def _start(self, name: str, *arguments: str) -> None:
+        program = shutil.which(name.split("@")[0], path=SEARCH_PATH)
+        assert program is not None
+        with open(self.folder / f"{name}.out", "ab") as output:
+            self._daemons[name] = subprocess.Popen(
+                [program, *arguments],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def start_node(self, node: str) -> None:
+        """Start the daemon of a node."""
+        self._start(f"slurmd@{node}", "-D", "-N", node)
+
+    def kill_node(self, node: str) -> None:
+        """What a power cut does: the node's daemon and everything that it runs are gone at once.
+
+        Slurm is told, rather than left to notice after many seconds of silence.
+        """
+        daemon = self._daemons.pop(f"slurmd@{node}")
+        jobs = self.command("squeue", "--noheader", f"--nodelist={node}", "--format=%A").split()
+        victims = [daemon.pid, *(pid for job in jobs for pid in job_processes(job))]
+        for pid in victims:
+            _kill(pid)
+        daemon.wait()
+        self.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=power")
+
+    def node_states(self) -> dict[str, str]:
+        """What sinfo says of each node: idle, mixed, down, ...; nothing while the controller is silent."""
+        shown = subprocess.run(
+            ["sinfo", "--noheader", "--Node", "--format=%N %T"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return dict(line.split() for line in shown.stdout.splitlines())
+
+    def jobs(self) -> list[SlurmJob]:
+        """All jobs that the cluster has seen, oldest first."""
+        fields = (
+            "JobID",
+            "State",
+            "Comment",
+            "NodeList",
+            "TimeLimit",
+            "Partition",
+            "tres-per-job",
+            "NumCPUs",
+        )
+        shown = ",".join(f"{field}:|" for field in fields)
+        lines = self.command("squeue", "--states=all", "--sort=i", "--noheader", f"--Format={shown}")
+        return [SlurmJob(*line.split("|")[: len(fields)]) for line in lines.splitlines()]
+
+    def command(self, *command: str) -> str:
+        """What a Slurm command prints."""
+        return subprocess.run(
+            command, env=self.environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    def stop(self) -> None:
+        """Cancel every job and end the daemons."""
+        if "slurmctld" in self._daemons:
+            jobs = self.command("squeue", "--noheader", "--format=%A").split()
+            if jobs:
+                self.command("scancel", "--signal=KILL", "--full", *jobs)
+                self.command("scancel", *jobs)
+            for job in jobs:
+                for pid in job_processes(job):
+                    _kill(pid)
+        for daemon in reversed(self._daemons.values()):
+            daemon.terminate()
+        for daemon in self._daemons.values():
+            try:
+                daemon.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def job_processes(job: str, command: str = "") -> list[int]:
+    """Ids of the processes of a Slurm job whose command contains ``command``, its step daemons first."""
+    marker = f"SLURM_JOB_ID={job}".encode()
+    daemons, processes = [], []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            shown = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if command not in shown:
+                continue
+            if shown.startswith(f"slurmstepd: [{job}."):
+                daemons.append(int(folder.name))
+            elif marker in (folder / "environ").read_bytes().split(b"\0"):
+                processes.append(int(folder.name))
+        except OSError:  # ended meanwhile, or another user's
+            continue
+    return [*daemons, *processes]
