@@ -21,9 +21,9 @@ from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
 from rspose.evaluation.annotations import ANNOTATION_FILES, DETECTION_FILES, Annotations, read_annotations
-from rspose.evaluation.confidence import rank_correlations
+from rspose.evaluation.confidence import calibration_curve, correlations, rank_correlations
 from rspose.evaluation.controls import oracle
-from rspose.evaluation.detections import rescore_and_suppress
+from rspose.evaluation.detections import instance_scores, rescore_and_suppress
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.oks import oks_to_persons
 from rspose.evaluation.predictions import Predictions
@@ -260,3 +260,134 @@ def test_correlations_ignore_the_scale_of_keypoint_confidence(dataset: str, tmp_
     after = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
     assert after["spearman"] == pytest.approx(before["spearman"], abs=1e-3)
     assert after["kendall"] == pytest.approx(before["kendall"], abs=1e-3)
+
+
+def test_pearson_takes_the_confidence_as_it_is() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(size=50)
+    quality = confidence**3 + 0.1 * rng.normal(size=50)
+    found = correlations(confidence, quality)
+    assert found["pearson"] == pytest.approx(np.corrcoef(confidence, quality)[0, 1])
+    assert {key: value for key, value in found.items() if key != "pearson"} == rank_correlations(
+        confidence, quality
+    )
+    # Unlike the ranks, it knows a line from a curve.
+    assert correlations(confidence, confidence**3)["spearman"] == pytest.approx(1)
+    assert correlations(confidence, confidence**3)["pearson"] < 0.95
+    assert correlations(np.full(9, 0.5), np.arange(9.0))["pearson"] is None
+
+
+def test_a_calibration_curve_by_hand() -> None:
+    confidence = np.array([0.0, 0.24, 0.25, 0.3, 0.99, 1.0])
+    quality = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 1.0])
+    assert calibration_curve(confidence, quality, bins=4) == {
+        "confidence": [pytest.approx(0.12), pytest.approx(0.275), None, pytest.approx(0.995)],
+        "quality": [pytest.approx(0.2), pytest.approx(0.6), None, pytest.approx(0.9)],
+        "count": [2, 2, 0, 2],
+    }
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_calibration_counts_the_pairs_of_the_correlations(dataset: str, tmp_path: Path) -> None:
+    predictions, _ = make(dataset, tmp_path, seed=7)
+    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]
+    for level in ("keypoint", "pose"):
+        curve = found["calibration"][level]
+        assert sum(curve["count"]) == found[level]["n"]
+        assert len(curve["count"]) == len(curve["quality"]) == 20
+        for index, (count, mean) in enumerate(zip(curve["count"], curve["confidence"], strict=True)):
+            assert (mean is None) == (count == 0)
+            assert mean is None or index / 20 <= mean + 1e-9 <= (index + 1) / 20 + 2e-9
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_every_type_of_keypoint_has_its_own_correlation(dataset: str, tmp_path: Path) -> None:
+    predictions, annotations = make(dataset, tmp_path, seed=8)
+    truth_rows = predictions.ground_truth_boxes()
+    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
+    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]
+    assert list(found["keypoint_types"]) == list(keypoint_set(dataset).names)
+    assert sum(each["n"] for each in found["keypoint_types"].values()) == found["keypoint"]["n"]
+    joint = 5
+    pairs = []
+    for index in range(len(truth_rows)):
+        row = row_of[int(truth_rows.annotation_id[index])]
+        value = naive_similarity(truth_rows.keypoints[index], annotations, row, keypoint_set(dataset).sigmas)[
+            joint
+        ]
+        if not math.isnan(value):
+            pairs.append((float(truth_rows.confidence[index, joint]), value))
+    of_joint = found["keypoint_types"][keypoint_set(dataset).names[joint]]
+    confidence, quality = (list(values) for values in zip(*pairs, strict=True))
+    assert of_joint["n"] == len(pairs)
+    assert of_joint["spearman"] == pytest.approx(naive_spearman(confidence, quality))
+    assert of_joint["pearson"] == pytest.approx(np.corrcoef(confidence, quality)[0, 1])
+
+
+def naive_overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes x, y, width, height."""
+    sides = [
+        min(first[axis] + first[axis + 2], second[axis] + second[axis + 2]) - max(first[axis], second[axis])
+        for axis in (0, 1)
+    ]
+    shared = max(sides[0], 0.0) * max(sides[1], 0.0)
+    return shared / (first[2] * first[3] + second[2] * second[3] - shared)
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_keypoints_on_detections_belong_to_the_person_whose_box_they_are_in(
+    dataset: str, tmp_path: Path
+) -> None:
+    predictions, annotations = make(dataset, tmp_path, seed=9)
+    # Boxes that overlap a person by more and less.
+    shift = np.random.default_rng(9).uniform(0, 0.6, (len(predictions), 1))
+    predictions.box[:, :2] += (shift * predictions.box[:, 2:]).astype(np.float32)
+    kept, _ = rescore_and_suppress(dataset, predictions.detections())
+    confidence, quality, without = [], [], 0
+    for index in range(len(kept)):
+        persons = [
+            person
+            for person in np.flatnonzero(annotations.image_id == kept.image_id[index])
+            if not annotations.ignored[person]
+        ]
+        overlaps = [naive_overlap(kept.box[index], annotations.box[person]) for person in persons]
+        if not persons or max(overlaps) < 0.5:
+            without += 1
+            continue
+        person = persons[int(np.argmax(overlaps))]
+        similarity = naive_similarity(
+            kept.keypoints[index], annotations, person, keypoint_set(dataset).sigmas
+        )
+        known = [joint for joint, value in enumerate(similarity) if not math.isnan(value)]
+        confidence += [float(kept.confidence[index, joint]) for joint in known]
+        quality += [similarity[joint] for joint in known]
+    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint_on_detections"]
+    assert without > 5 and len(kept) - without > 5
+    assert found["n"] == len(confidence)
+    assert found["spearman"] == pytest.approx(naive_spearman(confidence, quality))
+    assert found["pearson"] == pytest.approx(np.corrcoef(confidence, quality)[0, 1])
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_poses_on_ground_truth_boxes_have_the_instance_score(dataset: str, tmp_path: Path) -> None:
+    predictions, annotations = make(dataset, tmp_path, seed=10)
+    truth_rows = predictions.ground_truth_boxes()
+    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
+    scores = instance_scores(truth_rows.box_score, truth_rows.confidence)
+    oks = [
+        float(
+            np.nanmean(
+                naive_similarity(
+                    truth_rows.keypoints[index],
+                    annotations,
+                    row_of[int(truth_rows.annotation_id[index])],
+                    keypoint_set(dataset).sigmas,
+                )
+            )
+        )
+        for index in range(len(truth_rows))
+    ]
+    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["pose_on_truth"]
+    assert found["n"] == len(truth_rows)
+    assert found["spearman"] == pytest.approx(naive_spearman(scores.tolist(), oks))
+    assert found["kendall"] == pytest.approx(naive_kendall(scores.tolist(), oks))

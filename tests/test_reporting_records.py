@@ -319,3 +319,43 @@ def test_a_failure_counts_until_there_is_a_record(tmp_path: Path, capsys: pytest
     assert (failure.cell.loss, failure.rule, failure.error) == ("mse", "train", "out of memory")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"failure left out: {tmp_path / 'broken.failed.json'}: not readable as JSON")
+
+
+def test_the_diagnosis_is_among_the_scores_and_an_older_record_goes_without(tmp_path: Path) -> None:
+    older = write(tmp_path / "old", record())
+    content = record(seed=1)
+    content["confidence"]["keypoint"]["pearson"] = 0.25
+    content["confidence"]["pose_on_truth"] = {"spearman": 0.5, "kendall": 0.4, "pearson": 0.45, "n": 80}
+    content["diagnosis"] = {
+        "ordering": {"AP_oracle_scores": 0.5, "AP_lost": 0.05},
+        "errors": {
+            "good": 0.6,
+            "jitter": 0.2,
+            "inversion": 0.1,
+            "swap": 0.0,
+            "miss": 0.1,
+            "keypoints": 1000,
+            "gain": {"jitter": -0.01, "inversion": 0.02, "swap": 0.0, "miss": 0.1, "all": 0.12},
+        },
+        "thresholds": {"nms": {"threshold": [0.9], "AP": [0.45], "AP_box_score": [0.4]}},
+    }
+    scores = read_record(write(tmp_path / "new", content)).scores
+    assert scores["confidence.keypoint.pearson"] == 0.25
+    assert scores["confidence.pose_on_truth.spearman"] == 0.5
+    assert scores["diagnosis.ordering.AP_lost"] == 0.05
+    assert scores["diagnosis.errors.miss"] == 0.1
+    assert scores["diagnosis.errors.gain.jitter"] == -0.01
+    missing = read_record(older).scores
+    assert missing["confidence.keypoint.pearson"] is None
+    assert not any(name.startswith("diagnosis.") for name in missing)
+    table = collect(tmp_path)
+    assert table["diagnosis.ordering.AP_lost"].tolist() == [pytest.approx(float("nan"), nan_ok=True), 0.05]
+    # Curves are for figures, not for a table of numbers.
+    assert not any("threshold" in name and "diagnosis" in name for name in table.columns)
+
+
+def test_a_diagnosis_out_of_range_is_refused(tmp_path: Path) -> None:
+    content = record()
+    content["diagnosis"] = {"ordering": {"AP_oracle_scores": 50.0, "AP_lost": 5.0}}
+    with pytest.raises(RecordError, match=r"diagnosis\.ordering\.AP_oracle_scores is 50\.0"):
+        read_record(write(tmp_path, content))

@@ -62,6 +62,7 @@ class Annotations:
         labelled: bool ``[N, K]``, visible or not.
         ignored: bool ``[N]``: the evaluator neither rewards nor punishes finding this person (a crowd, or
             nobody labelled its keypoints).
+        crowd: bool ``[N]``: a group, which any number of predictions may be matched to.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class Annotations:
     keypoints: np.ndarray
     labelled: np.ndarray
     ignored: np.ndarray
+    crowd: np.ndarray
 
     def __len__(self) -> int:
         return len(self.annotation_id)
@@ -256,6 +258,7 @@ def _coco_annotations(dataset: str, path: Path, content: Any, joints: int) -> An
         keypoints=keypoints[..., :2],
         labelled=labelled,
         ignored=crowd | (labels == 0),
+        crowd=crowd,
     )
 
 
@@ -285,4 +288,5 @@ def _mpii_annotations(path: Path, content: Any, joints: int) -> Annotations:
         keypoints=keypoints - 1.0,
         labelled=labelled,
         ignored=labelled.sum(axis=1) == 0,
+        crowd=np.zeros(len(content), dtype=bool),
     )

@@ -1,14 +1,16 @@
-"""How well confidence orders predictions by their localisation quality: Spearman's rho and Kendall's tau-b.
+"""How well confidence tells localisation quality: correlations, and quality by confidence.
 
-Rank correlations, since losses leave the scale of a confidence free up to any monotone map.
+Spearman's rho and Kendall's tau-b come first, since losses leave the scale of a confidence free up to any
+monotone map. Pearson's r and the calibration curve take the confidence in [0, 1] as it is.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from rspose.evaluation.annotations import Annotations
+from rspose.evaluation.boxes import intersection_over_union
 from rspose.evaluation.coco import MAX_DETECTIONS
 from rspose.evaluation.detections import rows_by_image
 from rspose.evaluation.oks import keypoint_similarity, oks_to_persons
@@ -16,31 +18,52 @@ from rspose.evaluation.predictions import Predictions
 
 # The least OKS at which the evaluators match a prediction to a person.
 MATCH_THRESHOLD = 0.5
+# The least intersection over union at which a detector's box is taken to hold a person.
+BOX_THRESHOLD = 0.5
+CALIBRATION_BINS = 20
+
+Correlations = dict[str, float | int | None]
 
 
-def rank_correlations(confidence: np.ndarray, quality: np.ndarray) -> dict[str, float | int | None]:
+def rank_correlations(confidence: np.ndarray, quality: np.ndarray) -> Correlations:
     """Spearman and Kendall correlation of two ``[n]`` arrays, and n; None where one of them is constant."""
-    result: dict[str, float | int | None] = {"spearman": None, "kendall": None, "n": len(confidence)}
+    result: Correlations = {"spearman": None, "kendall": None, "n": len(confidence)}
     if len(confidence) >= 2 and np.ptp(confidence) > 0 and np.ptp(quality) > 0:
         result["spearman"] = float(spearmanr(confidence, quality).statistic)
         result["kendall"] = float(kendalltau(confidence, quality).statistic)
     return result
 
 
-def keypoint_quality(
-    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Similarity of each predicted keypoint to the truth, and whether that is labelled, both ``[N, K]``.
+def correlations(confidence: np.ndarray, quality: np.ndarray) -> Correlations:
+    """Pearson correlation beside the :func:`rank_correlations` of two ``[n]`` arrays."""
+    result = rank_correlations(confidence, quality)
+    known = result["spearman"] is not None
+    # In double precision, which confidences are not stored in.
+    r = pearsonr(np.float64(confidence), np.float64(quality)).statistic if known else None
+    return {**result, "pearson": None if r is None else float(r)}
+
+
+def calibration_curve(
+    confidence: np.ndarray, quality: np.ndarray, bins: int = CALIBRATION_BINS
+) -> dict[str, list[float | None] | list[int]]:
+    """Mean quality by confidence, in bins of equal width from 0 to 1.
 
     Args:
-        predictions: N rows on ground-truth boxes.
-        annotations: The split that they were made on.
-        falloff: The keypoints' falloff, ``[K]``.
+        confidence: In [0, 1], ``[n]``. A bin holds its lower edge; the last one 1 too.
+        quality: ``[n]``.
+        bins: How many.
+
+    Returns:
+        Lists with an entry a bin: the means ``confidence`` and ``quality``, None in an empty bin, and
+        ``count``.
     """
-    rows = annotations.rows_of(predictions.annotation_id, predictions.source)
-    offset = predictions.keypoints - annotations.keypoints[rows]
-    similarity = keypoint_similarity((offset**2).sum(axis=-1), annotations.area[rows], falloff)
-    return similarity, annotations.labelled[rows]
+    index = np.minimum((np.float64(confidence) * bins).astype(np.int64), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    means = {}
+    for name, values in (("confidence", confidence), ("quality", quality)):
+        sums = np.bincount(index, weights=values, minlength=bins)
+        means[name] = [float(total / n) if n else None for total, n in zip(sums, count, strict=True)]
+    return {**means, "count": count.tolist()}
 
 
 @dataclass(eq=False)
@@ -57,37 +80,107 @@ class Pairs:
     quality: np.ndarray
     row: np.ndarray
 
-    def rank_correlations(self) -> dict[str, float | int | None]:
-        """:func:`rank_correlations` of the two."""
-        return rank_correlations(self.confidence, self.quality)
+    def correlations(self) -> Correlations:
+        """:func:`correlations` of the two."""
+        return correlations(self.confidence, self.quality)
+
+    def calibration(self) -> dict[str, list[float | None] | list[int]]:
+        """:func:`calibration_curve` of the two."""
+        return calibration_curve(self.confidence, self.quality)
 
 
-def keypoint_pairs(predictions: Predictions, annotations: Annotations, falloff: np.ndarray) -> Pairs:
-    """Confidence and keypoint similarity of the labelled keypoints, on ground-truth boxes."""
-    similarity, labelled = keypoint_quality(predictions, annotations, falloff)
-    return Pairs(predictions.confidence[labelled], similarity[labelled], np.nonzero(labelled)[0])
+@dataclass(eq=False)
+class KeypointQuality:
+    """Localisation quality of the K keypoints of N predictions.
 
-
-def person_pairs(predictions: Predictions, annotations: Annotations, falloff: np.ndarray) -> Pairs:
-    """Mean confidence and mean keypoint similarity of the persons, on ground-truth boxes.
-
-    The pose level of MPII. The similarity is the mean over labelled keypoints, the confidence over all.
+    Attributes:
+        confidence: In [0, 1], ``[N, K]``.
+        similarity: To the truth, in [0, 1], ``[N, K]``; arbitrary where not labelled.
+        labelled: Keypoints whose truth is known, bool ``[N, K]``.
     """
-    similarity, labelled = keypoint_quality(predictions, annotations, falloff)
-    count = labelled.sum(axis=1)
-    quality = (similarity * labelled).sum(axis=1)[count > 0] / count[count > 0]
-    return Pairs(predictions.confidence.mean(axis=1)[count > 0], quality, np.flatnonzero(count))
+
+    confidence: np.ndarray
+    similarity: np.ndarray
+    labelled: np.ndarray
+
+    def pairs(self, keypoints: slice = slice(None)) -> Pairs:
+        """Confidence and similarity of the labelled ones among some of the K keypoints."""
+        labelled = self.labelled[:, keypoints]
+        return Pairs(
+            self.confidence[:, keypoints][labelled],
+            self.similarity[:, keypoints][labelled],
+            np.nonzero(labelled)[0],
+        )
+
+    def pose_pairs(self, scores: np.ndarray) -> Pairs:
+        """Score ``[N]`` and OKS, the mean similarity, of the predictions with a labelled keypoint."""
+        rows = np.flatnonzero(self.labelled.any(axis=1))
+        total = (self.similarity * self.labelled).sum(axis=1)[rows]
+        return Pairs(scores[rows], total / self.labelled.sum(axis=1)[rows], rows)
+
+
+def quality_on_truth(
+    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
+) -> KeypointQuality:
+    """Quality of predictions on ground-truth boxes: the truth is that of the box.
+
+    Args:
+        predictions: N rows on ground-truth boxes.
+        annotations: The split that they were made on.
+        falloff: The keypoints' falloff, ``[K]``.
+    """
+    rows = annotations.rows_of(predictions.annotation_id, predictions.source)
+    return _quality(predictions, rows, annotations, falloff)
+
+
+def quality_on_detections(
+    detections: Predictions, annotations: Annotations, falloff: np.ndarray
+) -> KeypointQuality:
+    """Quality of predictions on a detector's boxes: the truth is the person whose box overlaps most.
+
+    The two boxes must have an intersection over union of at least 0.5; other predictions are left out. The
+    choice does not look at the pose, whose quality is asked for.
+
+    Args:
+        detections: N rows on a detector's boxes.
+        annotations: The split that they were made on.
+        falloff: The keypoints' falloff, ``[K]``.
+    """
+    counting = np.flatnonzero(~annotations.ignored)
+    persons_of = {image: counting[rows] for image, rows in rows_by_image(annotations.image_id[counting])}
+    found, truth = [], []
+    for image_id, rows in rows_by_image(detections.image_id):
+        if image_id in persons_of:
+            persons = persons_of[image_id]
+            overlap = intersection_over_union(detections.box[rows], annotations.box[persons])
+            near = overlap.max(axis=1) >= BOX_THRESHOLD
+            found.append(rows[near])
+            truth.append(persons[overlap.argmax(axis=1)][near])
+    none = [np.zeros(0, dtype=np.int64)]
+    return _quality(
+        detections.take(np.concatenate(none + found)), np.concatenate(none + truth), annotations, falloff
+    )
+
+
+def _quality(
+    predictions: Predictions, persons: np.ndarray, annotations: Annotations, falloff: np.ndarray
+) -> KeypointQuality:
+    """Quality of N predictions of the persons in N rows of the annotations."""
+    offset = predictions.keypoints - annotations.keypoints[persons]
+    similarity = keypoint_similarity((offset**2).sum(axis=-1), annotations.area[persons], falloff)
+    return KeypointQuality(predictions.confidence, similarity, annotations.labelled[persons])
 
 
 def detection_pairs(
     detections: Predictions, scores: np.ndarray, annotations: Annotations, falloff: np.ndarray
 ) -> Pairs:
-    """Instance score and OKS of detections (the pose level of COCO and CrowdPose).
+    """Instance score and OKS of each detection that counts.
 
-    The quality of a detection is its OKS with that person of its image whom it fits best, 0 where there is
-    none. It does not depend on the scores: were each person given to the best-scored detection and the others
-    counted as 0, even random scores would correlate with such a quality. As in the evaluator, the 20 best of
-    an image count, and those that fit nobody but a person to be ignored are left out.
+    This is the pose level of COCO and CrowdPose. The quality of a detection is its OKS with that person of
+    its image whom it fits best, 0 where there is none. It does not depend on the scores: were each person
+    given to the best-scored detection and the others counted as 0, even random scores would correlate with
+    such a quality. As in the evaluator, the 20 best of an image count, and those that fit nobody but a person
+    to be ignored are left out.
 
     Args:
         detections: Predictions after suppression, N of them.

@@ -16,6 +16,7 @@ from rspose.evaluation.annotations import (
     read_annotations,
     read_detections,
 )
+from rspose.evaluation.boxes import intersection_over_union
 from rspose.evaluation.detections import rows_by_image
 from rspose.evaluation.predictions import Predictions
 
@@ -50,7 +51,7 @@ def oracle(dataset: str, data_root: str | Path) -> Predictions:
         if image_id not in persons_of:
             continue
         rows, persons = detected[rows], persons_of[image_id]
-        overlap = _intersection_over_union(predictions.box[rows], annotations.box[persons])
+        overlap = intersection_over_union(predictions.box[rows], annotations.box[persons])
         best = persons[overlap.argmax(axis=1)]
         found = overlap.max(axis=1) >= _FOUND
         predictions.keypoints[rows[found]] = truth[best[found]]
@@ -127,13 +128,3 @@ def _boxes_with(
         protocol=protocol,
         source=control,
     )
-
-
-def _intersection_over_union(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of boxes x, y, width, height: ``[N, 4]`` and ``[M, 4]`` to ``[N, M]``."""
-    first, second = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
-    intersection = np.clip(high - low, 0.0, None).prod(axis=-1)
-    union = first[..., 2:].prod(axis=-1) + second[..., 2:].prod(axis=-1) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

@@ -17,19 +17,22 @@ KEYPOINT_SCORE_THRESHOLD = 0.2
 NMS_THRESHOLD = 0.9
 
 
-def instance_scores(box_score: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Box score times the mean of the keypoint confidences above 0.2 (0 if none is), float32 ``[N]``.
+def instance_scores(
+    box_score: np.ndarray, confidence: np.ndarray, threshold: float = KEYPOINT_SCORE_THRESHOLD
+) -> np.ndarray:
+    """Box score times the mean of the keypoint confidences above a threshold (0 if none is), float32 ``[N]``.
 
     Args:
         box_score: float32 ``[N]``.
         confidence: float32 ``[N, K]``.
+        threshold: Confidences up to it do not count.
     """
     # The sum runs over the keypoints one by one, in single precision, so that scores equal mmpose's to the
     # bit.
     total = np.zeros(len(confidence), dtype=np.float32)
     count = np.zeros(len(confidence), dtype=np.float32)
     for column in confidence.T:
-        counts = column > KEYPOINT_SCORE_THRESHOLD
+        counts = column > threshold
         total += np.where(counts, column, np.float32(0))
         count += counts
     return box_score * np.divide(total, count, out=np.zeros_like(total), where=count > 0)

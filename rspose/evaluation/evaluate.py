@@ -1,27 +1,33 @@
 """Predictions and annotations in, scores out."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rspose.evaluation import coco, mpii
-from rspose.evaluation.annotations import read_annotations, read_head_sizes
+from rspose.evaluation.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.evaluation.confidence import (
+    KeypointQuality,
     Pairs,
     detection_pairs,
-    keypoint_pairs,
-    person_pairs,
+    quality_on_detections,
+    quality_on_truth,
 )
 from rspose.evaluation.detections import (
     KEYPOINT_SCORE_THRESHOLD,
     NMS_THRESHOLD,
     SCORE_MODE,
+    instance_scores,
     rescore_and_suppress,
 )
+from rspose.evaluation.errors import ERRORS, Diagnosis, diagnose, meant_persons
+from rspose.evaluation.matching import average_precision, pair
+from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, kendall, spearman, summary
-from rspose.keypoints import keypoint_set
+from rspose.keypoints import KeypointSet, keypoint_set
 
 
 def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> dict[str, Any]:
@@ -33,11 +39,21 @@ def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> di
         data_root: Root of the dataset, real or generated.
 
     Returns:
-        A dict of JSON values. ``metrics``: the dataset's metrics as fractions, None where a split is empty.
-        ``confidence``: for ``keypoint`` and ``pose`` the rank correlations of confidence with localisation
-        quality (``spearman``, ``kendall``, None where undefined) and the number of pairs ``n``. ``protocol``:
-        that of the predictions and that of the evaluation. ``bootstrap``: how far metrics and correlations
-        would move with other images (:func:`rspose.evaluation.resampling.summary`).
+        A dict of JSON values, all shares and metrics as fractions, None where something is undefined.
+
+        - ``metrics``: the dataset's metrics.
+        - ``confidence``: how it goes with localisation quality. ``keypoint`` (on ground-truth boxes),
+          ``pose`` (on detections; MPII: on ground-truth boxes) and, but for MPII, ``keypoint_on_detections``
+          and ``pose_on_truth`` hold ``spearman``, ``kendall``, ``pearson`` and the number of pairs ``n``,
+          and so does each keypoint in ``keypoint_types``. ``calibration`` holds the curves of ``keypoint``
+          and ``pose`` (:func:`~rspose.evaluation.confidence.calibration_curve`).
+        - ``diagnosis``: ``errors`` has the share of good keypoints and of each error, the number of
+          ``keypoints`` judged and, as ``gain``, how much the main metric rises where one error or ``all`` are
+          repaired (:mod:`~rspose.evaluation.errors`); on detections, MPII: on ground-truth boxes. But for
+          MPII, also ``ordering`` and ``thresholds`` (:mod:`~rspose.evaluation.ordering`).
+        - ``protocol``: that of the predictions and that of the evaluation.
+        - ``bootstrap``: how far metrics and rank correlations would move with other images
+          (:func:`~rspose.evaluation.resampling.summary`).
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -49,50 +65,124 @@ def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> di
 def evaluate_predictions(dataset: str, predictions: Predictions, data_root: str | Path) -> dict[str, Any]:
     """Score predictions in memory; otherwise as ``evaluate``."""
     _check_dataset(dataset, predictions)
-    falloff = keypoint_set(dataset).falloff
     annotations = read_annotations(dataset, data_root, "val")
-    on_truth = predictions.ground_truth_boxes()
-    keypoints = keypoint_pairs(on_truth, annotations, falloff)
     if dataset == "mpii":
-        judgement = mpii.judge(on_truth, annotations, read_head_sizes(data_root, len(annotations)))
-        poses = person_pairs(on_truth, annotations, falloff)
-        images = judgement.image
-        counts = draws(dataset, int(images.max(initial=-1)) + 1)
-        replicates = mpii.replicates(judgement, counts)
-        correlations = _replicated_correlations(keypoints, images, poses, images, counts)
-        metrics = mpii.pckh(judgement)
-        protocol: dict[str, Any] = {"evaluator": mpii.EVALUATOR}
+        scores = _on_truth(predictions.ground_truth_boxes(), annotations, data_root)
     else:
-        detections = predictions.detections()
-        if not len(detections):
-            raise ValueError(
-                f"{predictions.source}: expected predictions on detector boxes (annotation_id -1), "
-                "found none; run the predict stage with the detection file"
-            )
-        kept, scores = rescore_and_suppress(dataset, detections)
-        poses = detection_pairs(kept, scores, annotations, falloff)
-        known = np.unique(annotations.known_images)
-        images, images_kept = (np.searchsorted(known, rows.image_id) for rows in (on_truth, kept))
-        counts = draws(dataset, len(known))
-        # From here on, because the evaluator writes into the annotations' content.
-        evaluators = coco.match(dataset, kept, scores, annotations)
-        replicates = coco.replicates(dataset, evaluators, annotations, counts)
-        correlations = _replicated_correlations(keypoints, images, poses, images_kept, counts)
-        metrics = coco.summarise(dataset, evaluators)
-        protocol = {
+        scores = _on_detections(dataset, predictions, annotations)
+    return {**scores, "protocol": {**predictions.protocol, **scores["protocol"]}}
+
+
+def _on_truth(predictions: Predictions, annotations: Annotations, data_root: str | Path) -> dict[str, Any]:
+    """The scores of MPII."""
+    joints = keypoint_set("mpii")
+    head_sizes = read_head_sizes(data_root, len(annotations))
+    judgement = mpii.judge(predictions, annotations, head_sizes)
+    metrics = mpii.pckh(judgement)
+
+    quality = quality_on_truth(predictions, annotations, joints.falloff)
+    keypoints, poses = quality.pairs(), quality.pose_pairs(predictions.confidence.mean(axis=1))
+
+    images = judgement.image
+    counts = draws("mpii", int(images.max(initial=-1)) + 1)
+    replicates = mpii.replicates(judgement, counts)
+    correlations = _replicated_correlations(keypoints, images, poses, images, counts)
+
+    rows = annotations.rows_of(predictions.annotation_id, predictions.source)
+    image = np.array([person["image"] for person in annotations.content])
+    diagnosis = diagnose(predictions.keypoints, rows, annotations, image, joints)
+
+    def repaired(errors: Sequence[str]) -> float | None:
+        moved = predictions.with_keypoints(diagnosis.keypoints_without(errors, predictions.keypoints))
+        return mpii.pckh(mpii.judge(moved, annotations, head_sizes))["PCKh"]
+
+    return {
+        "metrics": metrics,
+        "confidence": _confidence(keypoints, poses, quality, joints),
+        "diagnosis": {"errors": _errors(diagnosis, metrics["PCKh"], repaired)},
+        "protocol": {"evaluator": mpii.EVALUATOR},
+        "bootstrap": _bootstrap(replicates, correlations, counts),
+    }
+
+
+def _on_detections(dataset: str, predictions: Predictions, annotations: Annotations) -> dict[str, Any]:
+    """The scores of COCO and CrowdPose."""
+    joints = keypoint_set(dataset)
+    on_truth, detections = predictions.ground_truth_boxes(), predictions.detections()
+    if not len(detections):
+        raise ValueError(
+            f"{predictions.source}: expected predictions on detector boxes (annotation_id -1), "
+            "found none; run the predict stage with the detection file"
+        )
+    annotations.check_images(detections.image_id, detections.source)
+    kept, scores = rescore_and_suppress(dataset, detections)
+
+    quality = quality_on_truth(on_truth, annotations, joints.falloff)
+    keypoints, poses = quality.pairs(), detection_pairs(kept, scores, annotations, joints.falloff)
+    detected = quality_on_detections(kept, annotations, joints.falloff)
+    scores_on_truth = instance_scores(on_truth.box_score, on_truth.confidence)
+    confidence = {
+        **_confidence(keypoints, poses, quality, joints),
+        "keypoint_on_detections": detected.pairs().correlations(),
+        "pose_on_truth": quality.pose_pairs(scores_on_truth).correlations(),
+    }
+
+    pairs = pair(kept, annotations, joints.falloff)
+    meant = meant_persons(pairs, scores)
+    diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+
+    def repaired(errors: Sequence[str]) -> float | None:
+        moved = kept.with_keypoints(diagnosis.keypoints_without(errors, kept.keypoints))
+        return average_precision(pair(moved, annotations, joints.falloff), scores)
+
+    before_suppression = pair(detections, annotations, joints.falloff)
+    study = {
+        "errors": _errors(diagnosis, average_precision(pairs, scores), repaired),
+        "ordering": lost_to_ordering(pairs, scores),
+        "thresholds": threshold_curves(before_suppression, detections, joints.falloff),
+    }
+
+    known = np.unique(annotations.known_images)
+    images, images_kept = (np.searchsorted(known, rows.image_id) for rows in (on_truth, kept))
+    counts = draws(dataset, len(known))
+    correlations = _replicated_correlations(keypoints, images, poses, images_kept, counts)
+    # From here on, because the evaluator writes into the annotations' content.
+    evaluators = coco.match(dataset, kept, scores, annotations)
+    replicates = coco.replicates(dataset, evaluators, annotations, counts)
+    return {
+        "metrics": coco.summarise(dataset, evaluators),
+        "confidence": confidence,
+        "diagnosis": study,
+        "protocol": {
             "score_mode": SCORE_MODE,
             "keypoint_score_threshold": KEYPOINT_SCORE_THRESHOLD,
             "nms": "oks",
             "nms_threshold": NMS_THRESHOLD,
             "evaluator": coco.EVALUATOR,
-        }
-    of_metrics = {f"metrics.{name}": values for name, values in replicates.items()}
-    return {
-        "metrics": metrics,
-        "confidence": {"keypoint": keypoints.rank_correlations(), "pose": poses.rank_correlations()},
-        "protocol": {**predictions.protocol, **protocol},
-        "bootstrap": summary({**of_metrics, **correlations}, len(counts)),
+        },
+        "bootstrap": _bootstrap(replicates, correlations, counts),
     }
+
+
+def _confidence(
+    keypoints: Pairs, poses: Pairs, quality: KeypointQuality, joints: KeypointSet
+) -> dict[str, Any]:
+    by_type = (quality.pairs(slice(index, index + 1)) for index in range(len(joints)))
+    return {
+        "keypoint": keypoints.correlations(),
+        "pose": poses.correlations(),
+        "keypoint_types": {
+            name: pairs.correlations() for name, pairs in zip(joints.names, by_type, strict=True)
+        },
+        "calibration": {"keypoint": keypoints.calibration(), "pose": poses.calibration()},
+    }
+
+
+def _bootstrap(
+    metrics: dict[str, np.ndarray], correlations: dict[str, np.ndarray], counts: np.ndarray
+) -> dict[str, Any]:
+    of_metrics = {f"metrics.{name}": values for name, values in metrics.items()}
+    return summary({**of_metrics, **correlations}, len(counts))
 
 
 def _replicated_correlations(
@@ -113,6 +203,17 @@ def _replicated_correlations(
         for level, (pairs, images) in levels.items()
         for name, replicate in (("spearman", spearman), ("kendall", kendall))
     }
+
+
+def _errors(
+    diagnosis: Diagnosis, measured: float | None, repaired: Callable[[Sequence[str]], float | None]
+) -> dict[str, Any]:
+    """Shares and gains; ``repaired`` says the main metric without some errors, ``measured`` with all."""
+    gain = {}
+    for name, errors in (*((error, (error,)) for error in ERRORS), ("all", ERRORS)):
+        better = repaired(errors)
+        gain[name] = None if measured is None or better is None else better - measured
+    return {**diagnosis.shares(), "keypoints": int((diagnosis.kind >= 0).sum()), "gain": gain}
 
 
 def _check_dataset(dataset: str, predictions: Predictions) -> None:

@@ -1,9 +1,8 @@
 """Keypoint similarity, object keypoint similarity (OKS) and the instances that OKS-NMS keeps.
 
 Definitions: the COCO keypoint task (https://cocodataset.org/#keypoints-eval). For a keypoint at distance d, a
-    person of
-area s^2 and a keypoint falloff k, its similarity is exp(-d^2 / (2 s^2 k^2)); OKS is the mean over labelled
-keypoints.
+person of area s^2 and a keypoint falloff k, its similarity is exp(-d^2 / (2 s^2 k^2)); OKS is the mean over
+labelled keypoints.
 """
 
 import numpy as np
@@ -54,14 +53,45 @@ def oks_to_persons(
     return (similarity * counts).sum(axis=-1) / counts.sum(axis=-1)
 
 
+def oks_of_pairs(keypoints: np.ndarray, area: np.ndarray, falloff: np.ndarray) -> np.ndarray:
+    """OKS of every two predictions of one image, over all keypoints, with the mean of both areas, ``[N, N]``.
+
+    Args:
+        keypoints: Pixels, ``[N, K, 2]``.
+        area: Square pixels, ``[N]``.
+        falloff: The keypoints' falloff, ``[K]``.
+    """
+    keypoints, area = keypoints.astype(np.float64), area.astype(np.float64)
+    squared_distance = ((keypoints[:, None] - keypoints[None]) ** 2).sum(axis=-1)
+    mean_area = (area[:, None] + area[None]) / 2
+    return keypoint_similarity(squared_distance, mean_area, falloff).mean(axis=-1)
+
+
+def suppress(oks: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Indices of the predictions of one image that survive greedy suppression, best score first, int64.
+
+    From the best score down, a prediction is dropped if its OKS with one kept before is above ``threshold``
+    (mmpose's ``oks_nms``). Of equal scores the later comes first, on every machine (mmpose leaves it to an
+    unstable sort).
+
+    Args:
+        oks: OKS of every two predictions, ``[N, N]``.
+        scores: ``[N]``.
+        threshold: OKS above which two predictions are one.
+    """
+    candidate = np.ones(len(oks), dtype=bool)
+    kept = []
+    for index in np.argsort(scores, kind="stable")[::-1]:
+        if candidate[index]:
+            kept.append(index)
+            candidate &= oks[index] <= threshold
+    return np.array(kept, dtype=np.int64)
+
+
 def oks_nms(
     keypoints: np.ndarray, area: np.ndarray, scores: np.ndarray, falloff: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Indices of the predictions of one image that survive greedy suppression, best score first, int64.
-
-    From the best score down, a prediction is dropped if its OKS with one kept before is above ``threshold``.
-    The OKS of two predictions counts all keypoints and takes the mean of both areas (mmpose's ``oks_nms``).
-    Of equal scores the later comes first, on every machine (mmpose leaves it to an unstable sort).
+    """:func:`suppress` by :func:`oks_of_pairs`: what survives, best score first, int64.
 
     Args:
         keypoints: Pixels, ``[N, K, 2]``.
@@ -70,15 +100,4 @@ def oks_nms(
         falloff: The keypoints' falloff, ``[K]``.
         threshold: OKS above which two predictions are one.
     """
-    keypoints, area = keypoints.astype(np.float64), area.astype(np.float64)
-    squared_distance = ((keypoints[:, None] - keypoints[None]) ** 2).sum(axis=-1)
-    similarity = keypoint_similarity(squared_distance, (area[:, None] + area[None]) / 2, falloff).mean(
-        axis=-1
-    )
-    candidate = np.ones(len(keypoints), dtype=bool)
-    kept = []
-    for index in np.argsort(scores, kind="stable")[::-1]:
-        if candidate[index]:
-            kept.append(index)
-            candidate &= similarity[index] <= threshold
-    return np.array(kept, dtype=np.int64)
+    return suppress(oks_of_pairs(keypoints, area, falloff), scores, threshold)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,6 +94,10 @@ class Predictions:
         """The predictions of some rows, given as indices or as a boolean mask ``[N]``."""
         arrays = {name: getattr(self, name)[rows] for name in ARRAY_NAMES}
         return type(self)(**arrays, protocol=self.protocol, source=self.source)
+
+    def with_keypoints(self, keypoints: np.ndarray) -> Self:
+        """The same boxes and confidences with other keypoints ``[N, K, 2]``."""
+        return replace(self, keypoints=keypoints)
 
     def detections(self) -> Self:
         """The rows on boxes of a detector."""

@@ -125,6 +125,7 @@ def _write(
             "loss": loss,
             "metrics": evaluated["metrics"],
             "confidence": evaluated["confidence"],
+            "diagnosis": evaluated["diagnosis"],
             "protocol": evaluated["protocol"],
             "bootstrap": evaluated["bootstrap"],
             "data": {

@@ -54,7 +54,10 @@ _FAILURE_LAYOUT: dict[str, tuple[type, ...]] = {
     "failed.error": (str,),
 }
 _FAILURE_SUFFIX = ".failed.json"
-_SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence", "bootstrap"}
+_SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence", "diagnosis", "bootstrap"}
+# Not in every record: MPII has no detections, and older versions wrote less.
+_LEVELS = ("keypoint", "pose", "keypoint_on_detections", "pose_on_truth")
+_ERRORS = ("good", "jitter", "inversion", "swap", "miss")
 _TYPE_NAMES = {
     str: "a text",
     int: "a whole number",
@@ -93,12 +96,20 @@ class Record:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """Every metric and correlation, as ``metrics.AP`` or ``confidence.pose.spearman``."""
+        """Every metric, correlation and diagnosis, as ``metrics.AP`` or ``diagnosis.errors.gain.swap``.
+
+        Older records have no Pearson correlations and no diagnosis.
+        """
         scores = {f"metrics.{name}": value for name, value in self.content["metrics"].items()}
-        confidence = self.content["confidence"]
-        for level in ("keypoint", "pose"):
-            for name in ("spearman", "kendall"):
-                scores[f"confidence.{level}.{name}"] = confidence[level].get(name)
+        confidence, diagnosis = self.content["confidence"], self.content.get("diagnosis", {})
+        for level in _LEVELS:
+            for name in ("spearman", "kendall", "pearson"):
+                scores[f"confidence.{level}.{name}"] = confidence.get(level, {}).get(name)
+        for name, value in diagnosis.get("ordering", {}).items():
+            scores[f"diagnosis.ordering.{name}"] = value
+        errors = diagnosis.get("errors", {})
+        scores |= {f"diagnosis.errors.{name}": errors[name] for name in _ERRORS if name in errors}
+        scores |= {f"diagnosis.errors.gain.{name}": value for name, value in errors.get("gain", {}).items()}
         return scores
 
     @property

@@ -1,0 +1,138 @@
+"""AP on arrays, for studies that ask for it dozens of times a cell, and who is matched with whom.
+
+The same number as the official evaluator's over all sizes (:mod:`rspose.evaluation.coco`, which makes the
+tables), in milliseconds: the OKS of predictions with persons are computed once, and an image in which
+neither the predictions nor their order changed is not matched again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rspose.evaluation.annotations import Annotations
+from rspose.evaluation.coco import MAX_DETECTIONS
+from rspose.evaluation.detections import rows_by_image
+from rspose.evaluation.oks import oks_to_persons
+from rspose.evaluation.predictions import Predictions
+from rspose.evaluation.resampling import Matches, precision_and_recall
+
+# The evaluator's.
+OKS_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+NOBODY = -1
+
+
+@dataclass(eq=False)
+class ImagePairs:
+    """The D predictions and the G annotated persons of one image.
+
+    Attributes:
+        rows: Indices of the predictions among all, int64 ``[D]``.
+        persons: Indices of the persons among all, int64 ``[G]``.
+        oks: OKS of each prediction with each person, ``[D, G]``.
+        ignored: Persons that count neither for nor against, bool ``[G]``.
+        crowd: Those of them that may be matched more than once, bool ``[G]``.
+    """
+
+    rows: np.ndarray
+    persons: np.ndarray
+    oks: np.ndarray
+    ignored: np.ndarray
+    crowd: np.ndarray
+    _matched: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def matches(self, order: np.ndarray) -> np.ndarray:
+        """:func:`match` at the evaluator's OKS thresholds, remembered, int64 ``[10, len(order)]``."""
+        key = order.tobytes()
+        if key not in self._matched:
+            self._matched[key] = match(self.oks[order], self.ignored, self.crowd, OKS_THRESHOLDS)
+        return self._matched[key]
+
+
+def pair(predictions: Predictions, annotations: Annotations, falloff: np.ndarray) -> list[ImagePairs]:
+    """Predictions and persons image by image, in the order of image ids; images with neither are left out.
+
+    Args:
+        predictions: N rows. As in the evaluator, one without any confidence above 0 is left out.
+        annotations: The validation split.
+        falloff: The keypoints' falloff, ``[K]``.
+    """
+    counted = np.flatnonzero((predictions.confidence > 0).any(axis=1))
+    rows_of = {image: counted[rows] for image, rows in rows_by_image(predictions.image_id[counted])}
+    persons_of = dict(rows_by_image(annotations.image_id))
+    none = np.zeros(0, dtype=np.int64)
+    pairs = []
+    for image in sorted(rows_of.keys() | persons_of.keys()):
+        rows, persons = rows_of.get(image, none), persons_of.get(image, none)
+        oks = oks_to_persons(
+            predictions.keypoints[rows],
+            annotations.keypoints[persons],
+            annotations.labelled[persons],
+            annotations.area[persons],
+            annotations.box[persons],
+            falloff,
+        )
+        pairs.append(ImagePairs(rows, persons, oks, annotations.ignored[persons], annotations.crowd[persons]))
+    return pairs
+
+
+def match(oks: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """The person that each prediction is matched with, as the evaluator does it, int64 ``[T, D]``.
+
+    From the first prediction on, each takes the free person of the highest OKS, if that reaches the
+    threshold; one to be ignored only where no other is left. Of equal ones the later person is taken.
+
+    Args:
+        oks: Of predictions in the order of their scores with persons, ``[D, G]``.
+        ignored: Persons to be ignored, bool ``[G]``.
+        crowd: Persons that never count as taken, bool ``[G]``.
+        thresholds: Least OKS of a match, ``[T]``.
+
+    Returns:
+        Index of the person, -1 for nobody.
+    """
+    matched = np.full((len(thresholds), len(oks)), NOBODY, dtype=np.int64)
+    if not oks.size:
+        return matched
+    free = np.ones((len(thresholds), oks.shape[1]), dtype=bool)
+    every = np.arange(len(thresholds))
+    # Above every OKS of those to be ignored.
+    preferred = oks + np.where(ignored, 0.0, 2.0)
+    for index, (own, ranked) in enumerate(zip(oks, preferred, strict=True)):
+        candidate = (own >= thresholds[:, None]) & (free | crowd)
+        best = oks.shape[1] - 1 - np.where(candidate, ranked, -1.0)[:, ::-1].argmax(axis=1)
+        found = candidate[every, best]
+        matched[found, index] = best[found]
+        free[every[found], best[found]] = False
+    return matched
+
+
+def average_precision(
+    pairs: Sequence[ImagePairs], scores: np.ndarray, kept: Sequence[np.ndarray] | None = None
+) -> float | None:
+    """AP, the mean over the OKS thresholds, as a fraction; None where no person counts.
+
+    Args:
+        pairs: The images.
+        scores: Score of every prediction, ``[N]``.
+        kept: For each image the predictions that count, as indices into its ``rows``; the 20 best of them do.
+            Of equal scores the first comes first. All of them if it is left out.
+    """
+    image_of, all_scores, right, wrong = [], [], [], []
+    for index, image in enumerate(pairs):
+        order = np.arange(len(image.rows)) if kept is None else kept[index]
+        order = order[np.argsort(-scores[image.rows[order]], kind="stable")][:MAX_DETECTIONS]
+        matched = image.matches(order)
+        excused = np.append(image.ignored, False)[matched]  # nobody is the last entry
+        image_of.append(np.full(len(order), index))
+        all_scores.append(scores[image.rows[order]])
+        right.append((matched != NOBODY) & ~excused)
+        wrong.append(matched == NOBODY)
+    persons = np.array([int((~image.ignored).sum()) for image in pairs])
+    if not persons.any():
+        return None
+    ranking = np.argsort(-np.concatenate(all_scores), kind="stable")
+    true, false = (np.concatenate(side, axis=1)[:, ranking] for side in (right, wrong))
+    matches = Matches(np.concatenate(image_of)[ranking], true, false, persons)
+    precision, _ = precision_and_recall(matches, np.ones((len(pairs), 1), dtype=np.int32))
+    return float(precision.mean())

@@ -1,0 +1,232 @@
+"""Localisation errors after Ronchi and Perona: hand-made ones, the definition as a loop, the official AP."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_datasets import with_noise, write_crowded_dataset, write_mpii_dataset
+
+from rspose.evaluation import coco, mpii
+from rspose.evaluation.annotations import Annotations, read_annotations, read_head_sizes
+from rspose.evaluation.controls import oracle
+from rspose.evaluation.detections import rescore_and_suppress
+from rspose.evaluation.errors import ERRORS, KINDS, diagnose, meant_persons
+from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.evaluation.matching import pair
+from rspose.keypoints import COCO, CROWDPOSE, KeypointSet, keypoint_set
+
+AREA = 100.0**2
+
+
+def persons(joints: KeypointSet, count: int = 2) -> Annotations:
+    """Persons of one image with all joints labelled, far from each other."""
+    places = np.stack(np.meshgrid(np.arange(len(joints)), np.arange(count)), axis=-1) * 1000.0
+    return Annotations(
+        path=Path("made.json"),
+        content=None,
+        known_images=np.array([1]),
+        image_id=np.full(count, 1),
+        annotation_id=np.arange(count),
+        box=np.tile([0.0, 0, 100, 100], (count, 1)),
+        area=np.full(count, AREA),
+        keypoints=places,
+        labelled=np.ones((count, len(joints)), dtype=bool),
+        ignored=np.zeros(count, dtype=bool),
+        crowd=np.zeros(count, dtype=bool),
+    )
+
+
+def reach(joints: KeypointSet, joint: int, similarity: float) -> float:
+    """Distance from a joint in pixels at which the similarity to it is this."""
+    return math.sqrt(-2 * AREA * math.log(similarity)) * 2 * joints.sigmas[joint]
+
+
+def similarity_at(joints: KeypointSet, joint: int, distance: float) -> float:
+    return math.exp(-(distance**2) / (2 * AREA * (2 * joints.sigmas[joint]) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("person", "name", "similarity", "kind", "left"),
+    [
+        (0, "left_wrist", 0.99, "good", None),
+        (0, "left_wrist", 0.86, "good", None),
+        (0, "left_wrist", 0.84, "jitter", 0.85),
+        (0, "left_wrist", 0.51, "jitter", 0.85),
+        (0, "left_wrist", 0.49, "miss", 0.5),
+        (0, "left_wrist", 0.01, "miss", 0.5),
+        (0, "right_wrist", 0.9, "inversion", 0.9),
+        (0, "right_wrist", 0.51, "inversion", 0.51),
+        (0, "right_wrist", 0.49, "miss", 0.5),
+        (1, "left_wrist", 0.8, "swap", 0.8),
+        (1, "right_wrist", 0.6, "swap", 0.6),
+        (1, "left_wrist", 0.4, "miss", 0.5),
+        (0, "left_knee", 0.9, "miss", 0.5),  # a wrong joint that is not the mirrored one
+    ],
+)
+@pytest.mark.parametrize("joints", [COCO, CROWDPOSE], ids=["coco", "crowdpose"])
+def test_a_wrist_at_a_joint_has_the_error_of_that_joint(
+    joints: KeypointSet, person: int, name: str, similarity: float, kind: str, left: float | None
+) -> None:
+    annotations = persons(joints)
+    wrist, near = joints.names.index("left_wrist"), joints.names.index(name)
+    predicted = annotations.keypoints[:1].copy()
+    predicted[0, wrist] = annotations.keypoints[person, near] + [0, reach(joints, wrist, similarity)]
+    found = diagnose(predicted, np.array([0]), annotations, annotations.image_id, joints)
+    expected = ["good"] * len(joints)
+    expected[wrist] = kind
+    assert [KINDS[index] for index in found.kind[0]] == expected
+    # The repair: towards the truth, no nearer than what the error leaves.
+    truth, before, after = annotations.keypoints[0, wrist], predicted[0, wrist], found.repaired[0, wrist]
+    if left is None:
+        assert after == pytest.approx(before)
+    else:
+        distance = np.linalg.norm(after - truth)
+        assert similarity_at(joints, wrist, distance) == pytest.approx(left)
+        assert after - truth == pytest.approx((before - truth) * distance / np.linalg.norm(before - truth))
+    others = np.arange(len(joints)) != wrist
+    np.testing.assert_array_equal(found.repaired[0, others], predicted[0, others])
+
+
+def test_a_joint_of_the_midline_is_its_own_mirror_image() -> None:
+    annotations = persons(COCO)
+    found = diagnose(annotations.keypoints[[0]], np.array([0]), annotations, annotations.image_id, COCO)
+    assert KINDS[found.kind[0, COCO.names.index("nose")]] == "good"
+
+
+def test_what_has_no_label_or_means_nobody_is_not_judged() -> None:
+    annotations = persons(COCO)
+    annotations.labelled[0, 3:] = False
+    # Nor does a joint without a label attract: it would be a swap.
+    annotations.labelled[1, 2] = False
+    predicted = np.concatenate([annotations.keypoints[:1], annotations.keypoints[1:]])
+    predicted[0, 2] = annotations.keypoints[1, 2]
+    found = diagnose(predicted, np.array([0, -1]), annotations, annotations.image_id, COCO)
+    assert [KINDS[index] for index in found.kind[0, :3]] == ["good", "good", "miss"]
+    assert (found.kind[0, 3:] == -1).all()
+    assert (found.kind[1] == -1).all()
+    shares = found.shares()
+    assert shares == pytest.approx({"good": 2 / 3, "jitter": 0, "inversion": 0, "swap": 0, "miss": 1 / 3})
+
+
+def test_persons_of_other_images_cause_no_swap() -> None:
+    annotations = persons(COCO)
+    predicted = annotations.keypoints[[1]]
+    same, apart = (
+        diagnose(predicted, np.array([0]), annotations, image, COCO)
+        for image in (np.array([1, 1]), np.array([1, 2]))
+    )
+    assert same.shares()["swap"] == 1
+    assert apart.shares()["miss"] == 1
+
+
+def naive_kind(
+    joints: KeypointSet, place: np.ndarray, joint: int, person: int, annotations: Annotations
+) -> str:
+    """The definition, a joint of a person at a time."""
+    mirrored = joints.flip_indices[joint]
+    candidates = []
+    for other in np.flatnonzero(annotations.image_id == annotations.image_id[person]):
+        for kind in {joint, mirrored}:
+            if annotations.labelled[other, kind]:
+                squared = float(((place - annotations.keypoints[other, kind]) ** 2).sum())
+                variance = annotations.area[other] * (2 * joints.sigmas[joint]) ** 2
+                who = "swap" if other != person else "true" if kind == joint else "inversion"
+                candidates.append((math.exp(-squared / (2 * variance)), who))
+    similarity, who = max(candidates)
+    if similarity < 0.5:
+        return "miss"
+    if who != "true":
+        return who
+    return "good" if similarity >= 0.85 else "jitter"
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_kinds_follow_the_definition(dataset: str, tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, dataset, seed=1, images=15)
+    joints = keypoint_set(dataset)
+    kept, scores = rescore_and_suppress(dataset, with_noise(oracle(dataset, tmp_path), 1).detections())
+    annotations = read_annotations(dataset, tmp_path, "val")
+    meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
+    found = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+    judged = 0
+    for row in range(len(kept)):
+        for joint in range(len(joints)):
+            if meant[row] < 0 or not annotations.labelled[meant[row], joint]:
+                assert found.kind[row, joint] == -1
+            else:
+                expected = naive_kind(joints, kept.keypoints[row, joint], joint, meant[row], annotations)
+                assert KINDS[found.kind[row, joint]] == expected
+                judged += 1
+    assert judged > 100
+    assert all(share > 0 for share in found.shares().values())
+    shares = evaluate_predictions(dataset, with_noise(oracle(dataset, tmp_path), 1), tmp_path)
+    assert shares["diagnosis"]["errors"]["keypoints"] == judged
+
+
+def test_a_detection_means_the_person_that_the_evaluator_gives_it_at_an_oks_of_a_tenth(
+    tmp_path: Path,
+) -> None:
+    write_crowded_dataset(tmp_path, "coco", seed=2, images=15)
+    annotations = read_annotations("coco", tmp_path, "val")
+    person = int(np.flatnonzero(~annotations.ignored)[0])
+    truth = oracle("coco", tmp_path)
+    poses = truth.take(np.flatnonzero(truth.annotation_id == annotations.annotation_id[person])[[0, 0, 0]])
+    poses.keypoints[1] += 5000
+    pairs = pair(poses, annotations, keypoint_set("coco").falloff)
+    # The best-scored one gets the person; the second copy and the one far off mean nobody.
+    assert meant_persons(pairs, np.array([0.9, 0.8, 0.7])).tolist() == [person, -1, -1]
+    assert meant_persons(pairs, np.array([0.5, 0.8, 0.7])).tolist() == [-1, -1, person]
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_gains_are_what_the_evaluator_says_of_the_repaired_keypoints(dataset: str, tmp_path: Path) -> None:
+    write_crowded_dataset(tmp_path, dataset, seed=3)
+    joints = keypoint_set(dataset)
+    predictions = with_noise(oracle(dataset, tmp_path), 3)
+    kept, scores = rescore_and_suppress(dataset, predictions.detections())
+    annotations = read_annotations(dataset, tmp_path, "val")
+    meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
+    diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+    result = evaluate_predictions(dataset, predictions, tmp_path)
+    gain = result["diagnosis"]["errors"]["gain"]
+    for name, errors in (*((error, (error,)) for error in ERRORS), ("all", ERRORS)):
+        wrong = np.isin(diagnosis.kind, [KINDS.index(error) for error in errors])
+        moved = kept.with_keypoints(np.where(wrong[..., None], diagnosis.repaired, kept.keypoints))
+        after = coco.average_precision(dataset, moved, scores, read_annotations(dataset, tmp_path, "val"))
+        assert gain[name] == pytest.approx(after["AP"] - result["metrics"]["AP"], abs=1e-12)
+    assert gain["all"] > max(gain[error] for error in ERRORS) > 0.01
+
+
+def test_gains_on_mpii_are_in_pckh_and_swaps_are_found_by_image(tmp_path: Path) -> None:
+    write_mpii_dataset(tmp_path, seed=4)
+    annotations = read_annotations("mpii", tmp_path, "val")
+    names = [person["image"] for person in annotations.content]
+    assert len(set(names)) < len(names)
+    predictions = oracle("mpii", tmp_path)
+    # The first person's pose is predicted in the second one's box, in the same image.
+    assert names[0] == names[1]
+    predictions.keypoints[1] = annotations.keypoints[0]
+    result = evaluate_predictions("mpii", predictions, tmp_path)
+    errors = result["diagnosis"]["errors"]
+    both = annotations.labelled[0] & annotations.labelled[1]
+    assert errors["keypoints"] == annotations.labelled.sum()
+    assert round(errors["swap"] * errors["keypoints"]) >= both.sum() - 2
+    heads = read_head_sizes(tmp_path, len(annotations))
+    perfect = mpii.pckh(mpii.judge(oracle("mpii", tmp_path), annotations, heads))["PCKh"]
+    assert result["metrics"]["PCKh"] < perfect
+    assert 0 < errors["gain"]["swap"] <= errors["gain"]["all"] <= perfect - result["metrics"]["PCKh"] + 1e-12
+    assert errors["gain"]["jitter"] == 0
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
+def test_the_truth_has_no_errors_and_nothing_to_gain(dataset: str, tmp_path: Path) -> None:
+    if dataset == "mpii":
+        write_mpii_dataset(tmp_path, seed=5)
+    else:
+        write_crowded_dataset(tmp_path, dataset, seed=5)
+    errors = evaluate_predictions(dataset, oracle(dataset, tmp_path), tmp_path)["diagnosis"]["errors"]
+    if dataset == "mpii":
+        assert errors["good"] == 1
+    assert errors["good"] > 0.9  # random persons stand in each other, and boxes pick the wrong one at times
+    assert errors["gain"]["jitter"] < 0.02
