@@ -11,6 +11,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from loss_registry import forget_later
@@ -18,7 +19,7 @@ from tiny_grid import put
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import complete
-from rspose.experiment.train import train
+from rspose.experiment.train import _LossRecorder, train
 
 Settings = dict[str, Any]
 
@@ -126,6 +127,29 @@ def test_what_a_loss_learned_is_written_down_per_keypoint(trainable: Settings, t
     assert written["loss"]["learned"] == {"factor": pytest.approx(factors.tolist(), abs=1e-6)}
 
 
+def test_the_learning_curve_has_every_term_of_the_loss(
+    trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, float]] = []
+    step = _LossRecorder.after_train_iter
+
+    def watch(self: Any, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        seen.append({term: float(value) for term, value in outputs.items()})
+        step(self, runner, batch_idx, data_batch, outputs)
+
+    monkeypatch.setattr(_LossRecorder, "after_train_iter", watch)
+    monkeypatch.setattr("rspose.experiment.train._CURVE_POINTS", 5)
+    trainable.update(losses=["rspose"])
+    trainable["training"]["epochs"] = 3
+    written = run(trainable, Cell("coco", "tiny", "heatmap", "rspose", 0), tmp_path)
+    curve = written["curve"]
+    assert curve.pop("iteration")[-1] == written["iterations"] == len(seen) > 5
+    assert curve.keys() == seen[0].keys() == {"loss", "loss_rank", "loss_sort", "loss_instance_sort"}
+    for term, values in curve.items():
+        points = np.array_split([each[term] for each in seen], 5)
+        assert values == pytest.approx([point.mean() for point in points], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("cell", "changes"),
     [
@@ -159,6 +183,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one
     assert uninterrupted["resumed"] is False
     assert resumed["iterations"] == uninterrupted["iterations"]
     assert resumed["provenance"] == uninterrupted["provenance"]
+    assert resumed["curve"] == uninterrupted["curve"]  # also of the epoch before the kill
     assert first_epoch.stat().st_mtime_ns == saved  # the first epoch was not trained again
     assert same_weights(weights(killed), weights(whole))
 

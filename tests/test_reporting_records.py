@@ -339,6 +339,7 @@ def test_the_diagnosis_is_among_the_scores_and_an_older_record_goes_without(tmp_
         },
         "thresholds": {"nms": {"threshold": [0.9], "AP": [0.45], "AP_box_score": [0.4]}},
     }
+    content["training"]["curve"] = {"iteration": [10, 20], "loss": [0.5, 0.4]}
     scores = read_record(write(tmp_path / "new", content)).scores
     assert scores["confidence.keypoint.pearson"] == 0.25
     assert scores["confidence.pose_on_truth.spearman"] == 0.5
@@ -352,6 +353,7 @@ def test_the_diagnosis_is_among_the_scores_and_an_older_record_goes_without(tmp_
     assert table["diagnosis.ordering.AP_lost"].tolist() == [pytest.approx(float("nan"), nan_ok=True), 0.05]
     # Curves are for figures, not for a table of numbers.
     assert not any("threshold" in name and "diagnosis" in name for name in table.columns)
+    assert not any("curve" in name for name in table.columns)
 
 
 def test_a_diagnosis_out_of_range_is_refused(tmp_path: Path) -> None:

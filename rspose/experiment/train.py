@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
+import numpy as np
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
@@ -27,11 +28,13 @@ from rspose.experiment.sources import (
 from rspose.keypoints import keypoint_set
 from rspose.pose.watch import LossFailure
 
+_CURVE_POINTS = 50
+
 
 class _Measurements(Hook):
-    """Time and last losses of a training, over all of its attempts; logs what the loss learned."""
+    """Time and losses of a training, over all of its attempts; logs what the loss learned."""
 
-    window = 20
+    window = 20  # iterations that the final loss is a mean of
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
@@ -43,27 +46,41 @@ class _Measurements(Hook):
         return time.monotonic() - self.started
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["measurements"] = {"seconds": self.seconds, "values": self.values}
+        values = {term: torch.tensor(each, dtype=torch.float64) for term, each in self.values.items()}
+        checkpoint["measurements"] = {"seconds": self.seconds, "values": values}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         if "measurements" in checkpoint:  # not in initial weights
-            self.values = checkpoint["measurements"]["values"]
+            self.values = {term: each.tolist() for term, each in checkpoint["measurements"]["values"].items()}
             self.started -= checkpoint["measurements"]["seconds"]
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         for term, value in (outputs or {}).items():
-            recent = self.values.setdefault(term, [])
-            recent.append(float(value))
-            del recent[: -self.window]
+            self.values.setdefault(term, []).append(float(value))
 
     def after_train_epoch(self, runner: Any) -> None:
         for name, values in _learned(runner).items():
             runner.logger.info(f"{name} of each keypoint: {' '.join(f'{value:.4f}' for value in values)}")
 
-    def means(self) -> dict[str, float]:
-        return {term: sum(recent) / len(recent) for term, recent in self.values.items()}
+    def final(self) -> dict[str, float]:
+        """The mean of every term over the last iterations."""
+        recent = {term: values[-self.window :] for term, values in self.values.items()}
+        return {term: round(sum(values) / len(values), 8) for term, values in recent.items()}
+
+    def curve(self) -> dict[str, list[float]]:
+        """Every term of the loss over the training, also over the part before a resume, at up to 50 points.
+
+        A point is the mean over consecutive iterations; ``iteration`` is the last one of each, counted from 1.
+        """
+        terms = {term: np.array(values) for term, values in self.values.items() if term.startswith("loss")}
+        steps = len(terms["loss"])
+        points = np.array_split(np.arange(steps), min(_CURVE_POINTS, steps))
+        means = {
+            term: [float(f"{values[point].mean():.6g}") for point in points] for term, values in terms.items()
+        }
+        return {"iteration": [int(point[-1]) + 1 for point in points], **means}
 
 
 def train(
@@ -132,7 +149,8 @@ def train(
             "seconds_per_iteration": round(seconds / runner.iter, 5),
             "peak_memory_mb": round(_peak_memory_mb(), 1),
             "resumed": previous is not None,
-            "final_loss": {term: round(value, 8) for term, value in measurements.means().items()},
+            "final_loss": measurements.final(),
+            "curve": measurements.curve(),
             "train_instances": len(runner.train_dataloader.dataset),
             "loss": {**_description(config, cell), "learned": _learned(runner)},
             "provenance": {

@@ -292,6 +292,8 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
             for name in record.scores:
                 if (interval := record.interval(name)) is not None:
                     row[f"bootstrap.{name}.low"], row[f"bootstrap.{name}.high"] = interval
+        # A curve is drawn, not tabulated.
+        row["training"] = {key: value for key, value in (content["training"] or {}).items() if key != "curve"}
         rows.append(row)
     table = pd.json_normalize(rows)
     for name in table.columns:
@@ -299,7 +301,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
             table[name] = table[name].map(
                 lambda value: json.dumps(value) if isinstance(value, list) else value
             )
-    scores = [name for name in table.columns if name.startswith(("metrics.", "confidence."))]
+    scores = [name for name in table.columns if name.startswith(("metrics.", "confidence.", "diagnosis."))]
     table[scores] = table[scores].astype(float)
     return table
 
