@@ -85,5 +85,6 @@ rule all:
     default_target: True
     input:
         rules.tables.output,
+        rules.study.output,
         [] if config["records"] else rules.localisation_report.output,
         figure_sheets(),

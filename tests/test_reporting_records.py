@@ -361,3 +361,18 @@ def test_a_diagnosis_out_of_range_is_refused(tmp_path: Path) -> None:
     content["diagnosis"] = {"ordering": {"AP_oracle_scores": 50.0, "AP_lost": 5.0}}
     with pytest.raises(RecordError, match=r"diagnosis\.ordering\.AP_oracle_scores is 50\.0"):
         read_record(write(tmp_path, content))
+
+
+def test_a_record_and_its_older_version_without_a_diagnosis_agree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = record()
+    content["diagnosis"] = {"ordering": {"AP_oracle_scores": 0.5, "AP_lost": 0.05}}
+    write(tmp_path / "a", record())
+    write(tmp_path / "b", content)
+    (found,) = load_records(tmp_path)
+    assert found.scores["diagnosis.ordering.AP_lost"] == 0.05
+    content["diagnosis"] = {"ordering": {"AP_oracle_scores": 0.5, "AP_lost": 0.06}}
+    write(tmp_path / "c", content)
+    assert load_records(tmp_path / "b", tmp_path / "c") == []
+    assert "diagnosis.ordering.AP_lost is 0.05" in capsys.readouterr().err

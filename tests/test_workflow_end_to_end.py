@@ -36,6 +36,7 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "control": 4,
         "collect": 1,
         "tables": 1,
+        "study": 1,
         "figures": 2,
         "localisation": 1,
         "localisation_report": 1,
@@ -99,7 +100,7 @@ def test_what_the_losses_of_a_dataset_share_is_the_same_in_their_records(folder:
 
 def test_tables_and_figures_are_there(folder: Path) -> None:
     results = folder / "results"
-    for table in ("main", "coco", "mpii", "confidence"):
+    for table in ("main", "coco", "mpii", "confidence", "diagnosis"):
         for suffix in ("md", "tex", "csv"):
             assert (results / "tables" / f"{table}.{suffix}").stat().st_size > 0
     main = (results / "tables" / "main.md").read_text()
@@ -108,6 +109,9 @@ def test_tables_and_figures_are_there(folder: Path) -> None:
     for dataset in METRIC:
         for kind in ("predictions", "heatmaps"):
             assert (results / "figures" / f"{dataset}_{kind}.png").stat().st_size > 1000
+        for kind in ("differences", "calibration", "errors", "learning_curves", "cost"):
+            for suffix in ("png", "svg"):
+                assert (results / "figures" / "study" / f"{dataset}_{kind}.{suffix}").stat().st_size > 1000
     for name in ("table.md", "table.csv", "figure.png", "figure.svg"):
         assert (results / "localisation" / name).stat().st_size > 0
 
@@ -128,6 +132,7 @@ def test_a_changed_learning_rate_factor_reruns_the_cells_of_its_loss_only(
         "record": 4,
         "collect": 1,
         "tables": 1,
+        "study": 1,
         "figures": 2,
     }
     trained = re.findall(r"^rule train:\n.*?output: (\S+?),", planned.output, re.MULTILINE | re.DOTALL)
@@ -148,6 +153,7 @@ def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
         "record": 1,
         "collect": 1,
         "tables": 1,
+        "study": 1,
         "figures": 1,
         "localisation": 1,
         "localisation_report": 1,
@@ -157,12 +163,15 @@ def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
 def test_tables_are_made_again_from_records_alone(folder: Path, tmp_path: Path) -> None:
     copy = edited(folder, tmp_path)
     before = {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()}
+    drawn = {path.name: path.read_bytes() for path in (copy / "results/figures/study").iterdir()}
     shutil.rmtree(copy / "data")
     for made in ("cells", "work", "controls", "figures", "tables"):
         shutil.rmtree(copy / "results" / made)
     (copy / "results/records.csv").unlink()
     assert run(copy, "tables").jobs == {"collect": 1, "tables": 1}
     assert {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()} == before
+    assert run(copy, "study").jobs == {"study": 1}
+    assert {path.name: path.read_bytes() for path in (copy / "results/figures/study").iterdir()} == drawn
     assert not (copy / "results/cells").exists() and not (copy / "data").exists()
 
 

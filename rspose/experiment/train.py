@@ -72,7 +72,7 @@ class _Measurements(Hook):
     def curve(self) -> dict[str, list[float]]:
         """Every term of the loss over the training, also over the part before a resume, at up to 50 points.
 
-        A point is the mean over consecutive iterations; ``iteration`` is the last one of each, counted from 1.
+        A point is the mean over consecutive iterations; ``iteration`` is the last of each, counted from 1.
         """
         terms = {term: np.array(values) for term, values in self.values.items() if term.startswith("loss")}
         steps = len(terms["loss"])

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from rspose.keypoints import BODY_KEYPOINTS, KeypointSet, keypoint_set
 from rspose.reporting.markup import DAGGER
+from rspose.reporting.panels import saved
 from rspose.reporting.records import Record
 from rspose.reporting.style import (
     DATASET_TITLES,
@@ -123,7 +123,7 @@ def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int =
             first.
     """
     figure = skeleton_figure(dataset, entries, columns)
-    return [_saved(figure, out), _saved(figure, out.with_suffix(".svg"))]
+    return [saved(figure, out), saved(figure, out.with_suffix(".svg"))]
 
 
 def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
@@ -134,7 +134,7 @@ def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, column
 
     Arguments, result and errors as for :func:`make_sheet`.
     """
-    return [_saved(heatmap_figure(dataset, entries, columns), out)]
+    return [saved(heatmap_figure(dataset, entries, columns), out)]
 
 
 def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
@@ -398,11 +398,3 @@ def _limb_colour(first: str, second: str) -> str:
     """A limb has the colour of its side; one between the sides that of the middle."""
     ends = {first, second} - {SIDE_COLOURS["middle"]}
     return ends.pop() if len(ends) == 1 else SIDE_COLOURS["middle"]
-
-
-def _saved(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # No date and no random ids: the same numbers give the same file.
-    with matplotlib.rc_context({"svg.hashsalt": "rspose"}):
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    return path

@@ -242,7 +242,7 @@ def load_records(*folders: Path) -> list[Record]:
 
     What cannot be used is left out with one line on stderr: damaged and foreign files, and cells with two
     records whose scores disagree (neither is used: nothing says which is right). Of equal records of one cell
-    the first by path is used, one with a bootstrap before one without.
+    the first by path is used, one with a bootstrap before one without, and then one with a diagnosis.
 
     Raises:
         FileNotFoundError: If a folder does not exist.
@@ -258,7 +258,9 @@ def load_records(*folders: Path) -> list[Record]:
         else:
             found.setdefault(record.cell, []).append(record)
     agreeing = [
-        min(records, key=lambda record: record.draws is None) for records in found.values() if _agree(records)
+        min(records, key=lambda record: (record.draws is None, "diagnosis" not in record.content))
+        for records in found.values()
+        if _agree(records)
     ]
     return sorted(agreeing, key=_order)
 
@@ -360,6 +362,8 @@ def _agree(records: list[Record]) -> bool:
     for other in records[1:]:
         for name in sorted({*first.scores, *other.scores}):
             ours, theirs = first.scores.get(name), other.scores.get(name)
+            if not name.startswith("metrics.") and None in (ours, theirs):
+                continue  # an older version did not ask for it
             if ours != theirs:
                 cell = "/".join(map(str, first.cell))
                 print(

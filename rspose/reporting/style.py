@@ -43,10 +43,29 @@ LOSS_COLOURS = {
     "fowkal": "#CC79A7",
     "dm": "#E69F00",
     "rspose": "#D55E00",
+    "wahr": "#56B4E9",
+    "kal": "#7A5195",
+    "fwahr": "#8C6D31",
+    "heuristic": "#4C6A00",
     "oracle": "#999999",
     "mean_pose": "#CCCCCC",
 }
-_FURTHER_COLOURS = ("#56B4E9", "#7A5195", "#8C6D31", "#4C6A00", "#A6761D", "#5F6B6D")
+_FURTHER_COLOURS = ("#A6761D", "#5F6B6D", "#17A2A2", "#B2182B", "#92C5DE", "#6A51A3")
+
+# Beside the colour: what tells lines and points apart where there is none.
+LOSS_MARKERS = {
+    "mse": "o",
+    "kl": "s",
+    "awing": "^",
+    "fowkal": "D",
+    "dm": "v",
+    "rspose": "*",
+    "wahr": "P",
+    "kal": "X",
+    "fwahr": "<",
+    "heuristic": ">",
+}
+_FURTHER_MARKERS = ("p", "h", "d", "8")
 
 SIDE_COLOURS = {"left": "#0072B2", "right": "#E69F00", "middle": "#F0F0F0"}
 """Colours of drawn limbs: the person's own left and right, and what joins both sides."""
@@ -57,6 +76,13 @@ def loss_colour(loss: str) -> str:
     if loss in LOSS_COLOURS:
         return LOSS_COLOURS[loss]
     return _FURTHER_COLOURS[crc32(loss.encode()) % len(_FURTHER_COLOURS)]
+
+
+def loss_marker(loss: str) -> str:
+    """The matplotlib marker of ``loss``, the same in every figure."""
+    if loss in LOSS_MARKERS:
+        return LOSS_MARKERS[loss]
+    return _FURTHER_MARKERS[crc32(loss.encode()) % len(_FURTHER_MARKERS)]
 
 
 def loss_order(loss: str, control: bool) -> tuple[bool, int, str]:

@@ -1,7 +1,7 @@
 """The comparison tables, from records alone.
 
-One a dataset, one of confidence quality, one of the differences to MSE, one of what publications claim, and
-an overview.
+One a dataset, one of confidence quality, one that tells scoring from localisation, one of the differences to
+MSE, one of what publications claim, and an overview.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from rspose.reporting.published import PUBLISHED, Claim, claimed, read_claims, v
 from rspose.reporting.records import Record, load_failures, load_records
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import KEY, SIGNIFICANCE, difference, holm
+from rspose.reporting.study_table import study_table
 from rspose.reporting.style import head_order, loss_order
 
 _CORRELATIONS = {
@@ -55,10 +56,11 @@ class _Source:
 def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
     """Write every table as Markdown, LaTeX (booktabs) and CSV.
 
-    A table per dataset (``coco.md``, ...), ``confidence``, ``differences`` if there is something to compare,
-    ``claimed`` if there are records of real data, and ``main``. Markdown and LaTeX show percent and
-    correlations, rounded; the CSV holds what they are made from, one number a line, as fractions in full
-    precision, with standard deviation, number of seeds, interval and what that is from.
+    A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` if records have one, ``differences``
+    if there is something to compare, ``claimed`` if there are records of real data, and ``main``. Markdown
+    and LaTeX show percent and correlations, rounded; the CSV holds what they are made from, one number a
+    line, as fractions in full precision, with standard deviation, number of seeds, interval and what that is
+    from.
 
     Args:
         records: Folder of records, or several, whose records are merged.
@@ -89,6 +91,8 @@ def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUB
         ),
         (_confidence_table(results), numbers[numbers.metric.str.startswith("confidence.")]),
     ]
+    if (study := study_table(results)) is not None:
+        tables.append((study, numbers[numbers.metric.str.startswith("diagnosis.")]))
     compared = comparisons(results)
     if compared:
         tables.append((difference_table(results, compared), difference_numbers(compared)))

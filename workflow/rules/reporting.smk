@@ -43,6 +43,23 @@ rule tables:
         "../scripts/tables.py"
 
 
+rule study:
+    """Confidence, errors, training and differences drawn, from the records alone."""
+    input:
+        all_records(),
+    output:
+        report(directory(f"{RESULTS}/figures/study"), patterns=["{name}.png"], category="Study"),
+    log:
+        f"{RESULTS}/logs/study.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        records=records_folder,
+        code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
+    script:
+        "../scripts/study.py"
+
+
 rule figures:
     input:
         samples=lambda wildcards: [
