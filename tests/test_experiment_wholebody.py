@@ -6,20 +6,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_grid import SETTINGS
+import torch
+from mmengine.registry import DefaultScope
+from tiny_grid import REPOSITORY, SETTINGS
 
 from rspose.evaluation import controls
 from rspose.evaluation.evaluate import evaluate
 from rspose.evaluation.predictions import Predictions
 from rspose.experiment.cell import Cell
-from rspose.experiment.config import complete
+from rspose.experiment.compose import compose, mmpose_config
+from rspose.experiment.config import cells, complete, load_config, loss_settings
 from rspose.experiment.files import write_json
 from rspose.experiment.predict import predict
 from rspose.experiment.record import write_control_record, write_record
 from rspose.experiment.train import train
+from rspose.pose.heads import build_loss
 from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
 from rspose.reporting.records import read_record
 from rspose.reporting.tables import make_tables
+
+# isort: split
+from mmpose.registry import DATASETS, MODELS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -102,3 +109,32 @@ def test_the_cell_is_drawn_with_its_annotation(finished: tuple[Path, Cell], tmp_
     make_heatmap_sheet("wholebody", [entry], tmp_path / "heatmaps.png")
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
     assert (tmp_path / "heatmaps.png").stat().st_size > 10_000
+
+
+def test_the_published_recipe_takes_a_step_with_every_loss_of_its_grid(
+    tiny_datasets: Path, tmp_path: Path
+) -> None:
+    config = load_config(REPOSITORY / "config" / "paper_wholebody.yaml")
+    config["data"]["wholebody"]["root"] = str(tiny_datasets / "wholebody")
+    assert len(cells(config)) == 8
+    DefaultScope.get_instance("wholebody recipe", scope_name="mmpose")
+    first = cells(config)[0]
+    composed = compose(config, first, tmp_path, None)
+    theirs = mmpose_config(config["model_settings"]["hrnet-w32-dark"]["base"]["heatmap"])
+    assert composed["optim_wrapper"]["optimizer"]["lr"] == theirs["optim_wrapper"]["optimizer"]["lr"]
+    assert composed["codec"].items() >= theirs["codec"].items()
+    assert composed["model"]["test_cfg"].items() >= theirs["model"]["test_cfg"].items()
+
+    model = MODELS.build(
+        {**composed["model"], "backbone": {**composed["model"]["backbone"], "init_cfg": None}}
+    )
+    people = DATASETS.build(composed["train_dataloader"]["dataset"])
+    items = [people[i] for i in range(2)]
+    batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
+    for cell in cells(config):
+        loss = loss_settings(config, cell.loss, cell.head)
+        model.head.loss_module = build_loss(loss["loss"], loss["parameters"], 133)
+        with torch.no_grad():
+            terms = model(**model.data_preprocessor(batch, training=True), mode="loss")
+        total = sum(value for key, value in terms.items() if key.startswith("loss_"))
+        assert torch.isfinite(total) and total > 0

@@ -19,6 +19,7 @@ _INTRODUCTION = """# Configuration
 | [paper.yaml](paper.yaml) | the papers' models on the real datasets, as they were published; for a cluster |
 | [ablation_rspose.yaml](ablation_rspose.yaml) | RSPose's parts, delta, threshold and weights; three seeds |
 | [ablation_dm.yaml](ablation_dm.yaml) | DM: naive or sub-pixel demanders, closed form; three seeds |
+| [paper_wholebody.yaml](paper_wholebody.yaml) | FoWKAL's Tables 2 and 3 on the real COCO-WholeBody |
 | [ablation_fowkal.yaml](ablation_fowkal.yaml) | FoWKAL's Tables 2 and 3 on generated COCO-WholeBody |
 
 `snakemake --configfile config/samples.yaml` runs another config;

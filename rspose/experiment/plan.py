@@ -25,14 +25,14 @@ from rspose.experiment.pretrained import Pretrained, missing_weights
 from rspose.losses import KeypointTarget
 from rspose.pose.heads import build_loss
 
-PUBLISHED_INSTANCES = {"coco": 149_813, "crowdpose": 48_000, "mpii": 22_246}
+PUBLISHED_INSTANCES = {"coco": 149_813, "crowdpose": 48_000, "mpii": 22_246, "wholebody": 149_813}
 """Training instances where the files are not there to be counted.
 
-COCO's and MPII's as mmpose and its predecessors count them; CrowdPose's from its paper (arXiv 1812.00324):
-about 80,000 persons in 20,000 images, of which 12,000 are trained on.
+COCO's, which are COCO-WholeBody's too, and MPII's as mmpose and its predecessors count them; CrowdPose's from
+its paper (arXiv 1812.00324): about 80,000 persons in 20,000 images, of which 12,000 are trained on.
 """
 
-INSTANCES_PER_DRAWN_IMAGE = {"coco": 1.5, "crowdpose": 3.4, "mpii": 1.4}
+INSTANCES_PER_DRAWN_IMAGE = {"coco": 1.5, "crowdpose": 3.4, "mpii": 1.4, "wholebody": 1.4}
 """Training instances of an image that is still to be drawn, as in the datasets of config/demo.yaml."""
 
 TFLOPS = 20.0
