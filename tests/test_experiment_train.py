@@ -19,7 +19,7 @@ from tiny_grid import put
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import complete
-from rspose.experiment.train import _LossRecorder, train
+from rspose.experiment.train import _Measurements, train
 
 Settings = dict[str, Any]
 
@@ -131,13 +131,13 @@ def test_the_learning_curve_has_every_term_of_the_loss(
     trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, float]] = []
-    step = _LossRecorder.after_train_iter
+    step = _Measurements.after_train_iter
 
     def watch(self: Any, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         seen.append({term: float(value) for term, value in outputs.items()})
         step(self, runner, batch_idx, data_batch, outputs)
 
-    monkeypatch.setattr(_LossRecorder, "after_train_iter", watch)
+    monkeypatch.setattr(_Measurements, "after_train_iter", watch)
     monkeypatch.setattr("rspose.experiment.train._CURVE_POINTS", 5)
     trainable.update(losses=["rspose"])
     trainable["training"]["epochs"] = 3
