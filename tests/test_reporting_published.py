@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tiny_grid import REPOSITORY
 
+from rspose.experiment.config import cells, load_config
 from rspose.experiment.mmpose_numbers import CLAIMS, mmpose_claims
 from rspose.reporting.published import COLUMNS, Claim, claimed, read_claims, verdict
 
@@ -72,6 +74,15 @@ def test_a_config_that_mmpose_has_no_number_of_is_named(tmp_path: Path) -> None:
     edited.write_text(CLAIMS.read_text().replace(",coco,resnet50,", ",mpii,resnet50,"))
     with pytest.raises(ValueError, match="mmpose has no number of it on mpii"):
         mmpose_claims(edited)
+
+
+@pytest.mark.parametrize("grid", sorted({one.grid for one in read_claims()}))
+def test_every_claimed_cell_is_in_the_grid_that_its_command_runs(grid: str) -> None:
+    in_grid = {
+        (cell.dataset, cell.model, cell.head, cell.loss) for cell in cells(load_config(REPOSITORY / grid))
+    }
+    claims = {one.cell for one in read_claims() if one.model and one.grid == grid}
+    assert claims and claims <= in_grid
 
 
 def test_of_several_claims_the_highest_counts() -> None:
