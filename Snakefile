@@ -8,7 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-import torch
 import yaml
 from snakemake.utils import min_version, update_config
 

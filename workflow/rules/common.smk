@@ -73,6 +73,8 @@ def gpus(wildcards):
     """
     device = config["training"]["device"]
     if device == "auto" and workflow.local_exec:
+        import torch  # here, since tables of finished records are made without it
+
         return int(torch.cuda.is_available())
     return int(device != "cpu")
 
