@@ -125,7 +125,7 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
             value("loss_settings/awing/parameters", {"gamma": 1}),
             ["'loss_settings.awing.parameters'", "'gamma'", "alpha, omega, epsilon, theta"],
         ),
-        (value("loss_settings/mse/parameters", {"gamma": 1}), ["'gamma'", "allowed: none"]),
+        (value("loss_settings/mse/parameters", {"gamma": 1}), ["'gamma'", "allowed: reduction"]),
         # Values of the wrong type, or out of range.
         (value("training/epochs", "ten"), ["'training.epochs'", "integer", "'ten'"]),
         (value("training/learning_rate", "fast"), ["'training.learning_rate'", "number", "'fast'"]),
@@ -387,8 +387,9 @@ def test_a_config_is_laid_over_the_one_it_extends(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "base.yaml").write_text("a: {b: 1, c: [1, 2], d: {e: 3, f: 4}}\ng: 5\n")
     (tmp_path / "deep" / "middle.yaml").write_text("extends: ../base.yaml\na: {d: {e: null}, h: 6}\n")
-    change = {"extends": "deep/middle.yaml", "a": {"c": [7]}, "g": None}
-    assert extended(change, tmp_path) == {"a": {"b": 1, "c": [7], "d": {"f": 4}, "h": 6}}
+    change = {"extends": "deep/middle.yaml", "a": {"c": [7]}, "g": None, "i": {"j": None}}
+    merged = {"a": {"b": 1, "c": [7], "d": {"f": 4}, "h": 6}, "i": {"j": None}}
+    assert extended(change, tmp_path) == merged
     assert extended({"a": None}, tmp_path) == {"a": None}, "without a base nothing is touched"
 
 

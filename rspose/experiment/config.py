@@ -53,7 +53,7 @@ def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any
     """Lay a config over the one that its key ``extends`` names, and that one over the one it extends.
 
     Mappings are merged, key by key and at every depth; everything else is replaced, lists too. A key set to
-    null is taken away (JSON merge patch, RFC 7396).
+    null is taken away where the base has it; elsewhere the null stays, since it means something to mmengine.
 
     Args:
         config: A config as it was read; without the key ``extends`` it is returned as it is.
@@ -91,8 +91,8 @@ def _patched(base: Any, change: Any) -> Any:
         return change
     patched = dict(base) if isinstance(base, dict) else {}
     for key, value in change.items():
-        if value is None:
-            patched.pop(key, None)
+        if value is None and key in patched:
+            del patched[key]
         else:
             patched[key] = _patched(patched.get(key), value)
     return patched
