@@ -15,7 +15,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 NODES = ("n1", "n2")
-MAX_MINUTES = 60
+MAX_MINUTES = 30
 INSTALL = "apt-get install slurm-wlm munge"
 
 # Debian puts the daemons where a user's PATH may not look.

@@ -17,6 +17,7 @@ import torch
 import yaml
 from slurm_cluster import (
     INSTALL,
+    MAX_MINUTES,
     SlurmCluster,
     SlurmJob,
     job_processes,
@@ -131,7 +132,7 @@ class ClusterGrid(Grid):
                     "RSPOSE_SLURM_GPU": "a100",
                     "RSPOSE_SLURM_EXTRA": "--nice=10",
                     "RSPOSE_SLURM_HOURS": "0.25",
-                    "RSPOSE_SLURM_MAX_HOURS": "0.5",
+                    "RSPOSE_SLURM_MAX_HOURS": str(MAX_MINUTES / 60),
                 },
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -270,6 +271,8 @@ class TestAGridWhoseJobsAreDisturbed:
             assert job.gpus == ("gres:gpu:a100:1" if runs_a_model else "N/A")
             assert job.partition == ("gpus" if runs_a_model else "all")
             assert job.cpus == "1"
+            if not job.comment.startswith("rule_train"):
+                assert job.time_limit == "30:00"  # as long as the partitions allow, also for a group
 
     def test_a_second_run_does_nothing(self, disturbed: ClusterGrid) -> None:
         before = disturbed.cluster.jobs()

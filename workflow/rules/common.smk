@@ -7,9 +7,9 @@ TRAINING_HOURS = float(os.environ.get("RSPOSE_SLURM_HOURS", 24))
 LONGEST_HOURS = float(os.environ.get("RSPOSE_SLURM_MAX_HOURS", "inf"))
 
 
-def minutes(hours):
-    """The time a job asks a cluster for: more in each attempt."""
-    return lambda wildcards, attempt: int(60 * min(hours * attempt, LONGEST_HOURS))
+def minutes(hours, jobs=1):
+    """The time a job asks a cluster for: more in each attempt. A group asks for the sum of its ``jobs``."""
+    return lambda wildcards, attempt: int(60 * min(hours * attempt, LONGEST_HOURS / jobs))
 
 
 def megabytes(first):
@@ -18,6 +18,7 @@ def megabytes(first):
 
 
 WITHOUT_MODEL = {"mem_mb": megabytes(4000), "runtime": minutes(1)}
+SCORE = {"mem_mb": megabytes(4000), "runtime": minutes(0.5, jobs=2)}  # of a group of two
 
 
 def is_generated(dataset):

@@ -15,7 +15,7 @@ rule evaluate:
     conda:
         "../../envs/environment.yaml"
     resources:
-        **WITHOUT_MODEL,
+        **SCORE,
     params:
         code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
     script:
@@ -36,7 +36,7 @@ rule record:
     conda:
         "../../envs/environment.yaml"
     resources:
-        **WITHOUT_MODEL,
+        **SCORE,
     script:
         "../scripts/record.py"
 
