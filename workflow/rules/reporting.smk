@@ -53,6 +53,8 @@ rule study:
         f"{RESULTS}/logs/study.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
     params:
         records=records_folder,
         code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
