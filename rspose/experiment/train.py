@@ -127,7 +127,8 @@ def train(
     runner = Runner.from_cfg(composed)
     runner.register_hook(measurements)
     runner.register_hook(ProgressHook(cell, GridProgress(config, parallel), terminal))
-    _model(runner).head.watch_gradients = True
+    # Under a gradient scaler an infinite gradient is no mistake.
+    _model(runner).head.watch_gradients = composed["optim_wrapper"].get("type") != "AmpOptimWrapper"
     try:
         runner.train()
     except LossFailure as failure:

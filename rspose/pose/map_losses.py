@@ -29,7 +29,7 @@ class MapLoss(nn.Module):
 
     Args:
         num_keypoints: Number of keypoints of the dataset.
-        sigmas: OKS sigma of each keypoint; those of COCO, CrowdPose and MPII are known by the number of
+        sigmas: OKS sigma of each keypoint; those of the benchmark's datasets are known by the number of
             keypoints, others are 0.07, the mean of COCO's.
         loss_weight: Factor on the loss.
         parameters: Arguments of the loss.
