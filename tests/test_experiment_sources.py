@@ -109,7 +109,7 @@ SMALLER_CROPS = {"coco": [32, 64], "crowdpose": [64, 96], "mpii": [64, 64]}
         ),
         (
             "model_settings/tiny/sigma",
-            {"heatmap": 1.5, "simcc": {"coco": 5.0, "crowdpose": 4.0, "mpii": 4.0}},
+            {"heatmap": 1.5, "simcc": {"coco": 5.0, "crowdpose": 4.0, "mpii": 4.0, "wholebody": 4.0}},
             lambda cell: (cell.model, cell.head, cell.dataset) == ("tiny", "simcc", "coco"),
         ),
         ("model_settings/tiny/training", {"epochs": 3}, lambda cell: cell.model == "tiny"),
