@@ -153,43 +153,16 @@ def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(tra
 
 
 def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
-    row = Row(
-        "coco",
-        "net",
-        "simcc",
-        6,
-        2,
-        149813,
-        "published",
-        210,
-        512,
-        34 * 10**6,
-        10**10,
-        14.25,
-        57.0,
-        48.0,
-        0.95,
-    )
-    unknown = Row("new", "net", "simcc", 1, 0, None, "published", 9, 8, 10**6, 10**9, None, None, 1.0, 1, 0.5)
+    sizes = {"parameters": 34 * 10**6, "flops": 10**10, "memory_gb": 48.0, "devices": 2, "disk_gb": 0.95}
+    said = {"instances": 149813, "instances_from": "published", "epochs": 210, "batch_size": 512}
+    row = Row("coco", "net", "simcc", cells=6, done=2, hours=14.25, hours_left=57.0, **sizes, **said)
+    said["instances"] = None
+    unknown = Row("new", "net", "simcc", cells=1, done=0, hours=None, hours_left=None, **sizes, **said)
     text = plan_page(
         Plan("g", [row, unknown], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
     )
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
-    assert line == [
-        "coco",
-        "net",
-        "simcc",
-        "6",
-        "2",
-        "210",
-        "512",
-        "34.0",
-        "10.0",
-        "14.2",
-        "57.0",
-        "48.0",
-        "0.95",
-    ]
+    assert line == "coco net simcc 6 2 210 512 34.0 10.0 14.2 57.0 48.0 2 0.95".split()
     (line,) = (line.split() for line in text.splitlines() if line.startswith("new "))
     assert line[9:11] == ["?", "?"]
     assert "c.yaml: 2 of 7 cells done; the others take about 57.0 hours" in text
@@ -197,7 +170,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     assert "Devices: how many of 24 GB the batch needs." in text
     assert "Missing datasets: 1\n  coco: not there" in text
     assert "Missing pretrained weights: none" in text
-    assert "6 in all" in text  # 6 x 0.95 and 0.5
+    assert "7 in all" in text  # 7 x 0.95
 
 
 @pytest.fixture
