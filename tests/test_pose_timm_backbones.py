@@ -9,15 +9,19 @@ import pytest
 import timm
 import torch
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate
 
-import rspose.pose  # noqa: F401  (makes mmpose importable)
+from rspose.experiment.cell import Cell
+from rspose.experiment.compose import compose
+from rspose.experiment.config import complete
 from rspose.pose.timm_backbones import TimmBackbone, TimmVisionTransformer, backbone_weights
 
 # isort: split
 import mmpose.engine.optim_wrappers  # noqa: F401  (registers the layer-wise decay)
+from mmpose.registry import DATASETS, MODELS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -274,3 +278,27 @@ def test_any_network_of_timm_gives_its_feature_maps_and_takes_its_weights(tmp_pa
     for one, other in zip(ours.eval()(IMAGES), theirs(IMAGES), strict=True):
         assert torch.equal(one, other)
     assert [each.shape[1] for each in TimmBackbone("resnet18")(IMAGES)] == [512]
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_a_network_of_timm_is_named_in_a_config_in_three_lines(
+    trainable: dict[str, Any], tmp_path: Path, head: str
+) -> None:
+    torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "convnext_atto.pth")
+    backbone = {"_delete_": True, "type": "TimmBackbone", "name": "convnext_atto"}
+    trainable["model_settings"]["tiny"].update(
+        overrides={"model": {"backbone": backbone, "head": {"in_channels": 320}}},
+        head_overrides={},
+        pretrained=str(tmp_path / "convnext_atto.pth"),
+        stride=32,
+    )
+    DefaultScope.get_instance("timm tests", scope_name="mmpose")
+    composed = compose(complete(trainable), Cell("coco", "tiny", head, "rspose", 0), tmp_path, None)
+    model = MODELS.build(composed["model"])
+    model.init_weights()
+    stem = torch.load(tmp_path / "convnext_atto.pth")["stem.0.weight"]
+    assert any(torch.equal(parameter, stem) for parameter in model.backbone.parameters())
+    images = DATASETS.build(composed["train_dataloader"]["dataset"])
+    batch = {key: [images[i][key] for i in range(2)] for key in ("inputs", "data_samples")}
+    terms = model.train_step(batch, build_optim_wrapper(model, composed["optim_wrapper"]))
+    assert torch.isfinite(terms["loss"])
