@@ -87,7 +87,7 @@ def published(cell: tuple[str, str, str]) -> str | None:
     dataset, model, head = cell
     folder = f"body_2d_keypoint/{ {'heatmap': 'topdown_heatmap', 'simcc': 'simcc'}[head] }/{dataset}"
     size = "256x256" if dataset == "mpii" else "256x192"
-    small, batch = {"resnet": "res"}, "8xb64"
+    batch = "8xb64"
     if model.startswith("vitpose") and dataset == "coco":
         name = {"s": "small", "b": "base", "l": "large", "h": "huge"}[model[-1]]
         return f"{folder}/td-hm_ViTPose-{name}_8xb64-210e_coco-256x192.py"
@@ -105,7 +105,7 @@ def published(cell: tuple[str, str, str]) -> str | None:
             batch = "8xb32"
         if (model, dataset) == ("hrnet-w48", "crowdpose"):
             return None
-        return f"{folder}/td-hm_{model.replace('resnet', small['resnet'])}_{batch}-210e_{dataset}-{size}.py"
+        return f"{folder}/td-hm_{model.replace('resnet', 'res')}_{batch}-210e_{dataset}-{size}.py"
     return None
 
 

@@ -162,7 +162,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
         Plan("g", [row, unknown], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
     )
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
-    assert line == "coco net simcc 6 2 210 512 34.0 10.0 14.2 57.0 48.0 2 0.95".split()
+    assert " ".join(line) == "coco net simcc 6 2 210 512 34.0 10.0 14.2 57.0 48.0 2 0.95"
     (line,) = (line.split() for line in text.splitlines() if line.startswith("new "))
     assert line[9:11] == ["?", "?"]
     assert "c.yaml: 2 of 7 cells done; the others take about 57.0 hours" in text
