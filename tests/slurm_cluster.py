@@ -238,15 +238,8 @@ class SlurmCluster:
         ).stdout
 
     def stop(self) -> None:
-        """Cancel every job and end the daemons."""
-        if "slurmctld" in self._daemons:
-            jobs = self.command("squeue", "--noheader", "--format=%A").split()
-            if jobs:
-                self.command("scancel", "--signal=KILL", "--full", *jobs)
-                self.command("scancel", *jobs)
-            for job in jobs:
-                for pid in job_processes(job):
-                    _kill(pid)
+        """End the daemons and everything that they run."""
+        jobs = self.jobs() if "slurmctld" in self._daemons else []
         for daemon in reversed(self._daemons.values()):
             daemon.terminate()
         for daemon in self._daemons.values():
@@ -255,6 +248,9 @@ class SlurmCluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for job in jobs:
+            for pid in job_processes(job.number):
+                _kill(pid)
 
 
 def _kill(pid: int) -> None:
