@@ -116,7 +116,8 @@ def test_a_loss_that_fails_stops_its_own_cell_and_the_tables_show_what_is_there(
         "seed": 0,
     }
     assert written["failed"]["rule"] == "train" and reason in written["failed"]["error"]
-    assert re.search(r"^\| My loss +\|", said, re.MULTILINE)
+    assert re.search(r"^\| My loss +\| +[\d*]", said, re.MULTILINE)
+    assert re.search(r"^\| failing +\| +failed \|", said, re.MULTILINE)
     assert "no record of failing: none of its cells was finished" in said
 
 
