@@ -45,9 +45,9 @@ class RSPose(HeatmapLoss):
         scope: what it sorts together, ``"batch"`` or ``"keypoint_type"``.
         gather: let it sort over the joint batch of all processes of a distributed training.
         added_to: name of a loss (``"mse"``, ``"kl"``) to which the ranking terms are added, on the same raw
-            output; heatmap and confidence are then that loss's. Under MSE the output lies in [0, 1], where a
-            delta of 0.5 is wider than all of it: take 0.025. Spatial-RS is left out where both of its weights
-            are 0: Instance-Sort on top of a loss.
+            output; heatmap and confidence are then that loss's. Spatial-RS is left out where both of its
+            weights are 0: Instance-Sort on top of a loss. MSE's values are a hundred times smaller: at weight
+            0.5 Instance-Sort outweighs it and cost 5 to 16 points of AP in the sweep.
         num_keypoints: number of keypoints, for losses that learn something per keypoint.
 
     Example:
