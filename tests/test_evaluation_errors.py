@@ -17,6 +17,7 @@ from rspose.evaluation.matching import pair
 from rspose.keypoints import COCO, CROWDPOSE, KeypointSet, keypoint_set
 
 AREA = 100.0**2
+ONCE = np.ones((1, 1), dtype=np.int32)  # one image, drawn once
 
 
 def persons(joints: KeypointSet, count: int = 2) -> Annotations:
@@ -105,7 +106,7 @@ def test_what_has_no_label_or_means_nobody_is_not_judged() -> None:
     assert [KINDS[index] for index in found.kind[0, :3]] == ["good", "good", "miss"]
     assert (found.kind[0, 3:] == -1).all()
     assert (found.kind[1] == -1).all()
-    shares = found.shares()
+    shares = {name: share for name, (share,) in found.shares(np.zeros(2, int), ONCE).items()}
     assert shares == pytest.approx({"good": 2 / 3, "jitter": 0, "inversion": 0, "swap": 0, "miss": 1 / 3})
 
 
@@ -116,8 +117,8 @@ def test_persons_of_other_images_cause_no_swap() -> None:
         diagnose(predicted, np.array([0]), annotations, image, COCO)
         for image in (np.array([1, 1]), np.array([1, 2]))
     )
-    assert same.shares()["swap"] == 1
-    assert apart.shares()["miss"] == 1
+    assert same.shares(np.zeros(1, int), ONCE)["swap"] == 1
+    assert apart.shares(np.zeros(1, int), ONCE)["miss"] == 1
 
 
 def naive_kind(
@@ -159,9 +160,13 @@ def test_kinds_follow_the_definition(dataset: str, tmp_path: Path) -> None:
                 assert KINDS[found.kind[row, joint]] == expected
                 judged += 1
     assert judged > 100
-    assert all(share > 0 for share in found.shares().values())
-    shares = evaluate_predictions(dataset, with_noise(oracle(dataset, tmp_path), 1), tmp_path)
-    assert shares["diagnosis"]["errors"]["keypoints"] == judged
+    evaluated = evaluate_predictions(dataset, with_noise(oracle(dataset, tmp_path), 1), tmp_path)
+    errors = evaluated["diagnosis"]["errors"]
+    assert all(
+        errors[kind] == pytest.approx((found.kind == KINDS.index(kind)).sum() / judged) for kind in KINDS
+    )
+    assert all(errors[kind] > 0 for kind in KINDS)
+    assert evaluated["diagnosis"]["errors"]["keypoints"] == judged
 
 
 def test_a_detection_means_the_person_that_the_evaluator_gives_it_at_an_oks_of_a_tenth(

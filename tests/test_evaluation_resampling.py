@@ -20,9 +20,10 @@ from rspose.evaluation import coco, mpii
 from rspose.evaluation.annotations import ANNOTATION_FILES, HEAD_BOX_FILE, read_annotations
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import rescore_and_suppress
+from rspose.evaluation.errors import KINDS
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import decode, draws, encode, kendall, spearman, summary
+from rspose.evaluation.resampling import decode, draws, encode, kendall, pearson, spearman, summary
 
 # CrowdPose's evaluator rounds these to four decimals.
 ROUNDED = ("metrics.APE", "metrics.APM", "metrics.APH")
@@ -68,14 +69,24 @@ def repeated_mpii(root: Path, predictions: Predictions, times: dict[str, int], o
 def scores(evaluated: dict) -> dict[str, float | None]:
     found = {f"metrics.{name}": value for name, value in evaluated["metrics"].items()}
     return found | {
-        f"confidence.{level}.spearman": evaluated["confidence"][level]["spearman"]
+        f"confidence.{level}.{name}": evaluated["confidence"][level][name]
         for level in ("keypoint", "pose")
+        for name in ("spearman", "pearson")
+    }
+
+
+def diagnosis(evaluated: dict) -> dict[str, float | None]:
+    errors, ordering = evaluated["diagnosis"]["errors"], evaluated["diagnosis"].get("ordering", {})
+    return {
+        **{f"diagnosis.errors.{kind}": errors[kind] for kind in KINDS},
+        **{f"diagnosis.errors.gain.{name}": value for name, value in errors["gain"].items()},
+        **{f"diagnosis.ordering.{name}": value for name, value in ordering.items()},
     }
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
-    dataset: str, tmp_path: Path
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_dataset(tmp_path, dataset, seed=7)
     predictions = with_noise(oracle(dataset, tmp_path), seed=7)
@@ -95,7 +106,8 @@ def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
             again = repeated_mpii(tmp_path, predictions, times, out)
         else:
             again = repeated(dataset, tmp_path, predictions, times, out)
-        expected = scores(evaluate_predictions(dataset, again, out))
+        evaluated = evaluate_predictions(dataset, again, out)
+        expected = scores(evaluated)
         # Kendall's tau is one to first order only.
         assert expected.keys() == {name for name in stored if not name.endswith(".kendall")}
         for name, value in expected.items():
@@ -104,6 +116,15 @@ def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
             assert found == pytest.approx(math.nan if value is None else value, abs=tolerance, nan_ok=True), (
                 name
             )
+        # Of the diagnosis a record has intervals only: with one replicate, that replicate twice.
+        one = counts[:, [replicate]]
+        monkeypatch.setattr("rspose.evaluation.evaluate.draws", lambda *_, one=one: one)
+        intervals = evaluate_predictions(dataset, predictions, tmp_path)["bootstrap"]["intervals"]
+        monkeypatch.undo()
+        expected = diagnosis(evaluated)
+        assert expected.keys() == {name for name in intervals if name.startswith("diagnosis.")}
+        for name, value in expected.items():
+            assert intervals[name] == pytest.approx([value, value], abs=1e-9), name
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "wholebody"])
@@ -170,7 +191,7 @@ def test_kendall_of_repeated_pairs_follows_scipy_from_replicate_to_replicate(tie
 
 def test_the_correlation_of_a_constant_is_undefined() -> None:
     image = np.arange(6)
-    for correlation in (spearman, kendall):
+    for correlation in (spearman, pearson, kendall):
         assert np.isnan(correlation(np.ones(6), np.arange(6.0), image, draws("coco", 6, replicates=3))).all()
 
 

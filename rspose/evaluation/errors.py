@@ -46,13 +46,18 @@ class Diagnosis:
     kind: np.ndarray
     repaired: np.ndarray
 
-    def shares(self) -> dict[str, float | None]:
-        """Share of each kind among the judged keypoints; None where none is."""
-        counts = np.bincount(self.kind[self.kind != NOT_JUDGED], minlength=len(KINDS))
-        total = counts.sum()
-        return {
-            name: float(count / total) if total else None for name, count in zip(KINDS, counts, strict=True)
-        }
+    def shares(self, image: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Share of each kind among the judged keypoints, float64 ``[R]``; NaN where none is.
+
+        Args:
+            image: Index of the image of each pose, ``[N]``.
+            counts: How often each image occurs, int ``[I, R]``.
+        """
+        of_pose = np.stack([(self.kind == index).sum(axis=1) for index in range(len(KINDS))])
+        of_kind = of_pose @ counts[image]
+        total = of_kind.sum(axis=0)
+        shares = np.divide(of_kind, total, out=np.full(of_kind.shape, np.nan), where=total > 0)
+        return dict(zip(KINDS, shares, strict=True))
 
     def keypoints_without(self, errors: Sequence[str], keypoints: np.ndarray) -> np.ndarray:
         """The keypoints ``[N, K, 2]`` with the errors named repaired."""

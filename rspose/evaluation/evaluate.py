@@ -22,11 +22,11 @@ from rspose.evaluation.detections import (
     instance_scores,
     rescore_and_suppress,
 )
-from rspose.evaluation.errors import ERRORS, Diagnosis, diagnose, meant_persons
-from rspose.evaluation.matching import average_precision, pair
+from rspose.evaluation.errors import ERRORS, NOT_JUDGED, Diagnosis, diagnose, meant_persons
+from rspose.evaluation.matching import pair, replicated_precision
 from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import draws, kendall, spearman, summary
+from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
 from rspose.keypoints import KeypointSet, keypoint_set
 
 
@@ -52,7 +52,7 @@ def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> di
           repaired (:mod:`~rspose.evaluation.errors`); on detections, MPII: on ground-truth boxes. But for
           MPII, also ``ordering`` and ``thresholds`` (:mod:`~rspose.evaluation.ordering`).
         - ``protocol``: that of the predictions and that of the evaluation.
-        - ``bootstrap``: how far metrics and rank correlations would move with other images
+        - ``bootstrap``: how far metrics, correlations and diagnosis would move with other images
           (:func:`~rspose.evaluation.resampling.summary`).
 
     Raises:
@@ -92,16 +92,18 @@ def _on_truth(predictions: Predictions, annotations: Annotations, data_root: str
     image = np.array([person["image"] for person in annotations.content])
     diagnosis = diagnose(predictions.keypoints, rows, annotations, image, joints)
 
-    def repaired(errors: Sequence[str]) -> float | None:
+    def repaired(errors: Sequence[str]) -> np.ndarray:
         moved = predictions.with_keypoints(diagnosis.keypoints_without(errors, predictions.keypoints))
-        return mpii.pckh(mpii.judge(moved, annotations, head_sizes))["PCKh"]
+        return mpii.replicates(mpii.judge(moved, annotations, head_sizes), times)["PCKh"]
 
+    times = _once_and(counts)
+    study = _errors(diagnosis, images, times, repaired)
     return {
         "metrics": metrics,
         "confidence": _confidence(keypoints, poses, quality, joints),
-        "diagnosis": {"errors": _errors(diagnosis, metrics["PCKh"], repaired)},
+        "diagnosis": _diagnosis(study, diagnosis),
         "protocol": {"evaluator": mpii.EVALUATOR},
-        "bootstrap": _bootstrap(replicates, correlations, counts),
+        "bootstrap": _bootstrap(replicates, correlations, study, counts),
     }
 
 
@@ -131,20 +133,24 @@ def _on_detections(dataset: str, predictions: Predictions, annotations: Annotati
     meant = meant_persons(pairs, scores)
     diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
 
-    def repaired(errors: Sequence[str]) -> float | None:
-        moved = kept.with_keypoints(diagnosis.keypoints_without(errors, kept.keypoints))
-        return average_precision(pair(moved, annotations, joints.falloff), scores)
-
-    before_suppression = pair(detections, annotations, joints.falloff)
-    study = {
-        "errors": _errors(diagnosis, average_precision(pairs, scores), repaired),
-        "ordering": lost_to_ordering(pairs, scores),
-        "thresholds": threshold_curves(before_suppression, detections, joints.falloff),
-    }
-
     known = np.unique(annotations.known_images)
     images, images_kept = (np.searchsorted(known, rows.image_id) for rows in (on_truth, kept))
     counts = draws(dataset, len(known))
+    times = _once_and(counts)
+    times_of_pairs = times[np.searchsorted(known, [image.image_id for image in pairs])]
+
+    def repaired(errors: Sequence[str]) -> np.ndarray:
+        moved = kept.with_keypoints(diagnosis.keypoints_without(errors, kept.keypoints))
+        return replicated_precision(pair(moved, annotations, joints.falloff), scores, times_of_pairs)
+
+    ordering = lost_to_ordering(pairs, scores, times_of_pairs)
+    study = {
+        **_errors(diagnosis, images_kept, times, repaired),
+        **{f"ordering.{name}": values for name, values in ordering.items()},
+    }
+    before_suppression = pair(detections, annotations, joints.falloff)
+    thresholds = threshold_curves(before_suppression, detections, joints.falloff)
+
     correlations = _replicated_correlations(keypoints, images, poses, images_kept, counts)
     # From here on, because the evaluator writes into the annotations' content.
     evaluators = coco.match(dataset, kept, scores, annotations)
@@ -152,7 +158,7 @@ def _on_detections(dataset: str, predictions: Predictions, annotations: Annotati
     return {
         "metrics": coco.summarise(dataset, evaluators),
         "confidence": confidence,
-        "diagnosis": study,
+        "diagnosis": {**_diagnosis(study, diagnosis), "thresholds": thresholds},
         "protocol": {
             "score_mode": SCORE_MODE,
             "keypoint_score_threshold": KEYPOINT_SCORE_THRESHOLD,
@@ -160,8 +166,13 @@ def _on_detections(dataset: str, predictions: Predictions, annotations: Annotati
             "nms_threshold": NMS_THRESHOLD,
             "evaluator": coco.EVALUATOR,
         },
-        "bootstrap": _bootstrap(replicates, correlations, counts),
+        "bootstrap": _bootstrap(replicates, correlations, study, counts),
     }
+
+
+def _once_and(counts: np.ndarray) -> np.ndarray:
+    """The split as it is, then the draws: how often each image occurs, int32 ``[I, 1 + R]``."""
+    return np.hstack([np.ones((len(counts), 1), dtype=counts.dtype), counts])
 
 
 def _confidence(
@@ -179,16 +190,20 @@ def _confidence(
 
 
 def _bootstrap(
-    metrics: dict[str, np.ndarray], correlations: dict[str, np.ndarray], counts: np.ndarray
+    metrics: dict[str, np.ndarray],
+    correlations: dict[str, np.ndarray],
+    study: dict[str, np.ndarray],
+    counts: np.ndarray,
 ) -> dict[str, Any]:
     of_metrics = {f"metrics.{name}": values for name, values in metrics.items()}
-    return summary({**of_metrics, **correlations}, len(counts))
+    of_study = {f"diagnosis.{name}": values[1:] for name, values in study.items()}
+    return summary({**of_metrics, **correlations}, len(counts), unpaired=of_study)
 
 
 def _replicated_correlations(
     keypoints: Pairs, keypoint_images: np.ndarray, poses: Pairs, pose_images: np.ndarray, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Both correlations if the images had been drawn as often as ``counts`` says, each ``[R]``.
+    """The correlations if the images had been drawn as often as ``counts`` says, each ``[R]``.
 
     Args:
         keypoints: Of the keypoint level.
@@ -201,19 +216,43 @@ def _replicated_correlations(
     return {
         f"confidence.{level}.{name}": replicate(pairs.confidence, pairs.quality, images[pairs.row], counts)
         for level, (pairs, images) in levels.items()
-        for name, replicate in (("spearman", spearman), ("kendall", kendall))
+        for name, replicate in (("spearman", spearman), ("kendall", kendall), ("pearson", pearson))
     }
 
 
 def _errors(
-    diagnosis: Diagnosis, measured: float | None, repaired: Callable[[Sequence[str]], float | None]
-) -> dict[str, Any]:
-    """Shares and gains; ``repaired`` says the main metric without some errors, ``measured`` with all."""
-    gain = {}
-    for name, errors in (*((error, (error,)) for error in ERRORS), ("all", ERRORS)):
-        better = repaired(errors)
-        gain[name] = None if measured is None or better is None else better - measured
-    return {**diagnosis.shares(), "keypoints": int((diagnosis.kind >= 0).sum()), "gain": gain}
+    diagnosis: Diagnosis,
+    image: np.ndarray,
+    times: np.ndarray,
+    repaired: Callable[[Sequence[str]], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Shares and gains under their names in a record, each ``[1 + R]``.
+
+    Args:
+        diagnosis: Of N poses.
+        image: Index of the image of each, ``[N]``.
+        times: What :func:`_once_and` returned.
+        repaired: Says the main metric without some errors, ``[1 + R]``.
+    """
+    measured = repaired(())
+    repairs = {**{error: (error,) for error in ERRORS}, "all": ERRORS}
+    return {
+        **{f"errors.{kind}": values for kind, values in diagnosis.shares(image, times).items()},
+        **{f"errors.gain.{name}": repaired(errors) - measured for name, errors in repairs.items()},
+    }
+
+
+def _diagnosis(study: dict[str, np.ndarray], diagnosis: Diagnosis) -> dict[str, Any]:
+    """The numbers of the split as it is, as a record has them."""
+    nested: dict[str, Any] = {}
+    for name, values in study.items():
+        *branches, leaf = name.split(".")
+        branch = nested
+        for each in branches:
+            branch = branch.setdefault(each, {})
+        branch[leaf] = None if np.isnan(values[0]) else float(values[0])
+    nested["errors"]["keypoints"] = int((diagnosis.kind != NOT_JUDGED).sum())
+    return nested
 
 
 def _check_dataset(dataset: str, predictions: Predictions) -> None:

@@ -27,6 +27,7 @@ class ImagePairs:
     """The D predictions and the G annotated persons of one image.
 
     Attributes:
+        image_id: The image.
         rows: Indices of the predictions among all, int64 ``[D]``.
         persons: Indices of the persons among all, int64 ``[G]``.
         oks: OKS of each prediction with each person, ``[D, G]``.
@@ -34,6 +35,7 @@ class ImagePairs:
         crowd: Those of them that may be matched more than once, bool ``[G]``.
     """
 
+    image_id: int
     rows: np.ndarray
     persons: np.ndarray
     oks: np.ndarray
@@ -72,7 +74,8 @@ def pair(predictions: Predictions, annotations: Annotations, falloff: np.ndarray
             annotations.box[persons],
             falloff,
         )
-        pairs.append(ImagePairs(rows, persons, oks, annotations.ignored[persons], annotations.crowd[persons]))
+        ignored, crowd = annotations.ignored[persons], annotations.crowd[persons]
+        pairs.append(ImagePairs(image, rows, persons, oks, ignored, crowd))
     return pairs
 
 
@@ -118,6 +121,28 @@ def average_precision(
         kept: For each image the predictions that count, as indices into its ``rows``; the 20 best of them do.
             Of equal scores the first comes first. All of them if it is left out.
     """
+    once = np.ones((len(pairs), 1), dtype=np.int32)
+    precision = float(replicated_precision(pairs, scores, once, kept)[0])
+    return None if np.isnan(precision) else precision
+
+
+def replicated_precision(
+    pairs: Sequence[ImagePairs],
+    scores: np.ndarray,
+    counts: np.ndarray,
+    kept: Sequence[np.ndarray] | None = None,
+) -> np.ndarray:
+    """:func:`average_precision` if the images occurred as often as ``counts`` says, float64 ``[R]``.
+
+    Args:
+        pairs: I images.
+        scores: As there.
+        counts: How often each of the images occurs, int ``[I, R]``.
+        kept: As there.
+
+    Returns:
+        NaN in replicates in which no person counts.
+    """
     image_of, all_scores, right, wrong = [], [], [], []
     for index, image in enumerate(pairs):
         order = np.arange(len(image.rows)) if kept is None else kept[index]
@@ -129,10 +154,7 @@ def average_precision(
         right.append((matched != NOBODY) & ~excused)
         wrong.append(matched == NOBODY)
     persons = np.array([int((~image.ignored).sum()) for image in pairs])
-    if not persons.any():
-        return None
     ranking = np.argsort(-np.concatenate(all_scores), kind="stable")
     true, false = (np.concatenate(side, axis=1)[:, ranking] for side in (right, wrong))
     matches = Matches(np.concatenate(image_of)[ranking], true, false, persons)
-    precision, _ = precision_and_recall(matches, np.ones((len(pairs), 1), dtype=np.int32))
-    return float(precision.mean())
+    return precision_and_recall(matches, counts)[0].mean(axis=0)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rspose.evaluation.detections import NMS_THRESHOLD, instance_scores
-from rspose.evaluation.matching import ImagePairs, average_precision
+from rspose.evaluation.matching import ImagePairs, average_precision, replicated_precision
 from rspose.evaluation.oks import oks_of_pairs, suppress
 from rspose.evaluation.predictions import Predictions
 
@@ -36,19 +36,23 @@ def oracle_scores(pairs: Sequence[ImagePairs], count: int) -> np.ndarray:
     return scores
 
 
-def lost_to_ordering(pairs: Sequence[ImagePairs], scores: np.ndarray) -> dict[str, float | None]:
+def lost_to_ordering(
+    pairs: Sequence[ImagePairs], scores: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
     """AP with oracle scores, and how much less it is with the given ones, as fractions.
 
     The predictions are those that NMS kept: only their order changes.
 
     Args:
-        pairs: The predictions and persons of each image.
+        pairs: The predictions and persons of each of I images.
         scores: Scores of the predictions, ``[N]``.
+        counts: How often each image occurs, int ``[I, R]``.
+
+    Returns:
+        ``AP_oracle_scores`` and ``AP_lost``, float64 ``[R]``; NaN where no person counts.
     """
-    measured = average_precision(pairs, scores)
-    best = average_precision(pairs, oracle_scores(pairs, len(scores)))
-    lost = None if measured is None or best is None else best - measured
-    return {"AP_oracle_scores": best, "AP_lost": lost}
+    best = replicated_precision(pairs, oracle_scores(pairs, len(scores)), counts)
+    return {"AP_oracle_scores": best, "AP_lost": best - replicated_precision(pairs, scores, counts)}
 
 
 def threshold_curves(

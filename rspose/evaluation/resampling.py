@@ -161,6 +161,21 @@ def _centred_ranks(values: np.ndarray, weight: np.ndarray, total: np.ndarray) ->
     return ranks
 
 
+def pearson(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Pearson's r of pairs that occur as often as their images; otherwise as :func:`spearman`."""
+    # Far from 0, squares would lose the digits that count.
+    x, y = (values - values.sum() / max(len(values), 1) for values in (x, y))
+    sums = [
+        np.bincount(image, each, minlength=len(counts)) @ counts
+        for each in (np.ones(len(x)), x, y, x * x, y * y, x * y)
+    ]
+    n, sum_x, sum_y, sum_xx, sum_yy, sum_xy = sums
+    covariance = n * sum_xy - sum_x * sum_y
+    spread = np.sqrt((n * sum_xx - sum_x**2).clip(0) * (n * sum_yy - sum_y**2).clip(0))
+    defined = spread > 1e-12 * n**2
+    return np.divide(covariance, spread, out=np.full(counts.shape[1], np.nan), where=defined)
+
+
 def kendall(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Kendall's tau-b of pairs that occur as often as their images, to first order, float64 ``[R]``.
 
@@ -208,12 +223,16 @@ def _group_sizes(values: np.ndarray) -> np.ndarray:
     return sizes[group]
 
 
-def summary(values: Mapping[str, np.ndarray], images: int) -> dict[str, Any]:
+def summary(
+    values: Mapping[str, np.ndarray], images: int, unpaired: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Any]:
     """What a record keeps of the replicates, as JSON values.
 
     Args:
         values: Replicates of each number, by its name in a record (``metrics.AP``), NaN where undefined.
         images: How many images were drawn from.
+        unpaired: Replicates of numbers whose differences between losses are in no table: of them the record
+            keeps intervals only.
 
     Returns:
         ``over`` ("images"), ``images``, ``replicates``, ``seed``, ``intervals`` (95 %, by percentiles; None
@@ -224,7 +243,9 @@ def summary(values: Mapping[str, np.ndarray], images: int) -> dict[str, Any]:
         "images": images,
         "replicates": len(next(iter(values.values()), ())),
         "seed": SEED,
-        "intervals": {name: _interval(replicates) for name, replicates in values.items()},
+        "intervals": {
+            name: _interval(replicates) for name, replicates in {**values, **(unpaired or {})}.items()
+        },
         "values": {name: encode(replicates) for name, replicates in values.items()},
     }
 

@@ -25,7 +25,8 @@ _EXPLAINED = (
     "Pearson's r of confidence with quality, as in the table of rank correlations. Keypoints: share of good "
     "ones and of each error after Ronchi and Perona (ICCV 2017), on detections, MPII: on ground-truth boxes. "
     "Gain: percentage points of AP (MPII: PCKh) if an error were repaired; without misordering: if the score "
-    "of every detection that suppression kept were its OKS. Means over the seeds."
+    "of every detection that suppression kept were its OKS. Means over the seeds; their "
+    "intervals stand in the CSV file."
 )
 
 
