@@ -1,6 +1,7 @@
 """What training adds to mmengine and mmpose: preprocessing, low precision, seeds, import stand-ins."""
 
 import random
+import subprocess
 import sys
 from copy import deepcopy
 from types import SimpleNamespace
@@ -166,3 +167,9 @@ def test_what_stands_in_for_a_missing_package_says_so_when_used() -> None:
 
     with pytest.raises(ImportError, match="DeformConv2d needs mmcv, which is not installed"):
         DeformConv2d(1, 2, 3)
+
+
+def test_mmpose_is_imported_without_a_word() -> None:
+    command = [sys.executable, "-c", "import rspose.pose, mmpose.models"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout + run.stderr == ""

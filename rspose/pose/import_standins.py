@@ -7,7 +7,6 @@ is needed by the heatmap and SimCC heads. Where the real package is missing, a s
 
 import importlib.util
 import sys
-import warnings
 from types import ModuleType
 from typing import Any
 
@@ -32,16 +31,14 @@ def _available(module: str) -> bool:
 
 def install() -> None:
     """Put stand-ins for ``mmcv.ops`` and ``mmdet.utils`` into ``sys.modules`` where they are missing."""
-    with warnings.catch_warnings():
-        # mmcv-lite warns that it lacks the compiled attention which the stand-in below replaces.
-        warnings.filterwarnings("ignore", message="Fail to import")
-        compiled_ops = _available("mmcv._ext")
-    if "mmcv.ops" not in sys.modules and not compiled_ops:
+    if "mmcv.ops" not in sys.modules and not _available("mmcv._ext"):
         ops = ModuleType("mmcv.ops")
         # dekr_head and posewarper_neck guard DeformConv2d with `except ImportError`, which a stand-in hides.
         for name in ("MultiScaleDeformableAttention", "DeformConv2d"):
             setattr(ops, name, _missing("mmcv", name))
         sys.modules["mmcv.ops"] = ops
+        # Here mmcv-lite itself looks for the attention, and warns where it is missing.
+        sys.modules["mmcv.ops.multi_scale_deform_attn"] = ops
     if "mmdet" not in sys.modules and not _available("mmdet"):
         mmdet_utils = ModuleType("mmdet.utils")
         mmdet_utils.ConfigType = Any  # type: ignore[attr-defined]
