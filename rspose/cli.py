@@ -1,6 +1,7 @@
-"""The command line: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `diff`, `bench`, `docs`.
+"""The command line.
 
-For a loss of one's own: `new-loss`, `check-loss`, `compare`, `list losses`.
+Grids and their results: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `versus`, `diff`. A loss of
+one's own: `new-loss`, `check-loss`, `compare`, `list losses`. The project itself: `bench`, `docs`.
 """
 
 import argparse
@@ -83,6 +84,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     tables.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the tables")
     tables.set_defaults(run=_tables)
+
+    against = commands.add_parser(
+        "versus", help="one loss minus another, paired: accuracy, confidence, what ordering costs"
+    )
+    against.add_argument("loss", help="name of a loss, e.g. rspose")
+    against.add_argument("other", help="name of the loss to subtract, e.g. spatial-rs")
+    against.add_argument(
+        "--records",
+        type=Path,
+        nargs="+",
+        default=[Path("results/records")],
+        metavar="DIR",
+        help="folders of records (default: results/records)",
+    )
+    against.set_defaults(run=_versus)
 
     diff = commands.add_parser(
         "diff", help="compare two result sets: numbers beyond their intervals, cells, settings, versions"
@@ -275,6 +291,15 @@ def _tables(arguments: argparse.Namespace) -> int:
     names = dict.fromkeys(path.stem for path in written)
     print((arguments.out / "main.md").read_text(encoding="utf-8"))
     print(f"Tables (Markdown, LaTeX, CSV) in {arguments.out}/: {', '.join(names)}")
+    return 0
+
+
+def _versus(arguments: argparse.Namespace) -> int:
+    from rspose.reporting.markup import to_markdown
+    from rspose.reporting.records import load_records
+    from rspose.reporting.versus import versus
+
+    print(to_markdown(versus(load_records(*arguments.records), arguments.loss, arguments.other)))
     return 0
 
 

@@ -11,6 +11,7 @@ from rspose.reporting.records import Failure
 from rspose.reporting.statistics import KEY
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS
 
+RECONSTRUCTION = f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
 _INTERVALS = {
     "images": "In brackets: 95 % interval of a bootstrap over the validation images, which says what other "
     "images would change, not what another seed would.",
@@ -81,9 +82,7 @@ def marks(rows: Sequence[Row]) -> list[str]:
             "the best one (paired difference, 5 %, Holm's correction over the column)."
         ]
     if any(label.endswith(DAGGER) for row in rows for label in row.stub):
-        sentences.append(
-            f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
-        )
+        sentences.append(RECONSTRUCTION)
     if any(row.control for row in rows):
         sentences.append(
             "Italics: controls, without a model and a head; they frame the losses and do not compete."
