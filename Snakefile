@@ -16,7 +16,7 @@ min_version("9.19")
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.data import check_dataset_once, generator_version
-from rspose.experiment.config import Cell, ConfigError, cells, complete, extended
+from rspose.experiment.config import Cell, ConfigError, cells, complete, extended, training_settings
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.pretrained import missing_weights
 from rspose.experiment.record import CONTROLS

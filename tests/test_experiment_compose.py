@@ -1,5 +1,6 @@
 """A cell as an mmpose config: it builds, and within a (dataset, model, head, seed) only the loss differs."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from tiny_grid import put
@@ -163,6 +165,27 @@ def test_initial_weights_are_what_every_cell_starts_from(trainable: Settings, tm
     runner.train()
     for key, value in witness.weights.items():
         assert torch.equal(value, given.get(key, usual[key]))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_each_device_takes_its_part_of_the_batch_and_mmengine_scales_the_rate_by_the_whole(
+    trainable: Settings, tmp_path: Path, devices: int
+) -> None:
+    cell = Cell("mpii", "tiny", "simcc", "mse", 0)
+    put(trainable, "training/devices", devices)
+    made = composed(trainable, cell, tmp_path)
+    assert made["train_dataloader"]["batch_size"] * devices == 4
+    assert "auto_scale_lr" not in made
+    assert (made.get("launcher") == "pytorch") is (devices > 1)
+
+    put(trainable, "training/learning_rate", {"value": 0.008, "base_batch_size": 16})
+    made = composed(trainable, cell, tmp_path)
+    optimizer = build_optim_wrapper(MODELS.build(made["model"]), made["optim_wrapper"])
+    runner = Runner.__new__(Runner)  # what its scale_lr looks at
+    runner._train_dataloader, runner._world_size = made["train_dataloader"], devices
+    runner.param_schedulers, runner.logger = None, logging.getLogger("test")
+    runner.scale_lr(optimizer, made["auto_scale_lr"])
+    assert {group["lr"] for group in optimizer.optimizer.param_groups} == {0.002}
 
 
 def test_the_learning_rate_is_that_of_head_and_loss(trainable: Settings, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rspose.experiment.config import (
     extended,
     load_config,
     loss_settings,
+    scaled_learning_rate,
     training_settings,
 )
 from rspose.losses import PerMapLoss, available, parameters, register, registry
@@ -129,6 +130,13 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
         # Values of the wrong type, or out of range.
         (value("training/epochs", "ten"), ["'training.epochs'", "integer", "'ten'"]),
         (value("training/learning_rate", "fast"), ["'training.learning_rate'", "number", "'fast'"]),
+        (value("training/learning_rate", "fast"), ["expected number or object; found"]),
+        (value("training/learning_rate", {"value": 0.1}), ["'training.learning_rate'", "'base_batch_size'"]),
+        (
+            value("training/learning_rate", {"value": 0, "base_batch_size": 4}),
+            ["'training.learning_rate.value'", "0"],
+        ),
+        (value("training/devices", 0), ["'training.devices'", "0"]),
         (value("training/learning_rate", 0), ["'training.learning_rate'", "0"]),
         (value("training/transforms", [1]), ["'training.transforms'", "object", "[1]"]),
         (value("data", ["coco"]), ["'data'", "object", "['coco']"]),
@@ -244,6 +252,55 @@ def test_what_is_said_closer_to_a_cell_decides_how_it_is_trained(settings: Setti
     assert trained("mpii", "tiny", "heatmap") == (0.4, 20, 7)
     assert trained("mpii", "tiny", "simcc") == (0.3, 20, 7)
     assert trained("mpii", "other", "simcc") == (0.2, 10, 7)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_a_rate_with_its_batch_size_follows_the_batch_size_and_a_number_does_not(
+    settings: Settings, head: str
+) -> None:
+    def rate(dataset: str = "coco") -> float:
+        cell = Cell(dataset, "tiny", head, "mse", 0)
+        return scaled_learning_rate(training_settings(complete(settings), cell))
+
+    at_512 = {"value": 0.003, "base_batch_size": 512}
+    put(settings, "training/learning_rate", at_512)
+    put(settings, "training/batch_size", 512)
+    assert rate() == 0.003
+    put(settings, "training/batch_size", 96)
+    assert rate() == pytest.approx(0.003 * 96 / 512)
+    put(settings, "training/head_learning_rate", {head: 0.02})
+    assert rate() == 0.02
+    put(settings, "model_settings/tiny/training", {"head_learning_rate": {head: at_512}})
+    assert rate() == pytest.approx(0.003 * 96 / 512)
+    put(settings, "model_settings/tiny/dataset_training", {"mpii": {"batch_size": 1024}})
+    assert (rate("mpii"), rate("coco")) == pytest.approx((0.006, 0.003 * 96 / 512))
+    own = {"batch_size": 1024, "learning_rate": 0.5}
+    put(settings, "model_settings/tiny/dataset_training", {"mpii": own})
+    assert rate("mpii") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "dataset", "found"),
+    [
+        ({"training/devices": 3}, "training", "coco", 3),
+        ({"model_settings/tiny/training": {"devices": 8}}, "model_settings.tiny.training", "coco", 8),
+        (
+            {"training/devices": 2, "model_settings/tiny/dataset_training": {"mpii": {"devices": 3}}},
+            "model_settings.tiny.dataset_training.mpii",
+            "mpii",
+            3,
+        ),
+    ],
+)
+def test_devices_that_cannot_share_the_batch_evenly_are_refused(
+    settings: Settings, changes: Settings, key: str, dataset: str, found: int
+) -> None:
+    for path, change in changes.items():
+        put(settings, path, change)
+    assert message(settings) == (
+        f"config key '{key}.devices': expected a divisor of the batch size of tiny on {dataset}, 4; "
+        f"found {found}"
+    )
 
 
 @pytest.mark.parametrize("config", [None, [], "coco", 3])

@@ -15,7 +15,7 @@ from tiny_grid import REPOSITORY
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose, mmpose_config
-from rspose.experiment.config import cells, load_config
+from rspose.experiment.config import cells, load_config, training_settings
 from rspose.keypoints import keypoint_set
 
 # isort: split
@@ -210,7 +210,10 @@ def test_what_mmpose_has_a_config_for_is_trained_and_tested_as_it_says(
     theirs = mmpose_config(path)
     ours = compose(PAPER, Cell(*row, "mse", 0), tmp_path, None)
     gpus, per_gpu = map(int, re.search(r"(\d+)xb(\d+)-", path).groups())
-    assert ours["train_dataloader"]["batch_size"] == gpus * per_gpu
+    devices = training_settings(PAPER, Cell(*row, "mse", 0))["devices"]
+    assert ours["train_dataloader"]["batch_size"] * devices == gpus * per_gpu
+    # At the published batch, whatever mmpose's config calls its base, nothing is scaled.
+    assert ours["auto_scale_lr"] == {"enable": True, "base_batch_size": gpus * per_gpu}
     assert ours["train_cfg"]["max_epochs"] == theirs["train_cfg"]["max_epochs"]
     assert ours["optim_wrapper"] == theirs["optim_wrapper"]
     rate = theirs["optim_wrapper"]["optimizer"]["lr"]

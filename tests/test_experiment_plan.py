@@ -121,12 +121,12 @@ def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> 
     assert row.hours == pytest.approx(3 * row.flops * row.instances * 2 / 2e12 / 3600)
     assert after.missing_datasets == [] and after.missing_weights == []
     assert "assumed 2 TFLOP/s" in after.time_from
-    assert row.devices == 1
+    assert row.devices == row.devices_needed == 1
     # A batch of 4: with half of it on a device, the weights are still there as a whole.
     fixed = 16 * row.parameters / 1e9
     half = fixed + (row.memory_gb - fixed) / 2
-    assert make_plan(config, device_memory_gb=half * 1.01).rows[0].devices == 2
-    assert make_plan(config, device_memory_gb=half * 0.99).rows[0].devices == 4
+    assert make_plan(config, device_memory_gb=half * 1.01).rows[0].devices_needed == 2
+    assert make_plan(config, device_memory_gb=half * 0.99).rows[0].devices_needed == 4
 
 
 def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
@@ -153,21 +153,31 @@ def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(tra
 
 
 def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
-    sizes = {"parameters": 34 * 10**6, "flops": 10**10, "memory_gb": 48.0, "devices": 2, "disk_gb": 0.95}
+    sizes = {
+        "parameters": 34 * 10**6,
+        "flops": 10**10,
+        "memory_gb": 48.0,
+        "devices_needed": 2,
+        "disk_gb": 0.95,
+    }
     said = {"instances": 149813, "instances_from": "published", "epochs": 210, "batch_size": 512}
+    said.update(learning_rate=0.0005, devices=2)
     row = Row("coco", "net", "simcc", cells=6, done=2, hours=14.25, hours_left=57.0, **sizes, **said)
-    said["instances"] = None
+    said.update(instances=None, devices=1)
     unknown = Row("new", "net", "simcc", cells=1, done=0, hours=None, hours_left=None, **sizes, **said)
     text = plan_page(
         Plan("g", [row, unknown], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
     )
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
-    assert " ".join(line) == "coco net simcc 6 2 210 512 34.0 10.0 14.2 57.0 48.0 2 0.95"
+    assert " ".join(line) == "coco net simcc 6 2 210 512 0.0005 34.0 10.0 14.2 57.0 48.0 2 7.1 0.95"
     (line,) = (line.split() for line in text.splitlines() if line.startswith("new "))
-    assert line[9:11] == ["?", "?"]
-    assert "c.yaml: 2 of 7 cells done; the others take about 57.0 hours" in text
+    assert line[10:12] == ["?", "?"]
+    assert line[13:] == ["1", "<", "2", "?", "0.95"]
+    assert "c.yaml: 2 of 7 cells done; the others take about 57.0 device hours" in text
     assert "not there, published: coco 149,813, new unknown" in text
-    assert "Devices: how many of 24 GB the batch needs." in text
+    assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text
+    enough = plan_page(Plan("g", [row], "guessed", "guessed too", 24.0, [], []), Path("c.yaml"))
+    assert "Devices: as the config says. The batches fit into as many of 24 GB." in enough
     assert "Missing datasets: 1\n  coco: not there" in text
     assert "Missing pretrained weights: none" in text
     assert "7 in all" in text  # 7 x 0.95

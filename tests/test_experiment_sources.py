@@ -79,6 +79,8 @@ SMALLER_CROPS = {"coco": [32, 64], "crowdpose": [64, 96], "mpii": [64, 64]}
         ("training/learning_rate", 0.002, lambda cell: True),
         ("training/epochs", 3, lambda cell: True),
         ("training/batch_size", 8, lambda cell: True),
+        ("training/devices", 2, lambda cell: True),
+        ("training/learning_rate", {"value": 0.001, "base_batch_size": 8}, lambda cell: True),
         ("training/transforms", {"RandomFlip": {"prob": 0.0}}, lambda cell: True),
         ("training/head_learning_rate", {"simcc": 0.002}, lambda cell: cell.head == "simcc"),
         ("loss_settings/rspose", {"learning_rate_factor": 0.5}, lambda cell: cell.loss == "rspose"),
@@ -144,6 +146,8 @@ def test_a_change_touches_the_cells_it_means_and_no_other(
         ("training/workers", 2),
         ("training/cache_images", True),
         ("training/device", "cpu"),
+        ("training/devices", 1),
+        ("training/learning_rate", {"value": 0.001, "base_batch_size": 4}),  # what it is already
         ("pretrained_folder", "elsewhere"),
         ("model_settings/tiny/training", {"workers": 2, "epochs": 2}),  # what they are already, or no matter
         ("evaluation/flip_test", False),

@@ -83,7 +83,7 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
         dataset_config["val_dataloader"]["dataset"]["pipeline"], "val", codec, use_udp, training
     )
     composed["train_dataloader"] = _dataloader(dataset_config, "train", train_pipeline, data_root, training)
-    composed["train_dataloader"]["batch_size"] = training["batch_size"]
+    composed["train_dataloader"]["batch_size"] = training["batch_size"] // training["devices"]
     # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported
     # split: the runner gets no validation loop, and the prediction step reads its data from here.
     for key in (
@@ -100,6 +100,9 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
 
     rate = training["learning_rate"] * loss["learning_rate_factor"]
     composed["optim_wrapper"]["optimizer"]["lr"] = rate
+    composed.pop("auto_scale_lr", None)
+    if training["base_batch_size"] is not None:
+        composed["auto_scale_lr"] = {"base_batch_size": training["base_batch_size"], "enable": True}
     if training["precision"] == "bfloat16":
         composed["optim_wrapper"]["type"] = "Bfloat16OptimWrapper"
     composed["train_cfg"] = {
@@ -141,6 +144,14 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     composed["custom_imports"] = {"imports": imports, "allow_failed_imports": False}
     composed["randomness"] = {"seed": cell.seed, "deterministic": True}
     composed["env_cfg"]["cudnn_benchmark"] = False
+    if training["devices"] > 1:
+        composed["launcher"] = "pytorch"
+        composed["model_wrapper_cfg"] = {
+            "type": "MMDistributedDataParallel",
+            "device_ids": None,  # that of the model: mmengine's default is a GPU
+            "broadcast_buffers": False,
+            "find_unused_parameters": True,  # a loss need not look at every output
+        }
     composed["work_dir"] = str(work_dir)
     composed["load_from"] = None if initial_weights is None else str(initial_weights)
     composed["resume"] = False

@@ -29,6 +29,7 @@ __all__ = [
     "load_schema",
     "loss_settings",
     "registered_losses",
+    "scaled_learning_rate",
     "training_settings",
 ]
 
@@ -150,7 +151,8 @@ def _one_line(error: jsonschema.ValidationError, *parents: str) -> str:
         case "enum":
             return f"{where}: expected one of {', '.join(map(str, expected))}; {found}"
         case "type":
-            return f"{where}: expected {expected}; {found}"
+            types = expected if isinstance(expected, str) else " or ".join(expected)
+            return f"{where}: expected {types}; {found}"
         case "minItems" if error.instance == []:
             return f"{where}: the grid is empty; name at least one"
         case "uniqueItems":
@@ -285,6 +287,27 @@ def _check_model(model: str, config: dict[str, Any]) -> None:
             raise ConfigError(
                 _one_line(jsonschema.exceptions.best_match(errors), f"model_settings.{model}.{name}")
             )
+    for dataset in config["datasets"]:
+        _check_devices(model, dataset, config)
+
+
+def _check_devices(model: str, dataset: str, config: dict[str, Any]) -> None:
+    levels = {
+        "training": config["training"],
+        f"model_settings.{model}.training": config["model_settings"][model]["training"],
+        f"model_settings.{model}.dataset_training.{dataset}": config["model_settings"][model][
+            "dataset_training"
+        ].get(dataset, {}),
+    }
+    (_, batch_size), (key, devices) = (
+        [(name, level[key]) for name, level in levels.items() if key in level][-1]
+        for key in ("batch_size", "devices")
+    )
+    if batch_size % devices:
+        raise ConfigError(
+            f"config key '{key}.devices': expected a divisor of the batch size of {model} on {dataset}, "
+            f"{batch_size}; found {devices}"
+        )
 
 
 def _unknown(loss: str, known: Iterable[str]) -> str:
@@ -317,16 +340,29 @@ def training_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     """How a cell is trained: ``training``, changed by the model's own and by its own on the dataset.
 
     ``learning_rate`` is that of the cell's head, before the factor of the loss, and ``head_learning_rate`` is
-    gone.
+    gone. ``base_batch_size`` is the batch size that it is for, or None if it is taken as it is.
     """
     model = config["model_settings"][cell.model]
     settings: dict[str, Any] = {}
-    rate = None
+    rate: Any = None
     for level in (config["training"], model["training"], model["dataset_training"].get(cell.dataset, {})):
         settings.update(level)
         rate = level.get("head_learning_rate", {}).get(cell.head, level.get("learning_rate", rate))
     del settings["head_learning_rate"]
-    return {**settings, "learning_rate": rate}
+    if isinstance(rate, dict):
+        return {**settings, "learning_rate": rate["value"], "base_batch_size": rate["base_batch_size"]}
+    return {**settings, "learning_rate": rate, "base_batch_size": None}
+
+
+def scaled_learning_rate(training: dict[str, Any]) -> float:
+    """The learning rate at the batch size that is trained with, as mmengine scales it.
+
+    Args:
+        training: From :func:`training_settings`.
+    """
+    if training["base_batch_size"] is None:
+        return training["learning_rate"]
+    return training["learning_rate"] * (float(training["batch_size"]) / float(training["base_batch_size"]))
 
 
 def cells(config: dict[str, Any]) -> list[Cell]:

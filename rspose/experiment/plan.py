@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rspose.data import check_dataset
 from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
-from rspose.experiment.config import cells, loss_settings, training_settings
+from rspose.experiment.config import cells, loss_settings, scaled_learning_rate, training_settings
 from rspose.experiment.pretrained import Pretrained, missing_weights
 from rspose.losses import KeypointTarget
 from rspose.pose.heads import build_loss
@@ -49,13 +49,14 @@ class Row:
         done: How many have a record.
         instances: Training instances; None if it is not known how many there are.
         instances_from: ``files``, ``published`` or ``estimated``.
-        epochs, batch_size: How they are trained.
+        epochs, batch_size, learning_rate: How they are trained; the rate before the factor of a loss.
         parameters: Of the network.
         flops: Operations of a forward pass of one instance, two for each multiplication with its addition.
-        hours: Mean time of a cell, None if the instances are unknown.
+        hours: Mean time of a cell, in hours of one device; None if the instances are unknown.
         hours_left: Of the cells that are not done.
         memory_gb: Of a training step with the whole batch on one device.
-        devices: How many devices the batch has to be spread over to fit: a power of two.
+        devices: How many devices a cell trains on.
+        devices_needed: How many devices the batch has to be spread over to fit: a power of two.
         disk_gb: Of a cell: its weights, and the last two checkpoints with the state of the optimizer.
     """
 
@@ -68,13 +69,20 @@ class Row:
     instances_from: str
     epochs: int
     batch_size: int
+    learning_rate: float
     parameters: int
     flops: int
     hours: float | None
     hours_left: float | None
     memory_gb: float
     devices: int
+    devices_needed: int
     disk_gb: float
+
+    @property
+    def wall_hours(self) -> float | None:
+        """Time of a cell on the clock, if its devices share the work evenly."""
+        return None if self.hours is None else self.hours / self.devices
 
 
 @dataclass(frozen=True)
@@ -171,12 +179,14 @@ def make_plan(
                 instances_from=counted_from,
                 epochs=training["epochs"],
                 batch_size=training["batch_size"],
+                learning_rate=scaled_learning_rate(training),
                 parameters=cost.parameters,
                 flops=cost.flops,
                 hours=None if hours is None else statistics.mean(hours[cell.loss] for cell in group),
                 hours_left=None if hours is None else sum(hours[cell.loss] for cell in left),
                 memory_gb=(fixed + per_instance * training["batch_size"]) / 1e9,
-                devices=_devices(fixed, per_instance, training["batch_size"], device_memory_gb),
+                devices=training["devices"],
+                devices_needed=_devices(fixed, per_instance, training["batch_size"], device_memory_gb),
                 disk_gb=cost.disk(_keeps_average(composed)) / 1e9,
             )
         )

@@ -14,12 +14,14 @@ _HEADERS = (
     "done",
     "epochs",
     "batch",
+    "rate",
     "M param.",
     "GFLOP",
     "h / cell",
     "h left",
     "GB memory",
     "devices",
+    "wall h / cell",
     "GB disk / cell",
 )
 
@@ -42,12 +44,14 @@ def plan_page(plan: Plan, config_file: Path) -> str:
             texts.append(text)
     lines = [
         f"{config_file}: {totals['done']} of {totals['cells']} cells done; the others take about "
-        f"{_hours(totals['hours_left'])} hours of one device",
+        f"{_hours(totals['hours_left'])} device hours",
         "",
         table,
         "",
         f"Hours: {plan.time_from}.",
-        f"Memory: {plan.memory_from}. Devices: how many of {plan.device_memory_gb:g} GB the batch needs.",
+        "These are device hours, of all devices of a cell together; wall h: if they share the work evenly.",
+        f"Memory: {plan.memory_from}.",
+        f"Devices: as the config says. {_too_few(plan)}",
         "Disk: the final weights, and the last two checkpoints with the state of the optimizer.",
         "Training instances: "
         + "; ".join(f"{_SOURCES[source]}: {', '.join(texts)}" for source, texts in counted.items())
@@ -75,19 +79,21 @@ def _cells(row: Row) -> list[str]:
         str(row.done),
         str(row.epochs),
         str(row.batch_size),
+        f"{row.learning_rate:g}",
         f"{row.parameters / 1e6:.1f}",
         f"{row.flops / 1e9:.1f}",
         _hours(row.hours),
         _hours(row.hours_left),
         f"{row.memory_gb:.1f}",
-        str(row.devices),
+        f"{row.devices} < {row.devices_needed}" if row.devices < row.devices_needed else str(row.devices),
+        _hours(row.wall_hours),
         f"{row.disk_gb:.2f}",
     ]
 
 
 def _total(plan: Plan) -> list[str]:
     totals = plan.totals()
-    numbers = [str(totals["cells"]), str(totals["done"]), "", "", "", ""]
+    numbers = [str(totals["cells"]), str(totals["done"]), "", "", "", "", ""]
     return [
         "all",
         "",
@@ -97,8 +103,16 @@ def _total(plan: Plan) -> list[str]:
         _hours(totals["hours_left"]),
         "",
         "",
+        "",
         f"{totals['disk_gb']:,.0f} in all",
     ]
+
+
+def _too_few(plan: Plan) -> str:
+    memory = f"{plan.device_memory_gb:g} GB"
+    if all(row.devices >= row.devices_needed for row in plan.rows):
+        return f"The batches fit into as many of {memory}."
+    return f"1 < 2: the batch needs 2 of {memory}; set training.devices, or a smaller batch_size."
 
 
 def _hours(hours: float | None) -> str:

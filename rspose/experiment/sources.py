@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rspose.experiment.cell import Cell
-from rspose.experiment.config import loss_settings, training_settings
+from rspose.experiment.config import loss_settings, scaled_learning_rate, training_settings
 
 _PACKAGE = Path(__file__).parents[1]
 _PROJECT = ("rspose", "baselines")
@@ -16,7 +16,14 @@ TRAINING_SOURCES = (
     *sorted((_PACKAGE / "pose").glob("*.py")),
     *(
         _PACKAGE / "experiment" / name
-        for name in ("checkpoints.py", "compose.py", "datasets.py", "mmpose_configs.py", "train.py")
+        for name in (
+            "checkpoints.py",
+            "compose.py",
+            "datasets.py",
+            "mmpose_configs.py",
+            "train.py",
+            "train_process.py",
+        )
     ),
     _PACKAGE / "keypoints.py",
 )
@@ -81,8 +88,12 @@ def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     Where the data lies, how many processes load it and where the checkpoints go change no weight.
     """
     settings = config["model_settings"][cell.model]
-    no_effect = ("workers", "cache_images", "device")
-    training = {key: value for key, value in training_settings(config, cell).items() if key not in no_effect}
+    chosen = training_settings(config, cell)
+    no_effect = ["workers", "cache_images", "device", "base_batch_size"]
+    if chosen["devices"] == 1:  # of several, each has a part of the batch, and its statistics
+        no_effect.append("devices")
+    training = {key: value for key, value in chosen.items() if key not in no_effect}
+    training["learning_rate"] = scaled_learning_rate(chosen)
     sigma = settings["sigma"][cell.head]
     return {
         "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],

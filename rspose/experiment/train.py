@@ -1,20 +1,30 @@
 """Train one cell with mmpose's Runner."""
 
+import json
 import resource
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
 import numpy as np
 import torch
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import EMAHook, Hook
+from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner
 
 from rspose.experiment.checkpoints import latest_checkpoint
 from rspose.experiment.compose import compose
-from rspose.experiment.config import Cell, loss_settings, registered_losses, training_settings
+from rspose.experiment.config import (
+    Cell,
+    loss_settings,
+    registered_losses,
+    scaled_learning_rate,
+    training_settings,
+)
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.files import replacing, write_json
 from rspose.experiment.progress import GridProgress, ProgressHook
@@ -25,6 +35,7 @@ from rspose.experiment.sources import (
     sha256_of_sources,
     training_fingerprint,
 )
+from rspose.experiment.torchrun import torchrun
 from rspose.keypoints import keypoint_set
 from rspose.pose.watch import LossFailure
 
@@ -32,12 +43,16 @@ _CURVE_POINTS = 50
 
 
 class _Measurements(Hook):
-    """Time and losses of a training, over all of its attempts; logs what the loss learned."""
+    """Time and losses of a training, over all of its attempts; logs what the loss learned.
+
+    Of several processes each knows the losses of its part of the batch: the mean is kept.
+    """
 
     window = 20  # iterations that the final loss is a mean of
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
+        self.averaged = 0  # how many of them are means over the processes
         self.started = time.monotonic()
 
     @property
@@ -52,6 +67,7 @@ class _Measurements(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         if "measurements" in checkpoint:  # not in initial weights
             self.values = {term: each.tolist() for term, each in checkpoint["measurements"]["values"].items()}
+            self.averaged = max(map(len, self.values.values()), default=0)
             self.started -= checkpoint["measurements"]["seconds"]
 
     def after_train_iter(
@@ -61,6 +77,12 @@ class _Measurements(Hook):
             self.values.setdefault(term, []).append(float(value))
 
     def after_train_epoch(self, runner: Any) -> None:
+        if get_world_size() > 1:
+            for values in self.values.values():
+                means = torch.tensor(values[self.averaged :], dtype=torch.float64)
+                all_reduce(means, "mean")
+                values[self.averaged :] = means.tolist()
+            self.averaged = max(map(len, self.values.values()), default=0)
         for name, values in _learned(runner).items():
             runner.logger.info(f"{name} of each keypoint: {' '.join(f'{value:.4f}' for value in values)}")
 
@@ -106,62 +128,146 @@ def train(
         terminal: Where progress is printed.
     """
     settings = training_settings(config, cell)
-    torch.set_num_threads(settings["threads"])
-    if settings["device"] == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(
-            "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
-        )
+    _check_devices(settings)
     fingerprint = training_fingerprint(config, cell)
     # The same settings on other data, or from other initial weights, are another training.
     inputs = [*dataset_files(config, cell.dataset), *([initial_weights] if initial_weights else [])]
-    training = sha256_of([fingerprint, sha256_of_sources(inputs)])
-    work_dir = Path(config["results"]) / "work" / cell.path / training[:12]
-    composed = compose(config, cell, work_dir, initial_weights)
+    folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
+    work_dir = Path(config["results"]) / "work" / cell.path / folder
     previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
-    if previous is not None:
-        composed["resume"], composed["load_from"] = True, str(previous)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    composed.dump(checkpoint.parent / "config.py")
+    training = Training(config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous)
+    if settings["devices"] > 1:
+        module = "rspose.experiment.train_process"
+        torchrun(module, training.as_json(), settings["devices"], settings["threads"], terminal)
+    else:
+        training.run(terminal)
 
-    measurements = _Measurements()
-    runner = Runner.from_cfg(composed)
-    runner.register_hook(measurements)
-    runner.register_hook(ProgressHook(cell, GridProgress(config, parallel), terminal))
-    # Under a gradient scaler an infinite gradient is no mistake.
-    _model(runner).head.watch_gradients = composed["optim_wrapper"].get("type") != "AmpOptimWrapper"
-    try:
-        runner.train()
-    except LossFailure as failure:
-        step, names = runner.iter + 1, keypoint_set(cell.dataset).names
-        raise RuntimeError(failure.message(step, names)) from failure
-    seconds = measurements.seconds
 
-    with replacing(checkpoint) as temporary:
-        torch.save({"state_dict": _final_weights(runner), "fingerprint": fingerprint}, temporary)
-    write_json(
-        checkpoint.parent / "training.json",
-        {
-            "iterations": runner.iter,
-            "epochs": settings["epochs"],
-            "batch_size": settings["batch_size"],
-            "learning_rate": composed["optim_wrapper"]["optimizer"]["lr"],
-            "precision": settings["precision"],
-            "seconds": round(seconds, 2),
-            "seconds_per_iteration": round(seconds / runner.iter, 5),
-            "peak_memory_mb": round(_peak_memory_mb(), 1),
-            "resumed": previous is not None,
-            "final_loss": measurements.final(),
-            "curve": measurements.curve(),
-            "train_instances": len(runner.train_dataloader.dataset),
-            "loss": {**_description(config, cell), "learned": _learned(runner)},
-            "provenance": {
-                "config_sha256": sha256_of(cell_settings(config, cell)),
-                "code_sha256": code_sha256(loss_settings(config, cell.loss, cell.head)),
-                "training_sha256": fingerprint,
-                "device": _device_name(),
+def _check_devices(settings: dict[str, Any]) -> None:
+    if settings["device"] == "cpu":
+        return
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if settings["device"] == "cuda" and not gpus:
+        raise RuntimeError(
+            "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
+        )
+    if 0 < gpus < settings["devices"]:
+        raise RuntimeError(
+            f"config key 'training.devices': {settings['devices']} GPUs asked for, but torch sees {gpus}"
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of a cell, which one process runs, or several together.
+
+    Attributes:
+        config: A completed config.
+        cell: The cell.
+        checkpoint: Where the final weights go.
+        initial_weights: Weights that every cell of the model starts from.
+        parallel: Cells that train at the same time.
+        fingerprint: Of the settings and sources that decide the weights.
+        work_dir: Where the checkpoints of each epoch lie.
+        previous: The checkpoint that the training goes on from.
+    """
+
+    config: dict[str, Any]
+    cell: Cell
+    checkpoint: Path
+    initial_weights: Path | None
+    parallel: int
+    fingerprint: str
+    work_dir: Path
+    previous: Path | None
+
+    def as_json(self) -> str:
+        """For another process."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Training":
+        """The training that :meth:`as_json` wrote down."""
+        values = json.loads(text)
+        for key in ("checkpoint", "initial_weights", "work_dir", "previous"):
+            values[key] = None if values[key] is None else Path(values[key])
+        return cls(**{**values, "cell": Cell(**values["cell"])})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the cell is trained."""
+        return training_settings(self.config, self.cell)
+
+    def run(self, terminal: TextIO) -> None:
+        """Train in this process, together with those of its process group if there is one.
+
+        The first process writes the checkpoints, reports progress to ``terminal``, and writes what is left of
+        the training: weights, ``training.json`` and ``config.py``.
+
+        Raises:
+            RuntimeError: The loss failed; the message says at which step, term and keypoint.
+        """
+        settings = self.settings
+        torch.set_num_threads(settings["threads"])
+        composed = compose(self.config, self.cell, self.work_dir, self.initial_weights)
+        if self.previous is not None:
+            composed["resume"], composed["load_from"] = True, str(self.previous)
+        if is_main_process():
+            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            composed.dump(self.checkpoint.parent / "config.py")
+
+        measurements = _Measurements()
+        runner = Runner.from_cfg(composed)
+        if not torch.cuda.is_available():
+            revert_sync_batchnorm(runner.model)  # torch has it on GPUs only
+        runner.register_hook(measurements)
+        if is_main_process():
+            progress = GridProgress(self.config, self.parallel)
+            runner.register_hook(ProgressHook(self.cell, progress, terminal))
+        # Under a gradient scaler an infinite gradient is no mistake.
+        _model(runner).head.watch_gradients = composed["optim_wrapper"].get("type") != "AmpOptimWrapper"
+        try:
+            runner.train()
+        except LossFailure as failure:
+            step, names = runner.iter + 1, keypoint_set(self.cell.dataset).names
+            raise RuntimeError(failure.message(step, names)) from failure
+        peak_memory = _peak_memory_mb()
+        if is_main_process():
+            self._write(runner, measurements, peak_memory)
+
+    def _write(self, runner: Runner, measurements: _Measurements, peak_memory: float) -> None:
+        settings, seconds = self.settings, measurements.seconds
+        with replacing(self.checkpoint) as temporary:
+            torch.save({"state_dict": _final_weights(runner), "fingerprint": self.fingerprint}, temporary)
+        scaled = scaled_learning_rate(settings)
+        factor = loss_settings(self.config, self.cell.loss, self.cell.head)["learning_rate_factor"]
+        write_json(
+            self.checkpoint.parent / "training.json",
+            {
+                "iterations": runner.iter,
+                "epochs": settings["epochs"],
+                "batch_size": settings["batch_size"],
+                "devices": settings["devices"],
+                "batch_size_per_device": settings["batch_size"] // settings["devices"],
+                "learning_rate": scaled * factor,
+                "base_batch_size": settings["base_batch_size"],
+                "precision": settings["precision"],
+                "seconds": round(seconds, 2),
+                "seconds_per_iteration": round(seconds / runner.iter, 5),
+                "peak_memory_mb": round(peak_memory, 1),
+                "resumed": self.previous is not None,
+                "final_loss": measurements.final(),
+                "curve": measurements.curve(),
+                "train_instances": len(runner.train_dataloader.dataset),
+                "loss": {**_description(self.config, self.cell), "learned": _learned(runner)},
+                "provenance": {
+                    "config_sha256": sha256_of(cell_settings(self.config, self.cell)),
+                    "code_sha256": code_sha256(loss_settings(self.config, self.cell.loss, self.cell.head)),
+                    "training_sha256": self.fingerprint,
+                    "device": _device_name(),
+                },
             },
-        },
-    )
+        )
 
 
 def _final_weights(runner: Runner) -> dict[str, torch.Tensor]:
@@ -191,9 +297,14 @@ def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
 
 
 def _peak_memory_mb() -> float:
+    """That of the process that took most."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        own = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    highest = torch.tensor(own)
+    all_reduce(highest, "max")
+    return float(highest)
 
 
 def _device_name() -> str:

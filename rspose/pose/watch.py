@@ -1,6 +1,7 @@
 """A loss under watch in training: what goes wrong is said with its term and its keypoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -63,9 +64,11 @@ def watched_terms(
     try:
         terms = loss(prediction, target)
     except Exception as error:
-        raise _failure_of_raised(loss, prediction, target, error) from error
+        with _alone(loss):
+            raise _failure_of_raised(loss, prediction, target, error) from error
     if not torch.stack([value.detach() for value in terms.values()]).isfinite().all():
-        raise _failure_of_terms(loss, prediction, target, terms)
+        with _alone(loss):
+            raise _failure_of_terms(loss, prediction, target, terms)
     if gradients:
         for map_ in as_tuple(prediction):
             if map_.requires_grad:
@@ -109,7 +112,7 @@ def _failure_of_terms(
 def _watch_gradient(gradient: Tensor, loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> None:
     if gradient.isfinite().all():
         return
-    with torch.enable_grad():
+    with torch.enable_grad(), _alone(loss):
         maps = tuple(map_.detach().requires_grad_() for map_ in as_tuple(prediction))
         again: Maps = (maps[0], maps[1]) if len(maps) == 2 else maps[0]
 
@@ -124,6 +127,19 @@ def _watch_gradient(gradient: Tensor, loss: HeatmapLoss, prediction: Maps, targe
         keypoints = _keypoints_alone(target, lambda alone: not is_finite(term, alone))
     problem = f"the gradient of term {term!r} is NaN or infinite, though its value is not"
     raise LossFailure(loss.name, problem, *keypoints)
+
+
+@contextmanager
+def _alone(loss: HeatmapLoss) -> Iterator[None]:
+    """Let nothing be gathered from other processes, which do not take part in the search for the fault."""
+    gathering = [module for module in loss.modules() if getattr(module, "gather", False)]
+    for module in gathering:
+        module.gather = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module in gathering:
+            module.gather = True  # type: ignore[assignment]
 
 
 def _keypoints_alone(

@@ -67,8 +67,18 @@ def check_pretrained_weights():
         sys.exit(f"error: {missing[0].problem()}{more}")
 
 
+def devices(wildcards):
+    """Processes that train a cell together, on a device each."""
+    return training_settings(config, Cell.of(wildcards))["devices"]
+
+
+def training_threads(wildcards):
+    """CPU threads of a job that trains a cell, in all of its processes."""
+    return devices(wildcards) * training_settings(config, Cell.of(wildcards))["threads"]
+
+
 def gpus(wildcards):
-    """GPUs of a job that runs a model.
+    """GPUs of a job that runs a model on one device.
 
     Where the config leaves the choice to the machine, a cluster's job asks for one: the login node may have none.
     """

@@ -31,10 +31,11 @@ rule train:
     retries: 3
     conda:
         "../../envs/environment.yaml"
-    threads: config["training"]["threads"]
+    threads: training_threads
     resources:
-        gpu=gpus,
-        mem_mb=megabytes(16000),
+        nodes=1,  # its processes exchange gradients within a machine
+        gpu=lambda wildcards: gpus(wildcards) * devices(wildcards),
+        mem_mb=lambda wildcards, attempt: megabytes(16000)(wildcards, attempt) * devices(wildcards),
         runtime=minutes(TRAINING_HOURS),
     params:
         # Checkpoints lie in a work directory that Snakemake does not know, so that a failed attempt is resumed.

@@ -1,0 +1,41 @@
+"""One of the processes that train a cell together: what torchrun starts (:mod:`rspose.experiment.torchrun`).
+
+Each has a device of its own and an equal part of every batch; gradients are averaged over the processes.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from rspose.experiment.train import Training
+
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+@record
+def main() -> None:
+    """Take part in a training; the arguments are those that ``torchrun`` of this package gives."""
+    # A process that outlived torchrun would go on writing checkpoints, beside the next attempt.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    arguments, terminal = map(Path, sys.argv[1:])
+    training = Training.from_json(arguments.read_text())
+    on_gpu = training.settings["device"] != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    with open(terminal, "w", buffering=1) as stream:
+        training.run(stream)
+    dist.barrier()  # the first one has more to write
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is written; the threads of a process group can abort a process that ends as usual
+
+
+if __name__ == "__main__":
+    main()

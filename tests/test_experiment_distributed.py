@@ -1,0 +1,280 @@
+"""A cell that several processes train together: as one process trains it, whatever happens to them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from loss_registry import forget_later
+from tiny_grid import SETTINGS, SnakemakeRun, put
+
+from rspose.experiment.cell import Cell
+from rspose.experiment.config import complete
+from rspose.experiment.train import train
+
+Settings = dict[str, Any]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+    pytest.mark.timeout(900),  # a few seconds on two idle cores; a machine may be busy
+]
+
+CELL = Cell("mpii", "tiny", "heatmap", "ordered", 0)
+
+# A loss that does what a file beside it says, once: "<what> <rank> <call>".
+ORDERED_LOSS = """
+import os, signal, time
+from pathlib import Path
+from torch import distributed
+from rspose.losses import HeatmapLoss, register
+from rspose.losses.instance_sort import InstanceSort
+
+ORDER = Path(__file__).with_name("order")
+
+
+@register
+class Ordered(HeatmapLoss):
+    name = title = reference = "ordered"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.instance_sort = InstanceSort(gather=True)
+        self.calls = 0
+
+    def terms(self, prediction, target):
+        maps = prediction[0] if isinstance(prediction, tuple) else prediction
+        square = (maps - target.heatmaps).square().mean()
+        terms = {"square": square, **self.instance_sort.terms(prediction, target)}
+        self.calls += 1
+        what, rank, call = ORDER.read_text().split() if ORDER.exists() else ("nothing", 0, 0)
+        if what == "nothing" or int(rank) != distributed.get_rank() or int(call) > self.calls:
+            return terms
+        if what == "stop":
+            ORDER.with_name("reached").write_text(str(os.getpid()))
+            time.sleep(600)
+        if what == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (target.weights[:, 5] > 0).any():
+            terms["square"] = terms["square"] + torch_nan * maps[:, 5].sum()
+        return terms
+
+
+torch_nan = float("nan")
+"""
+
+# Trains in a process of its own.
+CHILD = """
+import json, sys
+from pathlib import Path
+from rspose.experiment.cell import Cell
+from rspose.experiment.train import train
+
+config, cell, checkpoint = json.loads(sys.argv[1])
+train(config, Cell(*cell), Path(checkpoint))
+"""
+
+
+@pytest.fixture
+def ordered(trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A config of two processes whose loss can be told to fail."""
+    forget_later(monkeypatch)
+    (tmp_path / "ordered.py").write_text(ORDERED_LOSS)
+    trainable.update(losses=["ordered"], losses_from=[str(tmp_path / "ordered.py")])
+    put(trainable, "training/devices", 2)
+    return trainable
+
+
+def run(settings: Settings, cell: Cell, folder: Path) -> dict[str, Any]:
+    """Train a cell; what ``training.json`` says."""
+    folder.mkdir(exist_ok=True)
+    config = complete({**settings, "results": str(folder / "results")})
+    with open(folder / "progress.txt", "w") as terminal:
+        train(config, cell, folder / "cell" / "checkpoint.pth", terminal=terminal)
+    return json.loads((folder / "cell" / "training.json").read_text())
+
+
+def start(settings: Settings, cell: Cell, folder: Path) -> subprocess.Popen[bytes]:
+    """The same in a process that can be killed."""
+    folder.mkdir(exist_ok=True)
+    config = complete({**settings, "results": str(folder / "results")})
+    named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
+    arguments = json.dumps([config, named, str(folder / "cell" / "checkpoint.pth")])
+    with open(folder / "child.txt", "w") as output:
+        return subprocess.Popen([sys.executable, "-c", CHILD, arguments], stdout=output, stderr=output)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "cell" / "checkpoint.pth", weights_only=True)["state_dict"]
+
+
+def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def is_running(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def wait_until_gone(processes: Sequence[int]) -> None:
+    deadline = time.monotonic() + 60
+    while any(is_running(each) for each in processes):
+        assert time.monotonic() < deadline, processes
+        time.sleep(0.1)
+
+
+def stopped(order: Path, folder: Path, child: subprocess.Popen[bytes]) -> list[int]:
+    """Wait until the training stands still, where ``order`` told it to; the processes that train."""
+    while not order.with_name("reached").exists():
+        assert child.poll() is None, (folder / "child.txt").read_text()
+        time.sleep(0.1)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+    assert len(children) == 2
+    return [int(each) for each in children]
+
+
+WITHOUT_BATCH_NORM: Settings = {
+    "model": {
+        "backbone": {"norm_cfg": {"type": "GN", "num_groups": 4}},
+        "neck": {"norm_cfg": {"type": "GN", "num_groups": 4}},
+    },
+    # Adam makes steps of one size of gradients that are nothing but rounding.
+    "optim_wrapper": {"optimizer": {"_delete_": True, "type": "SGD", "lr": 0.1, "momentum": 0.9}},
+}
+
+
+@pytest.mark.parametrize(
+    ("loss", "parameters", "rate"),
+    [
+        ("mse", {"reduction": "mmpose"}, 5.0),
+        ("rspose", {"gather": True, "rank_weight": 0.0, "sort_weight": 0.0, "instance_weight": 1.0}, 0.5),
+    ],
+    ids=["mse", "instance-sort"],
+)
+def test_two_processes_train_as_one_with_the_whole_batch(
+    trainable: Settings, tmp_path: Path, loss: str, parameters: Settings, rate: float
+) -> None:
+    cell = Cell("mpii", "tiny", "heatmap", loss, 0)
+    trainable.update(losses=[loss])
+    put(trainable, f"loss_settings/{loss}", {"parameters": parameters})
+    trainable["training"].update(learning_rate=rate, schedule="step", warmup_iterations=0)
+    for key, value in WITHOUT_BATCH_NORM.items():
+        for part, change in value.items():
+            trained = trainable["model_settings"]["tiny"]["overrides"].setdefault(key, {})
+            trained[part] = {**trained.get(part, {}), **change}
+    alone = run(trainable, cell, tmp_path / "alone")
+    assert alone["train_instances"] % 2 == 0  # an odd one would be there twice
+    put(trainable, "training/devices", 2)
+    together = run(trainable, cell, tmp_path / "together")
+
+    for same in ("iterations", "epochs", "batch_size", "learning_rate", "train_instances"):
+        assert together[same] == alone[same]
+    assert [(each["devices"], each["batch_size_per_device"]) for each in (alone, together)] == [
+        (1, 4),
+        (2, 2),
+    ]
+    assert together["provenance"]["training_sha256"] != alone["provenance"]["training_sha256"]
+    for term, values in alone["curve"].items():
+        assert together["curve"][term] == pytest.approx(values, rel=1e-3), term
+    put(trainable, "training", {**trainable["training"], "devices": 1, "epochs": 1})
+    run(trainable, cell, tmp_path / "shorter")
+    ours, theirs, earlier = (weights(tmp_path / name) for name in ("alone", "together", "shorter"))
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-5)
+    assert max(float((earlier[name] - ours[name]).abs().max()) for name in ours) > 1e-3
+
+
+def test_a_training_killed_as_a_whole_or_in_part_ends_with_the_weights_of_an_uninterrupted_one(
+    ordered: Settings, tmp_path: Path
+) -> None:
+    ordered["training"].update(epochs=3, schedule="step", milestones=[0.3, 0.6])
+    average = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.02, "update_buffers": True}
+    put(ordered, "model_settings/tiny/overrides/custom_hooks", [average])
+    uninterrupted = run(ordered, CELL, tmp_path / "whole")
+    steps = uninterrupted["iterations"] // 3
+    killed = tmp_path / "killed"
+
+    # The whole job at once, as a power cut does: nobody is left to tell the processes.
+    order = tmp_path / "order"
+    order.write_text(f"stop 1 {steps + 2}")
+    child = start(ordered, CELL, killed)
+    processes = stopped(order, killed, child)
+    child.kill()
+    child.wait()
+    wait_until_gone(processes)
+
+    # One of its processes.
+    order.write_text(f"kill 1 {steps + 2}")
+    with pytest.raises(RuntimeError, match=r"^process 2 of 2 was killed \(SIGKILL\)$"):
+        run(ordered, CELL, killed)
+    assert not (killed / "cell" / "checkpoint.pth").exists()
+
+    order.unlink()
+    resumed = run(ordered, CELL, killed)
+    assert (resumed["resumed"], uninterrupted["resumed"]) == (True, False)
+    for measured in ("iterations", "final_loss", "curve", "provenance"):
+        assert resumed[measured] == uninterrupted[measured]
+    assert same_weights(weights(killed), weights(tmp_path / "whole"))
+
+
+def test_a_job_that_is_asked_to_end_takes_its_processes_with_it(ordered: Settings, tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    order.write_text("stop 0 1")
+    child = start(ordered, CELL, tmp_path / "job")
+    processes = stopped(order, tmp_path / "job", child)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=60) == -signal.SIGTERM
+    assert not any(is_running(each) for each in processes)
+
+
+def test_what_goes_wrong_in_one_process_is_said_as_if_it_were_the_only_one(
+    ordered: Settings, tmp_path: Path
+) -> None:
+    ordered["training"].update(batch_size=16, epochs=9)  # so that every part of a batch shows a left wrist
+    (tmp_path / "order").write_text("spoil 1 3")
+    before = os.environ.copy()
+    with pytest.raises(RuntimeError) as raised:
+        run(ordered, Cell("coco", "tiny", "heatmap", "ordered", 0), tmp_path / "job")
+    said = str(raised.value)
+    assert re.fullmatch(r"loss ordered, step [3-9]: term 'square' is NaN, at keypoint left_shoulder", said)
+    assert {key: os.environ.get(key) for key in before} == before
+
+
+def test_a_grid_whose_cells_train_in_two_processes_has_its_records(
+    tiny_datasets: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    settings = {
+        **SETTINGS,
+        "datasets": ["mpii"],
+        "heads": ["simcc"],
+        "losses": ["kal"],
+        "controls": False,
+        "data": {"mpii": {**SETTINGS["data"]["mpii"], "root": str(tiny_datasets / "mpii")}},
+        "training": {**SETTINGS["training"], "devices": 2, "device": "cpu"},
+    }
+    path.write_text(yaml.safe_dump(settings))
+    planned = SnakemakeRun(tmp_path, path, ["--dry-run", "--workflow-profile", "none", "results/records.csv"])
+    (train_job,) = re.findall(r"^rule train:\n.*?\n\n", planned.output, re.MULTILINE | re.DOTALL)
+    assert "threads: 2" in train_job
+    assert SnakemakeRun(tmp_path, path, ["results/records.csv"]).jobs["train"] == 1
+    cell = Cell("mpii", "tiny", "simcc", "kal", 0)
+    record = json.loads((tmp_path / "results/records" / f"{cell.path}.json").read_text())
+    assert (record["training"]["devices"], record["training"]["batch_size_per_device"]) == (2, 2)
+    assert record["metrics"] and len(set(record["loss"]["learned"]["factor"])) == 16
+    # What is learned in the loss is averaged like the rest.
+    (work,) = (tmp_path / "results/work" / cell.path).iterdir()
+    log = (tmp_path / "results/logs/train" / f"{cell.path}.log").read_text()
+    assert (work / "epoch_2.pth").is_file() and log.count("factor of each keypoint: ") == 2
