@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -32,10 +33,16 @@ def main() -> None:
     with open(terminal, "w", buffering=1) as stream:
         training.run(stream)
     dist.barrier()  # the first one has more to write
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # all is written; the threads of a process group can abort a process that ends as usual
 
 
 if __name__ == "__main__":
-    main()
+    status = 0
+    try:
+        main()
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A process group can abort a process that ends as usual, or hold it up for peers that are gone.
+    os._exit(status)
