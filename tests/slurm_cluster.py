@@ -69,15 +69,17 @@ def _free_ports(count: int) -> list[int]:
 
 
 class SlurmCluster:
-    """Two nodes with two CPUs and one counted GPU each, in two partitions, run by daemons of its own.
+    """Two nodes with two CPUs and counted GPUs each, in two partitions, run by daemons of its own.
 
     Args:
         folder: Where configuration, keys, spools and logs of the daemons go; its path must be short, since a
             socket lies in it.
+        gpus: GPUs of a node, one or two.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, gpus: int = 1) -> None:
         self.folder = folder
+        self.gpus = gpus
         self.environment = {
             **os.environ,
             "PATH": f"{folder / 'bin'}:{SEARCH_PATH}",
@@ -163,7 +165,7 @@ class SlurmCluster:
             "GresTypes=gpu",
             *(
                 f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
-                "CPUs=2 RealMemory=64000 Gres=gpu:a100:1"
+                f"CPUs=2 RealMemory=64000 Gres=gpu:a100:{self.gpus}"
                 for node, port in zip(NODES, nodes, strict=True)
             ),
             *(
@@ -172,8 +174,9 @@ class SlurmCluster:
             ),
         ]
         (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
-        # Any device file: nothing opens it.
-        (self.folder / "gres.conf").write_text("Name=gpu Type=a100 File=/dev/null\n")
+        # Any device files: nothing opens them.
+        files = ",".join(("/dev/null", "/dev/zero")[: self.gpus])
+        (self.folder / "gres.conf").write_text(f"Name=gpu Type=a100 File={files}\n")
 
     def _start(self, name: str, *arguments: str) -> None:
         program = shutil.which(name.split("@")[0], path=SEARCH_PATH)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,19 @@ def test_the_profile_is_found_from_the_repository_s_folder() -> None:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    with running_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_cluster(folder: Path, gpus: int = 1) -> Iterator[SlurmCluster]:
     missing = missing_programs()
     if missing:
         reason = f"Slurm is not installed ({', '.join(missing)} missing); to run these tests: {INSTALL}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
+    cluster = SlurmCluster(folder, gpus)
     try:
         cluster.start()
         yield cluster
@@ -280,3 +287,21 @@ class TestAGridWhoseJobsAreDisturbed:
         assert snakemake.wait(timeout=300) == 0
         assert "Nothing to be done" in disturbed.output
         assert disturbed.cluster.jobs() == before
+
+
+def test_a_training_on_two_devices_gets_two_gpus_of_one_node(
+    tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with running_cluster(tmp_path_factory.mktemp("gpus"), gpus=2) as cluster:
+        grid = ClusterGrid(tmp_path_factory.mktemp("devices"), tiny_datasets, cluster)
+        config = yaml.safe_load(grid.config_file.read_text())
+        config["losses"] = [UNDISTURBED.loss]
+        config["training"].update(devices=2, epochs=1)
+        config["loss_settings"] = {UNDISTURBED.loss: {"parameters": {"gather": True}}}
+        grid.config_file.write_text(yaml.safe_dump(config))
+        assert grid.start().wait() == 0, grid.output
+        asked = {job.comment.split("_")[1]: job for job in cluster.jobs()}
+    assert (asked["train"].gpus, asked["train"].cpus) == ("gres:gpu:a100:2", "2")
+    assert (asked["predict"].gpus, asked["predict"].cpus) == ("gres:gpu:a100:1", "1")
+    training = grid.record(UNDISTURBED)["training"]
+    assert (training["devices"], training["batch_size_per_device"]) == (2, 2)
