@@ -64,11 +64,8 @@ class Ordered(HeatmapLoss):
         if what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if (target.weights[:, 5] > 0).any():
-            terms["square"] = terms["square"] + torch_nan * maps[:, 5].sum()
+            terms["square"] = square * float("nan")
         return terms
-
-
-torch_nan = float("nan")
 """
 
 # Trains in a process of its own.
