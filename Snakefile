@@ -57,7 +57,7 @@ wildcard_constraints:
 include: "workflow/rules/common.smk"
 
 
-# Of records that are there, only tables are made: no rule may think of training their cells.
+# Of records that are there, only tables and the report are made: no rule may think of training their cells.
 if not config["records"]:
 
     if workflow.is_main_process:  # not in each job of a cluster: it reads every annotation file
@@ -85,5 +85,6 @@ rule all:
     input:
         rules.tables.output,
         rules.study.output,
+        rules.report.output,
         [] if config["records"] else rules.localisation_report.output,
         figure_sheets(),

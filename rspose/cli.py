@@ -1,7 +1,7 @@
 """The command line.
 
-Grids and their results: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `versus`, `diff`. A loss of
-one's own: `new-loss`, `check-loss`, `compare`, `list losses`. The project itself: `bench`, `docs`.
+Grids and their results: `rspose data`, `plan`, `pretrained`, `table`, `tables`, `report`, `versus`, `diff`.
+A loss of one's own: `new-loss`, `check-loss`, `compare`, `list losses`. The project itself: `bench`, `docs`.
 """
 
 import argparse
@@ -84,6 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     tables.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the tables")
     tables.set_defaults(run=_tables)
+
+    report = commands.add_parser(
+        "report", help="make the report of finished records, one HTML file; needs no torch"
+    )
+    report.add_argument(
+        "records", type=Path, nargs="+", metavar="RECORDS", help="folders of records, which are merged"
+    )
+    report.add_argument(
+        "--out", type=Path, default=Path("report.html"), metavar="FILE", help="default: %(default)s"
+    )
+    report.set_defaults(run=_report)
 
     against = commands.add_parser(
         "versus", help="one loss minus another, paired: accuracy, confidence, what ordering costs"
@@ -291,6 +302,14 @@ def _tables(arguments: argparse.Namespace) -> int:
     names = dict.fromkeys(path.stem for path in written)
     print((arguments.out / "main.md").read_text(encoding="utf-8"))
     print(f"Tables (Markdown, LaTeX, CSV) in {arguments.out}/: {', '.join(names)}")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from rspose.reporting.report.page import make_report
+
+    path = make_report(arguments.records, arguments.out)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
     return 0
 
 

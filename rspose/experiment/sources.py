@@ -30,6 +30,11 @@ TRAINING_SOURCES = (
 PREDICTION_SOURCES = (*sorted((_PACKAGE / "pose").glob("*.py")), _PACKAGE / "experiment" / "predict.py")
 EVALUATION_SOURCES = tuple(sorted((_PACKAGE / "evaluation").glob("*.py")))
 REPORTING_SOURCES = tuple(sorted((_PACKAGE / "reporting").glob("*.py")))
+REPORT_SOURCES = (
+    *REPORTING_SOURCES,
+    *sorted((_PACKAGE / "reporting" / "report").glob("*.py")),
+    *sorted((_PACKAGE / "reporting" / "report" / "assets").glob("*")),
+)
 INITIAL_WEIGHTS_SOURCES = (
     *sorted((_PACKAGE / "data").glob("*.py")),
     *(_PACKAGE / "experiment" / name for name in ("compose.py", "initial_weights.py", "mmpose_configs.py")),

@@ -28,7 +28,8 @@ def claim_table(results: Results) -> Table:
             f"`{claim.command}`" if value is None else "",
         )
         stub = (dataset_title(claim.dataset), claim.model, head_label(claim.head), claim.title)
-        rows.append(Row(stub, f"{claim.dataset} {claim.model}", False, entries))
+        cells = (None, claim.cell, None, None, None)
+        rows.append(Row(stub, f"{claim.dataset} {claim.model}", False, entries, cells))
     columns = (
         Column("", "claimed", competes=False),
         Column("", "measured", competes=False),

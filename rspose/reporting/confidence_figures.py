@@ -69,7 +69,7 @@ def calibration_figure(records: Sequence[Record]) -> Figure | None:
             drawn = [each for each in runs if (each.model, each.head) == (model, head)]
             axes.plot([0, 1], [0, 1], **_DIAGONAL)
             for each in drawn:
-                x, y, share = _calibration(each, level)
+                x, y, share = calibration_curve(each, level)
                 axes.plot(x, y, color=loss_colour(each.loss), linewidth=1.3)
                 axes.scatter(
                     x,
@@ -102,8 +102,11 @@ def calibration_figure(records: Sequence[Record]) -> Figure | None:
     return figure
 
 
-def _calibration(runs: Runs, level: str) -> tuple[NDArray, NDArray, NDArray]:
-    """Mean confidence, mean quality and share of the pairs of each bin; NaN in one that has too few."""
+def calibration_curve(runs: Runs, level: str) -> tuple[NDArray, NDArray, NDArray]:
+    """Mean confidence, mean quality and share of the pairs of each bin, over the seeds.
+
+    The first two are NaN in a bin with too few pairs.
+    """
     curves = [record.content["confidence"]["calibration"][level] for record in runs.records]
     counts = np.array([curve["count"] for curve in curves])
     confidence, quality = (

@@ -54,7 +54,9 @@ def difference_table(results: Results, compared: Sequence[Comparison]) -> Table:
     for one in compared:
         stub = (*place(one, with_models), results.labels[one.loss])
         entries = compared_entries(results, one, REFERENCE)
-        rows.append(Row(stub, f"{one.dataset} {one.model} {one.head}", False, entries))
+        own, others = ((*one[:3], loss) for loss in (one.loss, REFERENCE))
+        cells = () if one.dataset == "all" else (others, own, own, None, None)
+        rows.append(Row(stub, f"{one.dataset} {one.model} {one.head}", False, entries, cells))
     metrics = dict.fromkeys((one.dataset, one.metric) for one in compared if one.dataset != "all")
     what = ", ".join(
         f"{metric.removeprefix('metrics.')} on {dataset_title(dataset)} val" for dataset, metric in metrics

@@ -78,8 +78,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class _Samples:
-    """What a row draws, all in pixels of the crop.
+class Samples:
+    """What is drawn of a cell, all in pixels of the crop.
 
     Attributes:
         names: File name of each image.
@@ -203,13 +203,13 @@ def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> 
 
 def _read_all(
     entries: Sequence[Entry], keypoints: KeypointSet, columns: int
-) -> tuple[list[Entry], list[_Samples]]:
+) -> tuple[list[Entry], list[Samples]]:
     if not entries:
         raise ValueError("no cell to draw: a sheet needs at least one entry")
     ordered = sorted(
         entries, key=lambda entry: (entry.model, loss_order(entry.loss, False), head_order(entry.head))
     )
-    samples = [_read(entry, keypoints, columns) for entry in ordered]
+    samples = [read_samples(entry, keypoints, columns) for entry in ordered]
     for entry, other in zip(ordered, samples, strict=True):
         if not np.array_equal(other.identity, samples[0].identity, equal_nan=True):
             raise ValueError(
@@ -219,7 +219,12 @@ def _read_all(
     return ordered, samples
 
 
-def _read(entry: Entry, keypoints: KeypointSet, columns: int) -> _Samples:
+def read_samples(entry: Entry, keypoints: KeypointSet, columns: int) -> Samples:
+    """What a cell drew: the first ``columns`` instances of those saved.
+
+    Raises:
+        ValueError: If a file is damaged, lacks an array or is not of these keypoints.
+    """
     drawn = _arrays(
         entry.samples, ("image_path", "box_index", "heatmap", "crop", "truth_keypoints", "crop_matrix")
     )
@@ -241,7 +246,7 @@ def _read(entry: Entry, keypoints: KeypointSet, columns: int) -> _Samples:
             f"{entry.samples}: box_index {rows.max()} is outside the {len(predicted['keypoints'])} rows of "
             f"{entry.predictions}: the two files are not of one run"
         )
-    return _Samples(
+    return Samples(
         names=[Path(str(name)).name for name in drawn["image_path"]],
         crops=drawn["crop"],
         heatmaps=drawn["heatmap"],
@@ -270,7 +275,7 @@ def _to_crop(matrices: NDArray, points: NDArray) -> NDArray:
 
 
 def _grid(
-    rows: int, samples: _Samples, title: str, entries: Sequence[Entry], right: float
+    rows: int, samples: Samples, title: str, entries: Sequence[Entry], right: float
 ) -> tuple[Figure, NDArray]:
     columns, height, width = samples.crops.shape[:3]
     panel_height = _PANEL * height / width

@@ -62,6 +62,9 @@ class Value:
 Entry = Value | str | None
 """What a cell of a table holds: a number, words, or nothing."""
 
+CellKey = tuple[str, str, str, str]
+"""Dataset, model, head and loss."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -72,12 +75,14 @@ class Row:
         block: Rows of one block compete: in each the best of a column is bold.
         control: A control frames the others and does not compete.
         values: One a column.
+        cells: Of each value the cell that it is of, None for one of several; empty where no value has one.
     """
 
     stub: tuple[str, ...]
     block: str
     control: bool
     values: tuple[Entry, ...]
+    cells: tuple[CellKey | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def to_markdown(table: Table) -> str:
     for i, row in enumerate(table.rows):
         numbers = []
         for j, (value, column) in enumerate(zip(row.values, table.columns, strict=True)):
-            numbers.append(_entry(value, column, "**{}**" if (i, j) in best else "{}", " ± {}", " {}"))
+            numbers.append(entry_text(value, column, "**{}**" if (i, j) in best else "{}"))
         labels = [label.replace("|", r"\|") for label in row.stub]
         if row.control:
             labels[-1] = f"*{labels[-1]}*"
@@ -161,7 +166,7 @@ def to_latex(table: Table) -> str:
         numbers = []
         for j, (value, column) in enumerate(zip(row.values, table.columns, strict=True)):
             bold = r"\textbf{{{}}}" if (i, j) in best else "{}"
-            text = _entry(value, column, bold, r" {{\scriptsize$\pm${}}}", r" {{\scriptsize {}}}")
+            text = entry_text(value, column, bold, r" {{\scriptsize$\pm${}}}", r" {{\scriptsize {}}}")
             numbers.append(
                 escaped(text) if column.text else text.replace(MISSING, "---").replace(TIE, r"$\approx$")
             )
@@ -229,12 +234,18 @@ def escaped(text: str) -> str:
     )
 
 
-def _entry(entry: Entry, column: Column, bold: str, spread: str, interval: str) -> str:
+def entry_text(
+    entry: Entry, column: Column, number: str = "{}", spread: str = " ± {}", interval: str = " {}"
+) -> str:
+    """``entry`` as ``column`` shows it: the number, its standard deviation and its interval.
+
+    The last three arguments say how each of them is written.
+    """
     if entry is None:
         return MISSING
     if isinstance(entry, str):
         return entry
-    text = bold.format(shown(entry.mean, column)) + entry.mark
+    text = number.format(shown(entry.mean, column)) + entry.mark
     if entry.std is not None:
         text += spread.format(shown(entry.std, replace(column, signed=False)))
     if column.interval and entry.interval is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from rspose.reporting.markup import DAGGER, MISSING, TIE, Row, Value
-from rspose.reporting.records import Failure
+from rspose.reporting.records import Cell, Failure
 from rspose.reporting.statistics import KEY
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS
 
@@ -98,23 +98,26 @@ def gaps(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[str]:
     if failures:
         words = [f"{_name(failure.cell)} seed {failure.cell.seed} ({failure.error})" for failure in failures]
         sentences.append(f"Failed: {_listed(words)}.")
+    absent: dict[tuple[str, ...], list[int]] = {}
+    for cell in missing(runs, failures):
+        absent.setdefault(cell[:4], []).append(cell.seed)
+    lacking = [f"{_name(cell)} seed {', '.join(map(str, seeds))}" for cell, seeds in absent.items()]
+    if lacking:
+        sentences.append(f"Missing: {_listed(lacking)}.")
+    return sentences
+
+
+def missing(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[Cell]:
+    """The cells that lack a seed that others of their dataset and model have, and that did not fail."""
     failed = {failure.cell for failure in failures}
     lacking = []
     for (dataset, model), group in runs[~runs.control].groupby(["dataset", "model"], sort=False):
         seeds = sorted(group.seed.unique())
         for (head, loss), cell in group.groupby(["head", "loss"], sort=False):
-            there = set(cell.seed)
-            absent = [
-                seed
-                for seed in seeds
-                if seed not in there and (dataset, model, head, loss, seed) not in failed
-            ]
-            if absent:
-                name = _name((dataset, model, head, loss))
-                lacking.append(f"{name} seed {', '.join(map(str, absent))}")
-    if lacking:
-        sentences.append(f"Missing: {_listed(lacking)}.")
-    return sentences
+            where = str(dataset), str(model), str(head), str(loss)
+            absent = [Cell(*where, int(seed)) for seed in seeds if seed not in set(cell.seed)]
+            lacking += [each for each in absent if each not in failed]
+    return lacking
 
 
 def _name(cell: Sequence[Any]) -> str:

@@ -52,7 +52,7 @@ def study_table(results: Results) -> Table | None:
             head_label(head),
             results.labels[loss],
         )
-        rows.append(Row(stub, f"{dataset} {model} {head}", False, tuple(entries)))
+        rows.append(Row(stub, f"{dataset} {model} {head}", False, tuple(entries), (cell,) * len(entries)))
     if not rows:
         return None
     return Table(

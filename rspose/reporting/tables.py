@@ -14,7 +14,7 @@ import pandas as pd
 from rspose.reporting import notes
 from rspose.reporting.claim_table import VERDICTS, claim_numbers, claim_table
 from rspose.reporting.difference_table import comparisons, difference_numbers, difference_table
-from rspose.reporting.markup import TIE, Column, Entry, Row, Table, Value, to_latex, to_markdown
+from rspose.reporting.markup import TIE, CellKey, Column, Entry, Row, Table, Value, to_latex, to_markdown
 from rspose.reporting.published import PUBLISHED, Claim, claimed, read_claims, verdict
 from rspose.reporting.records import Record, load_failures, load_records
 from rspose.reporting.results import Results, dataset_title, head_label
@@ -74,13 +74,37 @@ def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUB
         FileNotFoundError: If there is no folder of records.
         ValueError: If it holds no usable record, or the published numbers are damaged.
     """
-    folders = [records] if isinstance(records, Path) else list(records)
+    results = read_results([records] if isinstance(records, Path) else records, published)
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for table, of_table in all_tables(results):
+        for suffix, text in (
+            ("md", to_markdown(table)),
+            ("tex", to_latex(table)),
+            ("csv", of_table.to_csv(index=False)),
+        ):
+            path = out / f"{table.name}.{suffix}"
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def read_results(folders: Sequence[Path], published: Path = PUBLISHED) -> Results:
+    """The records and failures under the folders, merged, and the published numbers.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist.
+        ValueError: If there is no usable record, or the published numbers are damaged.
+    """
     usable = load_records(*folders)
     if not usable:
         where = ", ".join(map(str, folders))
         raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
-    results = Results(usable, load_failures(usable, *folders), read_claims(published))
-    out.mkdir(parents=True, exist_ok=True)
+    return Results(usable, load_failures(usable, *folders), read_claims(published))
+
+
+def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
+    """Every table of :func:`make_tables`, the overview last, with what it is made from: its CSV."""
     numbers = _numbers(results)
     is_metric = numbers.metric.str.startswith("metrics.")
     is_main = numbers.metric == numbers.dataset.map(results.main_metrics)
@@ -99,17 +123,7 @@ def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUB
     if results.real:
         tables.append((claim_table(results), claim_numbers(results)))
     tables.append((_main_table(results), numbers[is_main]))
-    written = []
-    for table, of_table in tables:
-        for suffix, text in (
-            ("md", to_markdown(table)),
-            ("tex", to_latex(table)),
-            ("csv", of_table.to_csv(index=False)),
-        ):
-            path = out / f"{table.name}.{suffix}"
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
-    return written
+    return tables
 
 
 def main_table(records: Sequence[Record]) -> str:
@@ -226,7 +240,8 @@ def _table(
                     continue
                 stub = [] if dataset is None else [dataset_title(dataset)]
                 stub += [model, labels[loss]] if with_models else [labels[loss]]
-                rows.append(Row(tuple(stub), f"{dataset} {model}", control, values))
+                cells = tuple(_cell(source, dataset, model, control, loss) for source in sources)
+                rows.append(Row(tuple(stub), f"{dataset} {model}", control, values, cells))
     stub_headers = ["Dataset"] * bool(row_datasets) + ["Model"] * with_models + ["Loss"]
     metrics = {source.metric for source in sources}
     shown = results.summary[results.summary.metric.isin(metrics)]
@@ -237,12 +252,17 @@ def _table(
     return Table(name, caption, tuple(stub_headers), tuple(columns), tuple(rows), tuple(sentences))
 
 
+def _cell(source: _Source, dataset: str | None, model: str, control: bool, loss: str) -> CellKey:
+    """The cell of a row in a column; a control has no head."""
+    return source.dataset or dataset or "", model, "control" if control else source.head, loss
+
+
 def _column_entries(
     results: Results, source: _Source, dataset: str | None, lines: Sequence[tuple[str, bool, str]]
 ) -> list[Entry]:
     """The entries of one column for the losses of one model, in their order."""
+    cells = [_cell(source, dataset, *line) for line in lines]
     dataset = source.dataset or dataset or ""
-    cells = [(dataset, model, "control" if control else source.head, loss) for model, control, loss in lines]
     values = [results.values.get((*cell, source.metric)) for cell in cells]
     metric = source.metric.removeprefix("metrics.")
     claims = [claimed(results.claims, cell, metric) if dataset in results.real else None for cell in cells]

@@ -5,6 +5,7 @@
 localrules:
     collect,
     tables,
+    report,
 
 
 rule collect:
@@ -41,6 +42,25 @@ rule tables:
         code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
     script:
         "../scripts/tables.py"
+
+
+rule report:
+    """One HTML file with everything; it draws the predictions that lie beside the records."""
+    input:
+        all_records(),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
+    params:
+        records=records_folder,
+        code=sources.sha256_of_sources(sources.REPORT_SOURCES),
+    script:
+        "../scripts/report.py"
 
 
 rule study:

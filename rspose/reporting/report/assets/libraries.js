@@ -1,0 +1,50 @@
+// Data and libraries stand in the page as text; each is unpacked once, when it is first needed.
+const parsed = {};
+
+function dataOf(name) {
+  parsed[name] ??= JSON.parse(document.getElementById(`data-${name}`).textContent);
+  return parsed[name];
+}
+
+const unpacked = {};
+
+function library(name) {
+  unpacked[name] ??= unpack(name);
+  return unpacked[name];
+}
+
+async function unpack(name) {
+  const bytes = Uint8Array.from(atob(document.getElementById(`library-${name}`).textContent), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const address = URL.createObjectURL(new Blob([await new Response(stream).arrayBuffer()], { type: "text/javascript" }));
+  try {
+    if (name === "datatables") return (await import(address)).default;
+    await new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = address;
+      script.onload = resolve;
+      script.onerror = () => reject(new Error(`${name} could not be loaded`));
+      document.head.append(script);
+    });
+    return window.Plotly;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+// An element with attributes and children; texts become text, never markup.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// A labelled choice; `changed` is called with the value.
+function choice(label, options, changed) {
+  const select = make("select", {}, ...options.map((text) => make("option", { value: text }, text)));
+  select.addEventListener("change", () => changed(select.value));
+  return make("label", {}, label, select);
+}
+
+const cellAddress = (key) => "#cell/" + key.split("/").map(encodeURIComponent).join("/");

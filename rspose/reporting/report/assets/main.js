@@ -1,0 +1,5 @@
+startTheme(redrawCharts);
+startPanel();
+startCharts();
+startPredictions();
+startTables();

@@ -1,0 +1,167 @@
+// The panel of a cell: opened by its address (#cell/...), so that a cell can be linked to and found again.
+const panel = document.getElementById("panel");
+let opener = null;
+
+function startPanel() {
+  document.getElementById("panel-close").addEventListener("click", () => panel.close());
+  panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); });
+  panel.addEventListener("close", () => {
+    if (location.hash.startsWith("#cell/")) history.replaceState(null, "", location.href.split("#")[0]);
+    document.getElementById("panel-body").replaceChildren();
+    opener?.focus({ preventScroll: true });
+    opener = null;
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#cell/"]');
+    // The same address twice is no change, so that it would not open again.
+    if (link && link.hash === location.hash) showCell();
+  });
+  addEventListener("hashchange", showCell);
+  showCell();
+}
+
+function showCell() {
+  if (!location.hash.startsWith("#cell/")) {
+    if (panel.open) panel.close();
+    return;
+  }
+  const key = location.hash.slice("#cell/".length).split("/").map(decodeURIComponent).join("/");
+  const cell = dataOf("cells")[key];
+  if (!panel.open) opener = document.activeElement;
+  document.getElementById("panel-title").textContent = cell ? cell.title : "No such cell";
+  document.getElementById("panel-place").textContent = cell ? cell.place.join(" · ") : "";
+  const body = document.getElementById("panel-body");
+  body.replaceChildren(...(cell ? parts(key, cell) : [make("p", {}, `These records have no cell ${key}.`)]));
+  if (!panel.open) panel.showModal();
+  panel.scrollTop = 0;
+  document.getElementById("panel-title").focus({ preventScroll: true });
+}
+
+function parts(key, cell) {
+  const found = [];
+  if (cell.generated) found.push(make("p", { class: "badge generated" }, make("strong", {}, "Generated data."), " Compares losses with each other, never with publications."));
+  if (cell.generated === false) found.push(make("p", { class: "badge" }, "Real data."));
+  if (cell.reconstruction) found.push(make("p", { class: "badge" }, "† Reconstruction: the publication leaves details open, which were filled in here."));
+  for (const failure of cell.failures) {
+    found.push(make("p", { class: "error" }, make("strong", {}, `Seed ${failure.seed} failed in the step ${failure.rule}: `), failure.error));
+  }
+  if (cell.scores.length) found.push(heading("Numbers"), ...numbers(cell));
+  if (cell.claims.length) found.push(heading("Claimed"), claims(cell));
+  found.push(heading("Predictions"), predictions(key, cell));
+  if (!cell.control && cell.seeds.length) found.push(heading("Learning curves"), curves(cell));
+  for (const [name, values] of Object.entries(cell.learned ?? {})) {
+    found.push(heading(`Learned: ${name}`), learned(cell, name, values));
+  }
+  if (cell.commands.length) {
+    found.push(heading("Make it again"), ...cell.commands.map(command));
+    found.push(make("p", { class: "notes" }, "In the repository, at the commit below; what is there is overwritten."));
+  }
+  for (const group of cell.facts) found.push(heading(group.title), facts(group, cell.seeds));
+  return found;
+}
+
+const heading = (text) => make("h3", {}, text);
+
+function numbers(cell) {
+  const several = cell.seeds.length > 1;
+  const head = make("tr", {}, make("th", { scope: "col" }, ""), make("th", { scope: "col", class: "number" }, several ? "all seeds" : `seed ${cell.seeds[0] ?? ""}`));
+  if (several) head.append(...cell.seeds.map((seed) => make("th", { scope: "col", class: "number" }, `seed ${seed}`)));
+  const rows = [];
+  let group = "";
+  for (const score of cell.scores) {
+    if (score.group !== group) {
+      group = score.group;
+      rows.push(make("tr", { class: "heading" }, make("th", { scope: "colgroup", colspan: several ? cell.seeds.length + 2 : 2 }, group)));
+    }
+    const row = make("tr", {}, make("th", { scope: "row", class: "pinned" }, score.name), make("td", { class: "number" }, score.all));
+    if (several) row.append(...score.seeds.map((text) => make("td", { class: "number" }, text)));
+    rows.push(row);
+  }
+  const table = make("table", { class: "numbers" }, make("thead", {}, head), make("tbody", {}, ...rows));
+  const found = [make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers" }, table)];
+  const one = cell.differences;
+  if (one) {
+    found.push(make("p", {}, `Difference to MSE in ${one.metric}: `, make("strong", {}, one.difference),
+      ` points, ${one.basis}; probability of being better ${one.probability}; p ${one.p} (Holm).`));
+  }
+  return found;
+}
+
+function claims(cell) {
+  const lines = cell.claims.map((claim) => make("tr", {}, make("th", { scope: "row" }, claim.metric), make("td", {}, claim.claimed),
+    make("td", {}, claim.measured), make("td", {}, claim.verdict), make("td", {}, claim.source)));
+  const head = ["", "claimed", "measured", "verdict", "source"].map((text) => make("th", { scope: "col" }, text));
+  return make("table", { class: "facts" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
+}
+
+function predictions(key, cell) {
+  const { cells, crops, skeletons } = dataOf("drawings");
+  const mine = cells[key];
+  if (!mine) {
+    return make("p", { class: "notes" }, cell.control
+      ? "Controls are not drawn."
+      : "No prediction files were at hand: they lie beside the folder of records, in cells/.");
+  }
+  const skeleton = skeletons[cell.dataset];
+  const people = mine.people.map((person) => {
+    const crop = crops[person.crop];
+    return make("figure", { class: "person" },
+      make("div", { class: "pair" }, truthOf(crop, skeleton), predictionOf(crop, skeleton, person.points, cell.title)),
+      make("figcaption", {}, `${crop.name}: truth and prediction of seed ${mine.seed}`));
+  });
+  return make("div", { class: "people" }, ...people);
+}
+
+const DASHES = ["dash", "dot", "dashdot", "longdash"];
+
+function curves(cell) {
+  if (!cell.curves.length) return make("p", { class: "notes" }, "The records hold no learning curve.");
+  const traces = [];
+  for (const curve of cell.curves) {
+    const terms = Object.keys(curve).filter((name) => !["seed", "iteration", "loss"].includes(name));
+    for (const [index, name] of ["loss", ...(terms.length > 1 ? terms : [])].entries()) {
+      const label = index ? name.replace(/^loss_/, "").replaceAll("_", " ") : "loss";
+      traces.push({
+        type: "scatter", mode: "lines", x: curve.iteration, y: curve[name], name: label, legendgroup: name,
+        showlegend: curve === cell.curves[0] && terms.length > 1,
+        line: { color: cell.colour, width: index ? 1.2 : 2, dash: index ? DASHES[(index - 1) % DASHES.length] : "solid" },
+        opacity: cell.curves.length > 1 ? 0.65 : 1,
+        hovertemplate: `seed ${curve.seed}, iteration %{x}: %{y:.4g}<extra>${index ? "term" : "loss"}</extra>`,
+      });
+    }
+  }
+  const layout = { xaxis: { title: { text: "iteration" } }, yaxis: { title: { text: "loss" }, rangemode: "tozero" } };
+  return chartPlace({ traces, layout, height: 320 }, `Learning curves of ${cell.title}`);
+}
+
+function learned(cell, name, values) {
+  const names = dataOf("drawings").skeletons[cell.dataset]?.names ?? values.map((_, index) => String(index));
+  const traces = [{ type: "bar", x: names, y: values, marker: { color: cell.colour }, hovertemplate: "%{x}: %{y}<extra></extra>" }];
+  const layout = { xaxis: { tickangle: -45 }, yaxis: { title: { text: name } } };
+  return chartPlace({ traces, layout, height: 300 }, `${name} of ${cell.title}`);
+}
+
+function command(text) {
+  const button = make("button", { type: "button" }, "Copy");
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+  const box = make("div", { class: "command" }, make("pre", {}, make("code", {}, text)));
+  if (navigator.clipboard) box.append(button);
+  return box;
+}
+
+function facts(group, seeds) {
+  const each = group.lines.some((line) => line.values.length > 1);
+  const rows = group.lines.map((line) => {
+    const shared = line.values.length === 1;
+    const cells = line.values.map((value) => make("td", shared && each ? { colspan: seeds.length } : {}, value));
+    return make("tr", {}, make("th", { scope: "row" }, line.name), ...cells);
+  });
+  const table = make("table", { class: "facts" });
+  if (each) table.append(make("thead", {}, make("tr", {}, make("th", {}, ""), ...seeds.map((seed) => make("th", { scope: "col" }, `seed ${seed}`)))));
+  table.append(make("tbody", {}, ...rows));
+  return make("div", { class: "scroll" }, table);
+}

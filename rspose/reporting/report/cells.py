@@ -1,0 +1,244 @@
+"""What the report says of a cell: its numbers, how they came about, and how to make them again."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rspose.reporting.difference_table import comparisons
+from rspose.reporting.markup import DAGGER, CellKey, Column, Value, entry_text
+from rspose.reporting.published import verdict
+from rspose.reporting.records import Failure, Record
+from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.statistics import REFERENCE, Comparison
+from rspose.reporting.style import loss_colour
+
+_PERCENT, _CORRELATION = Column("", ""), Column("", "", 1, 2)
+_LEVELS = {
+    "keypoint": "keypoints",
+    "pose": "poses",
+    "keypoint_on_detections": "keypoints, on detections",
+    "pose_on_truth": "poses, on ground-truth boxes",
+}
+_CORRELATIONS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ", "pearson": "Pearson's r"}
+
+# The words before a fact and how it is written; what is not here goes by its key.
+_WRITTEN = {
+    "seconds": ("wall time", lambda value: _duration(value)),
+    "seconds_per_iteration": ("time of a step", lambda value: f"{1000 * value:.0f} ms"),
+    "peak_memory_mb": ("peak memory", lambda value: f"{value:,.0f} MB"),
+    "config_sha256": ("SHA-256 of the config", str),
+    "code_sha256": ("SHA-256 of the code", str),
+    "training_sha256": ("SHA-256 of the training's settings", str),
+    "git_commit": ("commit", str),
+    "checksum": ("SHA-256 of the data", str),
+    "generated": ("kind of data", lambda value: "generated data" if value else "real data"),
+}
+
+
+def cell_details(results: Results) -> dict[str, dict[str, Any]]:
+    """All that the report shows of each cell, by ``dataset/model/head/loss``; ready for JSON.
+
+    Numbers are words, rounded as in the tables. What the seeds share is said once.
+    """
+    compared = {tuple(one[:4]): one for one in comparisons(results)}
+    failed: dict[CellKey, list[Failure]] = {}
+    for failure in results.failures:
+        failed.setdefault(failure.cell[:4], []).append(failure)
+    keys = dict.fromkeys([*results.cells, *failed])
+    return {
+        "/".join(key): {
+            **_named(results, key),
+            **_of_records(results, key, results.cells.get(key, [])),
+            "differences": _difference(compared.get(key)),
+            "claims": _claims(results, key),
+            "failures": [
+                {"seed": each.cell.seed, "rule": each.rule, "error": each.error, "file": each.path.name}
+                for each in failed.get(key, [])
+            ],
+        }
+        for key in keys
+    }
+
+
+def rerun_command(grid: str, cell: Sequence[str], seeds: Sequence[int], control: bool) -> str:
+    """The command that makes a cell again, run in the repository.
+
+    Args:
+        grid: Name of the grid: its config is ``config/<grid>.yaml``.
+        cell: Dataset, model, head and loss.
+        seeds: Its seeds.
+        control: Whether it is a control, which is trained by nobody.
+    """
+    dataset, model, head, loss = cell
+    config = f"snakemake --configfile config/{grid}.yaml --config datasets={dataset}"
+    if control:
+        return f"{config} --forcerun control --until control"
+    listed = str(seeds[0]) if len(seeds) == 1 else f"[{','.join(map(str, seeds))}]"
+    selected = [f"models={model}", f"heads={head}", f"losses={loss}", f"seeds={listed}"]
+    return f"{config} {' '.join(map(shlex.quote, selected))} --forcerun train --until record"
+
+
+def _named(results: Results, key: CellKey) -> dict[str, Any]:
+    dataset, model, head, loss = key
+    control = model == "control"
+    return {
+        "title": results.labels[loss],
+        "place": [dataset_title(dataset), *([] if control else [head_label(head), model])],
+        "dataset": dataset,
+        "loss": loss,
+        "colour": loss_colour(loss),
+        "control": control,
+        "reconstruction": results.labels[loss].endswith(DAGGER),
+    }
+
+
+def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> dict[str, Any]:
+    if not records:
+        return {"seeds": [], "scores": [], "facts": [], "curves": [], "commands": [], "generated": None}
+    records = sorted(records, key=lambda record: record.cell.seed)
+    contents = [record.content for record in records]
+    control = contents[0]["control"]
+    commands = []
+    for grid in dict.fromkeys(content.get("grid") for content in contents):
+        seeds = [record.cell.seed for record in records if record.content.get("grid") == grid]
+        if grid:
+            commands.append(rerun_command(grid, key, seeds, control))
+    learned = [content["loss"]["learned"] for content in contents if content["loss"].get("learned")]
+    return {
+        "seeds": [record.cell.seed for record in records],
+        "generated": all(content["data"]["generated"] for content in contents),
+        "scores": _scores(results, key, records),
+        "facts": _facts(contents),
+        "curves": [
+            {"seed": record.cell.seed, **record.content["training"]["curve"]}
+            for record in records
+            if (record.content["training"] or {}).get("curve")
+        ],
+        "learned": {
+            name: np.mean([each[name] for each in learned], axis=0).round(4).tolist()
+            for name in (learned[0] if learned else {})
+        },
+        "commands": commands,
+    }
+
+
+def _scores(results: Results, key: CellKey, records: Sequence[Record]) -> list[dict[str, Any]]:
+    """A line a score: group, name, over all seeds, and of each seed with its interval over images."""
+    lines = []
+    for name in dict.fromkeys(name for record in records for name in record.scores):
+        value = results.values.get((*key, name))
+        if value is None:
+            continue
+        group, label, column = _score_label(results, key[0], name)
+        of_seeds = []
+        for record in records:
+            score = record.scores.get(name)
+            entry = None if score is None else Value(score, interval=record.interval(name))
+            of_seeds.append(entry_text(entry, column))
+        lines.append({"group": group, "name": label, "all": entry_text(value, column), "seeds": of_seeds})
+    return lines
+
+
+def _score_label(results: Results, dataset: str, name: str) -> tuple[str, str, Column]:
+    kind, _, rest = name.partition(".")
+    if kind == "metrics":
+        return "Accuracy (%)", results.metrics(dataset).get(rest, rest), _PERCENT
+    if kind == "confidence":
+        level, _, correlation = rest.partition(".")
+        return "Confidence against quality", f"{_CORRELATIONS[correlation]}, {_LEVELS[level]}", _CORRELATION
+    metric = results.main_metrics[dataset].removeprefix("metrics.")
+    if rest.startswith("errors.gain."):
+        return f"Gain in {metric} without (points)", rest.removeprefix("errors.gain."), _PERCENT
+    if rest.startswith("errors."):
+        return "Keypoints (%)", rest.removeprefix("errors."), _PERCENT
+    if rest == "ordering.AP_lost":
+        return f"Gain in {metric} without (points)", "misordering", _PERCENT
+    return "Accuracy (%)", rest.removeprefix("ordering.").replace("_", " "), _PERCENT
+
+
+def _facts(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Groups of facts, each a name and its value in every seed, or one value where they agree."""
+    groups = {
+        "Loss": [_loss(content["loss"]) for content in contents],
+        "Training": [_training(content["training"]) for content in contents],
+        "Data": [content["data"] for content in contents],
+        "Protocol": [content["protocol"] for content in contents],
+        "Provenance": [{"grid": content.get("grid"), **content["provenance"]} for content in contents],
+    }
+    shown = []
+    for title, of_seeds in groups.items():
+        lines = []
+        for name in dict.fromkeys(name for facts in of_seeds for name in facts):
+            label, written = _WRITTEN.get(name, (name.replace("_", " "), _words))
+            values = ["—" if facts.get(name) is None else written(facts[name]) for facts in of_seeds]
+            if set(values) != {"—"}:
+                lines.append({"name": label, "values": values[:1] if len(set(values)) == 1 else values})
+        if lines:
+            shown.append({"title": title, "lines": lines})
+    return shown
+
+
+def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
+    return {"reference": loss["reference"], **loss["parameters"]}
+
+
+def _training(training: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (training or {}).items() if name != "curve"}
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return " × ".join(map(_words, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _difference(one: Comparison | None) -> dict[str, str] | None:
+    if one is None:
+        return None
+    found = one.found
+    known = found.basis is not None
+    signed = Column("", "", signed=True)
+    return {
+        "reference": REFERENCE,
+        "metric": one.metric.removeprefix("metrics."),
+        "difference": entry_text(
+            Value(found.difference, interval=(found.low, found.high) if known else None), signed
+        ),
+        "probability": f"{100 * found.probability:.0f} %" if known else "—",
+        "p": "—" if np.isnan(one.p_holm) else "< 0.001" if one.p_holm < 0.0005 else f"{one.p_holm:.3f}",
+        "basis": f"over {found.basis}" if known else "without an interval",
+    }
+
+
+def _claims(results: Results, key: CellKey) -> list[dict[str, str]]:
+    """What is claimed of a cell on real data, with the verdict."""
+    if key[0] not in results.real:
+        return []
+    found = []
+    for claim in results.claims:
+        if claim.cell == key:
+            value = results.values.get((*key, f"metrics.{claim.metric}"))
+            found.append(
+                {
+                    "metric": claim.metric,
+                    "claimed": entry_text(Value(claim.value), _PERCENT),
+                    "measured": "not run" if value is None else entry_text(value, _PERCENT),
+                    "verdict": verdict(claim, None if value is None else value.mean),
+                    "source": ", ".join(filter(None, (claim.source, claim.table, claim.row))),
+                }
+            )
+    return found
