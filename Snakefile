@@ -42,6 +42,10 @@ config.update(completed)
 # there is no such number: it is 0 there, in the jobs too, which inherit it.
 os.environ.setdefault("RSPOSE_CORES", str(workflow.resource_settings.cores or 0))
 
+
+report: "workflow/report/workflow.rst"
+
+
 RESULTS = config["results"]
 CELLS = [] if config["records"] else cells(config)
 

@@ -37,6 +37,7 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "collect": 1,
         "tables": 1,
         "study": 1,
+        "report": 1,
         "figures": 2,
         "localisation": 1,
         "localisation_report": 1,
@@ -116,6 +117,22 @@ def test_tables_and_figures_are_there(folder: Path) -> None:
         assert (results / "localisation" / name).stat().st_size > 0
 
 
+def test_the_report_draws_the_predictions_of_every_cell(folder: Path) -> None:
+    page = (folder / "results/report.html").read_text()
+    (drawings,) = re.findall(r'id="data-drawings">(.*?)</script>', page)
+    assert set(json.loads(drawings)["cells"]) == {
+        str(Path(cell.path).parent) for cell in cells(load_config(folder / "tiny.yaml"))
+    }
+
+
+def test_snakemake_makes_its_own_report_too(folder: Path) -> None:
+    made = run(folder, "--report", "snakemake.html")
+    assert made.returncode == 0, made.output
+    page = (folder / "snakemake.html").read_text()
+    for name in ("report.html", "coco_predictions.png", "coco_differences.png", "main.md"):
+        assert name in page
+
+
 def test_a_second_run_does_nothing(folder: Path) -> None:
     assert run(folder).jobs == {}
 
@@ -133,6 +150,7 @@ def test_a_changed_learning_rate_factor_reruns_the_cells_of_its_loss_only(
         "collect": 1,
         "tables": 1,
         "study": 1,
+        "report": 1,
         "figures": 2,
     }
     trained = re.findall(r"^rule train:\n.*?output: (\S+?),", planned.output, re.MULTILINE | re.DOTALL)
@@ -154,6 +172,7 @@ def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
         "collect": 1,
         "tables": 1,
         "study": 1,
+        "report": 1,
         "figures": 1,
         "localisation": 1,
         "localisation_report": 1,
@@ -170,6 +189,8 @@ def test_tables_are_made_again_from_records_alone(folder: Path, tmp_path: Path) 
     (copy / "results/records.csv").unlink()
     assert run(copy, "tables").jobs == {"collect": 1, "tables": 1}
     assert {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()} == before
+    assert run(copy, "report").jobs == {"report": 1}
+    assert "No prediction files were at hand" in (copy / "results/report.html").read_text()
     assert run(copy, "study").jobs == {"study": 1}
     assert {path.name: path.read_bytes() for path in (copy / "results/figures/study").iterdir()} == drawn
     assert not (copy / "results/cells").exists() and not (copy / "data").exists()

@@ -30,7 +30,7 @@ rule tables:
         records=all_records(),
         collected=rules.collect.output,
     output:
-        main=f"{RESULTS}/tables/main.md",
+        main=report(f"{RESULTS}/tables/main.md", category="Tables", caption="../report/tables.rst"),
     log:
         f"{RESULTS}/logs/tables.log",
     conda:
@@ -49,7 +49,7 @@ rule report:
     input:
         all_records(),
     output:
-        f"{RESULTS}/report.html",
+        report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
     log:
         f"{RESULTS}/logs/report.log",
     conda:
@@ -68,7 +68,13 @@ rule study:
     input:
         all_records(),
     output:
-        report(directory(f"{RESULTS}/figures/study"), patterns=["{name}.png"], category="Study"),
+        report(
+            directory(f"{RESULTS}/figures/study"),
+            patterns=["{name}.png"],
+            category="Study",
+            caption="../report/study.rst",
+            labels={"figure": "{name}"},
+        ),
     log:
         f"{RESULTS}/logs/study.log",
     conda:
@@ -94,8 +100,18 @@ rule figures:
             f"{RESULTS}/records/{cell.path}.json" for cell in cells_of_dataset(wildcards)
         ],
     output:
-        predictions=report(f"{RESULTS}/figures/{{dataset}}_predictions.png", category="Figures"),
-        heatmaps=report(f"{RESULTS}/figures/{{dataset}}_heatmaps.png", category="Figures"),
+        predictions=report(
+            f"{RESULTS}/figures/{{dataset}}_predictions.png",
+            category="Predictions",
+            caption="../report/predictions.rst",
+            labels={"dataset": "{dataset}", "figure": "skeletons"},
+        ),
+        heatmaps=report(
+            f"{RESULTS}/figures/{{dataset}}_heatmaps.png",
+            category="Predictions",
+            caption="../report/heatmaps.rst",
+            labels={"dataset": "{dataset}", "figure": "heatmaps"},
+        ),
     log:
         f"{RESULTS}/logs/figures/{{dataset}}.log",
     conda:
@@ -129,7 +145,11 @@ rule localisation_report:
         rules.localisation.output,
     output:
         table=f"{RESULTS}/localisation/table.md",
-        figure=report(f"{RESULTS}/localisation/figure.png", category="Figures"),
+        figure=report(
+            f"{RESULTS}/localisation/figure.png",
+            category="Localisation",
+            caption="../report/localisation.rst",
+        ),
     log:
         f"{RESULTS}/logs/localisation_report.log",
     conda:

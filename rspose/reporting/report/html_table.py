@@ -40,7 +40,7 @@ def to_html(table: Table, linked: Collection[CellKey] = ()) -> Markup:
         kind = ' class="control"' if row.control else block
         body.append(Markup("<tr{}>{}{}</tr>\n").format(Markup(kind), _labels(row), Markup("").join(entries)))
     return Markup(
-        '<table class="numbers" id="table-{}">\n<caption>{}</caption>\n'
+        '<table class="numbers" id="table-{}">\n<caption><span>{}</span></caption>\n'
         "<thead>\n{}</thead>\n<tbody>\n{}</tbody>\n</table>\n"
     ).format(table.name, table.caption, _head(table), Markup("").join(body))
 

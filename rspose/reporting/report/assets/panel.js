@@ -62,28 +62,26 @@ function parts(key, cell) {
 
 const heading = (text) => make("h3", {}, text);
 
+// A table of each group of scores; with one seed they stand beside each other.
 function numbers(cell) {
   const several = cell.seeds.length > 1;
-  const head = make("tr", {}, make("th", { scope: "col" }, ""), make("th", { scope: "col", class: "number" }, several ? "all seeds" : `seed ${cell.seeds[0] ?? ""}`));
-  if (several) head.append(...cell.seeds.map((seed) => make("th", { scope: "col", class: "number" }, `seed ${seed}`)));
-  const rows = [];
-  let group = "";
-  for (const score of cell.scores) {
-    if (score.group !== group) {
-      group = score.group;
-      rows.push(make("tr", { class: "heading" }, make("th", { scope: "colgroup", colspan: several ? cell.seeds.length + 2 : 2 }, group)));
-    }
-    const row = make("tr", {}, make("th", { scope: "row", class: "pinned" }, score.name), make("td", { class: "number" }, score.all));
-    if (several) row.append(...score.seeds.map((text) => make("td", { class: "number" }, text)));
-    rows.push(row);
-  }
-  const table = make("table", { class: "numbers" }, make("thead", {}, head), make("tbody", {}, ...rows));
-  const found = [make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers" }, table)];
+  const columns = several ? ["all seeds", ...cell.seeds.map((seed) => `seed ${seed}`)] : [cell.control ? "" : `seed ${cell.seeds[0]}`];
+  const tables = [...new Set(cell.scores.map((score) => score.group))].map((group) => {
+    const head = make("tr", {}, make("th", { scope: "col", class: "pinned" }, group),
+      ...columns.map((name) => make("th", { scope: "col", class: "number" }, name)));
+    const rows = cell.scores.filter((score) => score.group === group).map((score) =>
+      make("tr", {}, make("th", { scope: "row", class: "pinned" }, score.name),
+        ...[score.all, ...(several ? score.seeds : [])].map((text) => make("td", { class: "number" }, text))));
+    const table = make("table", { class: "numbers" }, make("thead", {}, head), make("tbody", {}, ...rows));
+    return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": group }, table);
+  });
+  const found = [];
   const one = cell.differences;
   if (one) {
     found.push(make("p", {}, `Difference to MSE in ${one.metric}: `, make("strong", {}, one.difference),
       ` points, ${one.basis}; probability of being better ${one.probability}; p ${one.p} (Holm).`));
   }
+  found.push(make("div", { class: several ? "" : "beside" }, ...tables));
   return found;
 }
 
@@ -107,9 +105,10 @@ function predictions(key, cell) {
     const crop = crops[person.crop];
     return make("figure", { class: "person" },
       make("div", { class: "pair" }, truthOf(crop, skeleton), predictionOf(crop, skeleton, person.points, cell.title)),
-      make("figcaption", {}, `${crop.name}: truth and prediction of seed ${mine.seed}`));
+      make("figcaption", {}, `${crop.name}: truth, prediction`));
   });
-  return make("div", { class: "people" }, ...people);
+  return make("div", {}, make("div", { class: "people" }, ...people),
+    make("p", { class: "notes" }, `Of seed ${mine.seed}. Blue: the person's own left; orange: right. The fainter, the lower the confidence.`));
 }
 
 const DASHES = ["dash", "dot", "dashdot", "longdash"];

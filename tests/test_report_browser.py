@@ -1,0 +1,238 @@
+"""The report in a real browser: no error, no request, sorting, filtering, panels, keyboard, a phone."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from test_reporting_figures import predictions, samples, saved
+from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
+from test_reporting_report import CURVE, HOSTILE
+
+from rspose.reporting.report.page import make_report
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+INSTALL = "apt-get install chromium"
+# The last ones keep the browser itself from asking for updates and the like.
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PATIENCE = 120_000  # milliseconds: a machine may be busy
+
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        reason = f"no Chromium is installed; to run these tests: {INSTALL}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a small grid: three losses, two heads, two seeds, drawings of one, a failed cell."""
+    folder = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+    for dataset in ("coco", "crowdpose"):
+        for head in ("heatmap", "simcc"):
+            for loss, ap in (("mse", 0.30), ("kl", 0.45), ("rspose", 0.40)):
+                for seed in (0, 1):
+                    content = record(
+                        *(dataset, loss, head, seed),
+                        title=HOSTILE if loss == "kl" else None,
+                        metrics={**COCO_METRICS, "AP": ap + 0.0001 * seed},
+                        reconstruction=loss == "rspose",
+                        training={"curve": CURVE, "seconds_per_iteration": 0.1, "seconds": 60},
+                    )
+                    content["grid"] = "demo"
+                    values = {f"metrics.{name}": rng.normal(ap, 0.01, 50) for name in COCO_METRICS}
+                    write(folder / "records", with_bootstrap(content, values))
+    drawn, predicted = samples(), predictions()
+    predicted["keypoints"][:] = rng.uniform(30, 130, predicted["keypoints"].shape)
+    predicted["confidence"][:] = 0.8
+    drawn["truth_keypoints"][:] = [60, 90, 2]
+    saved(folder / "cells/coco/tiny/heatmap/rspose/seed0", drawn, predicted)
+    fail(folder / "records", "dm", 0, "train", "ValueError: the loss is not finite")
+    return make_report(folder / "records", folder / "report.html").as_uri()
+
+
+@dataclass
+class Visit:
+    """An open page and what it did that it should not.
+
+    Attributes:
+        page: The page.
+        complaints: What stood on the console, and errors.
+        requests: Addresses that were asked for, but the file itself and what is within it.
+    """
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """The report, opened without a network; a parameter says with which options and at which cell."""
+    options = dict(getattr(request, "param", {}))
+    place = options.pop("place", "")
+    context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}, offline=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    found = Visit(page)
+    page.on("console", lambda message: found.complaints.append(message.text))
+    page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: found.complaints.append(f"dialog: {dialog.message}"))
+    page.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith(("data:", "blob:", address)) else found.requests.append(asked.url)
+        ),
+    )
+    page.goto(address + place, wait_until="load")
+    page.wait_for_selector("#table-cells.dataTable", state="attached")
+    yield found
+    context.close()
+    assert found.complaints == []
+    assert found.requests == []
+
+
+def column(page: Page, table: str, index: int) -> list[str]:
+    """The texts of a column of a table, as shown."""
+    return page.locator(f"#{table} tbody tr > :nth-child({index})").all_inner_texts()
+
+
+def test_nothing_is_asked_for_and_nothing_complains_on_the_way_through_the_page(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#charts").scroll_into_view_if_needed()
+    expect(page.locator("#chart-list .main-svg").first).to_be_visible()
+    page.locator("#chart-choices select").select_option("CrowdPose")
+    expect(page.locator("#chart-list .main-svg").first).to_be_visible()
+    expect(page.locator("#prediction-list svg")).to_have_count(2)  # the truth and the one cell that drew
+    assert page.locator("#table-main").inner_text().count("<script>") == 1  # a title, as text
+
+
+def test_a_click_or_enter_on_a_header_sorts(visit: Visit) -> None:
+    page = visit.page
+    assert [text[:4] for text in column(page, "table-main", 2)] == ["30.0", "45.0", "fail", "40.0"]
+    header = page.locator("#table-main thead th", has_text="2D AP").first
+    header.click()
+    expect(header).to_have_attribute("aria-sort", "descending")
+    assert [text[:4] for text in column(page, "table-main", 2)] == ["45.0", "40.0", "30.0", "fail"]
+    header.locator("[role=button]").first.focus()
+    page.keyboard.press("Enter")
+    expect(header).to_have_attribute("aria-sort", "ascending")
+    assert [text[:4] for text in column(page, "table-main", 2)] == ["fail", "30.0", "40.0", "45.0"]
+
+
+def test_search_and_filters_leave_the_rows_that_fit(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#overview input[type=search]").fill("rspose")
+    expect(page.locator("#table-main tbody tr")).to_have_count(1)
+
+    rows = page.locator("#table-cells tbody tr")
+    expect(rows).to_have_count(25)
+    filters = page.locator("#cell-filters")
+    filters.get_by_label("Dataset").select_option("CrowdPose")
+    expect(rows).to_have_count(12)
+    filters.get_by_label("Head").select_option("1D")
+    filters.get_by_label("Loss").select_option("RSPOSE †")
+    expect(rows).to_have_count(2)
+    for label in ("Dataset", "Head", "Loss"):
+        filters.get_by_label(label).select_option("all")
+    filters.get_by_label("Status").select_option("failed")
+    assert "not finite" in rows.inner_text()
+
+
+def test_a_click_on_a_number_shows_where_it_comes_from(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#overview tbody tr", has_text="RSPOSE").locator("td a").first.click()
+    panel = page.get_by_role("dialog")
+    expect(panel).to_be_visible()
+    expect(panel.get_by_role("heading", name="RSPOSE †")).to_be_visible()
+    words = panel.inner_text()
+    for expected in (
+        "Generated data.",
+        "Reconstruction",
+        "SHA-256 of the config",
+        "torch 2.11.0",
+        "bbox_keypoint",
+        "snakemake --configfile config/demo.yaml --config datasets=coco models=tiny heads=heatmap",
+        "Difference to MSE in AP",
+        "seed 1",
+    ):
+        assert expected in words
+    panel.locator(".plot").first.scroll_into_view_if_needed()
+    expect(panel.locator(".plot .main-svg").first).to_be_visible()
+    assert panel.locator(".pair svg").count() == 6  # three people, truth and prediction
+    assert panel.locator(".pair svg").nth(1).locator("line").count() > 10
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+
+
+def test_a_panel_is_opened_left_and_kept_by_the_keyboard(visit: Visit) -> None:
+    page = visit.page
+    link = page.locator("#overview tbody tr", has_text="MSE").locator("td a").first
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    within = "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        assert page.evaluate(within)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(link).to_be_focused()
+    assert "#cell" not in page.url
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+@pytest.mark.parametrize("visit", [{"place": "#cell/coco/tiny/heatmap/dm"}], indirect=True)
+def test_the_address_of_a_cell_opens_it_and_a_failed_one_says_why(visit: Visit) -> None:
+    panel = visit.page.get_by_role("dialog")
+    expect(panel).to_be_visible()
+    assert "Seed 0 failed in the step train: ValueError: the loss is not finite" in panel.inner_text()
+
+
+@pytest.mark.parametrize("visit", [{"color_scheme": "dark"}], indirect=True)
+def test_the_page_is_dark_where_the_system_is_and_the_button_changes_it(visit: Visit) -> None:
+    page = visit.page
+
+    def lightness(of: str) -> float:
+        text = page.evaluate(f"getComputedStyle(document.body).{of}")
+        return sum(map(float, text[text.index("(") + 1 : -1].split(",")[:3])) / 765
+
+    assert lightness("backgroundColor") < 0.2 and lightness("color") > 0.8
+    page.get_by_role("button", name="Theme").click()
+    assert lightness("backgroundColor") > 0.9 and lightness("color") < 0.2
+    page.get_by_role("button", name="Theme").click()
+    assert lightness("backgroundColor") < 0.2
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
+def test_on_a_phone_the_tables_scroll_and_the_page_does_not(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#charts").scroll_into_view_if_needed()
+    expect(page.locator("#chart-list .main-svg").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("#overview .scroll")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    box.evaluate("box => { box.scrollLeft = 200; }")
+    pinned = page.locator("#table-main tbody th").first.bounding_box()
+    assert pinned is not None and pinned["x"] >= 0
+    page.locator("#overview tbody td a").first.evaluate("link => link.click()")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert page.evaluate("document.getElementById('panel').scrollWidth") <= 390

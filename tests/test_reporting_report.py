@@ -1,0 +1,331 @@
+"""The report: the numbers of the tables, in one file that fetches nothing and runs nothing of a record."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_reporting_figures import HEIGHT, WIDTH, predictions, samples, saved
+from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
+from tiny_grid import REPOSITORY
+
+from rspose.reporting.report.cells import rerun_command
+from rspose.reporting.report.page import make_report
+from rspose.reporting.tables import make_tables
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+CURVE = {
+    "iteration": list(range(0, 500, 10)),
+    "loss": [1.5] * 50,
+    "loss_rank": [1.0] * 50,
+    "loss_sort": [0.5] * 50,
+}
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page.
+
+    Attributes:
+        elements: Tag and attributes of each.
+        tables: Of each table by its id the texts of its rows.
+        scripts: Attributes and text of each.
+        words: The visible text.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.styles = self.words = ""
+        self._rows: list[list[str]] | None = None
+        self._within = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._within = tag
+            self.scripts += [(dict(attrs), "")] * (tag == "script")
+        elif tag == "table":
+            self._rows = self.tables.setdefault(dict(attrs).get("id") or "", [])
+        elif tag == "tr" and self._rows is not None:
+            self._rows.append([])
+        elif tag in ("td", "th") and self._rows is not None:
+            self._rows[-1].append("")
+            self._within = "cell"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style"):
+            self._within = ""
+        elif tag == "table":
+            self._rows = None
+        elif tag in ("td", "th"):
+            self._within = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._within == "script":
+            attributes, text = self.scripts[-1]
+            self.scripts[-1] = attributes, text + data
+        elif self._within == "style":
+            self.styles += data
+        else:
+            self.words += data
+            if self._within == "cell" and self._rows:
+                self._rows[-1][-1] += data
+
+    def data(self, name: str) -> Any:
+        """The JSON that the page carries under a name."""
+        (text,) = [text for attributes, text in self.scripts if attributes.get("id") == f"data-{name}"]
+        return json.loads(text)
+
+
+def report(folder: Path) -> Page:
+    """The report of the records in ``folder/records``."""
+    return Page(make_report(folder / "records", folder / "report.html"))
+
+
+def markdown_rows(path: Path) -> list[list[str]]:
+    """The rows of a Markdown table as a reader sees them, with the labels that it leaves out."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    rows = []
+    for line in lines[2:]:
+        cells = [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        plain = [re.sub(r"^\*(?!\*)(.*)\*$", r"\1", cell.replace("**", "")).strip("`") for cell in cells]
+        rows.append(plain)
+    for row, above in zip(rows[1:], rows, strict=False):
+        # Labels are left out from the left on, as far as they repeat those above.
+        for index, label in enumerate(row[:-1]):
+            if label:
+                break
+            row[index] = above[index]
+    return rows
+
+
+def seeds_of_losses(root: Path, real: bool = False) -> None:
+    """Three seeds of three losses on two heads and two datasets, with a bootstrap each, and a control."""
+    rng = np.random.default_rng(0)
+    for dataset in ("coco", "mpii"):
+        for head in ("heatmap", "simcc"):
+            for loss in ("mse", "kl", "rspose"):
+                for seed in range(3):
+                    value = rng.uniform(0.3, 0.5)
+                    metrics = {**COCO_METRICS, "AP": value} if dataset == "coco" else {"PCKh": value}
+                    content = record(
+                        *(dataset, loss, head, seed),
+                        model="resnet50" if real else "tiny",
+                        metrics=metrics,
+                        reconstruction=loss == "rspose",
+                        data={"generated": not real},
+                    )
+                    values = {f"metrics.{name}": rng.normal(value, 0.01, 100) for name in metrics}
+                    write(root, with_bootstrap(content, values))
+        control = record(dataset, "oracle", control=True, title="Oracle", metrics=metrics)
+        write(root, {**control, "data": content["data"]})
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_every_table_of_the_page_is_that_of_the_markdown_files(tmp_path: Path, real: bool) -> None:
+    seeds_of_losses(tmp_path / "records", real)
+    page = report(tmp_path)
+    make_tables(tmp_path / "records", tmp_path / "tables")
+    names = {path.stem for path in (tmp_path / "tables").glob("*.md")}
+    assert names == {"main", "coco", "mpii", "confidence", "differences", *(["claimed"] if real else [])}
+    for name in names:
+        rows = [row for row in page.tables[f"table-{name}"] if len(row) > 1]
+        written = markdown_rows(tmp_path / "tables" / f"{name}.md")
+        shown = [[" ".join(cell.split()) for cell in row] for row in rows[-len(written) :]]
+        if (
+            name == "differences"
+        ):  # a mean over datasets has no values of its own, which Markdown leaves blank
+            written = [row for row in written if row[0] != "All"]
+            shown = [row for row in shown if row[0] != "All"]
+        assert shown == written
+        text = (tmp_path / "tables" / f"{name}.md").read_text(encoding="utf-8")
+        for note in text.split("\n\n")[2].strip().split("  \n"):
+            assert note in page.words
+
+
+def test_the_numbers_of_a_panel_are_those_of_the_records(tmp_path: Path) -> None:
+    for seed, value in enumerate((0.40, 0.46)):
+        content = record(seed=seed, metrics={"AP": value}, loss="kl")
+        write(tmp_path / "records", with_bootstrap(content, {"metrics.AP": np.linspace(0.3, 0.5, 101)}))
+    cell = report(tmp_path).data("cells")["coco/tiny/heatmap/kl"]
+    (ap,) = [score for score in cell["scores"] if score["name"] == "AP"]
+    assert ap["all"].startswith("43.0 ± 4.2 [")
+    assert ap["seeds"] == ["40.0 [30.5, 49.5]", "46.0 [30.5, 49.5]"]
+    facts = {line["name"]: line["values"] for group in cell["facts"] for line in group["lines"]}
+    assert facts["SHA-256 of the config"] == ["c"]
+    assert (
+        facts["nms threshold"] == ["0.9"]
+        and facts["alpha"] == ["2"]
+        and facts["versions"] == ["torch 2.11.0"]
+    )
+    assert facts["resumed"] == ["no"] and facts["kind of data"] == ["generated data"]
+
+
+def test_the_page_fetches_nothing(tmp_path: Path) -> None:
+    seeds_of_losses(tmp_path / "records")
+    page = report(tmp_path)
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "srcset", "action", "data", "poster", "background", "ping"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, name, value)
+    assert "url(" not in page.styles and "@import" not in page.styles
+    (policy,) = [a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None and policy.startswith("default-src 'none';") and "http" not in policy
+
+
+def test_generated_data_and_reconstructions_are_said(tmp_path: Path) -> None:
+    seeds_of_losses(tmp_path / "records")
+    page = report(tmp_path)
+    assert (
+        "Generated data. These numbers compare losses with each other, never with publications." in page.words
+    )
+    assert "never comparable with published ones, so nothing is compared" in " ".join(page.words.split())
+    assert "table-claimed" not in page.tables
+    assert any("RSPOSE †" in cell for row in page.tables["table-main"] for cell in row)
+    cells = page.data("cells")
+    assert cells["coco/tiny/heatmap/rspose"]["reconstruction"] is True
+    assert cells["coco/tiny/heatmap/mse"]["reconstruction"] is False
+    assert cells["coco/tiny/heatmap/mse"]["generated"] is True
+
+
+def test_real_data_are_compared_with_what_is_claimed(tmp_path: Path) -> None:
+    seeds_of_losses(tmp_path / "records", real=True)
+    page = report(tmp_path)
+    assert "never with publications" not in page.words
+    (claim, *_) = page.data("cells")["coco/resnet50/heatmap/mse"]["claims"]
+    assert claim["verdict"] in ("below", "above", "reproduced") and claim["source"]
+
+
+def test_failed_and_missing_cells_are_rows_that_say_why(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write(tmp_path / "records", record(seed=seed))
+    write(tmp_path / "records", record(loss="kl"))
+    fail(tmp_path / "records", "dm", 0, "train", "ValueError: the loss is not finite")
+    page = report(tmp_path)
+    states = {(row[3], row[4]): (row[6], row[-1]) for row in page.tables["table-cells"][1:]}
+    assert states[("MSE", "0")] == ("finished", "")
+    assert states[("KL", "1")][0] == "missing"
+    assert states[("dm", "0")] == ("failed", "ValueError: the loss is not finite")
+    (failure,) = page.data("cells")["coco/tiny/heatmap/dm"]["failures"]
+    assert failure["error"] == "ValueError: the loss is not finite" and failure["rule"] == "train"
+
+
+def test_words_of_a_record_stay_words(tmp_path: Path) -> None:
+    content = record(title=HOSTILE, loss="kl", provenance={"device": HOSTILE, "git_commit": HOSTILE})
+    content["loss"]["parameters"]["mode"] = HOSTILE
+    write(tmp_path / "records", record())
+    calm = report(tmp_path)
+    write(tmp_path / "records", content)
+    fail(tmp_path / "records", "dm", 0, "train", HOSTILE)
+    page = report(tmp_path)
+    assert len(page.scripts) == len(calm.scripts)
+    assert not [tag for tag, attributes in page.elements if tag == "img" or "onerror" in attributes]
+    assert any(HOSTILE in cell for row in page.tables["table-main"] for cell in row)
+    cell = page.data("cells")["coco/tiny/heatmap/kl"]
+    assert cell["title"] == HOSTILE
+    assert {line["name"]: line["values"] for line in cell["facts"][0]["lines"]}["mode"] == [HOSTILE]
+
+
+def test_predictions_beside_the_records_are_drawn_in_pixels_of_the_crop(tmp_path: Path) -> None:
+    drawn, predicted = samples(6), predictions(7)
+    predicted["keypoints"][1, 0] = (60, 80)
+    predicted["confidence"][1, 0] = 0.75
+    drawn["truth_keypoints"][0, 0] = (64, 90, 2)
+    for loss in ("mse", "kl"):
+        write(tmp_path / "records", record(loss=loss))
+        saved(tmp_path / "cells/coco/tiny/heatmap" / loss / "seed0", drawn, predicted)
+    write(tmp_path / "records", record(loss="dm"))
+    found = report(tmp_path).data("drawings")
+    assert sorted(found["cells"]) == ["coco/tiny/heatmap/kl", "coco/tiny/heatmap/mse"]
+    person = found["cells"]["coco/tiny/heatmap/kl"]["people"][0]
+    # To the crop: half the size, then 10 to the left and 20 up.
+    assert person["points"][:3] == [20, 20, 0.75]
+    crop = found["crops"][person["crop"]]
+    assert crop["truth"][:3] == [22, 25, 2] and crop["size"] == [WIDTH, HEIGHT]
+    # The crops of a dataset are there once: the first is one, and the others, which are alike, another.
+    assert len(found["crops"]) == 2
+
+
+def test_damaged_prediction_files_are_left_out_with_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "records", record())
+    saved(tmp_path / "cells/coco/tiny/heatmap/mse/seed0", samples(), predictions())
+    (tmp_path / "cells/coco/tiny/heatmap/mse/seed0/predictions.npz").write_bytes(b"cut off")
+    assert report(tmp_path).data("drawings")["cells"] == {}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("drawing left out: ") and "predictions.npz" in line
+
+
+def test_the_same_records_give_the_same_file(tmp_path: Path) -> None:
+    seeds_of_losses(tmp_path / "records")
+    first = make_report(tmp_path / "records", tmp_path / "first.html").read_bytes()
+    assert make_report(tmp_path / "records", tmp_path / "second.html").read_bytes() == first
+
+
+def test_charts_show_the_numbers_of_the_records(tmp_path: Path) -> None:
+    for loss, value in (("mse", 0.40), ("kl", 0.43)):
+        spread = np.random.default_rng(0).normal(0, 0.01, 200)
+        content = record(loss=loss, metrics={"AP": value}, training={"seconds_per_iteration": 0.05})
+        write(tmp_path / "records", with_bootstrap(content, {"metrics.AP": value + spread}))
+    found = {chart["kind"]: chart for chart in report(tmp_path).data("charts")}
+    assert set(found) == {"differences", "cost"}
+    (trace,) = found["differences"]["traces"]
+    assert trace["x"] == [3.0] and trace["y"] == ["KL"] and trace["customdata"] == ["coco/tiny/heatmap/kl"]
+    assert {(trace["name"], trace["x"][0], trace["y"][0]) for trace in found["cost"]["traces"]} == {
+        ("MSE", 50.0, 40.0),
+        ("KL", 50.0, 43.0),
+    }
+
+
+def test_five_hundred_records_with_curves_and_drawings_stay_below_fifteen_megabytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    keypoints = rng.uniform(0, 100, (5, 17, 2)).astype(np.float32)
+    crops = rng.integers(0, 256, (4, 256, 192, 3), dtype=np.uint8)  # noise: larger than any photograph
+    count = 0
+    for dataset in ("coco", "crowdpose"):
+        for head in ("heatmap", "simcc"):
+            for loss in range(125):
+                content = record(dataset, f"loss{loss}", head, training={"curve": CURVE})
+                values = {f"metrics.{name}": rng.normal(0.4, 0.01, 20) for name in COCO_METRICS}
+                path = write(tmp_path / "records", with_bootstrap(content, values))
+                folder = tmp_path / "cells" / path.relative_to(tmp_path / "records").with_suffix("")
+                drawn = {**samples(4, 17 if dataset == "coco" else 14), "crop": crops}
+                predicted = {"keypoints": keypoints[:, : drawn["truth_keypoints"].shape[1]]}
+                predicted["confidence"] = rng.uniform(0, 1, predicted["keypoints"].shape[:2])
+                saved(folder, drawn, predicted)
+                count += 1
+    assert count == 500
+    path = make_report(tmp_path / "records", tmp_path / "report.html")
+    assert len(Page(path).data("drawings")["cells"]) == 500
+    assert path.stat().st_size < 15e6
+
+
+def test_the_command_of_a_cell_runs_that_cell_alone() -> None:
+    command = rerun_command("demo", ("coco", "resnet18-w24", "heatmap", "mse"), [0], control=False)
+    planned = subprocess.run(
+        [sys.executable, "-m", *command.split(), "--dry-run", "--cores", "1"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert planned.returncode == 0, planned.stderr
+    jobs = dict(re.findall(r"^(train|predict|evaluate|record|tables) +(\d+)$", planned.stdout, re.MULTILINE))
+    assert jobs == {"train": "1", "predict": "1", "evaluate": "1", "record": "1"}
+
+
+def test_a_command_is_quoted_for_a_shell() -> None:
+    command = rerun_command("study", ("coco", "tiny", "simcc", "kl+instance-sort"), [0, 1], control=False)
+    assert command == (
+        "snakemake --configfile config/study.yaml --config datasets=coco models=tiny heads=simcc "
+        "losses=kl+instance-sort 'seeds=[0,1]' --forcerun train --until record"
+    )
