@@ -218,14 +218,17 @@ def factor_figure(records: Sequence[Record]) -> Figure | None:
     return figure
 
 
-def _places(joints: KeypointSet) -> np.ndarray:
-    """Where each keypoint is drawn, ``[K, 2]``; face and hands of COCO-WholeBody stand beside the body."""
-    places = np.array([_PLACES.get(name, (np.nan, np.nan)) for name in joints.names])
+def places(joints: KeypointSet) -> np.ndarray:
+    """Where each keypoint of a person who faces us is drawn, ``[K, 2]``, y upwards.
+
+    Face and hands of COCO-WholeBody stand beside the body.
+    """
+    found = np.array([_PLACES.get(name, (np.nan, np.nan)) for name in joints.names])
     if joints.dataset == "wholebody":
-        places[_FACE] = np.array([0.0, 12.6]) + 2.3 * _face()
+        found[_FACE] = np.array([0.0, 12.6]) + 2.3 * _face()
         hands = [np.array([side * 4.3, 3.4]) + _hand(side) for side in (1, -1)]
-        places[_HANDS] = np.concatenate(hands)
-    return places
+        found[_HANDS] = np.concatenate(hands)
+    return found
 
 
 def _face() -> np.ndarray:
@@ -258,14 +261,14 @@ def _hand(side: int) -> np.ndarray:
 
 
 def _draw_values(axes: Axes, joints: KeypointSet, values: np.ndarray, scale: Normalize) -> None:
-    places = _places(joints)
+    at = places(joints)
     crowded = len(joints) > _MOST_NUMBERS
     axes.add_collection(
-        LineCollection([places[[a, b]] for a, b in joints.skeleton], colors="#BBBBBB", linewidths=2, zorder=1)
+        LineCollection([at[[a, b]] for a, b in joints.skeleton], colors="#BBBBBB", linewidths=2, zorder=1)
     )
     axes.scatter(
-        places[:, 0],
-        places[:, 1],
+        at[:, 0],
+        at[:, 1],
         c=values,
         cmap=_COLOUR_MAP,
         norm=scale,
@@ -274,7 +277,7 @@ def _draw_values(axes: Axes, joints: KeypointSet, values: np.ndarray, scale: Nor
         linewidths=0.6,
         zorder=2,
     )
-    numbered = [] if crowded else zip(places, joints.names, values, strict=True)
+    numbered = [] if crowded else zip(at, joints.names, values, strict=True)
     for (x, y), name, value in numbered:
         beside: dict[str, Any] = {"xytext": (8, 0), "ha": "left"}
         if name in ("nose", "pelvis"):  # beside them are the ears and the hips

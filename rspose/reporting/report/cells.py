@@ -10,6 +10,7 @@ from rspose.reporting.difference_table import comparisons
 from rspose.reporting.markup import DAGGER, CellKey, Column, Value, entry_text
 from rspose.reporting.published import verdict
 from rspose.reporting.records import Failure, Record
+from rspose.reporting.report.charts import value_chart
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import REFERENCE, Comparison
 from rspose.reporting.style import loss_colour
@@ -96,7 +97,15 @@ def _named(results: Results, key: CellKey) -> dict[str, Any]:
 
 def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> dict[str, Any]:
     if not records:
-        return {"seeds": [], "scores": [], "facts": [], "curves": [], "commands": [], "generated": None}
+        return {
+            "seeds": [],
+            "scores": [],
+            "facts": [],
+            "curves": [],
+            "learned": [],
+            "commands": [],
+            "generated": None,
+        }
     records = sorted(records, key=lambda record: record.cell.seed)
     contents = [record.content for record in records]
     control = contents[0]["control"]
@@ -116,10 +125,10 @@ def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> di
             for record in records
             if (record.content["training"] or {}).get("curve")
         ],
-        "learned": {
-            name: np.mean([each[name] for each in learned], axis=0).round(4).tolist()
+        "learned": [
+            value_chart(key[0], name, np.mean([each[name] for each in learned], axis=0))
             for name in (learned[0] if learned else {})
-        },
+        ],
         "commands": commands,
     }
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rspose.keypoints import KEYPOINT_SETS
 from rspose.reporting.confidence_figures import calibration_curve
 from rspose.reporting.difference_table import comparisons
 from rspose.reporting.panels import Runs, models_and_heads, runs_of
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE
 from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker
+from rspose.reporting.training_figures import places
 
 Chart = dict[str, Any]
 
@@ -25,6 +27,8 @@ _SYMBOLS = {
     "d": "diamond-tall", "8": "octagon",
 }  # fmt: skip
 _GREY = "#808080"
+_BESIDE = {-1: "middle left", 0: "bottom center", 1: "middle right"}
+_MOST_NUMBERS = 30  # with more keypoints, colours alone say the values
 _GAP = 0.07  # between panels, as a share of the width
 # Of the cividis map, as in the study's figure of errors.
 _ERRORS = {
@@ -243,6 +247,59 @@ def _cost(results: Results, runs: Sequence[Runs]) -> Chart | None:
     layout = _panels([head_label(head) for head in heads], "time of a training step (ms)")
     layout["yaxis"] = {"title": {"text": f"{metric} (%)"}}
     return {"traces": traces, "layout": layout, "height": 400}
+
+
+def value_chart(dataset: str, name: str, values: NDArray) -> Chart:
+    """What a loss learned about each keypoint, on a skeleton; as bars where the dataset's is not known.
+
+    Args:
+        dataset: Its keypoints are drawn.
+        name: What was learned.
+        values: One a keypoint.
+    """
+    shown = values.round(4).tolist()
+    if dataset not in KEYPOINT_SETS or len(KEYPOINT_SETS[dataset]) != len(shown):
+        trace = {
+            "type": "bar",
+            "y": shown,
+            "marker": {"color": _GREY},
+            "hovertemplate": "%{y}<extra></extra>",
+        }
+        return {"name": name, "traces": [trace], "layout": {"xaxis": {}, "yaxis": {}}, "height": 300}
+    joints = KEYPOINT_SETS[dataset]
+    at = places(joints).round(2)
+    crowded = len(joints) > _MOST_NUMBERS
+    limbs = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [x for a, b in joints.skeleton for x in (float(at[a, 0]), float(at[b, 0]), None)],
+        "y": [y for a, b in joints.skeleton for y in (float(at[a, 1]), float(at[b, 1]), None)],
+        "line": {"color": _GREY, "width": 1.5},
+        "hoverinfo": "skip",
+    }
+    points = {
+        "type": "scatter",
+        "mode": "markers" if crowded else "markers+text",
+        "x": at[:, 0].tolist(),
+        "y": at[:, 1].tolist(),
+        "text": [f"{value:.3f}" for value in shown],
+        "textposition": [_BESIDE[int(np.sign(x))] for x in at[:, 0]],
+        "hovertext": [
+            f"{joint.replace('_', ' ')}: {value:g}" for joint, value in zip(joints.names, shown, strict=True)
+        ],
+        "hoverinfo": "text",
+        "marker": {
+            "size": 7 if crowded else 14,
+            "color": shown,
+            "colorscale": "Cividis",
+            "showscale": True,
+            "colorbar": {"thickness": 12, "outlinewidth": 0},
+            "line": {"color": _GREY, "width": 1},
+        },
+    }
+    hidden = {"visible": False}
+    layout = {"xaxis": hidden, "yaxis": {**hidden, "scaleanchor": "x"}, "showlegend": False}
+    return {"name": name, "traces": [limbs, points], "layout": layout, "height": 520 if crowded else 460}
 
 
 def _reach(values: Sequence[float], loss: str) -> dict[str, Any]:

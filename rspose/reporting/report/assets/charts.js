@@ -38,6 +38,13 @@ function layoutOf(chart, width) {
       ...layout[name] };
     if (layout[name].title) layout[name].title = { standoff: 8, ...layout[name].title };
   }
+  const across = Object.keys(layout).filter((key) => key.startsWith("xaxis"));
+  if (narrow && across.length > 1) {
+    // Side by side the titles of the axes, which are alike, would run into each other: one for all.
+    const text = layout.xaxis.title.text;
+    for (const name of across) delete layout[name].title;
+    layout.annotations.push({ text, x: 0.5, y: 0, yshift: -22, xref: "paper", yref: "paper", xanchor: "center", yanchor: "top", showarrow: false });
+  }
   return {
     ...layout,
     height: chart.height + (narrow ? 80 : 0),

@@ -49,9 +49,7 @@ function parts(key, cell) {
   if (cell.claims.length) found.push(heading("Claimed"), claims(cell));
   found.push(heading("Predictions"), predictions(key, cell));
   if (!cell.control && cell.seeds.length) found.push(heading("Learning curves"), curves(cell));
-  for (const [name, values] of Object.entries(cell.learned ?? {})) {
-    found.push(heading(`Learned: ${name}`), learned(cell, name, values));
-  }
+  for (const chart of cell.learned) found.push(heading(`Learned: ${chart.name}`), chartPlace(chart, `${chart.name} of each keypoint`));
   if (cell.commands.length) {
     found.push(heading("Make it again"), ...cell.commands.map(command));
     found.push(make("p", { class: "notes" }, "In the repository, at the commit below; what is there is overwritten."));
@@ -131,13 +129,6 @@ function curves(cell) {
   }
   const layout = { xaxis: { title: { text: "iteration" } }, yaxis: { title: { text: "loss" }, rangemode: "tozero" } };
   return chartPlace({ traces, layout, height: 320 }, `Learning curves of ${cell.title}`);
-}
-
-function learned(cell, name, values) {
-  const names = dataOf("drawings").skeletons[cell.dataset]?.names ?? values.map((_, index) => String(index));
-  const traces = [{ type: "bar", x: names, y: values, marker: { color: cell.colour }, hovertemplate: "%{x}: %{y}<extra></extra>" }];
-  const layout = { xaxis: { tickangle: -45 }, yaxis: { title: { text: name } } };
-  return chartPlace({ traces, layout, height: 300 }, `${name} of ${cell.title}`);
 }
 
 function command(text) {
