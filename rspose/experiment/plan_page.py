@@ -49,8 +49,8 @@ def plan_page(plan: Plan, config_file: Path) -> str:
         table,
         "",
         f"Hours: {plan.time_from}.",
-        "Of these, h / cell and h left are hours of one device; wall h / cell is shared evenly by the devices "
-        "of the cell.",
+        "Of these, h / cell and h left are hours of one device; wall h / cell is shared evenly by the "
+        "devices of the cell.",
         f"Memory: {plan.memory_from}.",
         f"Devices: as the config says. {_too_few(plan)}",
         "Disk: the final weights, and the last two checkpoints with the state of the optimizer.",
