@@ -189,6 +189,16 @@ def test_kendall_of_repeated_pairs_follows_scipy_from_replicate_to_replicate(tie
     assert kendall(x, y, image, once)[0] == pytest.approx(kendalltau(x, y).statistic, abs=1e-12)
 
 
+def test_pearson_of_pairs_on_a_line_stays_in_its_range() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        x = rng.uniform(0.4, 0.4 + 1e-3, 2)
+        r = pearson(x, -3 * x, np.arange(2), draws("coco", 2, replicates=20))
+        assert np.isnan(r).any()  # one of the two pairs, drawn twice
+        np.testing.assert_allclose(r[~np.isnan(r)], -1, atol=1e-5)
+        assert np.nanmin(r) >= -1
+
+
 def test_the_correlation_of_a_constant_is_undefined() -> None:
     image = np.arange(6)
     for correlation in (spearman, pearson, kendall):

@@ -171,9 +171,12 @@ def pearson(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray)
     ]
     n, sum_x, sum_y, sum_xx, sum_yy, sum_xy = sums
     covariance = n * sum_xy - sum_x * sum_y
-    spread = np.sqrt((n * sum_xx - sum_x**2).clip(0) * (n * sum_yy - sum_y**2).clip(0))
-    defined = spread > 1e-12 * n**2
-    return np.divide(covariance, spread, out=np.full(counts.shape[1], np.nan), where=defined)
+    spread_x, spread_y = n * sum_xx - sum_x**2, n * sum_yy - sum_y**2
+    # What rounding leaves of equal values is no spread.
+    defined = (spread_x > 1e-12 * n * sum_xx) & (spread_y > 1e-12 * n * sum_yy)
+    spread = np.sqrt(np.where(defined, spread_x * spread_y, 1.0))
+    r = np.where(defined, covariance / spread, np.nan)
+    return r.clip(-1, 1)  # which rounding may overstep
 
 
 def kendall(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
