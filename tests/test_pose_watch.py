@@ -1,5 +1,7 @@
 """A loss that goes wrong in training is named, with the term and the keypoints to blame."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -117,3 +119,17 @@ def test_an_output_that_is_not_finite_is_laid_to_the_training(head: str) -> None
         watched_terms(build("mse", {}, 5), on_maps(broken, random_prediction(target)), target)
     assert "output is NaN or infinite, training has diverged" in str(raised.value)
     assert raised.value.keypoints == (1,)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_maps_of_a_step_are_freed_after_it(head: str) -> None:
+    loss, target = build("mse", {}, 5), make_target(head)
+    prediction = on_maps(torch.clone, random_prediction(target))  # no leaf, as a network's output
+    watched = weakref.ref(as_tuple(prediction)[0])
+    gc.disable()  # a cycle that waits for it holds gigabytes meanwhile
+    try:
+        sum(watched_terms(loss, prediction, target, gradients=True).values(), torch.zeros(())).backward()
+        del prediction
+        assert watched() is None
+    finally:
+        gc.enable()

@@ -70,9 +70,11 @@ def watched_terms(
         with _alone(loss):
             raise _failure_of_terms(loss, prediction, target, terms)
     if gradients:
+        # Detached: a hook that held its own tensor would keep the maps of every step in memory.
+        maps = tuple(map_.detach() for map_ in as_tuple(prediction))
         for map_ in as_tuple(prediction):
             if map_.requires_grad:
-                map_.register_hook(lambda gradient: _watch_gradient(gradient, loss, prediction, target))
+                map_.register_hook(lambda gradient: _watch_gradient(gradient, loss, maps, target))
     return terms
 
 
@@ -109,11 +111,13 @@ def _failure_of_terms(
     return LossFailure(loss.name, problem, *_keypoints_alone(target, fails))
 
 
-def _watch_gradient(gradient: Tensor, loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> None:
+def _watch_gradient(
+    gradient: Tensor, loss: HeatmapLoss, prediction: tuple[Tensor, ...], target: KeypointTarget
+) -> None:
     if gradient.isfinite().all():
         return
     with torch.enable_grad(), _alone(loss):
-        maps = tuple(map_.detach().requires_grad_() for map_ in as_tuple(prediction))
+        maps = tuple(map_.requires_grad_() for map_ in prediction)
         again: Maps = (maps[0], maps[1]) if len(maps) == 2 else maps[0]
 
         def is_finite(term: str, target: KeypointTarget) -> bool:
