@@ -65,6 +65,8 @@ def test_each_score_has_its_paired_difference_and_all_share_one_correction(recor
 def test_what_cannot_be_paired_is_named(records: list[Record]) -> None:
     with pytest.raises(ValueError, match="no record of a loss 'awing'; there are records of dm, kl, mse"):
         versus(records, "kl", "awing")
+    with pytest.raises(ValueError, match="no usable record of a loss: run the cells first"):
+        versus([run for run in records if run.content["control"]], "kl", "mse")
     of_kl = [run for run in records if run.cell.loss != "kl" or run.cell.seed > 1]
     of_mse = [run for run in of_kl if run.cell.loss != "mse" or run.cell.seed < 2]
     with pytest.raises(ValueError, match="kl and mse have no seed in common on the same data"):

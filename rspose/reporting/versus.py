@@ -35,6 +35,8 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
         ValueError: If a loss has no record, or nothing pairs up.
     """
     there = sorted({record.cell.loss for record in records if not record.content["control"]})
+    if not there:
+        raise ValueError("no usable record of a loss: run the cells first, or name another folder")
     for name in (loss, other):
         if name not in there:
             raise ValueError(f"no record of a loss {name!r}; there are records of {', '.join(there)}")
