@@ -93,6 +93,7 @@ def test_what_a_loss_needs_is_packed_beside_what_mmpose_packs(with_annotation: b
         "bbox_scale": np.ones((1, 2), np.float32),
         "area": np.float32(12),
         "id": 7,
+        "flip_indices": [1, 0],
         "raw_ann_info": {"a": 1},
     }
     sample = PackPoseTargets(with_annotation)(dict(results))["data_samples"]
@@ -100,8 +101,9 @@ def test_what_a_loss_needs_is_packed_beside_what_mmpose_packs(with_annotation: b
     assert isinstance(sample, PoseDataSample)
     assert sample.metainfo["area"] == 12
     np.testing.assert_array_equal(sample.gt_instances.transformed_keypoints, results["transformed_keypoints"])
-    assert ("raw_ann_info" in sample.metainfo) is with_annotation
-    assert set(usual.metainfo) - {"raw_ann_info"} <= set(sample.metainfo)
+    of_prediction = {"flip_indices", "raw_ann_info"}
+    assert of_prediction & set(sample.metainfo) == (of_prediction if with_annotation else set())
+    assert set(usual.metainfo) - of_prediction <= set(sample.metainfo)
     assert set(usual.gt_instances.keys()) <= set(sample.gt_instances.keys())
 
 

@@ -158,7 +158,8 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     # The visualizer would write a copy of every scalar; the log and the record hold them already.
     composed["visualizer"] = {"type": "Visualizer", "vis_backends": []}
     composed["vis_backends"] = []
-    return composed
+    # A runner writes its config down when it starts and with every checkpoint: not through yapf each time.
+    return Config(composed.to_dict(), composed.text, composed.filename, format_python_code=False)
 
 
 def _codec(base: dict[str, Any], cell: Cell, model_settings: dict[str, Any]) -> dict[str, Any]:
@@ -234,6 +235,7 @@ def _dataloader(
     loader["num_workers"] = training["workers"]
     loader["persistent_workers"] = training["workers"] > 0
     dataset = loader["dataset"]
+    dataset["type"] = f"Fast{dataset['type']}"  # of rspose.pose.datasets
     dataset["data_root"] = str(data_root)
     # Files that mmpose's configs name with their own data root in front.
     for key in ("bbox_file", "headbox_file"):

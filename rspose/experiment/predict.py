@@ -10,8 +10,10 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmpose.registry import DATASETS, MODELS
+from mmpose.datasets.datasets import BaseCocoStyleDataset
+from mmpose.registry import MODELS
 from mmpose.structures.bbox import get_warp_matrix
+from torch.utils.data import DataLoader
 
 from rspose.data import dataset_layout
 from rspose.evaluation.predictions import Predictions
@@ -39,13 +41,12 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
     composed = compose(config, cell, checkpoint.parent, None)
     scope = DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
     model = _load(composed, checkpoint, training)
-    loader = composed["predict_dataloader"]
 
-    truth = _with_boxes(loader, None)
-    rows = list(_rows(model, truth, config, cell))
+    truth = _loader(composed, None)
+    rows = list(_rows(model, truth, cell))
     detections = dataset_layout(cell.dataset).detections
     if detections is not None:
-        rows += _rows(model, _with_boxes(loader, detections), config, cell, annotated=False)
+        rows += _rows(model, _loader(composed, detections), cell, annotated=False)
     columns: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     Predictions(
         **columns,
@@ -58,7 +59,7 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
             "input_size": list(composed["codec"]["input_size"]),
         },
     ).save(predictions)
-    _save_samples(model, truth, cell.dataset, config["evaluation"]["drawn_samples"], samples)
+    _save_samples(model, truth.dataset, cell.dataset, config["evaluation"]["drawn_samples"], samples)
     del scope
 
 
@@ -74,12 +75,13 @@ def _load(composed: Any, checkpoint: Path, training: dict[str, Any]) -> BaseMode
     return model.eval()
 
 
-def _with_boxes(loader: dict[str, Any], detections: str | None) -> dict[str, Any]:
-    """The validation loader on detector boxes, or on ground-truth boxes if ``detections`` is None."""
+def _loader(composed: Any, detections: str | None) -> DataLoader[Any]:
+    """The validation split on detector boxes, or on ground-truth boxes if ``detections`` is None."""
+    loader = composed["predict_dataloader"]
     dataset = dict(loader["dataset"])
     if detections is not None:
         dataset["bbox_file"] = str(Path(dataset["data_root"]) / detections)
-    return {**loader, "dataset": dataset}
+    return Runner.build_dataloader({**loader, "dataset": dataset})
 
 
 @torch.no_grad()
@@ -89,9 +91,9 @@ def _predict_batches(model: BaseModel, loader: Iterable[Any]) -> Iterator[tuple[
 
 
 def _rows(
-    model: BaseModel, loader: dict[str, Any], config: dict[str, Any], cell: Cell, annotated: bool = True
+    model: BaseModel, loader: DataLoader[Any], cell: Cell, annotated: bool = True
 ) -> Iterator[dict[str, np.ndarray | np.generic]]:
-    for sample, _ in _predict_batches(model, Runner.build_dataloader(dict(loader))):
+    for sample, _ in _predict_batches(model, loader):
         meta, truth, predicted = sample.metainfo, sample.gt_instances, sample.pred_instances
         x1, y1, x2, y2 = np.asarray(truth.bboxes, dtype=np.float32).reshape(4)
         # MPII's image names are no index: its protocol counts annotations.
@@ -108,10 +110,9 @@ def _rows(
 
 
 def _save_samples(
-    model: BaseModel, loader: dict[str, Any], dataset_name: str, count: int, path: Path
+    model: BaseModel, dataset: BaseCocoStyleDataset, dataset_name: str, count: int, path: Path
 ) -> None:
     """Save crops, heatmaps and truth of ``count`` well-labelled instances spread over the split."""
-    dataset = DATASETS.build(loader["dataset"])
     labelled = [
         float(np.mean(dataset.get_data_info(i)["keypoints_visible"] > 0)) for i in range(len(dataset))
     ]

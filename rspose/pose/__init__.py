@@ -15,6 +15,6 @@ import_standins.install()
 # A checkpoint is data. torch then refuses one that brings code, which mmengine and torch.hub would run.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
-from rspose.pose import heads, map_losses, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
+from rspose.pose import datasets, heads, map_losses, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
 
-__all__ = ["heads", "map_losses", "necks", "training", "transforms"]
+__all__ = ["datasets", "heads", "map_losses", "necks", "training", "transforms"]

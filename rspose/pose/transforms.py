@@ -141,10 +141,11 @@ class PackPoseTargets(PackPoseInputs):
     """mmpose's ``PackPoseInputs`` that also packs what losses need: keypoints in input pixels and the area.
 
     Args:
-        with_annotation: Pack the raw annotation too. It is copied several times on the way, so that training
-            goes without.
+        with_annotation: Pack what only prediction needs too: the raw annotation and the flip test's order of
+            keypoints. They are copied several times on the way, so that training goes without.
     """
 
     def __init__(self, with_annotation: bool = False) -> None:
-        meta_keys = [key for key in PackPoseInputs().meta_keys if with_annotation or key != "raw_ann_info"]
+        left_out = () if with_annotation else ("raw_ann_info", "flip_indices")
+        meta_keys = [key for key in PackPoseInputs().meta_keys if key not in left_out]
         super().__init__(meta_keys=(*meta_keys, "area"), pack_transformed=True)
