@@ -1,5 +1,6 @@
 """The report: the numbers of the tables, in one file that fetches nothing and runs nothing of a record."""
 
+import base64
 import json
 import re
 import subprocess
@@ -8,12 +9,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from test_reporting_figures import HEIGHT, WIDTH, predictions, samples, saved
+from test_reporting_localisation import CONTENT
 from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 from tiny_grid import REPOSITORY
 
+from rspose.reporting.localisation import make_localisation
+from rspose.reporting.report import pictures
 from rspose.reporting.report.cells import rerun_command
 from rspose.reporting.report.page import make_report
 from rspose.reporting.tables import make_tables
@@ -88,6 +93,23 @@ class Page(HTMLParser):
 def report(folder: Path) -> Page:
     """The report of the records in ``folder/records``."""
     return Page(make_report(folder / "records", folder / "report.html"))
+
+
+def images(page: Page) -> list[np.ndarray]:
+    """The images with pixels, decoded."""
+    addresses = [attributes.get("src") or "" for tag, attributes in page.elements if tag == "img"]
+    bytes_of = [
+        base64.b64decode(each.partition(",")[2]) for each in addresses if each.startswith("data:image/webp")
+    ]
+    return [cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in bytes_of]
+
+
+def sheet(folder: Path, dataset: str, pixels: np.ndarray) -> Path:
+    """A sheet of heatmaps where a run leaves it."""
+    path = folder / "figures" / f"{dataset}_heatmaps.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+    return path
 
 
 def markdown_rows(path: Path) -> list[list[str]]:
@@ -263,6 +285,90 @@ def test_damaged_prediction_files_are_left_out_with_a_line(
     assert report(tmp_path).data("drawings")["cells"] == {}
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("drawing left out: ") and "predictions.npz" in line
+
+
+def test_sheets_of_heatmaps_beside_the_records_are_in_the_page_with_words(tmp_path: Path) -> None:
+    for loss in ("mse", "rspose"):
+        write(tmp_path / "records", record(loss=loss, reconstruction=loss == "rspose"))
+    gradient = np.broadcast_to(np.linspace(0, 255, 9000)[:, None, None], (9000, 600, 3)).astype(np.uint8)
+    sheet(tmp_path, "coco", gradient)
+    sheet(tmp_path, "mpii", np.zeros((20, 20, 3), np.uint8))  # of another grid: no record here is of MPII
+    page = report(tmp_path)
+    assert ("a", {"href": "#heatmaps"}) in page.elements
+    assert "No sheets of heatmaps" not in page.words
+    (described,) = [a["alt"] for tag, a in page.elements if tag == "img" and a["alt"]]
+    assert described is not None
+    assert all(word in described for word in ("COCO val", "MSE", "RSPOSE †", "2D", "keypoints"))
+    shown = np.concatenate(images(page))
+    assert shown.shape == gradient.shape
+    assert np.abs(shown.astype(int) - gradient).max() < 12
+
+
+def test_loss_against_localisation_is_in_the_page_as_figure_and_table(tmp_path: Path) -> None:
+    write(tmp_path / "records", record())
+    source = tmp_path / "localisation/losses.json"
+    source.parent.mkdir()
+    source.write_text(json.dumps(CONTENT))
+    make_localisation(source, source.parent)
+    page = report(tmp_path)
+    (figure,) = [attributes for tag, attributes in page.elements if tag == "img"]
+    kind, _, content = (figure["src"] or "").partition(";base64,")
+    assert kind == "data:image/svg+xml"
+    assert base64.b64decode(content) == (tmp_path / "localisation/figure.svg").read_bytes()
+    assert figure["alt"] and ("a", {"href": "#localisation"}) in page.elements
+    assert page.tables["table-localisation"][2:] == markdown_rows(tmp_path / "localisation/table.md")
+    assert "Bold: least of a column." in page.words and "No figure was at hand" not in page.words
+
+
+def test_a_figure_that_is_not_there_or_damaged_is_a_short_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "records", record())
+    for lines in (0, 2):
+        page = report(tmp_path)
+        assert "No sheets of heatmaps were at hand" in page.words
+        assert "No figure was at hand: it lies beside the folder of records, in localisation/." in page.words
+        complaints = capsys.readouterr().err.splitlines()
+        assert len(complaints) == lines
+        for name in ("figures/coco_heatmaps.png", "localisation/losses.json", "localisation/figure.svg"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("{}")
+    assert [line.partition(":")[0] for line in complaints] == ["figure left out", "sheet left out"]
+    assert "losses.json" in complaints[0] and "coco_heatmaps.png" in complaints[1]
+
+
+def test_the_figures_of_merged_runs_are_named_after_their_folders(tmp_path: Path) -> None:
+    for machine, head in (("one", "heatmap"), ("two", "simcc")):
+        write(tmp_path / machine / "records", record(head=head))
+        sheet(tmp_path / machine, "coco", np.zeros((20, 20, 3), np.uint8))
+    folders = [tmp_path / "one/records", tmp_path / "two/records"]
+    page = Page(make_report(folders, tmp_path / "report.html"))
+    assert "COCO, one" in page.words and "COCO, two" in page.words and str(tmp_path) not in page.words
+
+
+def test_large_sheets_become_smaller_or_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MOST_BYTES", 1_600_000)
+    rng = np.random.default_rng(0)
+    for dataset in ("coco", "mpii"):
+        metrics = {"PCKh": 0.5} if dataset == "mpii" else None
+        write(tmp_path / "records", record(dataset, metrics=metrics))
+    darker = np.linspace(0, 155, 1050)[:, None, None] + rng.integers(0, 100, (1050, 350, 3))
+    large = cv2.resize(darker.astype(np.uint8), (1400, 4200), interpolation=cv2.INTER_NEAREST)
+    sheet(tmp_path, "coco", large)
+    sheet(tmp_path, "mpii", rng.integers(0, 256, (3000, 700, 3), dtype=np.uint8))
+    parts = images(report(tmp_path))
+    assert len({part.shape[1] for part in parts}) == 1 and parts[0].shape[1] < 1400
+    height = sum(part.shape[0] for part in parts)
+    assert height == 3 * parts[0].shape[1]  # as before, from top to bottom
+    shown, whole = (
+        cv2.resize(each, (1, 50), interpolation=cv2.INTER_AREA) for each in (np.concatenate(parts), large)
+    )
+    assert np.abs(shown.astype(int) - whole).max() < 8
+    assert (tmp_path / "report.html").stat().st_size < 2.5e6 + pictures.MOST_BYTES
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mpii_heatmaps.png: too large for the report" in line
 
 
 def test_the_same_records_give_the_same_file(tmp_path: Path) -> None:

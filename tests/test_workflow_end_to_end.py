@@ -125,6 +125,13 @@ def test_the_report_draws_the_predictions_of_every_cell(folder: Path) -> None:
     }
 
 
+def test_the_report_has_the_heatmaps_and_loss_against_localisation(folder: Path) -> None:
+    page = (folder / "results/report.html").read_text()
+    for dataset in ("COCO", "MPII"):
+        assert f'alt="Heatmaps over people of {dataset} val' in page
+    assert page.count("data:image/svg+xml") == 1 and 'id="table-localisation"' in page
+
+
 def test_snakemake_makes_its_own_report_too(folder: Path) -> None:
     made = run(folder, "--report", "snakemake.html")
     assert made.returncode == 0, made.output
@@ -191,7 +198,8 @@ def test_tables_are_made_again_from_records_alone(folder: Path, tmp_path: Path) 
     assert run(copy, "tables").jobs == {"collect": 1, "tables": 1}
     assert {path.name: path.read_bytes() for path in (copy / "results/tables").iterdir()} == before
     assert run(copy, "report").jobs == {"report": 1}
-    assert "No prediction files were at hand" in (copy / "results/report.html").read_text()
+    page = (copy / "results/report.html").read_text()
+    assert "No prediction files were at hand" in page and "No sheets of heatmaps were at hand" in page
     assert run(copy, "study").jobs == {"study": 1}
     assert {path.name: path.read_bytes() for path in (copy / "results/figures/study").iterdir()} == drawn
     assert not (copy / "results/cells").exists() and not (copy / "data").exists()

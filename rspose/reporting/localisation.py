@@ -8,9 +8,8 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from tabulate import tabulate
 
-from rspose.reporting.markup import DAGGER
+from rspose.reporting.markup import DAGGER, Column, Row, Table, Value, to_markdown
 from rspose.reporting.style import HEAD_LABELS, loss_colour
 
 _PATHS = {
@@ -64,34 +63,34 @@ def make_localisation(source: Path, out: Path) -> list[Path]:
 
 
 def localisation_table(content: dict[str, Any]) -> str:
-    """The table in Markdown: a row a loss, a column a path and head; the least number of a column is bold."""
+    """The table of :func:`tolerated_errors` in Markdown."""
+    return to_markdown(tolerated_errors(content))
+
+
+def tolerated_errors(content: dict[str, Any]) -> Table:
+    """A row a loss, a column a path and head; the least number of a column is the best."""
     numbers = _numbers(content)
-    numbers = numbers[numbers.path != "shifted"]
-    heads = list(dict.fromkeys(numbers["head"]))
-    columns = [(head, path) for head in heads for path in _PATHS if path != "shifted"]
-    found = numbers.set_index(["loss", "head", "path"]).tolerated_error.round(1)
-    least = {
-        column: numbers[(numbers["head"] == column[0]) & (numbers.path == column[1])].tolerated_error.min()
-        for column in columns
-    }
+    paths = [path for path in _PATHS if path != "shifted"]
+    columns = [(head, path) for head in dict.fromkeys(numbers["head"]) for path in paths]
+    found = numbers.set_index(["loss", "head", "path"]).tolerated_error
     rows = []
     for loss, title in dict(zip(numbers.loss, numbers.title, strict=True)).items():
-        cells = []
-        for column in columns:
-            value = found.get((loss, *column))
-            text = "—" if value is None else f"{value:.1f}"
-            cells.append(f"**{text}**" if value is not None and value == round(least[column], 1) else text)
-        rows.append([title, *cells])
-    headers = ["Loss", *(f"{HEAD_LABELS.get(head, head)} {path}" for head, path in columns)]
-    grid = tabulate(
-        rows, headers, "pipe", colalign=["left", *["right"] * len(columns)], disable_numparse=True
-    )
+        values = (found.get((loss, *column)) for column in columns)
+        entries = tuple(None if value is None else Value(float(value)) for value in values)
+        rows.append(Row((title,), "", False, entries))
     errors = content["losses"][0]["paths"]["shifted"]["errors"]
     explained = _EXPLAINED.format(largest=content["largest_error"], step=errors[1] - errors[0])
     marks = "Bold: least of a column."
     if numbers.reconstruction.any():
         marks += f" {DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
-    return f"**Loss against localisation**\n\n{grid}\n\n{explained}  \n{marks}\n"
+    return Table(
+        "localisation",
+        "Loss against localisation",
+        ("Loss",),
+        tuple(Column(HEAD_LABELS.get(head, head), path, scale=1.0, least=True) for head, path in columns),
+        tuple(rows),
+        (explained, marks),
+    )
 
 
 def localisation_figure(content: dict[str, Any]) -> Figure:

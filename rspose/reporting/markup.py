@@ -24,6 +24,7 @@ class Column:
         interval: Whether intervals are shown.
         signed: Whether positive numbers have a sign: a difference.
         competes: Whether the best number is bold.
+        least: Whether the least number is bold, an error, also where it stands alone.
         text: Whether it holds words.
     """
 
@@ -34,6 +35,7 @@ class Column:
     interval: bool = True
     signed: bool = False
     competes: bool = True
+    least: bool = False
     text: bool = False
 
     @property
@@ -114,7 +116,7 @@ def shown(number: float, column: Column) -> str:
 
 
 def best_cells(table: Table) -> set[tuple[int, int]]:
-    """Row and column indices of the best numbers: the largest of each column and block.
+    """Row and column indices of the best numbers: the largest of each column and block, or the least.
 
     Numbers that are shown alike are all of them best, unless they are marked as ties. Controls do not
     compete, and a loss that stands alone has won nothing.
@@ -127,8 +129,9 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
                 continue
             entries = {i: table.rows[i].values[j] for i in competing}
             values = {i: entry for i, entry in entries.items() if isinstance(entry, Value)}
-            if len(values) > 1:
-                top = shown(max(value.mean for value in values.values()), column)
+            if len(values) > (0 if column.least else 1):
+                extreme = min if column.least else max
+                top = shown(extreme(value.mean for value in values.values()), column)
                 best |= {
                     (i, j)
                     for i, value in values.items()

@@ -95,6 +95,14 @@ class Record:
         return Cell(**self.content["cell"])
 
     @property
+    def run(self) -> Path | None:
+        """The folder of the run: records, figures and the rest; None where the file is not in its place."""
+        place = Path(*self.cell[:4], f"seed{self.cell.seed}.json").parts
+        if self.content["control"]:
+            place = Path(self.cell.dataset, "control", f"{self.cell.loss}.json").parts
+        return self.path.parents[len(place)] if self.path.parts[-len(place) :] == place else None
+
+    @property
     def scores(self) -> dict[str, float | None]:
         """Every metric, correlation and diagnosis, as ``metrics.AP`` or ``diagnosis.errors.gain.swap``.
 

@@ -101,9 +101,9 @@ def records_folder(wildcards):
     return config["records"] or [f"{RESULTS}/records"]
 
 
-def cells_of_dataset(wildcards):
+def drawn_cells(dataset):
     """The cells whose predictions are drawn: those of the first seed."""
-    return [cell for cell in CELLS if cell.dataset == wildcards.dataset and cell.seed == config["seeds"][0]]
+    return [cell for cell in CELLS if cell.dataset == dataset and cell.seed == config["seeds"][0]]
 
 
 def figure_sheets():
@@ -115,6 +115,29 @@ def figure_sheets():
         dataset=config["datasets"],
         kind=["predictions", "heatmaps"],
     )
+
+
+def report_figures():
+    """What the report shows beside the tables, as far as it is there or is made without training again.
+
+    A dataset whose cells are recorded but kept no samples, as where records alone were kept, has no sheet.
+    """
+    if config["records"]:
+        return []
+    drawn = [
+        dataset
+        for dataset in config["datasets"]
+        if all(
+            Path(f"{RESULTS}/cells/{cell.path}/samples.npz").is_file()
+            or not Path(f"{RESULTS}/records/{cell.path}.json").is_file()
+            for cell in drawn_cells(dataset)
+        )
+    ]
+    return [
+        *rules.localisation.output,
+        rules.localisation_report.output.vector,
+        *expand(f"{RESULTS}/figures/{{dataset}}_heatmaps.png", dataset=drawn),
+    ]
 
 
 def records(dataset):

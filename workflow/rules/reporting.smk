@@ -44,25 +44,6 @@ rule tables:
         "../scripts/tables.py"
 
 
-rule report:
-    """One HTML file with everything; it draws the predictions that lie beside the records."""
-    input:
-        all_records(),
-    output:
-        report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
-    log:
-        f"{RESULTS}/logs/report.log",
-    conda:
-        "../../envs/environment.yaml"
-    resources:
-        **WITHOUT_MODEL,
-    params:
-        records=records_folder,
-        code=sources.sha256_of_sources(sources.REPORT_SOURCES),
-    script:
-        "../scripts/report.py"
-
-
 rule study:
     """Confidence, errors, training and differences drawn, from the records alone."""
     input:
@@ -91,13 +72,13 @@ rule study:
 rule figures:
     input:
         samples=lambda wildcards: [
-            f"{RESULTS}/cells/{cell.path}/samples.npz" for cell in cells_of_dataset(wildcards)
+            f"{RESULTS}/cells/{cell.path}/samples.npz" for cell in drawn_cells(wildcards.dataset)
         ],
         predictions=lambda wildcards: [
-            f"{RESULTS}/cells/{cell.path}/predictions.npz" for cell in cells_of_dataset(wildcards)
+            f"{RESULTS}/cells/{cell.path}/predictions.npz" for cell in drawn_cells(wildcards.dataset)
         ],
         records=lambda wildcards: [
-            f"{RESULTS}/records/{cell.path}.json" for cell in cells_of_dataset(wildcards)
+            f"{RESULTS}/records/{cell.path}.json" for cell in drawn_cells(wildcards.dataset)
         ],
     output:
         predictions=report(
@@ -145,11 +126,13 @@ rule localisation_report:
         rules.localisation.output,
     output:
         table=f"{RESULTS}/localisation/table.md",
+        numbers=f"{RESULTS}/localisation/table.csv",
         figure=report(
             f"{RESULTS}/localisation/figure.png",
             category="Localisation",
             caption="../report/localisation.rst",
         ),
+        vector=f"{RESULTS}/localisation/figure.svg",
     log:
         f"{RESULTS}/logs/localisation_report.log",
     conda:
@@ -160,3 +143,23 @@ rule localisation_report:
         code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
     script:
         "../scripts/localisation_report.py"
+
+
+rule report:
+    """One HTML file with everything; it draws the predictions that lie beside the records."""
+    input:
+        records=all_records(),
+        figures=report_figures(),
+    output:
+        report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
+    params:
+        records=records_folder,
+        code=sources.sha256_of_sources(sources.REPORT_SOURCES),
+    script:
+        "../scripts/report.py"

@@ -52,10 +52,9 @@ def drawings(results: Results) -> dict[str, Any]:
 
 
 def _samples(record: Record, keypoints: KeypointSet) -> Samples | None:
-    place = Path(*record.cell[:4], f"seed{record.cell.seed}")
-    if record.path.parts[-len(place.parts) :] != place.with_suffix(".json").parts:
+    if record.run is None:
         return None
-    folder = record.path.parents[len(place.parts)] / "cells" / place
+    folder = record.run / "cells" / Path(*record.cell[:4], f"seed{record.cell.seed}")
     predictions, samples = folder / "predictions.npz", folder / "samples.npz"
     if not (predictions.is_file() and samples.is_file()):
         return None

@@ -21,12 +21,13 @@ from rspose.reporting.style import loss_colour
 _LAST = -9.0  # sorts before every number: what has none
 
 
-def to_html(table: Table, linked: Collection[CellKey] = ()) -> Markup:
+def to_html(table: Table, linked: Collection[CellKey] = (), name: str = "") -> Markup:
     """The table as a ``<table>``: caption and numbers; the notes are the page's to place.
 
     Args:
         table: The table.
         linked: The cells that the page can show: their numbers link to them.
+        name: What tells it from others of the page; its own name if left out.
     """
     best = best_cells(table)
     body = []
@@ -42,7 +43,7 @@ def to_html(table: Table, linked: Collection[CellKey] = ()) -> Markup:
     return Markup(
         '<table class="numbers" id="table-{}">\n<caption><span>{}</span></caption>\n'
         "<thead>\n{}</thead>\n<tbody>\n{}</tbody>\n</table>\n"
-    ).format(table.name, table.caption, _head(table), Markup("").join(body))
+    ).format(name or table.name, table.caption, _head(table), Markup("").join(body))
 
 
 def address_of(cell: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.charts import charts
 from rspose.reporting.report.drawings import drawings
 from rspose.reporting.report.html_table import address_of, to_html
+from rspose.reporting.report.pictures import heatmap_sheets, localisations
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.style import loss_colour
 from rspose.reporting.tables import all_tables, read_results
@@ -62,7 +63,8 @@ def make_report(records: Path | Sequence[Path], out: Path, published: Path = PUB
     """Write the report of finished records as one HTML file.
 
     The same records give the same file. What lies beside the folders of records is used where it is there:
-    the predictions of the cells (``cells/``), which the report draws.
+    the predictions of the cells (``cells/``), which the report draws, the sheets of heatmaps (``figures/``)
+    and loss against localisation (``localisation/``).
 
     Args:
         records: Folder of records, or several, whose records are merged.
@@ -96,6 +98,8 @@ def report_page(results: Results) -> str:
     return environment.get_template("report.html").render(
         summary=_summary(results),
         sections=_sections(results, all_tables(results), linked),
+        localisations=localisations(results),
+        heatmaps=heatmap_sheets(results),
         cells=_cell_rows(results),
         generated=notes.data_kind(results.runs) == "generated data",
         kind=notes.data_kind(results.runs),

@@ -1,0 +1,144 @@
+"""Figures that a run has drawn already, for the report: heatmaps by loss, and loss against localisation."""
+
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from rspose.reporting.localisation import tolerated_errors
+from rspose.reporting.report.html_table import to_html
+from rspose.reporting.results import Results, dataset_title, head_label
+
+MOST_BYTES = 3_000_000
+"""What all sheets of heatmaps together may take of the page."""
+_QUALITY = 75  # of WebP
+# Pixels, tried in turn until the sheets are small enough. Below, labels cannot be read.
+_WIDTHS = (2000, 1400, 1000, 700)
+_STRIP = 4000  # pixels: WebP ends at 16383, and a browser draws what it sees
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image within the page.
+
+    Attributes:
+        address: Its data, as an address.
+        width: In pixels; None for a drawing without pixels.
+        height: See ``width``.
+    """
+
+    address: str
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its words.
+
+    Attributes:
+        title: What is drawn.
+        alt: What is seen, for readers who do not see it.
+        images: Its parts from top to bottom.
+        table: Its numbers; None where it has none.
+        notes: Sentences below it.
+    """
+
+    title: str
+    alt: str
+    images: tuple[Image, ...]
+    table: Markup | None = None
+    notes: tuple[str, ...] = ()
+
+
+def heatmap_sheets(results: Results) -> list[Picture]:
+    """The sheets of heatmaps (``figures/<dataset>_heatmaps.png``) beside the folders of records.
+
+    They become smaller where together they would take more than :data:`MOST_BYTES`. What is not usable, or
+    still too large, is left out with one line on stderr.
+    """
+    found = []
+    for dataset in results.datasets:
+        for run, title in _runs(results, dataset_title(dataset)):
+            path = run / "figures" / f"{dataset}_heatmaps.png"
+            if not path.is_file():
+                continue
+            sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+            if sheet is None:
+                print(f"sheet left out: {path}: not an image: draw it again", file=sys.stderr)
+            else:
+                found.append((path, title, _described(results, dataset), sheet.astype(np.uint8)))
+    pictures = []
+    for path, title, alt, sheet in found:
+        images = _within(sheet, MOST_BYTES // len(found))
+        if images:
+            pictures.append(Picture(title, alt, images))
+        else:
+            print(f"sheet left out: {path}: too large for the report", file=sys.stderr)
+    return pictures
+
+
+def localisations(results: Results) -> list[Picture]:
+    """Loss against localisation (``localisation/``) beside the folders of records: figure and table.
+
+    What is not usable is left out with one line on stderr.
+    """
+    pictures: list[Picture] = []
+    for run, title in _runs(results, "Loss against localisation"):
+        figure, source = run / "localisation" / "figure.svg", run / "localisation" / "losses.json"
+        if not (figure.is_file() and source.is_file()):
+            continue
+        try:
+            table = tolerated_errors(json.loads(source.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            print(f"figure left out: {source}: not usable ({error!r}): make it again", file=sys.stderr)
+            continue
+        html = to_html(table, name=f"localisation-{len(pictures)}" if pictures else "localisation")
+        alt = (
+            "Each loss drawn against the localisation error of a heatmap, in panels by head and by what else "
+            "changes while the peak moves away; the table below has the numbers."
+        )
+        address = "data:image/svg+xml;base64," + base64.b64encode(figure.read_bytes()).decode()
+        pictures.append(Picture(title, alt, (Image(address),), html, table.notes))
+    return pictures
+
+
+def _runs(results: Results, title: str) -> Iterator[tuple[Path, str]]:
+    """The folder of each run with ``title``; where there are several, with the folder's name too."""
+    runs = list(dict.fromkeys(record.run for record in results.records if record.run))
+    for run in runs:
+        yield run, title if len(runs) == 1 else f"{title}, {run.resolve().name}"
+
+
+def _described(results: Results, dataset: str) -> str:
+    drawn = dict.fromkeys(cell[1:] for cell in results.cells if cell[0] == dataset and cell[1] != "control")
+    losses = ", ".join(dict.fromkeys(results.labels[loss] for _, _, loss in drawn))
+    heads = " and ".join(dict.fromkeys(head_label(head) for _, head, _ in drawn))
+    return (
+        f"Heatmaps over people of {dataset_title(dataset)} val, a row a loss and head: "
+        f"{losses or 'no loss'} ({heads}); crosses mark the annotated keypoints."
+    )
+
+
+def _within(sheet: NDArray[np.uint8], most: int) -> tuple[Image, ...]:
+    """The sheet in strips, as wide as fits into ``most`` bytes; nothing if it does not fit."""
+    for width in sorted({min(width, sheet.shape[1]) for width in _WIDTHS}, reverse=True):
+        height = max(1, round(sheet.shape[0] * width / sheet.shape[1]))
+        smaller = cv2.resize(sheet, (width, height), interpolation=cv2.INTER_AREA)
+        images = tuple(_image(smaller[top : top + _STRIP]) for top in range(0, height, _STRIP))
+        if sum(len(image.address) for image in images) <= most:
+            return images
+    return ()
+
+
+def _image(pixels: NDArray) -> Image:
+    _, encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    address = "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return Image(address, pixels.shape[1], pixels.shape[0])
