@@ -16,27 +16,39 @@ min_version("9.19")
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.data import check_dataset_once, generator_version
-from rspose.experiment.config import Cell, ConfigError, cells, complete, extended, training_settings
+from rspose.experiment.config import (
+    Cell,
+    ConfigError,
+    cells,
+    complete,
+    extended,
+    given,
+    training_settings,
+    typed,
+)
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.pretrained import missing_weights
 from rspose.experiment.record import CONTROLS
 from rspose.experiment import sources
 from rspose.reporting.records import record_files
 
-config_folder = Path(workflow.basedir) / "config"
-if workflow.config_settings.configfiles:
-    config_folder = Path(workflow.config_settings.configfiles[-1]).parent
-else:
-    defaults = yaml.safe_load((config_folder / "demo.yaml").read_text())
+config_files = [Path(file) for file in workflow.config_settings.configfiles]
+if not config_files:
+    config_files = [Path(workflow.basedir) / "config/demo.yaml"]
+    defaults = yaml.safe_load(config_files[0].read_text())
     update_config(defaults, config)
     config.update(defaults)
+changes = typed(workflow.config_settings.config)
+update_config(config, changes)
 
 try:
-    completed = complete(extended(config, config_folder))
+    completed = complete(extended(config, config_files[-1].parent))
 except ConfigError as error:
     sys.exit(f"error: {error}")
 config.clear()
 config.update(completed)
+# For the records. As a param it would make every cell again where the same config lies elsewhere.
+config["given"] = given(config_files, changes, Path(workflow.basedir), Path.cwd())
 
 # Jobs read it to say how long the grid still takes; as a param it would make every cell depend on it. On a cluster
 # there is no such number: it is 0 there, in the jobs too, which inherit it.

@@ -16,10 +16,12 @@ from rspose.experiment.config import (
     cells,
     complete,
     extended,
+    given,
     load_config,
     loss_settings,
     scaled_learning_rate,
     training_settings,
+    typed,
 )
 from rspose.losses import PerMapLoss, available, parameters, register, registry
 
@@ -464,3 +466,36 @@ def test_what_cannot_be_extended_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_config_of_the_project_is_valid(path: Path) -> None:
     assert cells(load_config(path))
+
+
+def test_numbers_within_the_lists_and_mappings_of_a_command_line_are_numbers() -> None:
+    read_by_snakemake = {
+        "seeds": ["0", "1"],
+        "records": ["a/b", "2026-01-01", "a: b: c", ""],
+        "training": {"learning_rate": "0.5", "cache_images": "false", "head_learning_rate": "null"},
+        "name": "3",
+    }
+    assert typed(read_by_snakemake) == {
+        "seeds": [0, 1],
+        "records": ["a/b", "2026-01-01", "a: b: c", ""],
+        "training": {"learning_rate": 0.5, "cache_images": False, "head_learning_rate": None},
+        "name": "3",
+    }
+
+
+def test_what_a_grid_was_given_is_told_from_the_repository(tmp_path: Path) -> None:
+    repository, elsewhere = tmp_path / "repository", tmp_path / "elsewhere"
+    files = [repository / "config" / "demo.yaml", elsewhere / "mine.yaml"]
+    changes = {
+        "losses": ["mse"],
+        "seeds": 0,
+        "losses_from": ["my loss.py"],
+        "results": "out",
+        "controls": False,
+    }
+    assert given(files, changes, repository, repository) == {
+        "files": ["config/demo.yaml", str(elsewhere / "mine.yaml")],
+        "directory": None,
+        "changes": ['losses_from=["my loss.py"]', "results=out", "controls=False"],
+    }
+    assert given(files, {}, repository, elsewhere)["directory"] == str(elsewhere)

@@ -179,6 +179,11 @@ def _changed(**changes: Any) -> str:
         (_changed(control=1), "control is 1: expected true or false"),
         (_changed(control=True), 'expected "control"'),
         (_changed(training=[]), "training is []: expected an object or null"),
+        (_changed(config={"files": "a.yaml"}), "config.files is 'a.yaml': expected a list"),
+        (
+            _changed(config={"files": [1], "directory": None, "changes": []}),
+            "config.files holds 1: expected texts",
+        ),
         (_changed(metrics__AP=45.1), "metrics.AP is 45.1: expected a fraction from 0 to 1"),
         (_changed(metrics__AP=-1), "metrics.AP is -1: expected a fraction from 0 to 1"),
         (_changed(metrics__AP=float("nan")), "metrics.AP is nan: expected a finite number or null"),

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -415,10 +416,11 @@ def test_five_hundred_records_with_curves_and_drawings_stay_below_fifteen_megaby
     assert path.stat().st_size < 15e6
 
 
-def test_the_command_of_a_cell_runs_that_cell_alone() -> None:
-    command = rerun_command("demo", ("coco", "resnet18-w24", "heatmap", "mse"), [0], control=False)
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_the_command_of_a_cell_runs_that_cell_alone(seeds: list[int]) -> None:
+    command = rerun_command("demo", ("coco", "resnet18-w24", "heatmap", "mse"), seeds, control=False)
     planned = subprocess.run(
-        [sys.executable, "-m", *command.split(), "--dry-run", "--cores", "1"],
+        [sys.executable, "-m", *shlex.split(command), "--dry-run", "--cores", "1"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -426,7 +428,7 @@ def test_the_command_of_a_cell_runs_that_cell_alone() -> None:
     )
     assert planned.returncode == 0, planned.stderr
     jobs = dict(re.findall(r"^(train|predict|evaluate|record|tables) +(\d+)$", planned.stdout, re.MULTILINE))
-    assert jobs == {"train": "1", "predict": "1", "evaluate": "1", "record": "1"}
+    assert jobs == dict.fromkeys(("train", "predict", "evaluate", "record"), str(len(seeds)))
 
 
 def test_a_command_is_quoted_for_a_shell() -> None:
@@ -435,3 +437,24 @@ def test_a_command_is_quoted_for_a_shell() -> None:
         "snakemake --configfile config/study.yaml --config datasets=coco models=tiny heads=simcc "
         "losses=kl+instance-sort 'seeds=[0,1]' --forcerun train --until record"
     )
+
+
+def test_a_command_has_the_config_that_the_record_names_and_what_was_changed_of_it(tmp_path: Path) -> None:
+    given = {
+        "files": ["grids/my grid.yaml", "/elsewhere/b.yaml"],
+        "directory": "/elsewhere",
+        "changes": ['losses_from=["a.py"]'],
+    }
+    write(tmp_path / "records", {**record(seed=0), "grid": "mine", "config": given})
+    write(tmp_path / "records", {**record(seed=1), "grid": "mine", "config": given})
+    write(tmp_path / "records", {**record(seed=2), "grid": "mine"})
+    cell = report(tmp_path).data("cells")["coco/tiny/heatmap/mse"]
+    assert cell["commands"] == [
+        "snakemake --directory /elsewhere --configfile 'grids/my grid.yaml' /elsewhere/b.yaml --config "
+        "'losses_from=[\"a.py\"]' datasets=coco models=tiny heads=heatmap losses=mse 'seeds=[0,1]' "
+        "--forcerun train --until record",
+        "snakemake --configfile config/mine.yaml --config datasets=coco models=tiny heads=heatmap losses=mse "
+        "seeds=2 --forcerun train --until record",
+    ]
+    facts = {line["name"]: line["values"] for group in cell["facts"] for line in group["lines"]}
+    assert facts["config files"] == ["grids/my grid.yaml, /elsewhere/b.yaml"] * 2 + ["—"]

@@ -130,7 +130,11 @@ def test_a_loss_that_is_mended_is_trained_again_and_no_other(
     status, said = compare(capfd, "failing", "--from", "failing.py")
     assert status == 0, said
     assert jobs(said)["train"] == 1
-    assert failure.with_name("seed0.json").is_file()
+    assert json.loads(failure.with_name("seed0.json").read_text())["config"] == {
+        "files": [str(folder / "tiny.yaml")],
+        "directory": str(folder),
+        "changes": ['losses_from=["my_loss.py", "failing.py"]'],
+    }
     assert re.search(r"^\| failing +\|", said, re.MULTILINE) and "failed:" not in said
 
 

@@ -2,13 +2,16 @@
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tiny_grid import SnakemakeRun
+from tiny_grid import REPOSITORY, SnakemakeRun
 
 from rspose.experiment.config import cells, load_config
 
@@ -123,6 +126,23 @@ def test_the_report_draws_the_predictions_of_every_cell(folder: Path) -> None:
     assert set(json.loads(drawings)["cells"]) == {
         str(Path(cell.path).parent) for cell in cells(load_config(folder / "tiny.yaml"))
     }
+
+
+def test_the_command_that_the_report_gives_for_a_cell_runs_it_alone(folder: Path) -> None:
+    page = (folder / "results/report.html").read_text()
+    (details,) = re.findall(r'id="data-cells">(.*?)</script>', page)
+    (command,) = json.loads(details)["mpii/tiny/simcc/rspose"]["commands"]
+    planned = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command), "--cores", "1", "--dry-run"],
+        cwd=REPOSITORY,  # where the page says
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert planned.returncode == 0, planned.stderr
+    # Its data and the weights it starts from are there: they lie in the folder, not in the repository.
+    jobs = dict(re.findall(r"^([a-z_]+) +(\d+)$", planned.stdout, re.MULTILINE))
+    assert jobs == {"train": "1", "predict": "1", "evaluate": "1", "record": "1", "total": "4"}
 
 
 def test_the_report_has_the_heatmaps_and_loss_against_localisation(folder: Path) -> None:

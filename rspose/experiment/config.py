@@ -4,8 +4,9 @@ The losses, and torch with them, are imported where they are needed: tables of f
 environment without.
 """
 
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
@@ -25,14 +26,17 @@ __all__ = [
     "cells",
     "complete",
     "extended",
+    "given",
     "load_config",
     "load_schema",
     "loss_settings",
     "registered_losses",
     "scaled_learning_rate",
     "training_settings",
+    "typed",
 ]
 
+_CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds")
 SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -76,6 +80,58 @@ def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any
         raise ConfigError(f"config key 'extends': files extend each other: {circle}")
     base = extended(_read(path), path.parent, (*extending, path))
     return _patched(base, {key: value for key, value in config.items() if key != "extends"})
+
+
+def typed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes of ``snakemake --config`` with the numbers and the like within their lists and mappings.
+
+    Snakemake reads those as texts: of ``seeds=[0,1]`` it makes ``["0", "1"]``.
+    """
+    return {key: _typed(each) if isinstance(each, list | Mapping) else each for key, each in changes.items()}
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _typed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_typed(each) for each in value]
+    if isinstance(value, str) and value:
+        with suppress(yaml.YAMLError):
+            read = yaml.safe_load(value)
+            return read if read is None or isinstance(read, int | float) else value
+    return value
+
+
+def given(
+    files: Sequence[Path], changes: Mapping[str, Any], repository: Path, folder: Path
+) -> dict[str, Any]:
+    """What a grid was run from, so that its cells can be run again: the ``config`` of their records.
+
+    Args:
+        files: The config files, later ones over earlier ones.
+        changes: What ``--config`` changed of them.
+        repository: The folder that paths are given from where they lie in it; others are absolute.
+        folder: Where it was run.
+
+    Returns:
+        ``files``; ``directory``, null for the repository; and ``changes`` as they are typed, but those that
+        only choose cells of the grid.
+    """
+
+    def place(path: Path) -> str:
+        path = path.resolve()
+        inside = path.is_relative_to(repository.resolve())
+        return path.relative_to(repository.resolve()).as_posix() if inside else str(path)
+
+    return {
+        "files": [place(file) for file in files],
+        "directory": None if folder.resolve() == repository.resolve() else place(folder),
+        "changes": [
+            f"{key}={value if isinstance(value, str | bool) else json.dumps(value)}"
+            for key, value in changes.items()
+            if key not in _CHOOSE_CELLS
+        ],
+    }
 
 
 def _read(path: Path) -> Any:

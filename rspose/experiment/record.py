@@ -35,7 +35,7 @@ def write_record(config: dict[str, Any], cell: Cell, scores: Path, training: Pat
     """Write the record of a trained and evaluated cell.
 
     Args:
-        config: A completed config.
+        config: A completed config; the workflow adds to it what it was given (``given``).
         cell: The cell.
         scores: What the evaluation wrote.
         training: What the training wrote: it knows the loss, so that records are made without torch.
@@ -114,6 +114,7 @@ def _write(
         {
             "format": RECORD_FORMAT,
             "grid": config["name"],
+            **({"config": config["given"]} if "given" in config else {}),
             "cell": {
                 "dataset": cell.dataset,
                 "model": cell.model,

@@ -40,6 +40,12 @@ _LAYOUT: dict[str, tuple[type, ...]] = {
     "training": (dict, type(None)),
     "provenance": (dict,),
 }
+# Records of earlier versions do not say what their grid was run from.
+_CONFIG_LAYOUT: dict[str, tuple[type, ...]] = {
+    "config.files": (list,),
+    "config.directory": (str, type(None)),
+    "config.changes": (list,),
+}
 # Records of earlier versions have no bootstrap: their numbers stand without an interval.
 _BOOTSTRAP_LAYOUT: dict[str, tuple[type, ...]] = {
     "bootstrap.images": (int,),
@@ -63,6 +69,7 @@ _TYPE_NAMES = {
     int: "a whole number",
     bool: "true or false",
     dict: "an object",
+    list: "a list",
     type(None): "null",
 }
 
@@ -191,7 +198,13 @@ def read_record(path: Path) -> Record:
         RecordError: If the file is damaged, is something else, or was written in another format.
     """
     content = _read(path)
-    _check_layout(path, content, _LAYOUT | (_BOOTSTRAP_LAYOUT if "bootstrap" in content else {}))
+    layouts = {"bootstrap": _BOOTSTRAP_LAYOUT, "config": _CONFIG_LAYOUT}
+    for layout in (_LAYOUT, *(layout for key, layout in layouts.items() if key in content)):
+        _check_layout(path, content, layout)
+    for key in ("files", "changes"):
+        for text in content.get("config", {}).get(key, []):
+            if not isinstance(text, str):
+                raise RecordError(f"{path}: config.{key} holds {text!r}: expected texts")
     record = Record(path, content)
     if content["control"] and not record.cell.model == record.cell.head == "control":
         raise RecordError(f'{path}: a control record with model {record.cell.model!r}: expected "control"')

@@ -1,5 +1,6 @@
 """What the report says of a cell: its numbers, how they came about, and how to make them again."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,22 +64,33 @@ def cell_details(results: Results) -> dict[str, dict[str, Any]]:
     }
 
 
-def rerun_command(grid: str, cell: Sequence[str], seeds: Sequence[int], control: bool) -> str:
+def rerun_command(
+    grid: str,
+    cell: Sequence[str],
+    seeds: Sequence[int],
+    control: bool,
+    given: Mapping[str, Any] | None = None,
+) -> str:
     """The command that makes a cell again, run in the repository.
 
     Args:
-        grid: Name of the grid: its config is ``config/<grid>.yaml``.
+        grid: Name of the grid.
         cell: Dataset, model, head and loss.
         seeds: Its seeds.
         control: Whether it is a control, which is trained by nobody.
+        given: What the grid was run from, as records say; older ones do not: ``config/<grid>.yaml``, then.
     """
+    given = given or {"files": [f"config/{grid}.yaml"], "directory": None, "changes": []}
     dataset, model, head, loss = cell
-    config = f"snakemake --configfile config/{grid}.yaml --config datasets={dataset}"
+    place = ["--directory", given["directory"]] if given["directory"] else []
+    chosen = [*given["changes"], f"datasets={dataset}"]
     if control:
-        return f"{config} --forcerun control --until control"
-    listed = str(seeds[0]) if len(seeds) == 1 else f"[{','.join(map(str, seeds))}]"
-    selected = [f"models={model}", f"heads={head}", f"losses={loss}", f"seeds={listed}"]
-    return f"{config} {' '.join(map(shlex.quote, selected))} --forcerun train --until record"
+        steps = ["--forcerun", "control", "--until", "control"]
+    else:
+        listed = str(seeds[0]) if len(seeds) == 1 else f"[{','.join(map(str, seeds))}]"
+        chosen += [f"models={model}", f"heads={head}", f"losses={loss}", f"seeds={listed}"]
+        steps = ["--forcerun", "train", "--until", "record"]
+    return shlex.join(["snakemake", *place, "--configfile", *given["files"], "--config", *chosen, *steps])
 
 
 def _named(results: Results, key: CellKey) -> dict[str, Any]:
@@ -109,11 +121,15 @@ def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> di
     records = sorted(records, key=lambda record: record.cell.seed)
     contents = [record.content for record in records]
     control = contents[0]["control"]
+    seeds_of: dict[str, list[int]] = {}  # by the grid and what it was run from, as text
+    for content in contents:
+        if content.get("grid"):
+            made_by = json.dumps([content["grid"], content.get("config")])
+            seeds_of.setdefault(made_by, []).append(content["cell"]["seed"])
     commands = []
-    for grid in dict.fromkeys(content.get("grid") for content in contents):
-        seeds = [record.cell.seed for record in records if record.content.get("grid") == grid]
-        if grid:
-            commands.append(rerun_command(grid, key, seeds, control))
+    for made_by, seeds in seeds_of.items():
+        grid, given = json.loads(made_by)
+        commands.append(rerun_command(grid, key, seeds, control, given))
     learned = [content["loss"]["learned"] for content in contents if content["loss"].get("learned")]
     return {
         "seeds": [record.cell.seed for record in records],
@@ -174,7 +190,9 @@ def _facts(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         "Training": [_training(content["training"]) for content in contents],
         "Data": [content["data"] for content in contents],
         "Protocol": [content["protocol"] for content in contents],
-        "Provenance": [{"grid": content.get("grid"), **content["provenance"]} for content in contents],
+        "Provenance": [
+            {"grid": content.get("grid"), **_config(content), **content["provenance"]} for content in contents
+        ],
     }
     shown = []
     for title, of_seeds in groups.items():
@@ -187,6 +205,14 @@ def _facts(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if lines:
             shown.append({"title": title, "lines": lines})
     return shown
+
+
+def _config(content: Mapping[str, Any]) -> dict[str, Any]:
+    given = content.get("config", {"files": [], "changes": []})
+    return {
+        "config files": ", ".join(given["files"]) or None,
+        "changed by --config": ", ".join(given["changes"]) or None,
+    }
 
 
 def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
