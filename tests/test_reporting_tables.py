@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.font_manager import get_font
 from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 
 from rspose.reporting.markup import escaped
@@ -439,8 +441,8 @@ def test_claimed_and_measured_stand_side_by_side_with_a_verdict(tmp_path: Path) 
         },
     ]  # fmt: skip
     assert "within 0.5 points" in text
-    for name in ("main", "claimed"):
-        assert_sound_latex((folder / f"{name}.tex").read_text())
+    for name, count in (("main", 1), ("claimed", 2)):
+        assert_sound_latex((folder / f"{name}.tex").read_text(), count)
 
 
 def test_every_claimed_cell_is_listed_and_one_not_run_gives_the_command(tmp_path: Path) -> None:
@@ -457,6 +459,62 @@ def test_every_claimed_cell_is_listed_and_one_not_run_gives_the_command(tmp_path
         "heads=heatmap losses=rspose"
     )
     assert missing.command in (folder / "claimed.md").read_text()
+
+
+TEXT_WIDTH, TEXT_HEIGHT = 496.0, 550.0  # points: across two columns of a conference's page; letter paper
+LINE, RULE = 9.5, 6.0  # points: at \\footnotesize
+
+
+def points(text: str) -> float:
+    """Width of a text of the tables in Computer Modern at \\footnotesize."""
+    font = get_font(Path(matplotlib.get_data_path(), "fonts/ttf/cmr10.ttf"))
+    font.set_size(8.5, 72)  # cmr8 is wider than cmr10 at 8 points
+    for command in (r"\\(textbf|emph|scriptsize)", r"[{}$]"):
+        text = re.sub(command, "", text)
+    font.set_text(text.replace(r"\pm", "+").replace("\\_", "_").replace("---", "-"))
+    return font.get_width_height()[0] / 64
+
+
+def broken(text: str, width: float) -> int:
+    """Lines of a text that breaks between words; a word that is too wide counts as a hundred."""
+    lines, line = 1, ""
+    for word in text.split():
+        if points(word) > width:
+            return 100
+        if line and points(f"{line} {word}") > width:
+            lines, line = lines + 1, word
+        else:
+            line = f"{line} {word}".strip()
+    return lines
+
+
+def test_the_claims_fit_the_pages_of_a_paper(tmp_path: Path) -> None:
+    for seed, value in enumerate((0.70, 0.723, 0.719)):
+        write(tmp_path, record(model="resnet50", seed=seed, metrics=with_ap(value), data=REAL))
+    text = (tables(tmp_path) / "claimed.tex").read_text()
+    assert_sound_latex(text, tables=2)
+    floats = re.findall(r"\\begin\{table\*\}.*?\\end\{table\*\}", text, re.DOTALL)
+    assert len(floats) == 2 and len(set(re.findall(r"\\label\{(.*?)\}", text))) == len(floats)
+    shown = 0
+    for number, part in enumerate(floats):
+        assert ("continued" in part) == (number > 0)
+        (alignment,) = re.findall(r"\\begin\{tabular\}\{(.*)\}", part)
+        wrapped = 72 / 2.54 * float(re.findall(r"p\{(.*?)cm\}", alignment)[0])
+        lines = [
+            line.removesuffix(r" \\").split(" & ") for line in part.splitlines() if line.endswith(r" \\")
+        ]
+        rows = lines[1:]  # below the line of groups
+        columns = list(zip(*rows, strict=True))
+        width = sum(max(map(points, column)) for column in columns[:-1]) + wrapped + 8 * len(columns)
+        assert 0.7 * TEXT_WIDTH < width < TEXT_WIDTH
+        height = sum(LINE * broken(row[-1], wrapped) for row in rows) + RULE * part.count("rule")
+        words = [line for line in part.splitlines() if line.endswith(r"\par") or line.startswith(r"\caption")]
+        assert height + sum(LINE * broken(line, TEXT_WIDTH) for line in words) + 24 < TEXT_HEIGHT
+        assert rows[1][0] and rows[1][1]  # dataset and model of the first row, though the part above has them
+        shown += len(rows) - 1
+    assert shown == len([claim for claim in read_claims() if claim.model and claim.metric in ("AP", "PCKh")])
+    assert "command" not in text.partition("Needs")[2].replace("the commands that run", "")
+    assert "snakemake" not in text and ".yml" not in text and "Table 2" in text
 
 
 def test_generated_data_are_compared_with_nothing_published(tmp_path: Path) -> None:
@@ -535,25 +593,29 @@ def test_latex_is_sound_and_marks_the_same_cells_bold(tmp_path: Path) -> None:
     assert r"control & \emph{ORACLE} & 45.1 &" in text
 
 
-def assert_sound_latex(text: str) -> None:
-    """Braces and environments are closed, and every row has as many cells as the table has columns."""
+def assert_sound_latex(text: str, tables: int = 1) -> None:
+    """Braces and environments are closed, and every row has as many cells as its table has columns."""
     text = re.sub(r"(?m)^%.*\n", "", text)
-    depth = 0
-    for brace in re.findall(r"(?<!\\)[{}]", text):
-        depth += 1 if brace == "{" else -1
-        assert depth >= 0
-    assert depth == 0
-    assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
-    assert re.findall(r"\\begin\{(.+?)\}", text) == ["table*", "tabular"]
-    assert re.findall(r"\\end\{(.+?)\}", text) == ["tabular", "table*"]
-    assert [text.count(rf"\{rule}rule") for rule in ("top", "bottom")] == [1, 1]
-    (columns,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)
-    rows = re.findall(r"(?m)^(.*) \\\\$", text)
-    assert len(rows) > 2
-    for row in rows:
-        spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", row)]
-        cells = len(re.split(r"(?<!\\)&", row))
-        assert cells - len(spans) + sum(spans) == len(columns)
+    parts = re.split(r"(?<=\\end\{table\*\}\n)", text)
+    assert len(parts) == tables + 1 and parts.pop() == ""
+    for part in parts:
+        depth = 0
+        for brace in re.findall(r"(?<!\\)[{}]", part):
+            depth += 1 if brace == "{" else -1
+            assert depth >= 0
+        assert depth == 0
+        assert len(re.findall(r"(?<!\\)\$", part)) % 2 == 0
+        assert re.findall(r"\\begin\{(.+?)\}", part) == ["table*", "tabular"]
+        assert re.findall(r"\\end\{(.+?)\}", part) == ["tabular", "table*"]
+        assert [part.count(rf"\{rule}rule") for rule in ("top", "bottom")] == [1, 1]
+        alignment = re.sub(r">\{\\raggedright\\arraybackslash\}p\{[\d.]+cm\}", "p", part)
+        (columns,) = re.findall(r"\\begin\{tabular\}\{([lrp]+)\}", alignment)
+        rows = re.findall(r"(?m)^(.*) \\\\$", part)
+        assert len(rows) > 2
+        for row in rows:
+            spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", row)]
+            cells = len(re.split(r"(?<!\\)&", row))
+            assert cells - len(spans) + sum(spans) == len(columns)
     assert text.isascii()
 
 

@@ -1,6 +1,7 @@
 """A table of numbers as Markdown and as LaTeX."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -26,6 +27,7 @@ class Column:
         competes: Whether the best number is bold.
         least: Whether the least number is bold, an error, also where it stands alone.
         text: Whether it holds words.
+        centimetres: Width that LaTeX breaks its words to; as wide as they are if 0.
     """
 
     group: str
@@ -37,6 +39,7 @@ class Column:
     competes: bool = True
     least: bool = False
     text: bool = False
+    centimetres: float = 0.0
 
     @property
     def header(self) -> str:
@@ -98,6 +101,8 @@ class Table:
         columns: The columns of numbers, neighbours of one group together.
         rows: The rows, those of one block together.
         notes: Sentences below it, a line each.
+        page_rows: Rows that LaTeX puts into one table: what is more goes into further ones; all if 0.
+        printed: What LaTeX has instead; this table if left out.
     """
 
     name: str
@@ -106,6 +111,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    page_rows: int = 0
+    printed: "Table | None" = None
 
 
 def shown(number: float, column: Column) -> str:
@@ -162,7 +169,28 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """The table as a LaTeX ``table*`` in the style of booktabs, its caption above and its notes below."""
+    """The table as a LaTeX ``table*`` in the style of booktabs, its caption above and its notes below.
+
+    One that is longer than a page is several, with the notes below the last.
+    """
+    if table.printed is not None:
+        return to_latex(table.printed)
+    lines = _latex_rows(table)
+    step = table.page_rows or max(1, len(lines))
+    parts = [slice(start, start + step) for start in range(0, max(1, len(lines)), step)]
+    packages = "booktabs,array" if any(column.centimetres for column in table.columns) else "booktabs"
+    floats = []
+    for number, part in enumerate(parts, start=1):
+        body = _latex_body(table.rows[part], lines[part])
+        suffix = "" if number == 1 else f"-{number}"
+        caption = table.caption if number == 1 else f"{table.caption}, continued"
+        notes = table.notes if number == len(parts) else ()
+        floats += _latex_float(table, f"{table.name}{suffix}", caption, body, notes)
+    return "\n".join([rf"% Needs \usepackage{{{packages}}}.", *floats, ""])
+
+
+def _latex_rows(table: Table) -> list[list[str]]:
+    """The labels and entries of every row."""
     best = best_cells(table)
     body = []
     for i, row in enumerate(table.rows):
@@ -177,44 +205,58 @@ def to_latex(table: Table) -> str:
         if row.control:
             labels[-1] = rf"\emph{{{labels[-1]}}}"
         body.append([*labels, *numbers])
+    return body
+
+
+def _latex_body(rows: Sequence[Row], body: list[list[str]]) -> list[str]:
+    """The lines between the rules of a table: its rows, those of different blocks apart."""
     lines = []
     previous: Row | None = None
-    for row, cells in zip(table.rows, _without_repeats(body, len(table.stub)), strict=True):
+    for row, cells in zip(rows, _without_repeats(body, len(rows[0].stub) if rows else 0), strict=True):
         if previous and (row.block != previous.block or row.control != previous.control):
             lines.append(r"\midrule")
         lines.append(" & ".join(cells) + r" \\")
         previous = row
+    return lines
+
+
+def _latex_float(
+    table: Table, name: str, caption: str, body: Sequence[str], notes: Sequence[str]
+) -> list[str]:
     stub = len(table.stub)
     groups, rules, first = [""] * stub, [], stub + 1
-    for name, members in groupby(table.columns, key=lambda column: column.group):
+    for group, members in groupby(table.columns, key=lambda column: column.group):
         width = len(list(members))
-        groups.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(name)}}}")
+        groups.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(group)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
     headers = [*table.stub, *(column.label for column in table.columns)]
-    return "\n".join(
-        [
-            r"% Needs \usepackage{booktabs}.",
-            r"\begin{table*}[t]",
-            r"\centering\small\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{escaped(table.caption)}}}",
-            rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{'l' * stub}{''.join('l' if c.text else 'r' for c in table.columns)}}}",
-            r"\toprule",
-            " & ".join(groups) + r" \\",
-            " ".join(rules),
-            " & ".join(escaped(header) for header in headers) + r" \\",
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-            r"\smallskip\raggedright\footnotesize",
-            *(escaped(note) + r"\par" for note in table.notes),
-            r"\end{table*}",
-            "",
-        ]
-    )
+    # Words that break need room for several columns of them: smaller type.
+    size = r"\footnotesize" if any(column.centimetres for column in table.columns) else r"\small"
+    return [
+        r"\begin{table*}[t]",
+        rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}",
+        rf"\caption{{{escaped(caption)}}}",
+        rf"\label{{tab:{name}}}",
+        rf"\begin{{tabular}}{{{'l' * stub}{''.join(map(_latex_alignment, table.columns))}}}",
+        r"\toprule",
+        " & ".join(groups) + r" \\",
+        " ".join(rules),
+        " & ".join(escaped(header) for header in headers) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(["", r"\smallskip\raggedright\footnotesize"] if notes else []),
+        *(escaped(note) + r"\par" for note in notes),
+        r"\end{table*}",
+    ]
+
+
+def _latex_alignment(column: Column) -> str:
+    if column.centimetres:
+        return rf">{{\raggedright\arraybackslash}}p{{{column.centimetres:g}cm}}"
+    return "l" if column.text else "r"
 
 
 def escaped(text: str) -> str:
