@@ -1,4 +1,4 @@
-"""Tables of finished records, where there is no torch and no mmpose, by the workflow and by the command."""
+"""Tables and report of finished records, where torch and mmpose are not, by the workflow and the command."""
 
 import json
 import os
@@ -67,33 +67,41 @@ def test_torch_is_really_absent(tmp_path: Path, without_torch: dict[str, str]) -
         assert "is not here" in run(["-c", f"import {name}"], tmp_path, without_torch).stderr
 
 
-def test_workflow_and_command_make_the_tables_of_five_hundred_records_without_torch(
+def test_workflow_and_command_make_tables_and_report_of_five_hundred_records_without_torch(
     tmp_path: Path, without_torch: dict[str, str]
 ) -> None:
     losses = ("mse", "kl", "awing", "fowkal", "dm", "rspose", "wahr", "kal", "heuristic", "fwahr", "a", "b")
     folders = write_machines(tmp_path, losses, seeds=7)
     assert sum(1 for folder in folders for _ in folder.rglob("*.json")) == 504
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = run(
-        [
-            *("-m", "snakemake", "tables", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"),
-            *("--config", f"records=[{','.join(map(str, folders))}]", "results=merged"),
-        ],
-        tmp_path,
-        without_torch,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0, done.stderr
+    for target in ("tables", "report"):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = run(
+            [
+                *("-m", "snakemake", target, "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"),
+                *("--config", f"records=[{','.join(map(str, folders))}]", "results=merged"),
+            ],
+            tmp_path,
+            without_torch,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0, done.stderr
+        # Processor time: how long it takes beside other tests says nothing.
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
     main = (tmp_path / "merged/tables/main.md").read_text()
     assert "COCO 2D AP" in main and "MPII 1D PCKh" in main and "± standard deviation over 7 seeds" in main
-    # Processor time: how long it takes beside other tests says nothing.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
+    page = (tmp_path / "merged/report.html").read_bytes()
+    assert b"<dd>504</dd>" in page
 
     command = "import sys; from rspose.cli import main; sys.exit(main())"
     done = run(["-c", command, "tables", *map(str, folders), "--out", "by_hand"], tmp_path, without_torch)
     assert done.returncode == 0, done.stderr
     assert main in done.stdout
     assert files(tmp_path / "by_hand") == files(tmp_path / "merged/tables")
+    done = run(
+        ["-c", command, "report", *map(str, folders), "--out", "by_hand.html"], tmp_path, without_torch
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "by_hand.html").read_bytes() == page
 
 
 def test_records_of_the_results_folder_are_not_trained_again(
