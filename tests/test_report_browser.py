@@ -1,18 +1,25 @@
 """The report in a real browser: no error, no request, sorting, filtering, panels, keyboard, a phone."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from test_reporting_figures import predictions, samples, saved
+from test_reporting_localisation import CONTENT
 from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 from test_reporting_report import CURVE, HOSTILE
 
+from rspose.reporting.localisation import make_localisation
 from rspose.reporting.report.page import make_report
+from rspose.reporting.style import METRICS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSTALL = "apt-get install chromium"
@@ -22,6 +29,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 PATIENCE = 120_000  # milliseconds: a machine may be busy
+LETTER = 980  # pixels across a letter page on its side, which is narrower than A4
 
 expect.set_options(timeout=PATIENCE)
 
@@ -41,8 +49,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report of a small grid: three losses, two heads, two seeds, drawings of one, a failed cell."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a grid leaves: three losses, two heads, two seeds, figures, drawings of one, a failed cell."""
     folder = tmp_path_factory.mktemp("report")
     rng = np.random.default_rng(0)
     for dataset in ("coco", "crowdpose"):
@@ -65,6 +73,18 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     drawn["truth_keypoints"][:] = [60, 90, 2]
     saved(folder / "cells/coco/tiny/heatmap/rspose/seed0", drawn, predicted)
     fail(folder / "records", "dm", 0, "train", "ValueError: the loss is not finite")
+    (folder / "figures").mkdir()
+    assert cv2.imwrite(str(folder / "figures/coco_heatmaps.png"), np.full((5000, 1200, 3), 128, np.uint8))
+    source = folder / "localisation/losses.json"
+    source.parent.mkdir()
+    source.write_text(json.dumps(CONTENT))
+    make_localisation(source, source.parent)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> str:
+    """The report of the grid."""
     return make_report(folder / "records", folder / "report.html").as_uri()
 
 
@@ -121,6 +141,8 @@ def test_nothing_is_asked_for_and_nothing_complains_on_the_way_through_the_page(
     page.locator("#chart-choices select").select_option("CrowdPose")
     expect(page.locator("#chart-list .main-svg").first).to_be_visible()
     expect(page.locator("#prediction-list svg")).to_have_count(2)  # the truth and the one cell that drew
+    widths = page.locator(".plates img").evaluate_all("images => images.map((image) => image.naturalWidth)")
+    assert len(widths) == 3 and min(widths) > 0  # loss against localisation, and a sheet in two strips
     assert page.locator("#table-main").inner_text().count("<script>") == 1  # a title, as text
 
 
@@ -233,6 +255,45 @@ def test_on_a_phone_the_tables_scroll_and_the_page_does_not(visit: Visit) -> Non
     box.evaluate("box => { box.scrollLeft = 200; }")
     pinned = page.locator("#table-main tbody th").first.bounding_box()
     assert pinned is not None and pinned["x"] >= 0
+    box.evaluate("box => { box.scrollLeft = 0; }")
+    # What is above a table is seen without scrolling, and a long name leaves room for the numbers.
+    for name in ("th.group .dt-column-header", "caption span", "tbody tr:nth-child(2) .pinned"):
+        seen = page.locator(f"#table-main {name}").first.bounding_box()
+        assert seen is not None and seen["x"] >= 0 and seen["x"] + seen["width"] <= 390
+    assert page.locator("#table-main th.group .dt-column-order").count() == 0  # a group does not sort
     page.locator("#overview tbody td a").first.evaluate("link => link.click()")
     expect(page.get_by_role("dialog")).to_be_visible()
     assert page.evaluate("document.getElementById('panel').scrollWidth") <= 390
+
+
+def test_on_paper_every_table_is_whole_light_and_without_controls(browser: Browser, folder: Path) -> None:
+    losses = [f"loss{index}" for index in range(30)]
+    for loss in losses:  # more rows than the page shows at a time
+        write(folder / "more/records", record("mpii", loss, metrics={"PCKh": 0.5}))
+    for seed in (0, 1):  # and the widest tables: many metrics, claims with commands
+        for loss, head in product(("mse", "kl"), ("heatmap", "simcc")):
+            metrics = {**dict.fromkeys(METRICS["mpii"], 0.5), "PCKh": 0.5 + 0.1 * seed}
+            real = record(
+                "mpii", loss, head, seed, model="resnet50", metrics=metrics, data={"generated": False}
+            )
+            write(folder / "more/records", real)
+    report = make_report([folder / "records", folder / "more/records"], folder / "more/report.html")
+    context = browser.new_context(viewport={"width": LETTER, "height": 700}, offline=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(report.as_uri())
+    page.wait_for_selector("#table-cells.dataTable", state="attached")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    rows = "document.querySelectorAll('#table-cells tbody tr').length"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.rowsOnPaper = {rows}; }})")
+    page.pdf(prefer_css_page_size=True)
+    assert page.evaluate("window.rowsOnPaper") == 63 and page.evaluate(rows) == 50
+    page.locator("#overview td a").first.click()
+    page.emulate_media(media="print")
+    for table in page.locator("main table").all():
+        box = table.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= LETTER
+    for hidden in ("#panel", "#theme", ".dt-search input", ".contents", "#cell-filters", ".dt-column-order"):
+        expect(page.locator(hidden).first).to_be_hidden()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    context.close()

@@ -37,9 +37,10 @@ function skeletonOver(crop, skeleton, points, label) {
   skeleton.sides.forEach((side, k) => {
     const [x, y, opacity] = at(k);
     if (!(opacity > 0)) return;
-    const r = (k < skeleton.body ? 1.7 : 0.6) * unit;
+    const ofBody = k < skeleton.body;
+    const r = (ofBody ? 1.7 : 0.55) * unit;
     const dot = svg("circle", { cx: x, cy: y, r, fill: SIDES[side], "fill-opacity": opacity, stroke: "#000",
-      "stroke-opacity": 0.8 * opacity, "stroke-width": 0.4 * unit });
+      "stroke-opacity": 0.8 * opacity, "stroke-width": (ofBody ? 0.4 : 0.12) * unit });
     const name = svg("title", {});
     name.textContent = skeleton.names[k];
     dot.append(name);

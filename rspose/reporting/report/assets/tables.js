@@ -21,8 +21,18 @@ async function startTables() {
     const cell = frame.querySelector(".dt-layout-table");
     box.append(...cell.childNodes);
     cell.append(box);
-    if (long) startFilters(made);
+    if (long) {
+      startFilters(made);
+      showAllOnPaper(made);
+    }
   }
+}
+
+// Paper has no pages to turn.
+function showAllOnPaper(table) {
+  const rows = table.page.len();
+  addEventListener("beforeprint", () => table.page.len(-1).draw());
+  addEventListener("afterprint", () => table.page.len(rows).draw());
 }
 
 function startFilters(table) {
