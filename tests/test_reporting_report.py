@@ -379,8 +379,9 @@ def test_the_same_records_give_the_same_file(tmp_path: Path) -> None:
 
 
 def test_charts_show_the_numbers_of_the_records(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
     for loss, value in (("mse", 0.40), ("kl", 0.43)):
-        spread = np.random.default_rng(0).normal(0, 0.01, 200)
+        spread = rng.normal(0, 0.01, 200)
         content = record(loss=loss, metrics={"AP": value}, training={"seconds_per_iteration": 0.05})
         write(tmp_path / "records", with_bootstrap(content, {"metrics.AP": value + spread}))
     found = {chart["kind"]: chart for chart in report(tmp_path).data("charts")}
