@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed within :func:`replacing` left beside ``path``.
+
+    For a file that nobody else writes at this moment.
+    """
+    for temporary in path.parent.glob(f".{escape(path.name)}.*"):
         temporary.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rspose.experiment.cell import Cell
+from rspose.experiment.files import remove_unfinished
 from rspose.experiment.record import write_failure
 
 _CELL_WILDCARDS = [field.name for field in fields(Cell)]
@@ -21,13 +22,16 @@ def job(snakemake: Any) -> Iterator[TextIO]:
     """Send all output of a job to its log, and yield the terminal for progress.
 
     An error ends the job with one line on the terminal; the traceback is in the log. If it was a cell's, a
-    note beside the place of its record says so to the tables.
+    note beside the place of its record says so to the tables. What an earlier attempt that was killed left
+    half-written is removed.
 
     Args:
         snakemake: The object that Snakemake hands to a script.
     """
     if snakemake.config["training"]["device"] == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch and mmengine look for a GPU
+    for output in snakemake.output:
+        remove_unfinished(Path(output))
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
