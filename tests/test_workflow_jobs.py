@@ -55,3 +55,31 @@ def test_what_a_killed_job_left_half_written_is_gone_when_it_starts_again(tmp_pa
     output = tmp_path / TARGET
     assert output.read_text() == ".seed4.elsewhere.1"
     assert sorted(path.name for path in output.parent.iterdir()) == [".seed4.elsewhere.1", "seed3"]
+
+
+KILLED_ONCE_AND_FAILED_ONCE = """
+import os, signal
+from pathlib import Path
+from rspose.experiment.job import job
+
+with job(snakemake):
+    said = Path(snakemake.log[0]).read_text()
+    print("number", said.count("number") + 1, flush=True)
+    if not said:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "number 2" not in said:
+        raise ValueError("as ordered")
+    Path(snakemake.output[0]).touch()
+"""
+
+
+def test_a_log_has_every_attempt_until_one_succeeds(tmp_path: Path) -> None:
+    log = tmp_path / "coco-tiny-heatmap-dm-3.log"
+    for _ in range(2):  # the second run starts anew
+        done = train(tmp_path, KILLED_ONCE_AND_FAILED_ONCE)
+        assert done.returncode == 0, done.stderr
+        attempts = [line for line in log.read_text().splitlines() if line.startswith("number")]
+        assert attempts == ["number 1", "number 2", "number 3"]
+        assert "ValueError: as ordered" in log.read_text() and not log.is_symlink()
+        assert not log.with_name(f".{log.name}").exists()
+        (tmp_path / TARGET).unlink()

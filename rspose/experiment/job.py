@@ -33,10 +33,9 @@ def job(snakemake: Any) -> Iterator[TextIO]:
     for output in snakemake.output:
         remove_unfinished(Path(output))
     log = Path(snakemake.log[0])
-    log.parent.mkdir(parents=True, exist_ok=True)
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    # At the level of file descriptors: output of compiled code is caught too. A retry continues the log.
-    with open(log, "a", buffering=1) as stream:
+    with _continued(log) as stream:
+        # At the level of file descriptors: output of compiled code is caught too.
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
         sys.stdout = sys.stderr = stream
@@ -51,3 +50,18 @@ def job(snakemake: Any) -> Iterator[TextIO]:
             terminal.flush()
             stream.flush()
             os._exit(1)
+
+
+@contextmanager
+def _continued(log: Path) -> Iterator[TextIO]:
+    """Open a log that goes on where the attempt before ended, until one succeeds.
+
+    Snakemake removes a job's log before every attempt: until then it is a link to a file beside it.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = log.with_name(f".{log.name}")
+    log.unlink(missing_ok=True)
+    log.symlink_to(unfinished.name)
+    with open(unfinished, "a", buffering=1) as stream:
+        yield stream
+    unfinished.replace(log)
