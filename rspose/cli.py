@@ -463,6 +463,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
     from rspose.experiment.config import cells, loss_settings
+    from rspose.experiment.record import failure_note
     from rspose.losses.bench import bench_loss
     from rspose.reporting.compare import LossCost, comparison, cost
     from rspose.reporting.tables import make_tables
@@ -473,7 +474,7 @@ def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
         # The workflow makes no tables then: those of the cells that are there.
         make_tables(records, tables)
         for cell in own:
-            note = records / f"{cell.path}.failed.json"
+            note = failure_note(config, cell)
             if note.is_file() and not (records / f"{cell.path}.json").is_file():
                 print(f"failed: {cell}: {json.loads(note.read_text())['failed']['error']}", file=sys.stderr)
     print(f"\n{(tables / 'main.md').read_text()}")

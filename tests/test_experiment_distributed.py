@@ -19,6 +19,7 @@ from tiny_grid import SETTINGS, SnakemakeRun, put
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import complete
+from rspose.experiment.job import LastingError
 from rspose.experiment.train import train
 
 Settings = dict[str, Any]
@@ -242,7 +243,7 @@ def test_what_goes_wrong_in_one_process_is_said_as_if_it_were_the_only_one(
     ordered["training"].update(batch_size=16, epochs=9)  # so that every part of a batch shows a left wrist
     (tmp_path / "order").write_text("spoil 1 3")
     before = os.environ.copy()
-    with pytest.raises(RuntimeError) as raised:
+    with pytest.raises(LastingError) as raised:
         run(ordered, Cell("coco", "tiny", "heatmap", "ordered", 0), tmp_path / "job")
     said = str(raised.value)
     assert re.fullmatch(r"loss ordered, step [3-9]: term 'square' is NaN, at keypoint left_shoulder", said)

@@ -19,6 +19,7 @@ from tiny_grid import put
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import complete
+from rspose.experiment.job import LastingError
 from rspose.experiment.train import _Measurements, train
 
 Settings = dict[str, Any]
@@ -416,7 +417,7 @@ def test_a_loss_that_goes_wrong_is_named_with_step_term_and_keypoint(
     one_epoch.update(losses=["failing"], losses_from=[str(tmp_path / "failing.py")])
     put(one_epoch, "loss_settings/failing", {"parameters": {"how": how}})
     one_epoch["training"]["batch_size"] = 16  # so that every batch shows a left shoulder
-    with pytest.raises(RuntimeError) as raised:
+    with pytest.raises(LastingError) as raised:
         run(
             {**one_epoch, "training": {**one_epoch["training"], "epochs": 9}},
             Cell("coco", "tiny", head, "failing", 0),

@@ -1,5 +1,6 @@
 """What a job of a cell leaves behind when it is killed or fails, and what its next attempt does about it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,9 +14,11 @@ rule train:
     output: "{dataset}/{model}/{head}/{loss}/seed{seed}"
     log: "{dataset}-{model}-{head}-{loss}-{seed}.log"
     retries: 3
+    resources: attempt=lambda wildcards, attempt: attempt
     script: "train.py"
 """
 TARGET = "coco/tiny/heatmap/dm/seed3"
+NOTE = f"results/records/{TARGET}.failed.json"
 
 
 def train(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
@@ -83,3 +86,47 @@ def test_a_log_has_every_attempt_until_one_succeeds(tmp_path: Path) -> None:
         assert "ValueError: as ordered" in log.read_text() and not log.is_symlink()
         assert not log.with_name(f".{log.name}").exists()
         (tmp_path / TARGET).unlink()
+
+
+FAILS_FOR_GOOD = """
+from rspose.experiment.job import LastingError, job
+
+with job(snakemake):
+    print("tried", flush=True)
+    raise LastingError("the loss is not finite")
+"""
+
+
+def test_what_would_fail_again_is_not_tried_again_in_this_run(tmp_path: Path) -> None:
+    for run in (1, 2):
+        done = train(tmp_path, FAILS_FOR_GOOD)
+        assert done.returncode == 1
+        assert done.stderr.count("train failed: LastingError: the loss is not finite") == 1
+        assert done.stderr.count("train is not tried again") == 3
+        log = (tmp_path / "coco-tiny-heatmap-dm-3.log").read_text()
+        assert log.count("tried\n") == run and log.endswith("LastingError: the loss is not finite\n")
+    assert json.loads((tmp_path / NOTE).read_text())["failed"] == {
+        "rule": "train",
+        "error": "LastingError: the loss is not finite",
+        "log": "coco-tiny-heatmap-dm-3.log",
+    }
+
+
+ALWAYS_KILLED = """
+import os, signal
+from pathlib import Path
+from rspose.experiment.job import job
+
+with job(snakemake):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_cell_whose_every_attempt_is_killed_is_noted_as_failed(tmp_path: Path) -> None:
+    note = tmp_path / NOTE
+    note.parent.mkdir(parents=True)
+    note.write_text('{"failed": {"error": "LastingError: in an earlier run"}}')
+    assert train(tmp_path, ALWAYS_KILLED).returncode == 1
+    said = json.loads(note.read_text())
+    assert said["cell"] == {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3}
+    assert said["failed"]["error"].startswith("killed, or ended by a limit of time or memory")

@@ -75,23 +75,27 @@ def write_control_record(
     )
 
 
-def write_failure(config: dict[str, Any], cell: Cell, rule: str, error: Exception, log: Path) -> None:
-    """Note beside the place of a cell's record that it failed; a record that comes later outdates the note.
+def failure_note(config: dict[str, Any], cell: Cell) -> Path:
+    """Where the note lies that a cell failed: beside the place of its record, which outdates it."""
+    return Path(config["results"]) / "records" / f"{cell.path}.failed.json"
+
+
+def write_failure(config: dict[str, Any], cell: Cell, rule: str, error: str, log: Path) -> None:
+    """Note that a cell failed.
 
     Args:
         config: A completed config.
         cell: The cell.
         rule: The step that failed.
         error: Why.
-        log: Where the traceback is.
+        log: Where more about it is.
     """
-    message = " ".join(f"{type(error).__name__}: {error}".split())
     write_json(
-        Path(config["results"]) / "records" / f"{cell.path}.failed.json",
+        failure_note(config, cell),
         {
             "format": RECORD_FORMAT,
             "cell": asdict(cell),
-            "failed": {"rule": rule, "error": message, "log": str(log)},
+            "failed": {"rule": rule, "error": " ".join(error.split()), "log": str(log)},
         },
     )
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,14 @@ from torch.distributed.run import parse_args, run
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # torchrun's
 
 
-def torchrun(module: str, arguments: str, processes: int, threads: int, terminal: TextIO) -> None:
+def torchrun(
+    module: str,
+    arguments: str,
+    processes: int,
+    threads: int,
+    terminal: TextIO,
+    errors: Sequence[type[RuntimeError]] = (),
+) -> None:
     """Run ``module`` in several processes, as ``torchrun --standalone`` does, until all of them have ended.
 
     Each gets two arguments, the names of a file that holds ``arguments``, and of a file (a pipe) whose lines
@@ -29,6 +36,7 @@ def torchrun(module: str, arguments: str, processes: int, threads: int, terminal
         processes: How many.
         threads: CPU threads of each.
         terminal: Where they report progress.
+        errors: Types that are raised here as they were raised in a process.
 
     Raises:
         RuntimeError: What went wrong in the process that failed first, in its words; or that it was killed.
@@ -48,7 +56,7 @@ def torchrun(module: str, arguments: str, processes: int, threads: int, terminal
             try:
                 run(parse_args(command))
             except ChildFailedError as error:
-                raise RuntimeError(_cause(error, processes)) from error
+                raise _cause(error, processes, errors) from error
     except SignalException as error:
         received = error.sigval
     finally:
@@ -58,7 +66,7 @@ def torchrun(module: str, arguments: str, processes: int, threads: int, terminal
         signal.raise_signal(received)  # as if it had never been caught
 
 
-def _cause(error: ChildFailedError, processes: int) -> str:
+def _cause(error: ChildFailedError, processes: int, errors: Sequence[type[RuntimeError]]) -> RuntimeError:
     # A process that fails takes others with it: they lose a connection, or are told to end.
     def order(failure: ProcessFailure) -> tuple[int, float]:
         if isinstance(failure.message, dict):  # what it raised; torch's time is in whole seconds
@@ -69,9 +77,14 @@ def _cause(error: ChildFailedError, processes: int) -> str:
     rank, failure = min(error.failures.items(), key=lambda item: order(item[1]))
     said: object = failure.message
     if isinstance(said, dict):
-        return str(said["message"]).removeprefix("RuntimeError: ")
+        message = str(said["message"])
+        kinds: list[type[RuntimeError]] = [RuntimeError, *errors]
+        for each in kinds:
+            if message.startswith(f"{each.__name__}: "):
+                return each(message.removeprefix(f"{each.__name__}: "))
+        return RuntimeError(message)
     how = f"was killed ({failure.signal_name()})" if failure.exitcode < 0 else f"exited ({failure.exitcode})"
-    return f"process {rank + 1} of {processes} {how}"
+    return RuntimeError(f"process {rank + 1} of {processes} {how}")
 
 
 def _with_this_package() -> str:

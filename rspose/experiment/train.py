@@ -27,6 +27,7 @@ from rspose.experiment.config import (
 )
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.files import replacing, write_json
+from rspose.experiment.job import LastingError
 from rspose.experiment.progress import GridProgress, ProgressHook
 from rspose.experiment.sources import (
     cell_settings,
@@ -138,7 +139,8 @@ def train(
     training = Training(config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous)
     if settings["devices"] > 1:
         module = "rspose.experiment.train_process"
-        torchrun(module, training.as_json(), settings["devices"], settings["threads"], terminal)
+        devices, threads = settings["devices"], settings["threads"]
+        torchrun(module, training.as_json(), devices, threads, terminal, errors=[LastingError])
     else:
         training.run(terminal)
 
@@ -205,7 +207,7 @@ class Training:
         the training: weights, ``training.json`` and ``config.py``.
 
         Raises:
-            RuntimeError: The loss failed; the message says at which step, term and keypoint.
+            LastingError: The loss failed; the message says at which step, term and keypoint.
         """
         settings = self.settings
         torch.set_num_threads(settings["threads"])
@@ -230,7 +232,8 @@ class Training:
             runner.train()
         except LossFailure as failure:
             step, names = runner.iter + 1, keypoint_set(self.cell.dataset).names
-            raise RuntimeError(failure.message(step, names)) from failure
+            # Steps are the same in every attempt.
+            raise LastingError(failure.message(step, names)) from failure
         peak_memory = _peak_memory_mb()
         if is_main_process():
             self._write(runner, measurements, peak_memory)

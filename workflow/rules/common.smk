@@ -17,8 +17,14 @@ def megabytes(first):
     return lambda wildcards, attempt: first * attempt
 
 
+def attempt_number(wildcards, attempt):
+    """Tells a job which attempt it is: only resources are told."""
+    return attempt
+
+
 WITHOUT_MODEL = {"mem_mb": megabytes(4000), "runtime": minutes(1)}
-SCORE = {"mem_mb": megabytes(4000), "runtime": minutes(0.5, jobs=2)}  # of a group of two
+# Of a group of two.
+SCORE = {"mem_mb": megabytes(4000), "runtime": minutes(0.5, jobs=2), "attempt": attempt_number}
 
 
 def is_generated(dataset):

@@ -37,6 +37,7 @@ rule train:
         gpu=lambda wildcards: gpus(wildcards) * devices(wildcards),
         mem_mb=lambda wildcards, attempt: megabytes(16000)(wildcards, attempt) * devices(wildcards),
         runtime=minutes(TRAINING_HOURS),
+        attempt=attempt_number,
     params:
         # Checkpoints lie in a work directory that Snakemake does not know, so that a failed attempt is resumed.
         fingerprint=lambda wildcards: sources.training_fingerprint(config, Cell.of(wildcards)),
@@ -61,6 +62,7 @@ rule predict:
         gpu=gpus,
         mem_mb=megabytes(16000),
         runtime=minutes(2),
+        attempt=attempt_number,
     params:
         evaluation=config["evaluation"],
         code=sources.sha256_of_sources(sources.PREDICTION_SOURCES),
