@@ -1,5 +1,6 @@
 """A cell that several processes train together: as one process trains it, whatever happens to them."""
 
+import io
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from tiny_grid import SETTINGS, SnakemakeRun, put
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import complete
 from rspose.experiment.job import LastingError
+from rspose.experiment.torchrun import torchrun
 from rspose.experiment.train import train
 
 Settings = dict[str, Any]
@@ -250,15 +252,57 @@ def test_what_goes_wrong_in_one_process_is_said_as_if_it_were_the_only_one(
     assert {key: os.environ.get(key) for key in before} == before
 
 
-def test_a_grid_whose_cells_train_in_two_processes_has_its_records(
+REPORTER = """
+import os, sys
+from pathlib import Path
+
+told, rank = Path(sys.argv[1]).read_text(), int(os.environ["RANK"])
+with open(sys.argv[2], "w") as terminal:
+    print(told, rank, os.environ["OMP_NUM_THREADS"], file=terminal)
+sys.exit(7 * rank if told == "fail" else 0)
+"""
+
+
+def test_what_processes_report_reaches_the_terminal_and_how_one_ended_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "reporter.py").write_text(REPORTER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    before = signal.getsignal(signal.SIGTERM), os.environ["PYTHONPATH"]
+    terminal = io.StringIO()
+    torchrun("reporter", "hello", processes=2, threads=3, terminal=terminal)
+    assert sorted(terminal.getvalue().splitlines()) == ["hello 0 3", "hello 1 3"]
+    with pytest.raises(RuntimeError, match=r"^process 2 of 2 exited \(7\)$"):
+        torchrun("reporter", "fail", processes=2, threads=1, terminal=terminal)
+    assert (signal.getsignal(signal.SIGTERM), os.environ["PYTHONPATH"]) == before
+
+
+# A loss of the repository, and a line of progress at every step.
+TALKATIVE_LOSS = """
+from baselines.kal import KALLoss
+from rspose.experiment.progress import ProgressHook
+from rspose.losses import register
+
+ProgressHook.interval = 0
+
+
+@register
+class Talkative(KALLoss):
+    name = title = "talkative"
+"""
+
+
+def test_a_grid_whose_cells_train_in_two_processes_has_its_records_and_reports_each_step_once(
     tiny_datasets: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "tiny.yaml"
+    (tmp_path / "talkative.py").write_text(TALKATIVE_LOSS)
     settings = {
         **SETTINGS,
         "datasets": ["mpii"],
         "heads": ["simcc"],
-        "losses": ["kal"],
+        "losses": ["talkative"],
+        "losses_from": ["talkative.py"],
         "controls": False,
         "data": {"mpii": {**SETTINGS["data"]["mpii"], "root": str(tiny_datasets / "mpii")}},
         "training": {**SETTINGS["training"], "devices": 2, "device": "cpu"},
@@ -267,10 +311,14 @@ def test_a_grid_whose_cells_train_in_two_processes_has_its_records(
     planned = SnakemakeRun(tmp_path, path, ["--dry-run", "--workflow-profile", "none", "results/records.csv"])
     (train_job,) = re.findall(r"^rule train:\n.*?\n\n", planned.output, re.MULTILINE | re.DOTALL)
     assert "threads: 2" in train_job
-    assert SnakemakeRun(tmp_path, path, ["results/records.csv"]).jobs["train"] == 1
-    cell = Cell("mpii", "tiny", "simcc", "kal", 0)
+    ran = SnakemakeRun(tmp_path, path, ["results/records.csv"])
+    assert ran.jobs["train"] == 1
+    cell = Cell("mpii", "tiny", "simcc", "talkative", 0)
     record = json.loads((tmp_path / "results/records" / f"{cell.path}.json").read_text())
     assert (record["training"]["devices"], record["training"]["batch_size_per_device"]) == (2, 2)
+    steps = record["training"]["iterations"]
+    reported = re.findall(rf"^{cell}: step (\d+/\d+), loss [\d.]+, ", ran.output, re.MULTILINE)
+    assert reported == [f"{step}/{steps}" for step in range(1, steps + 1)]
     factors = record["loss"]["learned"]["factor"]
     assert record["metrics"] and len(factors) == 16 and all(factor != 0.5 for factor in factors)
     (work,) = (tmp_path / "results/work" / cell.path).iterdir()

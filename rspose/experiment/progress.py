@@ -54,18 +54,15 @@ class ProgressHook(Hook):
         cell: The cell that trains.
         grid: Progress of the grid.
         stream: Where to print; the terminal, while everything else goes to the cell's log.
-        interval: Seconds between two lines.
     """
 
     priority = "VERY_LOW"
+    interval = 10.0  # seconds between two lines
 
-    def __init__(
-        self, cell: Cell, grid: GridProgress, stream: TextIO = sys.stderr, interval: float = 10.0
-    ) -> None:
+    def __init__(self, cell: Cell, grid: GridProgress, stream: TextIO = sys.stderr) -> None:
         self.cell = cell
         self.grid = grid
         self.stream = stream
-        self.interval = interval
 
     def before_train(self, runner: Any) -> None:
         """Start the clock."""
