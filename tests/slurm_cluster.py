@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -70,6 +71,8 @@ def _free_ports(count: int) -> list[int]:
 
 class SlurmCluster:
     """Two nodes with two CPUs and counted GPUs each, in two partitions, run by daemons of its own.
+
+    A third partition, ``urgent``, takes their nodes: what runs there is requeued.
 
     Args:
         folder: Where configuration, keys, spools and logs of the daemons go; its path must be short, since a
@@ -172,6 +175,9 @@ class SlurmCluster:
                 f"PartitionName={name} Nodes={','.join(NODES)} MaxTime={MAX_MINUTES} State=UP"
                 for name in ("gpus", "all")
             ),
+            "PreemptType=preempt/partition_prio",
+            "PreemptMode=REQUEUE",
+            f"PartitionName=urgent Nodes={','.join(NODES)} MaxTime={MAX_MINUTES} State=UP PriorityTier=10",
         ]
         (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
         # Any device files: nothing opens them.
@@ -206,6 +212,16 @@ class SlurmCluster:
             _kill(pid)
         daemon.wait()
         self.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=power")
+
+    def take_node(self, node: str) -> None:
+        """Send an urgent job, of a second, that needs all GPUs of a node."""
+        asked = ["--partition=urgent", f"--nodelist={node}", f"--gpus={self.gpus}", "--output=/dev/null"]
+        self.command("sbatch", *asked, "--comment=urgent", "--wrap=sleep 1")
+
+    def preempted(self) -> list[str]:
+        """Numbers of the jobs that Slurm has put back into the queue for an urgent one."""
+        log = (self.folder / "slurmctld.log").read_text()
+        return re.findall(r"preempted JobId=(\d+) has been requeued", log)
 
     def node_states(self) -> dict[str, str]:
         """What sinfo says of each node: idle, mixed, down, ...; nothing while the controller is silent."""

@@ -31,9 +31,9 @@ from rspose.experiment.config import cells, load_config
 
 pytestmark = pytest.mark.timeout(2400)  # under three minutes on two idle cores; a machine may be busy
 
-CANCELLED, NODE_LOST, TIMED_OUT, UNDISTURBED = (
-    Cell("mpii", "tiny", "simcc", loss, 0) for loss in ("mse", "kl", "awing", "rspose")
-)
+CELLS = CANCELLED, NODE_LOST, TIMED_OUT, PREEMPTED, UNDISTURBED = [
+    Cell("mpii", "tiny", "simcc", loss, 0) for loss in ("mse", "kl", "awing", "kal", "rspose")
+]
 EPOCHS = 20
 TARGET = "results/records.csv"
 
@@ -92,7 +92,7 @@ class Grid:
     def __init__(self, folder: Path, data: Path) -> None:
         self.folder = folder
         self.config_file = folder / "tiny.yaml"
-        losses = [cell.loss for cell in (CANCELLED, NODE_LOST, TIMED_OUT, UNDISTURBED)]
+        losses = [cell.loss for cell in CELLS]
         config = {
             **SETTINGS,
             "datasets": ["mpii"],
@@ -125,8 +125,7 @@ class ClusterGrid(Grid):
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-        # What a site without an accounting database sets; and checks every few seconds instead of every 40.
-        site = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
+        site = ["--slurm-init-seconds-before-status-checks", "1"]  # instead of 40, which is no test's pace
         with open(self.folder / "snakemake.txt", "ab") as output:
             return subprocess.Popen(
                 [*command, "--configfile", self.config_file.name, "--profile", "slurm", *site, TARGET],
@@ -171,10 +170,10 @@ def local(tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Grid
     """The grid, run without a cluster."""
     grid = Grid(tmp_path_factory.mktemp("local"), tiny_datasets)
     assert SnakemakeRun(grid.folder, grid.config_file, [TARGET]).jobs == {
-        "train": 4,
-        "predict": 4,
-        "evaluate": 4,
-        "record": 4,
+        "train": len(CELLS),
+        "predict": len(CELLS),
+        "evaluate": len(CELLS),
+        "record": len(CELLS),
         "collect": 1,
     }
     return grid
@@ -184,9 +183,9 @@ def local(tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Grid
 def disturbed(
     cluster: SlurmCluster, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> ClusterGrid:
-    """The grid, run on the cluster, with a fault in the middle of three of its four trainings."""
+    """The grid, run on the cluster, with a fault in the middle of each of its trainings but one."""
     grid = ClusterGrid(tmp_path_factory.mktemp("cluster"), tiny_datasets, cluster)
-    waiting = {CANCELLED, NODE_LOST, TIMED_OUT}
+    waiting = {*CELLS} - {UNDISTURBED}
     lost_node = ""
     snakemake = grid.start()
     try:
@@ -201,6 +200,8 @@ def disturbed(
                     cluster.command("scancel", job.number)
                 elif cell == TIMED_OUT:
                     cluster.command("scontrol", "update", f"JobId={job.number}", "TimeLimit=0")
+                elif cell == PREEMPTED:
+                    cluster.take_node(job.node)
                 else:
                     lost_node = job.node
                     cluster.kill_node(lost_node)
@@ -229,9 +230,7 @@ class TestAGridWhoseJobsAreDisturbed:
             losses = [row["loss"] for row in csv.DictReader(file)]
         assert Counter(losses) == {cell.loss: 1 for cell in grid}
 
-    @pytest.mark.parametrize(
-        "cell", [CANCELLED, NODE_LOST, TIMED_OUT, UNDISTURBED], ids=lambda cell: cell.loss
-    )
+    @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.loss)
     def test_its_records_and_weights_equal_those_of_a_local_run(
         self, disturbed: ClusterGrid, local: Grid, cell: Cell
     ) -> None:
@@ -252,6 +251,7 @@ class TestAGridWhoseJobsAreDisturbed:
             (CANCELLED, ["CANCELLED", "COMPLETED"]),
             (TIMED_OUT, ["TIMEOUT", "COMPLETED"]),
             (NODE_LOST, ["COMPLETED"]),  # started again by Slurm, under the same number
+            (PREEMPTED, ["COMPLETED"]),  # likewise
             (UNDISTURBED, ["COMPLETED"]),
         ],
         ids=lambda value: value.loss if isinstance(value, Cell) else "",
@@ -269,10 +269,18 @@ class TestAGridWhoseJobsAreDisturbed:
         limits = [job.time_limit for job in trainings if job.state == "COMPLETED"]
         assert limits == ["30:00" if len(states) == 2 else "15:00"]
 
+    def test_the_job_that_an_urgent_one_took_the_node_of_went_back_into_the_queue(
+        self, disturbed: ClusterGrid
+    ) -> None:
+        (training,) = disturbed.trainings(PREEMPTED)
+        assert training.number in disturbed.cluster.preempted()
+        (urgent,) = [job for job in disturbed.cluster.jobs() if job.comment == "urgent"]
+        assert (urgent.state, urgent.partition) == ("COMPLETED", "urgent")
+
     def test_jobs_ask_for_what_their_rules_need(self, disturbed: ClusterGrid) -> None:
-        jobs = disturbed.cluster.jobs()
+        jobs = [job for job in disturbed.cluster.jobs() if job.comment != "urgent"]
         rules = Counter(job.comment.removeprefix("rule_").split("_")[0] for job in jobs)
-        assert rules == {"train": 6, "predict": 4, "score": 4}  # evaluation and record of a cell are one job
+        assert rules == {"train": 7, "predict": 5, "score": 5}  # evaluation and record of a cell are one job
         for job in jobs:
             runs_a_model = job.comment.startswith(("rule_train", "rule_predict"))
             assert job.gpus == ("gres:gpu:a100:1" if runs_a_model else "N/A")
