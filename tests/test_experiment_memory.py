@@ -9,10 +9,10 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from rspose.experiment.memory import keep_freed_memory
+from rspose.experiment.memory import hold_memory
 
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    hold_memory()
 for step in range(20):
     if step == 1:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

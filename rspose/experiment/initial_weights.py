@@ -21,7 +21,7 @@ from rspose.data import PART_FLIP, PART_NAMES, figure_crops
 from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
 from rspose.experiment.files import replacing
-from rspose.experiment.memory import keep_freed_memory
+from rspose.experiment.memory import hold_memory
 
 BATCH_SIZE = 16
 
@@ -41,7 +41,7 @@ def train_initial_weights(
     """
     settings = config["model_settings"][model_name]["initial_weights"]
     torch.set_num_threads(settings["threads"])
-    keep_freed_memory()
+    hold_memory()
     torch.manual_seed(settings["seed"])
     dataset = config["datasets"][0]
     width, height = config["model_settings"][model_name]["input_size"][dataset]

@@ -1,18 +1,21 @@
 """How a process that computes on the CPU holds its memory."""
 
 import ctypes
+import gc
 
 # Of glibc's malloc.h, and the most that it takes for them.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _GIGABYTES, _LARGEST = 2**31 - 1, 32 * 2**20
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees, for the next step to use.
+def hold_memory() -> None:
+    """Let this process keep the memory it frees, for the next step to use, and all that it has imported.
 
     By default glibc hands the maps of a step back to the kernel, which clears every page again for the step
-    that follows: a sixth of the time of a small model's step. Other allocators are left as they are.
+    that follows: a sixth of the time of a small model's step. Other allocators are left as they are. What is
+    imported stays until the end: the garbage collector need not look through it time and again.
     """
+    gc.freeze()
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST)

@@ -21,7 +21,7 @@ from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
 from rspose.experiment.config import training_settings
 from rspose.experiment.files import replacing
-from rspose.experiment.memory import keep_freed_memory
+from rspose.experiment.memory import hold_memory
 from rspose.keypoints import WHOLEBODY_FIELDS
 
 
@@ -39,7 +39,7 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
     """
     training = training_settings(config, cell)
     torch.set_num_threads(training["threads"])
-    keep_freed_memory()
+    hold_memory()
     composed = compose(config, cell, checkpoint.parent, None)
     scope = DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
     model = _load(composed, checkpoint, training)

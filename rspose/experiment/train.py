@@ -28,7 +28,7 @@ from rspose.experiment.config import (
 from rspose.experiment.datasets import dataset_files
 from rspose.experiment.files import replacing, write_json
 from rspose.experiment.job import LastingError
-from rspose.experiment.memory import keep_freed_memory
+from rspose.experiment.memory import hold_memory
 from rspose.experiment.progress import GridProgress, ProgressHook
 from rspose.experiment.sources import (
     cell_settings,
@@ -212,7 +212,7 @@ class Training:
         """
         settings = self.settings
         torch.set_num_threads(settings["threads"])
-        keep_freed_memory()
+        hold_memory()
         composed = compose(self.config, self.cell, self.work_dir, self.initial_weights)
         if self.previous is not None:
             composed["resume"], composed["load_from"] = True, str(self.previous)
