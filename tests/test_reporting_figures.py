@@ -98,7 +98,12 @@ def test_files_are_written_and_the_same_each_time(tmp_path: Path) -> None:
         sheets = make_sheet("coco", entries, tmp_path / attempt / "coco_predictions.png")
         maps = make_heatmap_sheet("coco", entries, tmp_path / attempt / "coco_heatmaps.png")
         names = [path.name for path in (*sheets, *maps)]
-        assert names == ["coco_predictions.png", "coco_predictions.svg", "coco_heatmaps.png"]
+        assert names == [
+            "coco_predictions.png",
+            "coco_predictions.svg",
+            "coco_heatmaps.png",
+            "coco_heatmaps.svg",
+        ]
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     assert (tmp_path / "first" / names[0]).read_bytes().startswith(b"\x89PNG")

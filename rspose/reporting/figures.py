@@ -127,14 +127,15 @@ def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int =
 
 
 def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
-    """Draw the heatmaps over the greyed crops, as PNG (150 dpi).
+    """Draw the heatmaps over the greyed crops, as PNG (150 dpi) and SVG.
 
     Each panel is the maximum over the keypoints. A row has one scale, from its lowest to its highest value,
     and its colour bar: losses differ in what their maps mean. Crosses mark the annotated keypoints.
 
     Arguments, result and errors as for :func:`make_sheet`.
     """
-    return [saved(heatmap_figure(dataset, entries, columns), out)]
+    figure = heatmap_figure(dataset, entries, columns)
+    return [saved(figure, out), saved(figure, out.with_suffix(".svg"))]
 
 
 def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
