@@ -1,7 +1,7 @@
 """The Rank & Sort operator on independent rows, with identity-update gradients and no N x P tensor."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -50,12 +50,12 @@ def rank_sort(
     separate gradients, so they can be weighted separately; in the published code one joint gradient takes the
     weight of the rank term.
 
-    Time is O(N log P + P^2) a row, memory O(N + P), up to blocks of fixed size (``"torch"``).
+    Memory is O(N + P) a row, up to blocks of fixed size; time O(N log P + P^2), on a GPU O(N P).
 
-    Implementations: ``"torch"`` in plain PyTorch, on any device; ``"triton"`` with kernels that compare all
-    pairs, for CUDA; ``"reference"``, loops that read like the definition, for tests. They agree but for
-    rounding. ``"bucketed"`` is an approximation: negatives between two neighbouring positives all count as if
-    they had their mean score (Yavuz et al., "Bucketed Ranking-based Losses for Efficient Training of Object
+    Implementations: ``"torch"`` in plain PyTorch, on any device; ``"triton"``, kernels for CUDA that compare
+    all pairs; ``"reference"``, loops that read like the definition, for tests. They agree but for rounding.
+    ``"bucketed"`` is an approximation: negatives between two neighbouring positives all count as if they had
+    their mean score (Yavuz et al., "Bucketed Ranking-based Losses for Efficient Training of Object
     Detectors", ECCV 2024, arXiv 2407.14204); it is exact for delta = 0.
 
     Args:
@@ -84,14 +84,16 @@ def rank_sort(
     _check("rank_sort", scores, labels, valid, delta)
     if implementation == "auto":
         implementation = "triton" if scores.is_cuda and importlib.util.find_spec("triton") else "torch"
-    if implementation not in _PARTS and implementation != "reference":
-        expected = ", ".join(("auto", "reference", *_PARTS))
+    if implementation not in ("reference", "triton", *_BETWEEN):
+        expected = ", ".join(("auto", "reference", "triton", *_BETWEEN))
         raise ValueError(f"rank_sort: implementation: expected one of {expected}, found {implementation!r}")
     if scores.dtype in (torch.float16, torch.bfloat16):
         scores = scores.float()
     with torch.autocast(device_type=scores.device.type, enabled=False):
         if implementation == "reference":
             rank, sort = _Reference.apply(scores, labels, valid, float(delta))
+        elif implementation == "triton":
+            rank, sort = _triton()(scores, labels, valid, float(delta))
         else:
             rank, sort = _RankSort.apply(scores, labels, valid, float(delta), implementation)
     return rank, sort
@@ -223,10 +225,10 @@ class _RankSort(Function):
         ctx: Any, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float, implementation: str
     ) -> tuple[Tensor, Tensor]:
         # Rows do not depend on each other: a few at a time need little memory and stay in the cache.
-        height = len(scores) if implementation == "triton" else _ROW_BLOCK // max(1, scores.shape[1])
+        height = max(1, _ROW_BLOCK // max(1, scores.shape[1]))
         parts = [
             _compare(*rows, delta, implementation, ctx.needs_input_grad[0])
-            for rows in _row_blocks(scores, labels, valid, max(1, height))
+            for rows in _row_blocks(scores, labels, valid, height)
         ]
         ctx.positives = [part.positives for part in parts]
         ctx.save_for_backward(*(each for part in parts for each in (part.rank_gradient, part.sort_gradient)))
@@ -283,9 +285,8 @@ def _compare(
     if present.shape[1] == 0:
         return _Compared(nothing, nothing, torch.zeros_like(scores), positives.scores, positives)
     count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
-    compare_positives, between = _PARTS[implementation]()
-    rank_plus, sorting, sort_gradient = compare_positives(positives, delta)
-    pairs = between(scores, positives, delta)
+    rank_plus, sorting, sort_gradient = _among_positives(positives, delta)
+    pairs = _BETWEEN[implementation](scores, positives, delta)
     false_positives = pairs.sum_over_negatives(scores, negative)
     # Float64 where positives meet negatives: prefix sums over thousands of scores are subtracted there.
     rank = rank_plus.double() + false_positives
@@ -459,17 +460,13 @@ class _Buckets:
         return pushed.gather(1, self._bucket) * self._relevant
 
 
-def _triton() -> tuple[Any, Any]:
+def _triton() -> Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]:
     try:
-        from rspose.losses import rank_sort_triton
+        from rspose.losses.rank_sort_triton import rank_sort_triton
     except ImportError as error:
         raise ImportError(f"rank_sort: implementation 'triton' needs Triton: {error}") from error
-    return rank_sort_triton.compare_positives, rank_sort_triton.Pairs
+    return rank_sort_triton
 
 
-_PARTS: dict[str, Any] = {
-    "torch": lambda: (_among_positives, _Segments),
-    "triton": _triton,
-    "bucketed": lambda: (_among_positives, _Buckets),
-}
-"""How an implementation compares positives with positives, and positives with negatives."""
+_BETWEEN: dict[str, type[_Segments] | type[_Buckets]] = {"torch": _Segments, "bucketed": _Buckets}
+"""How an implementation compares positives with negatives."""
