@@ -37,9 +37,7 @@ def instance_sort(scores: Tensor, quality: Tensor, delta: float = 0.5) -> Tensor
         >>> instance_sort(torch.tensor([-1.0, 2.0]), torch.tensor([0.9, 0.2]))
         tensor(0.2333)
     """
-    # A quality that underflows to 0 is still that of a positive.
-    labels = quality.detach().clamp_min(torch.finfo(quality.dtype).tiny)
-    return rank_sort(scores[None], labels[None], delta=delta)[1].squeeze(0)
+    return rank_sort(scores[None], _as_labels(quality)[None], delta=delta)[1].squeeze(0)
 
 
 def peak(maps: Maps) -> tuple[Tensor, Tensor]:
@@ -71,11 +69,15 @@ def keypoint_similarity(location: Tensor, target: KeypointTarget) -> Tensor:
     return torch.exp(-squared_distance / (2 * reach.square()).clamp_min(torch.finfo(reach.dtype).tiny))
 
 
-def _sort_by_type(score: Tensor, quality: Tensor, visible: Tensor, delta: float) -> Tensor:
-    """Mean sorting error over the keypoint types; arguments ``[B, K]``."""
-    labels = quality.detach().clamp_min(torch.finfo(quality.dtype).tiny)
-    _, error = rank_sort(score.T.contiguous(), labels.T.contiguous(), visible.T.contiguous(), delta)
-    return error.sum() / visible.any(dim=0).sum().clamp_min(1)
+def _sort_rows(score: Tensor, quality: Tensor, visible: Tensor, delta: float) -> Tensor:
+    """Mean sorting error of the rows in which anything is visible; arguments ``[R, S]``."""
+    _, error = rank_sort(score.contiguous(), _as_labels(quality), visible.contiguous(), delta)
+    return error.sum() / visible.any(dim=1).sum().clamp_min(1)
+
+
+def _as_labels(quality: Tensor) -> Tensor:
+    """A quality that underflows to 0 is still that of a positive."""
+    return quality.detach().clamp_min(torch.finfo(quality.dtype).tiny).contiguous()
 
 
 def _gathered(values: Tensor) -> Tensor:
@@ -165,15 +167,16 @@ class InstanceSort(HeatmapLoss):
         if self.gather and dist.is_available() and dist.is_initialized():
             score = _joint(score)
             quality, visible = (_gathered(each) for each in (quality, visible))
-        if self.scope == "keypoint_type":
-            return {"instance_sort": self.weight * _sort_by_type(score, quality, visible, self.delta)}
-        if self.level == "keypoint":
-            score, quality = score[visible], quality[visible]
-        else:
+        if self.level == "pose":
             number = visible.sum(dim=1)
-            posed = number > 0
-            score, quality = ((v.where(visible, 0).sum(dim=1) / number)[posed] for v in (score, quality))
-        return {"instance_sort": self.weight * instance_sort(score, quality, self.delta)}
+            score, quality = (v.where(visible, 0).sum(dim=1) / number.clamp_min(1) for v in (score, quality))
+            visible = number > 0
+        # A row is sorted on its own: all together, or each keypoint type.
+        score, quality, visible = (
+            each.T if self.scope == "keypoint_type" else each.reshape(1, -1)
+            for each in (score, quality, visible)
+        )
+        return {"instance_sort": self.weight * _sort_rows(score, quality, visible, self.delta)}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the sigmoid of the logits, like Spatial-RS."""

@@ -92,13 +92,14 @@ class SpatialRS(HeatmapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the terms ``rank`` and ``sort``."""
-        weights = target.weights
-        maps, labels = visible_maps(prediction, weights), visible_maps(target.heatmaps, weights)
+        weights = visible_weights(target.weights)
+        maps = visible_maps(prediction, target.weights)
+        labels = visible_maps(target.heatmaps, target.weights)
         errors = [
             spatial_rs(m, y, self.label_threshold, self.delta) for m, y in zip(maps, labels, strict=True)
         ]
-        rank = weighted_mean(sum_over_axes([e[0] for e in errors]), visible_weights(weights))
-        sort = weighted_mean(sum_over_axes([e[1] for e in errors]), visible_weights(weights))
+        rank = weighted_mean(sum_over_axes([e[0] for e in errors]), weights)
+        sort = weighted_mean(sum_over_axes([e[1] for e in errors]), weights)
         return {"rank": self.rank_weight * rank, "sort": self.sort_weight * sort}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
