@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import io
 import json
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -134,6 +135,20 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, metavar="S", help="of keypoints and predictions (default: 0)"
     )
     losses.set_defaults(run=_bench_losses)
+    steps = bench.add_parser("steps", help="training steps of a config's model, with each of its losses")
+    steps.add_argument(
+        "config", type=Path, nargs="?", default=Path("config/paper.yaml"), help="default: %(default)s"
+    )
+    for what in ("dataset", "model", "head"):
+        steps.add_argument(f"--{what}", metavar=what[0].upper(), help="default: the config's first")
+    steps.add_argument("--losses", nargs="+", metavar="L", help="default: the config's")
+    steps.add_argument("--batch", type=_positive, metavar="N", help="default: the training's; 16 on a CPU")
+    steps.add_argument("--device", choices=("cpu", "cuda"), help="default: the training's")
+    steps.add_argument(
+        "--rounds", type=_positive, default=7, metavar="N", help="steps with each loss (default: %(default)s)"
+    )
+    steps.add_argument("--json", action="store_true", help="one line of JSON a loss")
+    steps.set_defaults(run=_bench_steps)
 
     listed = commands.add_parser("list", help="what there is").add_subparsers(required=True, metavar="WHAT")
     listed_losses = listed.add_parser("losses", help="every loss: title, reference, heads, parameters")
@@ -397,6 +412,52 @@ def _bench_losses(arguments: argparse.Namespace) -> int:
         )
         cells = ["" if number is None else f"{number:.1f}" for number in numbers]
         print(f"| {' | '.join((measured.loss, measured.head, *cells))} |", flush=True)
+    return 0
+
+
+def _bench_steps(arguments: argparse.Namespace) -> int:
+    from rspose.experiment.config import load_config
+    from rspose.experiment.steps import bench_steps
+    from rspose.losses.bench import machine
+
+    chosen = {key: getattr(arguments, key) for key in ("dataset", "model", "head") if getattr(arguments, key)}
+
+    def show_progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done}/{total} rounds", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    cell, device, steps = bench_steps(
+        load_config(arguments.config),
+        chosen,
+        arguments.losses,
+        arguments.device,
+        arguments.rounds,
+        arguments.batch,
+        show_progress,
+    )
+    first = next(iter(steps.seconds))
+    if not arguments.json:
+        print(
+            f"{cell.model}, {cell.head} head, {cell.dataset}: batches of {steps.batch}; {machine(device)}\n"
+        )
+        print(f"| loss | ms a step | x {first}: median | lowest | highest | peak GB |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for loss, seconds in steps.seconds.items():
+        times = steps.times(loss, first)
+        said = {
+            "ms": 1000 * statistics.median(seconds),
+            "times": statistics.median(times),
+            "times_lowest": min(times),
+            "times_highest": max(times),
+            "peak_gb": steps.peak_bytes[loss] / 1e9 if steps.peak_bytes else None,
+        }
+        if arguments.json:
+            setting = {"dataset": cell.dataset, "model": cell.model, "head": cell.head, "batch": steps.batch}
+            print(json.dumps({"loss": loss, **said, "than": first, **setting, "machine": machine(device)}))
+            continue
+        peak = "" if said["peak_gb"] is None else f"{said['peak_gb']:.2f}"
+        ratios = " | ".join(f"{said[key]:.3f}" for key in ("times", "times_lowest", "times_highest"))
+        print(f"| {loss} | {said['ms']:.1f} | {ratios} | {peak} |")
     return 0
 
 

@@ -17,6 +17,7 @@ import torch
 from loss_registry import forget_later
 from losses_targets import make_target, on_maps, random_prediction
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 import baselines
 import rspose.losses
@@ -284,6 +285,15 @@ BROKEN: dict[str, tuple[str, dict[str, Callable], str]] = {
         "same_bits",
         {"map_loss": lambda self, p, y: (p + 0.1 * torch.rand_like(p) - y).square().mean(-1)},
         "twice the same input gives two different results",
+    ),
+    "an interpolation": (
+        "operations_on_a_gpu",
+        {
+            "map_loss": lambda self, p, y: (
+                interpolate((p - y)[None], scale_factor=2, mode="linear")[0] ** 2
+            ).mean(-1)
+        },
+        "uses upsample_linear1d_backward, of which torch has no deterministic form on a GPU",
     ),
     "another formula when compiled": (
         "compiled",

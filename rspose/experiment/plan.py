@@ -1,29 +1,24 @@
 """What a grid takes, said before it is launched: time, memory and disk; what is done and what is missing."""
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
-import numpy as np
 import torch
-from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from mmpose.registry import DATASETS, KEYPOINT_CODECS, MODELS
+from mmpose.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rspose.data import check_dataset
 from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
-from rspose.experiment.config import cells, loss_settings, scaled_learning_rate, training_settings
+from rspose.experiment.config import cells, scaled_learning_rate, training_settings
 from rspose.experiment.pretrained import Pretrained, missing_weights
-from rspose.losses import KeypointTarget
-from rspose.pose.heads import build_loss
+from rspose.experiment.steps import measure_steps
 
 PUBLISHED_INSTANCES = {"coco": 149_813, "crowdpose": 48_000, "mpii": 22_246, "wholebody": 149_813}
 """Training instances where the files are not there to be counted.
@@ -161,10 +156,10 @@ def make_plan(
         per_instance: float = cost.kept_bytes
         seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
         if measure:
-            measured = measure_step(config, group[0], composed, sorted(seconds), device)
-            seconds = {loss: step.seconds for loss, step in measured.items()}
-            peaks = [step.bytes_per_instance for step in measured.values() if step.bytes_per_instance]
-            fixed, per_instance = (0, max(peaks)) if peaks else (fixed, per_instance)
+            steps = measure_steps(config, group[0], composed, sorted(seconds), device)
+            seconds = {loss: statistics.median(each) / steps.batch for loss, each in steps.seconds.items()}
+            if steps.peak_bytes:
+                fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         hours = None
         if count is not None:
             hours = {loss: each * count * training["epochs"] / 3600 for loss, each in seconds.items()}
@@ -269,118 +264,6 @@ def network_cost(composed: Any) -> NetworkCost:
         state_bytes=sum(each.numel() * each.element_size() for each in model.state_dict().values()),
         flops=counter.get_total_flops() // 2,
         kept_bytes=sum(size for key, size in kept.items() if key not in weights) // 2,
-    )
-
-
-@dataclass(frozen=True)
-class StepMeasurement:
-    """A training step, per instance.
-
-    Attributes:
-        seconds: Median time.
-        bytes_per_instance: Peak memory of the GPU by the instances of the batch; None on a CPU.
-    """
-
-    seconds: float
-    bytes_per_instance: float | None
-
-
-def measure_step(
-    config: dict[str, Any],
-    cell: Cell,
-    composed: Any,
-    losses: list[str],
-    device: torch.device,
-    repeats: int = 3,
-) -> dict[str, StepMeasurement]:
-    """Measure training steps of a cell's network on random images with each of some losses.
-
-    On a GPU the batch is that of the training, or the largest half of a half of it that fits; on a CPU it has
-    at most 16 instances.
-
-    Args:
-        config: A completed config.
-        cell: A cell with the network; its loss does not matter.
-        composed: Its composed config.
-        losses: Names of losses of the config.
-        device: Where to measure.
-        repeats: Steps of which the median counts, after one to warm up.
-    """
-    training = training_settings(config, cell)
-    torch.set_num_threads(training["threads"])
-    batch = training["batch_size"] if device.type == "cuda" else min(16, training["batch_size"])
-    model = revert_sync_batchnorm(MODELS.build(composed["model"])).to(device).train()
-    optimizer = build_optim_wrapper(model, dict(composed["optim_wrapper"]))
-    while True:
-        try:
-            images, target = _random_batch(composed, model, batch, device)
-            return {
-                loss: _measure_loss(config, cell, loss, model, optimizer, images, target, repeats)
-                for loss in losses
-            }
-        except torch.OutOfMemoryError:
-            if batch < 4:
-                raise
-            optimizer.zero_grad()
-            batch //= 2
-
-
-def _measure_loss(
-    config: dict[str, Any],
-    cell: Cell,
-    name: str,
-    model: Any,
-    optimizer: Any,
-    images: Tensor,
-    target: KeypointTarget,
-    repeats: int,
-) -> StepMeasurement:
-    settings = loss_settings(config, name, cell.head)
-    model.head.loss_module = build_loss(settings["loss"], settings["parameters"], target.weights.shape[1])
-    model.head.loss_module.to(images.device)
-    on_gpu = images.is_cuda
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        with optimizer.optim_context(model):
-            prediction = model.head(model.extract_feat(images))
-            loss = sum(model.head.loss_module(prediction, target).values())
-        optimizer.update_params(loss)
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() / len(images) if on_gpu else None
-    return StepMeasurement(statistics.median(seconds[1:]) / len(images), peak)
-
-
-def _random_batch(
-    composed: Any, model: Any, batch: int, device: torch.device
-) -> tuple[Tensor, KeypointTarget]:
-    generator = np.random.default_rng(0)
-    width, height = composed["codec"]["input_size"]
-    count = composed["model"]["head"]["out_channels"]
-    codec = KEYPOINT_CODECS.build(composed["codec"])
-    keypoints = generator.uniform(0, 1, (batch, count, 2)) * [width - 1, height - 1]
-    encoded = [codec.encode(each[None], np.ones((1, count), dtype=np.float32)) for each in keypoints]
-
-    def stacked(key: str) -> Tensor:
-        return torch.as_tensor(np.stack([each[key].squeeze() for each in encoded]), device=device)
-
-    two_dimensional = "heatmaps" in encoded[0]
-    per_map = codec.scale_factor if two_dimensional else 1 / codec.simcc_split_ratio
-    images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
-    return images, KeypointTarget(
-        heatmaps=(
-            stacked("heatmaps")
-            if two_dimensional
-            else (stacked("keypoint_x_labels"), stacked("keypoint_y_labels"))
-        ),
-        keypoints=torch.as_tensor(keypoints / per_map, dtype=torch.float32, device=device),
-        weights=torch.ones(batch, count, device=device),
-        scale=torch.full((batch,), width / 2 / float(np.mean(per_map)), device=device),
-        sigmas=model.head.sigmas,
     )
 
 

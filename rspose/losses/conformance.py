@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple
 from rspose.losses.registry import available, build
@@ -118,6 +119,49 @@ def perfect(loss: HeatmapLoss, label: Maps, head: str) -> Maps:
         )
 
     return min(candidates, key=distance)
+
+
+NOT_DETERMINISTIC_ON_A_GPU = frozenset(
+    {
+        "_adaptive_avg_pool2d_backward",
+        "_adaptive_avg_pool3d_backward",
+        "_ctc_loss_backward",
+        "adaptive_max_pool2d_backward",
+        "avg_pool3d_backward",
+        "fractional_max_pool2d_backward",
+        "grid_sampler_2d_backward",
+        "grid_sampler_3d_backward",
+        "histc",
+        "max_pool3d_with_indices_backward",
+        "max_unpool2d",
+        "median.dim",
+        "nll_loss2d_forward",
+        "put_",
+        "reflection_pad1d_backward",
+        "reflection_pad2d_backward",
+        "upsample_bicubic2d_backward",
+        "upsample_bilinear2d_backward",
+        "upsample_linear1d_backward",
+        "upsample_trilinear3d_backward",
+    }
+)
+"""Operations that raise an error on CUDA under ``torch.use_deterministic_algorithms(True)``, by aten's names.
+
+From the documentation of that function, for torch 2.11. It names ``cumsum`` too, for which the library of
+that version has no such error any more.
+"""
+
+
+class _Operations(TorchDispatchMode):
+    """The names of all operations that are run, those of the backward pass too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(func).removeprefix("aten.").removesuffix(".default"))
+        return func(*args, **(kwargs or {}))
 
 
 _MUST_FALL = "the value must fall as the prediction gets better"
@@ -460,6 +504,20 @@ def same_bits(case: Case) -> None:
         results.append([value.detach(), *_gradients(prediction)])
     if not all(torch.equal(a, b) for a, b in zip(*results, strict=True)):
         raise Violation("twice the same input gives two different results; is something drawn at random?")
+
+
+@_check
+def operations_on_a_gpu(case: Case) -> None:
+    """Every operation has a deterministic form on a GPU too, where a training stops at one that has none."""
+    target = make_target(case.head)
+    with _Operations() as operations:
+        total(case.loss(), random_prediction(target), target).backward()
+    found = sorted(operations.names & NOT_DETERMINISTIC_ON_A_GPU)
+    if found:
+        raise Violation(
+            f"uses {', '.join(found)}, of which torch has no deterministic form on a GPU: trainings run with "
+            "torch.use_deterministic_algorithms, and would stop there; compute it by other operations"
+        )
 
 
 @_check
