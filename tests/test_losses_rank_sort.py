@@ -1,5 +1,6 @@
 """The Rank & Sort operator against its definition, written as loops, and values worked out by hand."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -57,6 +58,13 @@ print("compiled")
 """
 
 
+@pytest.fixture(params=["pairs", "segments"])
+def both_forms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of few positives are compared pair by pair; here also as rows of many are."""
+    if request.param == "segments":
+        monkeypatch.setattr(importlib.import_module("rspose.losses.rank_sort"), "_FEW", 0)
+
+
 def random_rows(seed: int, ties: bool, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Ten rows: without positives, all positive, with one positive, with one negative, and mixed ones."""
     generator = torch.Generator().manual_seed(seed)
@@ -81,6 +89,7 @@ def with_gradients(
     return rank.detach(), sort.detach(), rank_gradient, sort_gradient
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("delta", DELTAS)
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -214,6 +223,7 @@ def test_ap_loss_is_one_minus_the_average_precision_of_a_ranked_list() -> None:
         assert found[m].item() == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("delta", DELTAS)
 def test_float64_stays_float64_and_is_exact(delta: float) -> None:
     scores, labels = random_rows(3, ties=True, dtype=torch.float64)
@@ -221,6 +231,17 @@ def test_float64_stays_float64_and_is_exact(delta: float) -> None:
         with_gradients(scores, labels, delta), rank_sort_reference(scores, labels, delta), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.usefixtures("both_forms")
+def test_more_rows_than_a_block_holds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(40, 900, generator=generator)
+    labels = torch.rand(40, 900, generator=generator) * (torch.arange(900) % 11 == 0)
+    for a, b in zip(
+        with_gradients(scores, labels, 0.5), rank_sort_reference(scores, labels, 0.5), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_more_positives_than_a_block_holds() -> None:
@@ -259,12 +280,14 @@ def test_two_missorted_positives_worked_out_by_hand() -> None:
     torch.testing.assert_close(sort_gradient, torch.tensor([[-error / 2, error / 2, 0.0]]))
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_without_smoothing_ties_count_in_full() -> None:
     """H(0) = 1 for delta = 0: a positive and a negative with equal scores make rank 2, ranking error 1/2."""
     rank, _ = rank_sort(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), delta=0)
     assert rank.item() == 0.5
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_equal_scores_give_the_known_error_at_initialisation() -> None:
     """N negatives, P positives, all scores equal: ranking error N / (N + P), for any delta above 0."""
     labels = torch.zeros(1, 3072)
@@ -275,6 +298,7 @@ def test_equal_scores_give_the_known_error_at_initialisation() -> None:
         assert sort.item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("delta", [0.0, 0.5])
 def test_gradients_sum_to_zero(delta: float) -> None:
     scores, labels = random_rows(4, ties=False, dtype=torch.float64)
@@ -296,6 +320,7 @@ def test_rank_and_sort_are_weighted_separately() -> None:
     torch.testing.assert_close(scores.grad, weights[:, None] * rank_gradient + 7 * sort_gradient)
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_invalid_elements_are_as_good_as_removed() -> None:
     generator = torch.Generator().manual_seed(6)
     scores = torch.randn(1, 40, generator=generator).requires_grad_()
@@ -312,6 +337,7 @@ def test_invalid_elements_are_as_good_as_removed() -> None:
     assert (gradient[~valid] == 0).all()
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("shift", [-1000.0, 3.0, 1000.0])
 def test_a_constant_added_to_a_row_changes_nothing(shift: float) -> None:
     scores, labels = random_rows(7, ties=False, dtype=torch.float64)
@@ -321,6 +347,7 @@ def test_a_constant_added_to_a_row_changes_nothing(shift: float) -> None:
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_rows_are_independent_of_each_other_and_of_the_order_of_their_elements() -> None:
     scores, labels = random_rows(8, ties=True)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
@@ -333,6 +360,7 @@ def test_rows_are_independent_of_each_other_and_of_the_order_of_their_elements()
         torch.testing.assert_close(alone[3][0], together[3][m][order], atol=1e-7, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (3, 1), (1, 1)])
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_degenerate_shapes_are_finite(shape: tuple[int, int], label: float) -> None:
@@ -355,6 +383,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     torch.testing.assert_close(sort, expected[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_no_gradient_is_computed_where_none_is_asked_for() -> None:
     scores, labels = random_rows(0, ties=False)
     rank, _ = rank_sort(scores, labels)

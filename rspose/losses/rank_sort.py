@@ -1,6 +1,7 @@
 """The Rank & Sort operator on independent rows, with identity-update gradients and no N x P tensor."""
 
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -13,9 +14,12 @@ from rspose.losses.rank_sort_reference import rank_sort_reference
 
 Implementation = Literal["auto", "reference", "torch", "triton", "bucketed"]
 
+_IMPLEMENTATIONS = ("reference", "torch", "triton", "bucketed")
 NEGLIGIBLE = 1e-10  # the published eps: with less misplaced mass than this, a positive passes no error on
 _ROW_BLOCK = 1 << 18  # elements of the rows that are compared at a time
 _CHUNK = 1 << 18  # elements of a positive-positive block: 1 MB in float32, to stay in the cache
+_FEW = 128  # positives in a row, up to which comparing all pairs is faster than cutting the row into segments
+_PAIRS = 1 << 20  # elements of a positive-negative block; there is none where a single row would not fit
 
 
 def rank_sort(
@@ -84,8 +88,8 @@ def rank_sort(
     _check("rank_sort", scores, labels, valid, delta)
     if implementation == "auto":
         implementation = "triton" if scores.is_cuda and importlib.util.find_spec("triton") else "torch"
-    if implementation not in ("reference", "triton", *_BETWEEN):
-        expected = ", ".join(("auto", "reference", "triton", *_BETWEEN))
+    if implementation not in _IMPLEMENTATIONS:
+        expected = ", ".join(("auto", *_IMPLEMENTATIONS))
         raise ValueError(f"rank_sort: implementation: expected one of {expected}, found {implementation!r}")
     if scores.dtype in (torch.float16, torch.bfloat16):
         scores = scores.float()
@@ -286,19 +290,19 @@ def _compare(
         return _Compared(nothing, nothing, torch.zeros_like(scores), positives.scores, positives)
     count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
     rank_plus, sorting, sort_gradient = _among_positives(positives, delta)
-    pairs = _BETWEEN[implementation](scores, positives, delta)
-    false_positives = pairs.sum_over_negatives(scores, negative)
-    # Float64 where positives meet negatives: prefix sums over thousands of scores are subtracted there.
-    rank = rank_plus.double() + false_positives
-    ranking = (false_positives / rank).where(present, 0)
-    rank_gradient = scores.new_zeros(0)
+
+    def push(false_positives: Tensor, rows: slice) -> Tensor:
+        """What a positive pushes a negative with H = 1 down by: l_R / N_FP = 1 / rank, where N_FP cancels."""
+        share = present[rows] & (false_positives > NEGLIGIBLE)
+        return share / count[rows, None] / (rank_plus[rows] + false_positives)
+
+    between = _between(implementation, scores, positives, delta)
+    false_positives, rank_gradient = between.sums(scores, negative, push if with_gradients else None)
+    ranking = (false_positives / (rank_plus + false_positives)).where(present, 0)
     if with_gradients:
-        share = present & (false_positives > NEGLIGIBLE)
-        per_positive = share / count.double()[:, None]
-        # A negative is pushed by H * l_R / N_FP = H / rank: the small N_FP cancels.
-        rank_gradient = pairs.sum_over_positives(scores, per_positive / rank).to(scores.dtype)
-        rank_gradient.masked_fill_(~negative, 0)
-        positives.add_to(rank_gradient, -(per_positive * ranking).to(scores.dtype))
+        rank_gradient = rank_gradient.to(scores.dtype).masked_fill_(~negative, 0)
+        own = ranking.where(false_positives > NEGLIGIBLE, 0) / count[:, None]
+        positives.add_to(rank_gradient, -own.to(scores.dtype))
         sort_gradient = sort_gradient / count[:, None]
     return _Compared(
         ranking.sum(dim=1).to(scores.dtype) / count,
@@ -378,7 +382,66 @@ def _step(difference: Tensor, delta: float) -> Tensor:
     return difference.div_(2 * delta).add_(0.5).clamp_(0, 1)
 
 
-class _Segments:
+_Push = Callable[[Tensor, slice], Tensor]
+
+
+class _Between(ABC):
+    """Positives against negatives."""
+
+    def sums(self, scores: Tensor, negative: Tensor, push: _Push | None) -> tuple[Tensor, Tensor]:
+        """Return ``N_FP(i)`` ``[M, P]``, and for each element j the sum over the positives of ``c_i H``.
+
+        Args:
+            scores: ``[M, N]``.
+            negative: Which of them are negatives, ``[M, N]``.
+            push: The coefficients c ``[m, P]`` from ``N_FP`` of some rows; without it there are no sums over
+                the positives.
+        """
+        false_positives = self.sum_over_negatives(scores, negative)
+        if push is None:
+            return false_positives, scores.new_zeros(0)
+        return false_positives, self.sum_over_positives(scores, push(false_positives, slice(None)))
+
+    @abstractmethod
+    def sum_over_negatives(self, scores: Tensor, negative: Tensor) -> Tensor:
+        """Return ``N_FP(i) = sum_j H(s_j - s_i)`` over the negatives: ``[M, P]``, 0 in empty slots."""
+
+    @abstractmethod
+    def sum_over_positives(self, scores: Tensor, coefficient: Tensor) -> Tensor:
+        """Return ``sum_i c_i H(s_j - s_i)`` over the positives for each negative j: ``[M, N]``."""
+
+
+class _Pairs:
+    """Few positives against negatives: all pairs are compared, in blocks of fixed size, and none twice."""
+
+    def __init__(self, positives: _Positives, delta: float) -> None:
+        self._s, self._present, self._delta = positives.scores, positives.present, delta
+
+    def sums(self, scores: Tensor, negative: Tensor, push: _Push | None) -> tuple[Tensor, Tensor]:
+        """As for :class:`_Between`."""
+        scores = scores.where(negative, float("-inf"))  # what is no negative stands above nothing
+        width, length = self._s.shape[1], scores.shape[1]
+        height = max(1, min(len(scores), _PAIRS // max(1, width * length)))
+        block = scores.new_empty(height, width, length)
+        scale = 2 * self._delta if self._delta > 0 else 1.0
+        sums = []
+        for first in range(0, len(scores), height):
+            rows = slice(first, first + height)
+            s, s_i = scores[rows, None, :], self._s[rows, :, None]
+            above = torch.sub(s, s_i, out=block[: len(s)])
+            if self._delta > 0:
+                above.clamp_(-self._delta, self._delta).add_(self._delta)  # 2 delta H
+            else:
+                above.ge_(0)
+            false_positives = (above.sum(dim=2) / scale).where(self._present[rows], 0)
+            pushed = scores.new_zeros(0)
+            if push is not None:
+                pushed = torch.bmm(push(false_positives, rows)[:, None, :] / scale, above).squeeze(1)
+            sums.append((false_positives, pushed))
+        return torch.cat([each[0] for each in sums]), torch.cat([each[1] for each in sums])
+
+
+class _Segments(_Between):
     """The pieces on which everything between positives and negatives is linear.
 
     As a function of a negative's score, H is 0 below the knot ``s_i - delta`` of positive i, 1 above its knot
@@ -430,7 +493,7 @@ class _Segments:
         return offset.gather(1, self._segment).addcmul_(slope.gather(1, self._segment), scores.double())
 
 
-class _Buckets:
+class _Buckets(_Between):
     """Positives against buckets: the negatives between two neighbouring positives, at their mean score."""
 
     def __init__(self, scores: Tensor, positives: _Positives, delta: float) -> None:
@@ -468,5 +531,12 @@ def _triton() -> Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, 
     return rank_sort_triton
 
 
-_BETWEEN: dict[str, type[_Segments] | type[_Buckets]] = {"torch": _Segments, "bucketed": _Buckets}
-"""How an implementation compares positives with negatives."""
+def _between(
+    implementation: str, scores: Tensor, positives: _Positives, delta: float
+) -> _Pairs | _Segments | _Buckets:
+    if implementation == "bucketed":
+        return _Buckets(scores, positives, delta)
+    width = positives.scores.shape[1]
+    if width <= _FEW and width * scores.shape[1] <= _PAIRS:
+        return _Pairs(positives, delta)
+    return _Segments(scores, positives, delta)
