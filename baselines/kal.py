@@ -59,7 +59,7 @@ class KALLoss(HeatmapLoss):
     **A reconstruction**: how lambda is parametrised and its regulariser are not public. Here
     :math:`\lambda_k = \mathrm{sigmoid}(a_k)` with one learned scalar per keypoint, 0.5 at first, and the
     regulariser is :math:`(2 \lambda_k - 1)^2`, from 0 at an even mix to 1 at either loss alone. Without one
-    every factor would fall to 0, since MSE is the smaller loss everywhere.
+    every factor would fall to 0, since MSE is the smaller loss at every error below 10.
 
     Both terms are the poster's sum over parts of the mean over a part's (visible) keypoints. COCO, CrowdPose
     and MPII have one part, the body; COCO-WholeBody (133 keypoints) has body, foot, face and hand.

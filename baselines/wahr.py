@@ -64,7 +64,7 @@ def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: fl
         tensor([0.8000, 0.1000])
     """
     weight = wahr_weight(prediction, label, gamma)
-    return weight.where(label >= 2 ** (-1 / gamma), tau * prediction.abs())
+    return weight.where((label > 0) & (label >= 2 ** (-1 / gamma)), tau * prediction.abs())
 
 
 def weighted(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -91,6 +91,42 @@ def test_awing_equals_the_formula_pixel_by_pixel(parameters: tuple[float, float,
         for p, y in zip(prediction.flatten().tolist(), label.flatten().tolist(), strict=True)
     ]
     assert awing(prediction, label, *parameters).flatten().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("spread", [0.7, 1.0, 2.0])
+def test_the_confidence_of_kl_is_the_expected_closeness_to_the_peak(head: str, spread: float) -> None:
+    """Of a joint drawn from a Gaussian, on a scale of two label widths: summed up pixel by pixel."""
+    sigma = 3.0
+    steps = torch.arange(80.0)
+    along = -((steps - 40) ** 2) / (2 * (spread * sigma) ** 2)
+    square = along if head == "simcc" else along[:, None] + along
+    drawn = square.flatten().softmax(0)
+    close = torch.exp(-((steps - 40) ** 2) / (2 * (2 * sigma) ** 2))
+    expected = float(drawn @ (close if head == "simcc" else (close[:, None] * close).flatten()))
+    maps = (along[None, None], along[None, None]) if head == "simcc" else square[None, None]
+    for found in as_tuple(KLLoss().to_heatmaps(maps, (sigma, sigma))):
+        assert found.amax().item() == pytest.approx(expected, rel=1e-3)
+        torch.testing.assert_close(found.flatten() / found.amax(), drawn / drawn.amax())
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("settings", [{}, {"beta": 10.0, "label_beta": 10.0}], ids=["simcc", "rtmpose"])
+def test_confidences_of_kl_stay_below_one_and_apart(head: str, settings: dict[str, float]) -> None:
+    """Ever sharper predictions, up to a single pixel, far beyond the label's own sharpness."""
+    label = as_tuple(make_target(head).heatmaps)[0][:1, :1]
+    loss = KLLoss(**settings)
+    sharper = [factor / loss.beta * label.clamp_min(1e-6).log() for factor in (0.5, 1, 2, 4, 8)]
+    if settings:  # its labels are the softmax of ten times the Gaussian
+        sharper = [factor * label for factor in (0.5, 1, 1.5, 2)]
+    peaks = []
+    for map_ in sharper:
+        maps = (map_, map_) if head == "simcc" else map_
+        peaks.append(
+            as_tuple(loss.to_heatmaps(maps, (4.9, 4.9) if head == "simcc" else (2, 2)))[0].amax().item()
+        )
+    assert all(a + 1e-3 < b < 1 for a, b in pairwise(peaks)), peaks
+    assert peaks[1] == pytest.approx(2 / math.sqrt(5) if head == "simcc" else 0.8, abs=0.01)
 
 
 def test_awing_stays_finite_far_away() -> None:

@@ -34,8 +34,9 @@ def test_every_loss_and_the_operator_are_measured(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = {(name, head) for name, loss in available().items() for head in loss.heads}
     assert {(line["loss"], line["head"]) for line in lines} == expected | {
-        ("rank_sort", "heatmap"),
-        ("rank_sort", "simcc"),
+        (operator, head)
+        for operator in ("rank_sort", "rank_sort, bucketed", "ap_loss")
+        for head in ("heatmap", "simcc")
     }
     for line in lines:
         assert line["forward_ms"] > 0 and line["backward_ms"] > 0 and line["times_mse"] > 0

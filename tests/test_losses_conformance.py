@@ -90,7 +90,19 @@ def test_wrong_input_is_named(name: str, head: str) -> None:
         r"target.heatmaps: expected shape .*found", heatmaps=on_maps(lambda y: y[..., 1:], target.heatmaps)
     )
     expect(r"target.weights: expected shape \[4, 5\], found \[4, 1\]", weights=target.weights[:, :1])
-    expect("target.weights: expected values of at least 0, found -1", weights=-target.weights)
+    for wrong, said in ((-1.0, "-1"), (float("inf"), "inf"), (float("nan"), "nan")):
+        for argument in ("weights", "scale", "sigmas"):
+            changed = getattr(target, argument).clone().fill_(wrong)
+            expected = f"target.{argument}: expected finite values of at least 0, found {said}"
+            expect(expected, **{argument: changed})
+    places = target.keypoints.clone()
+    places[0, 0, 1] = float("nan")
+    expect("target.keypoints: expected finite places of visible keypoints, found NaN", keypoints=places)
+    hidden = dataclasses.replace(target, keypoints=places, weights=target.weights.clone())
+    hidden.weights[0, 0] = 0
+    assert all(term.isfinite() for term in loss(prediction, hidden).values())
+    flat = on_maps(lambda map_: map_[..., :0], prediction)
+    expect("prediction: expected maps with pixels, found shape", flat, heatmaps=flat)
     expect(r"target.keypoints: expected shape \[4, 5, 2\], found \[4, 5\]", keypoints=target.weights)
     expect(r"target.scale: expected shape \[4\], found \[3\]", scale=target.scale[1:])
     expect(r"target.sigmas: expected shape \[5\], found \[4\]", sigmas=target.sigmas[1:])

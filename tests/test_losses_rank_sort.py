@@ -348,6 +348,27 @@ def test_a_constant_added_to_a_row_changes_nothing(shift: float) -> None:
 
 
 @pytest.mark.usefixtures("both_forms")
+@pytest.mark.parametrize("delta", [0.0, 0.5])
+@pytest.mark.parametrize("extreme", [1e15, torch.finfo(torch.float32).max])
+def test_scores_far_out_count_like_all_others(extreme: float, delta: float) -> None:
+    """Masked scores are often the lowest number that there is."""
+    scores, labels = random_rows(7, ties=False)
+    scores[labels == 0] += torch.tensor([-extreme, 0.0, extreme])[torch.arange(int((labels == 0).sum())) % 3]
+    for a, b in zip(
+        with_gradients(scores, labels, delta), rank_sort_reference(scores, labels, delta), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("both_forms")
+def test_rows_without_positives_need_not_be_contiguous() -> None:
+    scores = torch.randn(30, 10).t().requires_grad_()
+    for values in (rank_sort(scores, torch.zeros(10, 30)), [ap_loss(scores, torch.zeros(10, 30))]):
+        (gradient,) = torch.autograd.grad(sum(value.sum() for value in values), scores)
+        assert not gradient.any()
+
+
+@pytest.mark.usefixtures("both_forms")
 def test_rows_are_independent_of_each_other_and_of_the_order_of_their_elements() -> None:
     scores, labels = random_rows(8, ties=True)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
@@ -397,5 +418,8 @@ def test_wrong_shapes_and_delta_are_named() -> None:
         rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 2, dtype=torch.bool))
     with pytest.raises(ValueError, match="delta: expected a number of at least 0, found -1"):
         rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), delta=-1)
+    for function in (rank_sort, ap_loss):
+        with pytest.raises(ValueError, match=r"in floating point, found int64 and float32"):
+            function(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"implementation: expected one of auto, reference, .* found 'cuda'"):
         rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), implementation="cuda")

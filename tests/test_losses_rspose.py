@@ -2,11 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 import torch.distributed as dist
-from losses_targets import make_target, random_prediction
+from loss_registry import forget_later
+from losses_targets import make_target, on_maps, random_prediction
 from torch import Tensor
 
 from rspose.losses import (
@@ -14,14 +16,18 @@ from rspose.losses import (
     KeypointTarget,
     RSPose,
     SpatialRS,
+    ap_loss,
     as_tuple,
     build,
     instance_sort,
     keypoint_similarity,
+    rank_sort,
+    register,
     spatial_rs,
 )
 from rspose.losses.instance_sort import peak
 from rspose.losses.rank_sort_reference import rank_sort_reference, rank_sort_row
+from rspose.losses.spatial_rs import Ranking
 
 
 def one_row_target(label: Tensor, keypoint: tuple[float, float]) -> KeypointTarget:
@@ -32,6 +38,25 @@ def one_row_target(label: Tensor, keypoint: tuple[float, float]) -> KeypointTarg
         scale=torch.tensor([5.0]),
         sigmas=torch.tensor([0.1]),
     )
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_spatial_rs_ranks_otherwise_if_asked_to(head: str) -> None:
+    target = make_target(head)
+    maps = random_prediction(target)
+    found = {ranking: SpatialRS(delta=0.4, ranking=ranking)(maps, target) for ranking in get_args(Ranking)}
+    rows = [
+        (map_.flatten(0, 1).flatten(1), label.where(label > 0.3, 0).flatten(0, 1).flatten(1))
+        for map_, label in zip(as_tuple(maps), as_tuple(target.heatmaps), strict=True)
+    ]
+    ap = sum(ap_loss(*row, delta=0.4) for row in rows).mean()
+    bucketed = sum(rank_sort(*row, delta=0.4, implementation="bucketed")[0] for row in rows).mean()
+    torch.testing.assert_close(found["ap_loss"]["rank"], ap)
+    torch.testing.assert_close(found["bucketed"]["rank"], bucketed)
+    assert len({terms["rank"].item() for terms in found.values()}) == 3
+    for terms in found.values():
+        torch.testing.assert_close(terms["sort"], found["rank_sort"]["sort"])
+    assert RSPose(delta=0.4, ranking="ap_loss")(maps, target)["rank"] == found["ap_loss"]["rank"]
 
 
 def test_spatial_rs_is_rank_and_sort_of_labels_above_the_threshold() -> None:
@@ -212,10 +237,51 @@ def test_rspose_can_be_added_to_another_loss(head: str, other: str) -> None:
     prediction = random_prediction(target)
     alone, below = RSPose(delta=0.1), build(other, {}, 5)
     added = build("rspose", {"delta": 0.1, "added_to": other}, 5)
-    assert added(prediction, target) == below(prediction, target) | alone(prediction, target)
+    expected = below(prediction, target) | alone(prediction, target)
+    if other == "kl":  # of which no constant added to a map counts
+        logs = on_maps(lambda map_: map_.flatten(2).log_softmax(-1).view_as(map_), prediction)
+        expected |= InstanceSort(weight=0.5, delta=0.1)(logs, target)
+    assert added(prediction, target) == expected
     maps = [as_tuple(loss.to_heatmaps(prediction, (2.0, 2.0))) for loss in (added, below)]
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*maps, strict=True))
     assert added.learned() == below.learned()
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_added_to_kl_instance_sort_sorts_its_confidences(head: str) -> None:
+    target = make_target(head)
+    loss = build("rspose", {"added_to": "kl", "rank_weight": 0, "sort_weight": 0}, 5)
+    prediction = on_maps(lambda map_: 3 * map_, random_prediction(target))
+    moved = on_maps(lambda map_: map_ + torch.arange(20.0).view(4, 5, *[1] * (map_.ndim - 2)), prediction)
+    first, second = loss(prediction, target), loss(moved, target)
+    torch.testing.assert_close(first["instance_sort"], second["instance_sort"])
+    torch.testing.assert_close(first["kl"], second["kl"])
+    score, _ = peak(loss.logits(moved))
+    confidence, _ = peak(loss.to_heatmaps(moved, (2.0, 2.0)))
+    assert torch.equal(score.flatten().argsort(), confidence.flatten().argsort())
+
+
+def test_a_loss_that_others_are_added_to_keeps_its_heads_and_its_terms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forget_later(monkeypatch)
+
+    @register
+    class Line(SpatialRS):
+        """Has a term that Spatial-RS has too, and one head."""
+
+        name, title, heads = "line", "Line", ("simcc",)
+
+    loss = build("rspose", {"added_to": "line"}, 5)
+    target = make_target("heatmap")
+    with pytest.raises(
+        ValueError, match=r"rspose loss: prediction: expected the output of a head in .*simcc"
+    ):
+        loss(random_prediction(target), target)
+    target = make_target("simcc")
+    expected = "rspose loss: added_to: expected a loss with terms of other names, found one with rank, sort"
+    with pytest.raises(ValueError, match=expected):
+        loss(random_prediction(target), target)
 
 
 def test_instance_sort_can_be_added_alone() -> None:
@@ -249,9 +315,13 @@ def test_a_peak_above_a_flat_background_has_no_ranking_error() -> None:
         ({"rank_weight": -1}, "rank_weight: expected a number of at least 0, found -1"),
         ({"label_threshold": 1.0}, r"label_threshold: expected a number in \[0, 1\), found 1.0"),
         ({"delta": -0.5}, "delta: expected a number of at least 0, found -0.5"),
-        ({"instance_weight": float("nan")}, "weight: expected a number of at least 0, found nan"),
+        (
+            {"instance_weight": float("nan")},
+            "rspose loss: instance_weight: expected a number of at least 0, found nan",
+        ),
         ({"scope": "image"}, "scope: expected 'batch' or 'keypoint_type', found 'image'"),
         ({"level": "pose", "scope": "keypoint_type"}, "scope: expected 'batch' at pose level"),
+        ({"ranking": "lap"}, "ranking: expected one of rank_sort, bucketed, ap_loss, found 'lap'"),
         ({"added_to": "mes"}, "unknown loss 'mes': expected one of"),
         ({"level": "image"}, "level: expected 'keypoint' or 'pose', found 'image'"),
     ],

@@ -314,8 +314,7 @@ def _check_references(config: dict[str, Any]) -> None:
             raise ConfigError(f"config key 'loss_settings.{name}.parameters': {error}") from None
     if not cells(config):
         serves = [
-            f"{loss!r} serves {', '.join(registered[loss_settings(config, loss, 'heatmap')['loss']].heads)}"
-            for loss in config["losses"]
+            f"{loss!r} serves {', '.join(served_heads(config, loss, 'heatmap'))}" for loss in config["losses"]
         ]
         raise ConfigError(
             f"config key 'heads': the grid is empty: found {', '.join(config['heads'])}; {'; '.join(serves)}"
@@ -392,6 +391,14 @@ def loss_settings(config: dict[str, Any], loss: str, head: str) -> dict[str, Any
     }
 
 
+def served_heads(config: dict[str, Any], loss: str, head: str) -> tuple[str, ...]:
+    """The heads that a loss serves with the parameters that it has on a head."""
+    from rspose.losses import build
+
+    settings = loss_settings(config, loss, head)
+    return build(settings["loss"], settings["parameters"], num_keypoints=1).heads
+
+
 def training_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     """How a cell is trained: ``training``, changed by the model's own and by its own on the dataset.
 
@@ -431,7 +438,11 @@ def cells(config: dict[str, Any]) -> list[Cell]:
 
 
 def _cells(config: dict[str, Any]) -> Iterator[Cell]:
-    registered = registered_losses(config)
+    serves = {
+        (loss, head): head in served_heads(config, loss, head)
+        for loss in config["losses"]
+        for head in config["heads"]
+    }
     for dataset in config["datasets"]:
         for model in config["models"]:
             settings = config["model_settings"][model]
@@ -442,8 +453,7 @@ def _cells(config: dict[str, Any]) -> Iterator[Cell]:
                     continue
                 for loss in config["losses"]:
                     meant_for = config["loss_settings"].get(loss, {}).get("models", [model])
-                    serves = registered[loss_settings(config, loss, head)["loss"]].heads
-                    if head not in serves or model not in meant_for:
+                    if model not in meant_for or not serves[loss, head]:
                         continue
                     for seed in config["seeds"]:
                         yield Cell(dataset, model, head, loss, seed)

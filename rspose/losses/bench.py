@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rspose.losses.interface import KeypointTarget, Maps, as_tuple
-from rspose.losses.rank_sort import rank_sort
+from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import available, build
 
 BATCH, KEYPOINTS = 64, 17
@@ -54,7 +54,7 @@ class Measurement:
 
 
 def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterator[Measurement]:
-    """Measure every registered loss on every head it serves, then the ranking operator.
+    """Measure every registered loss on every head it serves, then the ranking operator and its relatives.
 
     A batch of 64 instances with 17 keypoints: heatmaps of 48 x 64 pixels with sigma 2, and SimCC vectors of
     384 and 512 bins with sigma 6. Predictions are standard normal. The operator takes every pixel with a
@@ -76,7 +76,7 @@ def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterat
             mse = mse or forward + backward
             yield Measurement(name, head, forward, backward, extra, (forward + backward) / mse)
         assert mse is not None  # MSE comes first
-        yield _operator(head, target, prediction, mse, repeats)
+        yield from _operators(head, target, prediction, mse, repeats)
 
 
 def bench_loss(
@@ -97,17 +97,22 @@ def bench_loss(
     return Measurement(name, head, *own, times_mse=(own[0] + own[1]) / (mse[0] + mse[1]))
 
 
-def _operator(head: str, target: KeypointTarget, prediction: Maps, mse: float, repeats: int) -> Measurement:
+def _operators(
+    head: str, target: KeypointTarget, prediction: Maps, mse: float, repeats: int
+) -> Iterator[Measurement]:
     rows = [
         (map_.detach().flatten(0, 1).flatten(1).requires_grad_(), label.flatten(0, 1).flatten(1))
         for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True)
     ]
     scores = tuple(row for row, _ in rows)
 
-    def run() -> dict[str, Tensor]:
-        return {str(n): term.sum() for n, row in enumerate(rows) for term in rank_sort(*row)}
+    def time_on_rows(operator: Callable[..., tuple[Tensor, ...]]) -> tuple[float, float, float | None]:
+        def run() -> dict[str, Tensor]:
+            return {f"{n} {m}": e.sum() for n, row in enumerate(rows) for m, e in enumerate(operator(*row))}
 
-    forward, backward, extra = _time(run, scores, repeats)  # type: ignore[arg-type]
+        return _time(run, scores, repeats)  # type: ignore[arg-type]
+
+    forward, backward, extra = time_on_rows(rank_sort)
     total = forward + backward
     sample = [(row.detach()[:_SAMPLE], label[:_SAMPLE]) for row, label in rows]
     scale = len(scores[0]) / _SAMPLE
@@ -120,9 +125,15 @@ def _operator(head: str, target: KeypointTarget, prediction: Maps, mse: float, r
                 form(row, label, 0.5)
             samples.append(_now(scores[0].device) - started)
         slower[name] = 1000 * statistics.median(samples) * scale / total
-    return Measurement(
+    yield Measurement(
         "rank_sort", head, forward, backward, extra, total / mse, slower["published"], slower["dense"]
     )
+    for name, operator in (
+        ("rank_sort, bucketed", partial(rank_sort, implementation="bucketed")),
+        ("ap_loss", lambda *row: (ap_loss(*row),)),
+    ):
+        forward, backward, extra = time_on_rows(operator)
+        yield Measurement(name, head, forward, backward, extra, (forward + backward) / mse)
 
 
 def published_form(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,12 +248,16 @@ def _time(
         started, middle, ended = _run_once(run, prediction, device)
         forward.append(1000 * (middle - started))
         backward.append(1000 * (ended - middle))
-    # Apart, since what it does to the allocator costs time.
-    before = _reset_peak(device)
-    _run_once(run, prediction, device)
-    extra = _peak(device, before)
+    # Apart, since what it does to the allocator costs time. The least of three: what the system itself takes
+    # meanwhile comes on top.
+    peaks = []
+    for _ in range(3):
+        before = _reset_peak(device)
+        _run_once(run, prediction, device)
+        peaks.append(_peak(device, before))
+    known = [peak for peak in peaks if peak is not None]
     # The first one warms up.
-    return statistics.median(forward[1:]), statistics.median(backward[1:]), extra
+    return statistics.median(forward[1:]), statistics.median(backward[1:]), min(known) if known else None
 
 
 def _run_once(

@@ -74,8 +74,8 @@ class HeatmapLoss(nn.Module, ABC):
         """Return the named scalar terms of the loss, each with its weight applied; their sum is the loss.
 
         Raises:
-            ValueError: shapes disagree, a label lies outside [0, 1], a weight is negative, the prediction is
-                not finite, or the loss does not serve this head.
+            ValueError: shapes disagree, a label lies outside [0, 1], a weight, scale or sigma is negative,
+                something is not finite, or the loss does not serve this head.
         """
         self._check(prediction, target)
         maps = as_tuple(prediction)
@@ -104,6 +104,14 @@ class HeatmapLoss(nn.Module, ABC):
         Args:
             prediction: raw output of the head.
             sigma: standard deviation (x, y) of the labels in map units.
+        """
+        return prediction
+
+    def logits(self, prediction: Maps) -> Maps:
+        """Return raw maps whose peaks are in the order of the confidences, without bounds.
+
+        They are what Instance-Sort sorts where it is added to a loss. The default is the raw output, right
+        where the confidence depends on the height of its peak alone, and not on the rest of the map.
         """
         return prediction
 
@@ -142,14 +150,22 @@ class HeatmapLoss(nn.Module, ABC):
             found_shape = getattr(target, argument).shape
             if found_shape != shape:
                 raise self._error(f"target.{argument}", f"shape {list(shape)}", f"{list(found_shape)}")
+        if any(0 in map_.shape[2:] for map_ in maps):
+            raise self._error("prediction", "maps with pixels", f"shape {list(maps[0].shape)}")
         if any(map_.numel() == 0 for map_ in maps):
             return
         # One pass over each tensor and one transfer to the host: this runs at every training step. A sum is
         # finite only if all its parts are.
         sums = [map_.detach().sum(dtype=torch.float64) for map_ in maps]
         bounds = [bound.double() for label in labels for bound in torch.aminmax(label)]
-        *values, least_weight = torch.stack([*sums, *bounds, target.weights.amin().double()]).tolist()
-        total, extremes = sum(values[: len(maps)]), values[len(maps) :]
+        weights, scale, sigmas = target.weights, target.scale, target.sigmas
+        small = [*torch.aminmax(weights), *torch.aminmax(scale), *torch.aminmax(sigmas)]
+        # Where a keypoint is masked its place may be anything.
+        places = target.keypoints.where(weights[..., None] > 0, 0).sum(dtype=torch.float64)
+        values = torch.stack([*sums, places, *(each.double() for each in small), *bounds]).tolist()
+        total, (place, *values) = sum(values[: len(maps)]), values[len(maps) :]
+        ranges = {"weights": values[0:2], "scale": values[2:4], "sigmas": values[4:6]}
+        extremes = values[6:]
         if not abs(total) < float("inf"):
             bad = sum(int((~map_.isfinite()).sum()) for map_ in maps)
             raise self._error(
@@ -157,9 +173,15 @@ class HeatmapLoss(nn.Module, ABC):
             )
         outside = [extreme for extreme in extremes if not 0 <= extreme <= 1]
         if outside:
-            raise self._error("target.heatmaps", "labels in [0, 1]", f"{outside[0]:g}")
-        if not least_weight >= 0:
-            raise self._error("target.weights", "values of at least 0", f"{least_weight:g}")
+            raise self._error("target.heatmaps", "labels in [0, 1]", f"{outside[0]:.9g}")
+        for argument, ends in ranges.items():
+            wrong = [end for end in ends if not 0 <= end < float("inf")]
+            if wrong:
+                raise self._error(f"target.{argument}", "finite values of at least 0", f"{wrong[0]:g}")
+        if not abs(place) < float("inf"):
+            raise self._error(
+                "target.keypoints", "finite places of visible keypoints", "NaN or infinite ones"
+            )
 
     def _error(self, argument: str, expected: str, found: str) -> ValueError:
         return ValueError(f"{self.name} loss: {argument}: expected {expected}, found {found}")

@@ -76,7 +76,9 @@ def rank_sort(
         1, the ranking error is at least 0. In float32 where the scores are in half precision.
 
     Raises:
-        ValueError: shapes disagree, delta is negative, or there is no such implementation.
+        ValueError: shapes disagree, scores or labels are not in floating point, delta is negative, or there
+            is no such implementation. Values are not looked at, which a GPU would have to wait for: the
+            losses do that.
         ImportError: Triton is asked for and not installed.
 
     Example:
@@ -135,7 +137,7 @@ def ap_loss(
         ``[M]`` in [0, 1); 0 for a row without positives.
 
     Raises:
-        ValueError: shapes disagree, or delta is negative.
+        ValueError: shapes disagree, scores or labels are not in floating point, or delta is negative.
 
     Example:
         >>> import torch
@@ -152,6 +154,9 @@ def ap_loss(
 def _check(function: str, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float) -> None:
     if scores.ndim != 2 or labels.shape != scores.shape:
         raise ValueError(f"{function}: expected scores and labels [M, N], found {_shapes(scores, labels)}")
+    if not (scores.is_floating_point() and labels.is_floating_point()):
+        found = f"{_dtype(scores)} and {_dtype(labels)}"
+        raise ValueError(f"{function}: expected scores and labels in floating point, found {found}")
     if valid is not None and valid.shape != scores.shape:
         raise ValueError(f"{function}: expected valid shaped like scores, found {_shapes(scores, valid)}")
     if not delta >= 0:
@@ -160,6 +165,10 @@ def _check(function: str, scores: Tensor, labels: Tensor, valid: Tensor | None, 
 
 def _shapes(*tensors: Tensor) -> str:
     return " and ".join(str(list(tensor.shape)) for tensor in tensors)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _split(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -194,7 +203,7 @@ class _APLoss(Function):
         positives = _Positives(scores, labels, positive)
         present = positives.present
         if present.shape[1] == 0:
-            ctx.save_for_backward(torch.zeros_like(scores))
+            ctx.save_for_backward(scores.new_zeros(scores.shape))
             return scores.new_zeros(len(scores))
         count = present.sum(dim=1).clamp_min(1).double()
         segments = _Segments(scores, positives, delta)
@@ -287,7 +296,7 @@ def _compare(
     present = positives.present
     nothing = scores.new_zeros(len(scores))
     if present.shape[1] == 0:
-        return _Compared(nothing, nothing, torch.zeros_like(scores), positives.scores, positives)
+        return _Compared(nothing, nothing, scores.new_zeros(scores.shape), positives.scores, positives)
     count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
     rank_plus, sorting, sort_gradient = _among_positives(positives, delta)
 
@@ -465,12 +474,18 @@ class _Segments(_Between):
         """Return ``N_FP(i) = sum_j H(s_j - s_i)`` over the negatives: float64 ``[M, P]``."""
         shape = (len(scores), 2 * self._s.shape[1] + 1)
         number = torch.zeros(shape, dtype=torch.float64, device=scores.device)
-        number = number.scatter_add_(1, self._segment, negative.double()).cumsum(dim=1)
+        number.scatter_add_(1, self._segment, negative.double())
+        # What is below all knots stands above nothing. Left out, it takes no digits from the sums either,
+        # however far below it is: masked scores are often the lowest number there is.
+        number[:, 0] = 0
+        number = number.cumsum(dim=1)
         below_upper = number.gather(1, self._upper)
         above = number[:, -1:] - below_upper
         if self._delta > 0:
             total = torch.zeros(shape, dtype=torch.float64, device=scores.device)
-            total = total.scatter_add_(1, self._segment, scores.double().where(negative, 0)).cumsum(dim=1)
+            total.scatter_add_(1, self._segment, scores.double().where(negative, 0))
+            total[:, 0] = 0
+            total = total.cumsum(dim=1)
             between = below_upper - number.gather(1, self._lower)
             total_between = total.gather(1, self._upper) - total.gather(1, self._lower)
             above = above + 0.5 * between + (total_between - between * self._s) / (2 * self._delta)
@@ -490,6 +505,10 @@ class _Segments(_Between):
         )
         offset.scatter_add_(1, self._lower + 1, start).scatter_add_(1, self._upper + 1, coefficient - start)
         offset = offset.cumsum(dim=1)
+        # Above all knots it is flat, where rounding would leave a trace of a slope.
+        last = 2 * self._present.sum(dim=1, keepdim=True)
+        slope.scatter_(1, last, 0)
+        offset.scatter_(1, last, coefficient.sum(dim=1, keepdim=True))
         return offset.gather(1, self._segment).addcmul_(slope.gather(1, self._segment), scores.double())
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from rspose.losses.instance_sort import InstanceSort
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps
 from rspose.losses.registry import build, register
-from rspose.losses.spatial_rs import SpatialRS
+from rspose.losses.spatial_rs import Ranking, SpatialRS
 
 
 @register
@@ -33,7 +33,7 @@ class RSPose(HeatmapLoss):
     its tables. A threshold of 0.3 has the largest mean gain over MSE of both heads, 4.3 points of AP: 1.8
     better than 0.1 in 2D, 1.1 worse in 1D. Smaller and larger deltas cost AP; Instance-Sort raises the rank
     correlation between keypoint confidence and quality from 0.25 to 0.59 (2D) and from 0.38 to 0.57 (1D) at
-    weight 0.5, and costs AP from weight 1 on.
+    weight 0.5, and costs AP at weight 2, in 1D from weight 1 on.
 
     Args:
         rank_weight: weight of S-Rank, at least 0.
@@ -45,9 +45,12 @@ class RSPose(HeatmapLoss):
         scope: what it sorts together, ``"batch"`` or ``"keypoint_type"``.
         gather: let it sort over the joint batch of all processes of a distributed training.
         added_to: name of a loss (``"mse"``, ``"kl"``) to which the ranking terms are added, on the same raw
-            output; heatmap and confidence are then that loss's. Spatial-RS is left out where both of its
+            output; heads, heatmap and confidence are then that loss's, and Instance-Sort sorts its
+            :meth:`~HeatmapLoss.logits`. Spatial-RS is left out where both of its
             weights are 0: Instance-Sort on top of a loss. MSE is small (0.003 in 2D in the demo): at
             weight 0.5 Instance-Sort outweighs it and cost 5 to 16 points of AP in the sweep.
+        ranking: what S-Rank is: ``"rank_sort"``, or for comparison ``"bucketed"`` or ``"ap_loss"``, as in
+            :func:`spatial_rs`.
         num_keypoints: number of keypoints, for losses that learn something per keypoint.
 
     Example:
@@ -77,19 +80,36 @@ class RSPose(HeatmapLoss):
         scope: Literal["batch", "keypoint_type"] = "batch",
         gather: bool = False,
         added_to: str | None = None,
+        ranking: Ranking = "rank_sort",
         num_keypoints: int = 0,
     ) -> None:
         super().__init__()
-        self.spatial_rs = SpatialRS(rank_weight, sort_weight, label_threshold, delta)
+        if not instance_weight >= 0:
+            raise ValueError(
+                f"{self.name} loss: instance_weight: expected a number of at least 0, found {instance_weight}"
+            )
+        self.spatial_rs = SpatialRS(rank_weight, sort_weight, label_threshold, delta, ranking)
         self.instance_sort = InstanceSort(level, instance_weight, delta, scope, gather)
         self.added_to = None if added_to is None else build(added_to, {}, num_keypoints)
+        if self.added_to is not None:
+            self.heads = self.added_to.heads  # type: ignore[misc]  # of this instance
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return ``rank``, ``sort`` and ``instance_sort``, and the terms of the loss they are added to."""
-        terms = {} if self.added_to is None else self.added_to.terms(prediction, target)
+        below = self.added_to
+        terms = {} if below is None else below.terms(prediction, target)
+        own = {}
         if self.spatial_rs.rank_weight or self.spatial_rs.sort_weight:
-            terms |= self.spatial_rs.terms(prediction, target)
-        return terms | self.instance_sort.terms(prediction, target)
+            own = self.spatial_rs.terms(prediction, target)
+        own |= self.instance_sort.terms(prediction if below is None else below.logits(prediction), target)
+        if terms.keys() & own.keys():
+            both = ", ".join(sorted(terms.keys() & own.keys()))
+            raise self._error("added_to", "a loss with terms of other names", f"one with {both}")
+        return terms | own
+
+    def logits(self, prediction: Maps) -> Maps:
+        """Return what the loss underneath makes of its raw output, if there is one."""
+        return prediction if self.added_to is None else self.added_to.logits(prediction)
 
     def learned(self) -> dict[str, list[float]]:
         """Return what the loss underneath has learned."""

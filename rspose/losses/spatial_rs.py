@@ -1,5 +1,7 @@
 """Spatial-RS: rank the pixels of each heatmap, near the keypoint above all others and by closeness."""
 
+from typing import Literal, get_args
+
 from torch import Tensor
 
 from rspose.losses.interface import (
@@ -12,11 +14,17 @@ from rspose.losses.interface import (
     visible_weights,
     weighted_mean,
 )
-from rspose.losses.rank_sort import rank_sort
+from rspose.losses.rank_sort import ap_loss, rank_sort
+
+Ranking = Literal["rank_sort", "bucketed", "ap_loss"]
 
 
 def spatial_rs(
-    prediction: Tensor, label: Tensor, label_threshold: float = 0.3, delta: float = 0.5
+    prediction: Tensor,
+    label: Tensor,
+    label_threshold: float = 0.3,
+    delta: float = 0.5,
+    ranking: Ranking = "rank_sort",
 ) -> tuple[Tensor, Tensor]:
     """Rank & Sort error of each map, pixels (or bins) against each other.
 
@@ -34,6 +42,8 @@ def spatial_rs(
         label: Gaussian labels ``[M, N]`` in [0, 1].
         label_threshold: labels at or below it are background, in [0, 1).
         delta: half width of the smoothed step in units of the logits, at least 0.
+        ranking: what S-Rank is. ``"rank_sort"`` ranks as defined, ``"bucketed"`` with negatives in buckets
+            (an approximation, see :func:`rank_sort`), ``"ap_loss"`` takes :func:`ap_loss` instead.
 
     Returns:
         S-Rank and S-Sort, ``[M]`` each, in [0, 1).
@@ -45,7 +55,11 @@ def spatial_rs(
         >>> rank.item(), sort.item()
         (0.0, 0.0)
     """
-    return rank_sort(prediction, label.where(label > label_threshold, 0), delta=delta)
+    label = label.where(label > label_threshold, 0)
+    rank, sort = rank_sort(
+        prediction, label, delta=delta, implementation="bucketed" if ranking == "bucketed" else "auto"
+    )
+    return (ap_loss(prediction, label, delta=delta) if ranking == "ap_loss" else rank), sort
 
 
 class SpatialRS(HeatmapLoss):
@@ -59,6 +73,7 @@ class SpatialRS(HeatmapLoss):
         sort_weight: weight of S-Sort, at least 0.
         label_threshold: labels at or below it are background, in [0, 1).
         delta: half width of the smoothed step in units of the logits, at least 0.
+        ranking: ``"rank_sort"``, ``"bucketed"`` or ``"ap_loss"``: what S-Rank is.
     """
 
     name = "spatial_rs"
@@ -72,6 +87,7 @@ class SpatialRS(HeatmapLoss):
         sort_weight: float = 1.0,
         label_threshold: float = 0.3,
         delta: float = 0.5,
+        ranking: Ranking = "rank_sort",
     ) -> None:
         super().__init__()
         for parameter, value in {
@@ -87,8 +103,11 @@ class SpatialRS(HeatmapLoss):
             raise ValueError(
                 f"{self.name} loss: label_threshold: expected a number in [0, 1), found {label_threshold}"
             )
+        if ranking not in get_args(Ranking):
+            expected = ", ".join(get_args(Ranking))
+            raise ValueError(f"{self.name} loss: ranking: expected one of {expected}, found {ranking!r}")
         self.rank_weight, self.sort_weight = rank_weight, sort_weight
-        self.label_threshold, self.delta = label_threshold, delta
+        self.label_threshold, self.delta, self.ranking = label_threshold, delta, ranking
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the terms ``rank`` and ``sort``."""
@@ -96,7 +115,8 @@ class SpatialRS(HeatmapLoss):
         maps = visible_maps(prediction, target.weights)
         labels = visible_maps(target.heatmaps, target.weights)
         errors = [
-            spatial_rs(m, y, self.label_threshold, self.delta) for m, y in zip(maps, labels, strict=True)
+            spatial_rs(m, y, self.label_threshold, self.delta, self.ranking)
+            for m, y in zip(maps, labels, strict=True)
         ]
         rank = weighted_mean(sum_over_axes([e[0] for e in errors]), weights)
         sort = weighted_mean(sum_over_axes([e[1] for e in errors]), weights)
