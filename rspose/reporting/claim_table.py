@@ -17,7 +17,6 @@ VERDICTS = (
 )
 
 
-_PAGE_ROWS = 25
 _SOURCE_CENTIMETRES = 3.0
 
 
@@ -74,7 +73,6 @@ def _printed(table: Table, claims: list[Claim]) -> Table:
         columns=(*numbers, replace(source_column, centimetres=_SOURCE_CENTIMETRES)),
         rows=tuple(rows),
         notes=(*table.notes, in_full),
-        page_rows=_PAGE_ROWS,
     )
 
 

@@ -1,9 +1,6 @@
-"""A table of numbers as Markdown and as LaTeX."""
+"""A table of numbers, and how Markdown shows it; :mod:`rspose.reporting.latex` prints it."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from tabulate import tabulate
 
@@ -101,7 +98,6 @@ class Table:
         columns: The columns of numbers, neighbours of one group together.
         rows: The rows, those of one block together.
         notes: Sentences below it, a line each.
-        page_rows: Rows that LaTeX puts into one table: what is more goes into further ones; all if 0.
         printed: What LaTeX has instead; this table if left out.
     """
 
@@ -111,7 +107,6 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
-    page_rows: int = 0
     printed: "Table | None" = None
 
 
@@ -162,121 +157,10 @@ def to_markdown(table: Table) -> str:
         body.append([*labels, *numbers])
     align = ["left"] * len(table.stub) + ["left" if column.text else "right" for column in table.columns]
     grid = tabulate(
-        _without_repeats(body, len(table.stub)), headers, "pipe", colalign=align, disable_numparse=True
+        without_repeats(body, len(table.stub)), headers, "pipe", colalign=align, disable_numparse=True
     )
     # Two trailing spaces break the line in Markdown, and one blank line ends the table.
     return "\n".join([f"**{table.caption}**", "", grid, "", "  \n".join(table.notes)]) + "\n"
-
-
-def to_latex(table: Table) -> str:
-    """The table as a LaTeX ``table*`` in the style of booktabs, its caption above and its notes below.
-
-    One that is longer than a page is several, with the notes below the last.
-    """
-    if table.printed is not None:
-        return to_latex(table.printed)
-    lines = _latex_rows(table)
-    step = table.page_rows or max(1, len(lines))
-    parts = [slice(start, start + step) for start in range(0, max(1, len(lines)), step)]
-    packages = "booktabs,array" if any(column.centimetres for column in table.columns) else "booktabs"
-    floats = []
-    for number, part in enumerate(parts, start=1):
-        body = _latex_body(table.rows[part], lines[part])
-        suffix = "" if number == 1 else f"-{number}"
-        caption = table.caption if number == 1 else f"{table.caption}, continued"
-        notes = table.notes if number == len(parts) else ()
-        floats += _latex_float(table, f"{table.name}{suffix}", caption, body, notes)
-    return "\n".join([rf"% Needs \usepackage{{{packages}}}.", *floats, ""])
-
-
-def _latex_rows(table: Table) -> list[list[str]]:
-    """The labels and entries of every row."""
-    best = best_cells(table)
-    body = []
-    for i, row in enumerate(table.rows):
-        numbers = []
-        for j, (value, column) in enumerate(zip(row.values, table.columns, strict=True)):
-            bold = r"\textbf{{{}}}" if (i, j) in best else "{}"
-            text = entry_text(value, column, bold, r" {{\scriptsize$\pm${}}}", r" {{\scriptsize {}}}")
-            numbers.append(
-                escaped(text) if column.text else text.replace(MISSING, "---").replace(TIE, r"$\approx$")
-            )
-        labels = [escaped(label) for label in row.stub]
-        if row.control:
-            labels[-1] = rf"\emph{{{labels[-1]}}}"
-        body.append([*labels, *numbers])
-    return body
-
-
-def _latex_body(rows: Sequence[Row], body: list[list[str]]) -> list[str]:
-    """The lines between the rules of a table: its rows, those of different blocks apart."""
-    lines = []
-    previous: Row | None = None
-    for row, cells in zip(rows, _without_repeats(body, len(rows[0].stub) if rows else 0), strict=True):
-        if previous and (row.block != previous.block or row.control != previous.control):
-            lines.append(r"\midrule")
-        lines.append(" & ".join(cells) + r" \\")
-        previous = row
-    return lines
-
-
-def _latex_float(
-    table: Table, name: str, caption: str, body: Sequence[str], notes: Sequence[str]
-) -> list[str]:
-    stub = len(table.stub)
-    groups, rules, first = [""] * stub, [], stub + 1
-    for group, members in groupby(table.columns, key=lambda column: column.group):
-        width = len(list(members))
-        groups.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(group)}}}")
-        rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
-        first += width
-    headers = [*table.stub, *(column.label for column in table.columns)]
-    # Words that break need room for several columns of them: smaller type.
-    size = r"\footnotesize" if any(column.centimetres for column in table.columns) else r"\small"
-    return [
-        r"\begin{table*}[t]",
-        rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}",
-        rf"\caption{{{escaped(caption)}}}",
-        rf"\label{{tab:{name}}}",
-        rf"\begin{{tabular}}{{{'l' * stub}{''.join(map(_latex_alignment, table.columns))}}}",
-        r"\toprule",
-        " & ".join(groups) + r" \\",
-        " ".join(rules),
-        " & ".join(escaped(header) for header in headers) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(["", r"\smallskip\raggedright\footnotesize"] if notes else []),
-        *(escaped(note) + r"\par" for note in notes),
-        r"\end{table*}",
-    ]
-
-
-def _latex_alignment(column: Column) -> str:
-    if column.centimetres:
-        return rf">{{\raggedright\arraybackslash}}p{{{column.centimetres:g}cm}}"
-    return "l" if column.text else "r"
-
-
-def escaped(text: str) -> str:
-    """``text`` with the characters that LaTeX reads as commands written so that they are printed."""
-    commands = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        DAGGER: r"$^\dagger$",
-        MISSING: "---",
-        "–": "--",
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        "ρ": r"$\rho$",
-        "τ": r"$\tau$",
-        "≈": r"$\approx$",
-    }
-    return re.sub(
-        r"[\\~^†—–±×ρτ≈&%$#_{}]", lambda match: commands.get(match.group(), "\\" + match.group()), text
-    )
 
 
 def entry_text(
@@ -298,7 +182,7 @@ def entry_text(
     return text
 
 
-def _without_repeats(body: list[list[str]], stub: int) -> list[list[str]]:
+def without_repeats(body: list[list[str]], stub: int) -> list[list[str]]:
     """Rows whose leading labels (all but the last) are blank where they repeat those above."""
     rows, above = [], [""] * (stub - 1)
     for row in body:

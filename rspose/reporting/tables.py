@@ -14,7 +14,8 @@ import pandas as pd
 from rspose.reporting import notes
 from rspose.reporting.claim_table import VERDICTS, claim_numbers, claim_table
 from rspose.reporting.difference_table import comparisons, difference_numbers, difference_table
-from rspose.reporting.markup import TIE, CellKey, Column, Entry, Row, Table, Value, to_latex, to_markdown
+from rspose.reporting.latex import to_latex
+from rspose.reporting.markup import TIE, CellKey, Column, Entry, Row, Table, Value, to_markdown
 from rspose.reporting.published import PUBLISHED, Claim, claimed, read_claims, verdict
 from rspose.reporting.records import Record, load_failures, load_records
 from rspose.reporting.results import Results, dataset_title, head_label
@@ -54,7 +55,7 @@ class _Source:
 
 
 def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
-    """Write every table as Markdown, LaTeX (booktabs) and CSV.
+    """Write every table as Markdown, LaTeX and CSV.
 
     A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` if records have one, ``differences``
     if there is something to compare, ``claimed`` if there are records of real data, and ``main``. Markdown
