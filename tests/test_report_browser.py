@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import cv2
@@ -266,22 +268,29 @@ def test_on_a_phone_the_tables_scroll_and_the_page_does_not(visit: Visit) -> Non
     assert page.evaluate("document.getElementById('panel').scrollWidth") <= 390
 
 
-def test_on_paper_every_table_is_whole_light_and_without_controls(browser: Browser, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def long_report(folder: Path) -> Path:
+    """A report with more rows than the page shows at a time, the widest tables, figures and a sheet."""
     losses = [f"loss{index}" for index in range(30)]
-    for loss in losses:  # more rows than the page shows at a time
+    for loss in losses:
         write(folder / "more/records", record("mpii", loss, metrics={"PCKh": 0.5}))
-    for seed in (0, 1):  # and the widest tables: many metrics, claims with commands
+    for seed in (0, 1):  # many metrics, claims with commands
         for loss, head in product(("mse", "kl"), ("heatmap", "simcc")):
             metrics = {**dict.fromkeys(METRICS["mpii"], 0.5), "PCKh": 0.5 + 0.1 * seed}
             real = record(
                 "mpii", loss, head, seed, model="resnet50", metrics=metrics, data={"generated": False}
             )
             write(folder / "more/records", real)
-    report = make_report([folder / "records", folder / "more/records"], folder / "more/report.html")
+    return make_report([folder / "records", folder / "more/records"], folder / "more/report.html")
+
+
+def test_on_paper_every_table_is_whole_light_and_without_controls(
+    browser: Browser, long_report: Path
+) -> None:
     context = browser.new_context(viewport={"width": LETTER, "height": 700}, offline=True)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
-    page.goto(report.as_uri())
+    page.goto(long_report.as_uri())
     page.wait_for_selector("#table-cells.dataTable", state="attached")
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     rows = "document.querySelectorAll('#table-cells tbody tr').length"
@@ -297,3 +306,59 @@ def test_on_paper_every_table_is_whole_light_and_without_controls(browser: Brows
         expect(page.locator(hidden).first).to_be_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     context.close()
+
+
+def test_pages_of_paper_break_between_rows_under_repeated_headers_and_none_is_blank(
+    browser: Browser, long_report: Path, tmp_path: Path
+) -> None:
+    if shutil.which("pdftotext") is None:
+        reason = "no pdftotext is installed; to run this test: apt-get install poppler-utils"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    page = browser.new_page()
+    page.goto(long_report.as_uri())
+    page.wait_for_selector("#table-cells.dataTable", state="attached")
+    paper = tmp_path / "paper.pdf"
+    page.pdf(path=paper, prefer_css_page_size=True)
+    titles = page.locator("main h2").all_inner_texts()
+    page.close()
+    text = subprocess.run(["pdftotext", "-layout", paper, "-"], capture_output=True, text=True, check=True)
+    pages = [[line.strip() for line in one.splitlines() if line.strip()] for one in text.stdout.split("\f")]
+    assert pages.pop() == []  # behind the last page
+
+    of_cells = re.compile(
+        r"(COCO|CrowdPose|MPII) +(tiny|resnet50) +(2D|1D) +(\S.*?) +(\d) +(generated|real) "
+    )
+    found = []
+    for lines in pages:
+        rows = [index for index, line in enumerate(lines) if of_cells.match(line)]
+        headers = [i for i, line in enumerate(lines) if re.match("Dataset +Model +Head +Loss +Seed", line)]
+        assert len(headers) == bool(rows)
+        assert not rows or headers[0] < rows[0]
+        found += [of_cells.match(lines[index]).groups()[:5] for index in rows]
+    assert (
+        len(set(found)) == len(found) == 25 - 1 + 30 + 8
+    )  # all but the failed one, which has no kind of data
+    assert sum(any(map(of_cells.match, lines)) for lines in pages) > 1
+    overview = "\n".join("\n".join(lines) for lines in pages).partition("Claimed and measured")[0]
+    for index in range(30):
+        assert len(re.findall(rf"(?m)^(tiny +)?LOSS{index} .*50\.0", overview)) == 1
+
+    for lines in pages:  # a title stands above what it is the title of
+        assert not lines or lines[-1] not in titles
+    words = "\n".join(chain.from_iterable(pages))
+    for control in ("Theme:", "Search", "63 rows", "Versions"):
+        assert control not in words
+
+    subprocess.run(["pdftoppm", "-r", "25", "-gray", paper, tmp_path / "page"], check=True)
+    images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(tmp_path.glob("page*.pgm"))]
+    assert len(images) == len(pages)
+    for image in images:
+        assert (image < 250).mean() > 0.003 and (image < 60).mean() < 0.5  # neither blank nor dark
+    # The sheet of heatmaps, which is higher than wide, is whole on upright pages.
+    upright = [image for image in images if image.shape[0] > image.shape[1]]
+    assert len(upright) == 2
+    grey = [np.flatnonzero((abs(image.astype(int) - 128) < 10).sum(axis=1) > 20).size for image in upright]
+    width = max((abs(image.astype(int) - 128) < 10).sum(axis=1).max() for image in upright)
+    assert sum(grey) == pytest.approx(width * 5000 / 1200, rel=0.05)

@@ -57,6 +57,13 @@ class Picture:
     table: Markup | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def shape(self) -> float:
+        """Height by width of its highest part, which paper has to hold; 0 for drawings without pixels."""
+        return max(
+            (image.height / image.width for image in self.images if image.height and image.width), default=0
+        )
+
 
 def heatmap_sheets(results: Results) -> list[Picture]:
     """The sheets of heatmaps (``figures/<dataset>_heatmaps.png``) beside the folders of records.
