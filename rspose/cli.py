@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folders of records (default: results/records)",
     )
+    against.add_argument("--latex", action="store_true", help="print the table in LaTeX instead of Markdown")
     against.set_defaults(run=_versus)
 
     diff = commands.add_parser(
@@ -329,11 +330,13 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _versus(arguments: argparse.Namespace) -> int:
+    from rspose.reporting.latex import to_latex
     from rspose.reporting.markup import to_markdown
     from rspose.reporting.records import load_records
     from rspose.reporting.versus import versus
 
-    print(to_markdown(versus(load_records(*arguments.records), arguments.loss, arguments.other)))
+    table = versus(load_records(*arguments.records), arguments.loss, arguments.other)
+    print(to_latex(table) if arguments.latex else to_markdown(table))
     return 0
 
 

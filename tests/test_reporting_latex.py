@@ -15,10 +15,9 @@ import pytest
 from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 from test_reporting_tables import CROWDPOSE_METRICS, MPII_METRICS
 
-from rspose.reporting.latex import escaped, to_latex
-from rspose.reporting.records import load_records
+from rspose.cli import main
+from rspose.reporting.latex import escaped
 from rspose.reporting.tables import make_tables
-from rspose.reporting.versus import versus
 
 REFERENCE = Path(__file__).parents[1] / "results/reference"
 INSTALL = "apt-get install --no-install-recommends texlive-latex-recommended poppler-utils"
@@ -173,9 +172,11 @@ def numbers(text: str) -> Counter[str]:
     return Counter(re.findall(r"[-+]?[0-9]+[.][0-9]+", text.replace("\N{MINUS SIGN}", "-")))
 
 
-def test_two_losses_can_be_compared_in_a_paper(programs: None, tmp_path: Path) -> None:
-    table = versus(load_records(REFERENCE / "study/records"), "rspose", "mse")
-    (tmp_path / "versus.tex").write_text(to_latex(table))
+def test_two_losses_can_be_compared_in_a_paper(
+    programs: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["versus", "rspose", "mse", "--latex", "--records", str(REFERENCE / "study/records")]) == 0
+    (tmp_path / "versus.tex").write_text(capsys.readouterr().out)
     found = paper(tmp_path, tmp_path, ONE_COLUMN)
     assert found.complaints == []
     for expected in ("pose ρ", "AP with oracle scores", "+3.8*", "< 0.001"):
