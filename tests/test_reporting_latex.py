@@ -16,7 +16,7 @@ from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, w
 from test_reporting_tables import CROWDPOSE_METRICS, MPII_METRICS
 
 from rspose.cli import main
-from rspose.reporting.latex import escaped
+from rspose.reporting.latex_characters import escaped
 from rspose.reporting.tables import make_tables
 
 REFERENCE = Path(__file__).parents[1] / "results/reference"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import get_font
 from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 
-from rspose.reporting.latex import escaped
+from rspose.reporting.latex_characters import escaped
 from rspose.reporting.published import read_claims
 from rspose.reporting.records import load_records
 from rspose.reporting.tables import main_table, make_tables
