@@ -150,3 +150,14 @@ def test_labels_of_mmposes_codecs_are_understood() -> None:
         np.testing.assert_allclose(label_centres(labels), np.round(2 * keypoints), atol=1e-3)
         values.append(loss(zeros, labels))
     torch.testing.assert_close(values[0], values[1])
+
+
+def test_a_joint_outside_the_map_keeps_its_low_label() -> None:
+    """mmpose draws what reaches into the map of a joint outside: a tail, whose highest label is low."""
+    label = gaussian_labels("heatmap", torch.tensor([-3.0, 10.0]).expand(1, 17, 2))
+    prediction = torch.randn(label.shape, generator=torch.Generator().manual_seed(0))
+    weights = torch.ones(1, 17)
+    theirs = MODELS.build({"type": "KeypointMSELoss", "use_target_weight": True})(prediction, label, weights)
+    ours = MODELS.build({"type": mmpose_type(available()["mse"]), "reduction": "mmpose"})
+    assert 0 < label.max() < 0.5
+    torch.testing.assert_close(ours(prediction, label, weights), theirs)

@@ -113,7 +113,9 @@ class InstanceSort(HeatmapLoss):
     """Module form of :func:`instance_sort`, with the term ``instance_sort``.
 
     The score of a keypoint is the peak of its logits (SimCC: the smaller of the two peaks), its quality the
-    :func:`keypoint_similarity` of the peak's location, through which no gradient flows. Only visible
+    :func:`keypoint_similarity` of the peak's location, through which no gradient flows. The location is a
+    whole pixel: for a nose on an instance of scale 10 (sigma 0.026) the right pixel has a similarity of 0.75
+    in the median, so that on small instances rounding takes part in the order. Only visible
     keypoints take part; their weights have no further effect. The loss orders confidences and does not
     localise: it joins another loss.
 

@@ -115,9 +115,10 @@ def map_scale(labels: Maps) -> float:
 
 
 def _with_peak_one(labels: Maps) -> Maps:
+    # Only SimCC's codec has labels that are distributions; in 2D a low peak is that of a joint outside.
     if isinstance(labels, tuple):
         return _scaled(labels[0]), _scaled(labels[1])
-    return _scaled(labels)
+    return labels
 
 
 def _scaled(labels: Tensor) -> Tensor:
