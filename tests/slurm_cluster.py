@@ -16,8 +16,17 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 NODES = ("n1", "n2")
+NO_ACCOUNTING = (
+    "AccountingStorageType=accounting_storage/none",
+    "JobAcctGatherType=jobacct_gather/none",
+)
 MAX_MINUTES = 30
 INSTALL = "apt-get install slurm-wlm munge"
+
+# What a cluster with accounting has beside them.
+ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db", "my_print_defaults")
+ACCOUNTING_INSTALL = f"{INSTALL} slurmdbd mariadb-server-core mariadb-client-core"
+CLUSTER, ACCOUNT = "tests", "mylab"
 
 # Debian puts the daemons where a user's PATH may not look.
 SEARCH_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -48,9 +57,10 @@ class SlurmJob:
     cpus: str
 
 
-def missing_programs() -> list[str]:
-    """The programs of Slurm and munge that this machine lacks."""
-    return [name for name in PROGRAMS if shutil.which(name, path=SEARCH_PATH) is None]
+def missing_programs(accounting: bool = False) -> list[str]:
+    """The programs of Slurm and munge, and of accounting if it is asked for, that this machine lacks."""
+    needed = (*PROGRAMS, *ACCOUNTING_PROGRAMS) if accounting else PROGRAMS
+    return [name for name in needed if shutil.which(name, path=SEARCH_PATH) is None]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -78,15 +88,19 @@ class SlurmCluster:
         folder: Where configuration, keys, spools and logs of the daemons go; its path must be short, since a
             socket lies in it.
         gpus: GPUs of a node, one or two.
+        accounting: Whether slurmdbd keeps a database of jobs, in a MariaDB of its own. Each job is charged to
+            an account then; the user has the account ``ACCOUNT``.
     """
 
-    def __init__(self, folder: Path, gpus: int = 1) -> None:
+    def __init__(self, folder: Path, gpus: int = 1, accounting: bool = False) -> None:
         self.folder = folder
         self.gpus = gpus
+        self.accounting = accounting
         self.environment = {
             **os.environ,
             "PATH": f"{folder / 'bin'}:{SEARCH_PATH}",
             "SLURM_CONF": str(folder / "slurm.conf"),
+            "MYSQL_UNIX_PORT": str(folder / "database.socket"),
         }
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -114,10 +128,24 @@ class SlurmCluster:
             *munge,
         )
         wait_until((self.folder / "munge.socket").exists, 10, "the socket of munged")
+        if self.accounting:
+            self._start_accounting()
         self._start("slurmctld", "-D")
         for node in NODES:
             self.start_node(node)
         wait_until(lambda: self.node_states() == {node: "idle" for node in NODES}, 30, "idle nodes")
+
+    def _start_accounting(self) -> None:
+        data, database, user = self.folder / "database", self.folder / "database.socket", getpass.getuser()
+        account = ["--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}"]
+        place = ["--no-defaults", f"--datadir={data}", f"--user={user}", "--innodb-log-file-size=4M"]
+        self.command("mariadb-install-db", *place, *account, "--skip-test-db")
+        self._start("mariadbd", *place, f"--socket={database}", "--skip-networking")
+        wait_until(database.exists, 60, "the socket of mariadbd")
+        self.start_database()
+        wait_until(self._database_answers, 60, "an answer of slurmdbd")
+        for entry in (("cluster", CLUSTER), ("account", ACCOUNT), ("user", user, f"account={ACCOUNT}")):
+            self.command("sacctmgr", "--immediate", "add", *entry)
 
     def _write_srun(self) -> None:
         # Snakemake takes Slurm's variables away from srun, also the one that says where the cluster is.
@@ -128,10 +156,10 @@ class SlurmCluster:
         srun.chmod(0o755)
 
     def _write_configuration(self) -> None:
-        controller, *nodes = _free_ports(1 + len(NODES))
+        controller, database, *nodes = _free_ports(2 + len(NODES))
         host, user = socket.gethostname(), getpass.getuser()
         lines = [
-            "ClusterName=tests",
+            f"ClusterName={CLUSTER}",
             f"SlurmctldHost={host}(127.0.0.1)",
             f"SlurmctldPort={controller}",
             # Processes are found by the number of their job, which no other cluster on this machine has.
@@ -153,8 +181,7 @@ class SlurmCluster:
             "TaskPlugin=task/none",
             "SelectType=select/cons_tres",
             "SelectTypeParameters=CR_Core_Memory",
-            "AccountingStorageType=accounting_storage/none",
-            "JobAcctGatherType=jobacct_gather/none",
+            *(self._accounting(database) if self.accounting else NO_ACCOUNTING),
             "MpiDefault=none",
             "SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0",
             "SlurmdParameters=config_overrides",
@@ -184,6 +211,32 @@ class SlurmCluster:
         files = ",".join(("/dev/null", "/dev/zero")[: self.gpus])
         (self.folder / "gres.conf").write_text(f"Name=gpu Type=a100 File={files}\n")
 
+    def _accounting(self, port: int) -> tuple[str, ...]:
+        """Write the configuration of slurmdbd; what slurm.conf says of it."""
+        lines = [
+            "AuthType=auth/munge",
+            f"AuthInfo=socket={self.folder}/munge.socket",
+            "DbdHost=localhost",
+            f"DbdPort={port}",
+            f"SlurmUser={getpass.getuser()}",
+            f"LogFile={self.folder}/slurmdbd.log",
+            f"PidFile={self.folder}/slurmdbd.pid",
+            "StorageType=accounting_storage/mysql",
+            f"StorageUser={getpass.getuser()}",
+        ]
+        file = self.folder / "slurmdbd.conf"
+        file.write_text("\n".join(lines) + "\n")
+        file.chmod(0o600)
+        return (
+            "AccountingStorageType=accounting_storage/slurmdbd",
+            "AccountingStorageHost=127.0.0.1",
+            f"AccountingStoragePort={port}",
+            f"AccountingStoragePass={self.folder}/munge.socket",
+            "AccountingStorageEnforce=associations",
+            "JobAcctGatherType=jobacct_gather/linux",
+            "JobAcctGatherFrequency=task=1",
+        )
+
     def _start(self, name: str, *arguments: str) -> None:
         program = shutil.which(name.split("@")[0], path=SEARCH_PATH)
         assert program is not None
@@ -199,6 +252,20 @@ class SlurmCluster:
     def start_node(self, node: str) -> None:
         """Start the daemon of a node."""
         self._start(f"slurmd@{node}", "-D", "-N", node)
+
+    def start_database(self) -> None:
+        """Start the daemon of accounting."""
+        self._start("slurmdbd", "-D")
+
+    def kill_database(self) -> None:
+        """Kill the daemon of accounting: sacct fails from now on."""
+        daemon = self._daemons.pop("slurmdbd")
+        daemon.kill()
+        daemon.wait()
+
+    def _database_answers(self) -> bool:
+        asked = ["sacctmgr", "list", "cluster"]
+        return subprocess.run(asked, env=self.environment, capture_output=True, check=False).returncode == 0
 
     def kill_node(self, node: str) -> None:
         """What a power cut does: the node's daemon and everything that it runs are gone at once.
@@ -217,6 +284,14 @@ class SlurmCluster:
         """Send an urgent job, of a second, that needs all GPUs of a node."""
         asked = ["--partition=urgent", f"--nodelist={node}", f"--gpus={self.gpus}", "--output=/dev/null"]
         self.command("sbatch", *asked, "--comment=urgent", "--wrap=sleep 1")
+
+    def cancel(self, job: SlurmJob) -> None:
+        """What a user does by hand."""
+        self.command("scancel", job.number)
+
+    def end_time(self, job: SlurmJob) -> None:
+        """Let the time be over that the job asked for."""
+        self.command("scontrol", "update", f"JobId={job.number}", "TimeLimit=0")
 
     def preempted(self) -> list[str]:
         """Numbers of the jobs that Slurm has put back into the queue for an urgent one."""
@@ -249,6 +324,16 @@ class SlurmCluster:
         shown = ",".join(f"{field}:|" for field in fields)
         lines = self.command("squeue", "--states=all", "--sort=i", "--noheader", f"--Format={shown}")
         return [SlurmJob(*line.split("|")[: len(fields)]) for line in lines.splitlines()]
+
+    def accounted(self, job: str, field: str) -> list[str]:
+        """What sacct says of every run of a job, the first one first.
+
+        Args:
+            job: Number of the job, or of one of its steps.
+            field: A column of sacct, ``State``.
+        """
+        asked = ["sacct", "--duplicates", "--parsable2", "--noheader", f"--jobs={job}", f"--format={field}"]
+        return self.command(*asked, *([] if "." in job else ["--allocations"])).splitlines()
 
     def command(self, *command: str) -> str:
         """What a Slurm command prints."""

@@ -1,30 +1,18 @@
 """The grid on a real Slurm cluster: the same records as on one machine, whatever happens to the jobs."""
 
 import csv
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
-from slurm_cluster import (
-    INSTALL,
-    MAX_MINUTES,
-    SlurmCluster,
-    SlurmJob,
-    job_processes,
-    missing_programs,
-)
-from tiny_grid import REPOSITORY, SETTINGS, SnakemakeRun
+from slurm_cluster import SlurmCluster, SlurmJob
+from slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
+from tiny_grid import REPOSITORY, SnakemakeRun
 
 from rspose.experiment.cell import Cell
 from rspose.experiment.config import cells, load_config
@@ -34,8 +22,7 @@ pytestmark = pytest.mark.timeout(2400)  # under three minutes on two idle cores;
 CELLS = CANCELLED, NODE_LOST, TIMED_OUT, PREEMPTED, UNDISTURBED = [
     Cell("mpii", "tiny", "simcc", loss, 0) for loss in ("mse", "kl", "awing", "kal", "rspose")
 ]
-EPOCHS = 20
-TARGET = "results/records.csv"
+LOSSES = [cell.loss for cell in CELLS]
 
 
 def test_the_profile_is_found_from_the_repository_s_folder() -> None:
@@ -70,105 +57,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
         yield cluster
 
 
-@contextmanager
-def running_cluster(folder: Path, gpus: int = 1) -> Iterator[SlurmCluster]:
-    missing = missing_programs()
-    if missing:
-        reason = f"Slurm is not installed ({', '.join(missing)} missing); to run these tests: {INSTALL}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    cluster = SlurmCluster(folder, gpus)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
-
-
-class Grid:
-    """A folder with the tiny config, in which the grid is run."""
-
-    def __init__(self, folder: Path, data: Path) -> None:
-        self.folder = folder
-        self.config_file = folder / "tiny.yaml"
-        losses = [cell.loss for cell in CELLS]
-        config = {
-            **SETTINGS,
-            "datasets": ["mpii"],
-            "heads": ["simcc"],
-            "losses": losses,
-            "controls": False,
-            "data": {"mpii": {**SETTINGS["data"]["mpii"], "root": str(data / "mpii")}},
-            # Without a GPU it trains on the CPU; on a cluster each training asks for a GPU all the same.
-            "training": {**SETTINGS["training"], "epochs": EPOCHS, "device": "auto"},
-        }
-        self.config_file.write_text(yaml.safe_dump(config))
-        for link in ("slurm", "profiles"):
-            (folder / link).symlink_to(REPOSITORY / link)
-
-    def record(self, cell: Cell) -> dict[str, Any]:
-        return json.loads((self.folder / "results/records" / f"{cell.path}.json").read_text())
-
-    def weights(self, cell: Cell) -> dict[str, torch.Tensor]:
-        return torch.load(self.folder / "results/cells" / cell.path / "checkpoint.pth", weights_only=True)[
-            "state_dict"
-        ]
-
-
-class ClusterGrid(Grid):
-    """The same grid on the cluster."""
-
-    def __init__(self, folder: Path, data: Path, cluster: SlurmCluster) -> None:
-        super().__init__(folder, data)
-        self.cluster = cluster
-
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-        site = ["--slurm-init-seconds-before-status-checks", "1"]  # instead of 40, which is no test's pace
-        with open(self.folder / "snakemake.txt", "ab") as output:
-            return subprocess.Popen(
-                [*command, "--configfile", self.config_file.name, "--profile", "slurm", *site, TARGET],
-                cwd=self.folder,
-                env={
-                    **self.cluster.environment,
-                    "PATH": f"{Path(sys.executable).parent}:{self.cluster.environment['PATH']}",
-                    "RSPOSE_SLURM_PARTITION": "gpus",
-                    "RSPOSE_SLURM_CPU_PARTITION": "all",
-                    "RSPOSE_SLURM_GPU": "a100",
-                    "RSPOSE_SLURM_EXTRA": "--nice=10",
-                    "RSPOSE_SLURM_HOURS": "0.25",
-                    "RSPOSE_SLURM_MAX_HOURS": str(MAX_MINUTES / 60),
-                },
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def output(self) -> str:
-        return (self.folder / "snakemake.txt").read_text()
-
-    def trainings(self, cell: Cell) -> list[SlurmJob]:
-        wildcards = f"{cell.dataset}_{cell.model}_{cell.head}_{cell.loss}_{cell.seed}"
-        return [job for job in self.cluster.jobs() if job.comment == f"rule_train_wildcards_{wildcards}"]
-
-    def stop_in_the_middle(self, cell: Cell) -> SlurmJob | None:
-        """Hold the training of a cell once it has a checkpoint to go on from; None until there is one."""
-        if not list((self.folder / "results/work" / cell.path).glob("*/epoch_*.pth")):
-            return None
-        (job,) = self.trainings(cell)
-        for process in job_processes(job.number, "train.py"):
-            os.kill(process, signal.SIGSTOP)
-        assert not (self.folder / "results/cells" / cell.path / "checkpoint.pth").exists(), (
-            "too late to stop it"
-        )
-        return job
-
-
 @pytest.fixture(scope="module")
 def local(tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Grid:
     """The grid, run without a cluster."""
-    grid = Grid(tmp_path_factory.mktemp("local"), tiny_datasets)
+    grid = Grid(tmp_path_factory.mktemp("local"), tiny_datasets, LOSSES)
     assert SnakemakeRun(grid.folder, grid.config_file, [TARGET]).jobs == {
         "train": len(CELLS),
         "predict": len(CELLS),
@@ -184,36 +76,24 @@ def disturbed(
     cluster: SlurmCluster, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> ClusterGrid:
     """The grid, run on the cluster, with a fault in the middle of each of its trainings but one."""
-    grid = ClusterGrid(tmp_path_factory.mktemp("cluster"), tiny_datasets, cluster)
-    waiting = {*CELLS} - {UNDISTURBED}
-    lost_node = ""
-    snakemake = grid.start()
-    try:
-        while snakemake.poll() is None:
-            time.sleep(0.1)
-            for cell in sorted(waiting):
-                job = grid.stop_in_the_middle(cell)
-                if job is None:
-                    continue
-                waiting.remove(cell)
-                if cell == CANCELLED:
-                    cluster.command("scancel", job.number)
-                elif cell == TIMED_OUT:
-                    cluster.command("scontrol", "update", f"JobId={job.number}", "TimeLimit=0")
-                elif cell == PREEMPTED:
-                    cluster.take_node(job.node)
-                else:
-                    lost_node = job.node
-                    cluster.kill_node(lost_node)
-            if lost_node and grid.trainings(NODE_LOST)[-1].state != "RUNNING":  # Slurm has noticed
-                cluster.start_node(lost_node)
-                lost_node = ""
-    finally:
-        if snakemake.poll() is None:
-            snakemake.kill()
-            snakemake.wait()
-    assert snakemake.returncode == 0, grid.output
-    assert not waiting, grid.output
+    grid = ClusterGrid(tmp_path_factory.mktemp("cluster"), tiny_datasets, LOSSES, cluster)
+    lost_nodes = []
+
+    def lose_node(job: SlurmJob) -> None:
+        cluster.kill_node(job.node)
+        lost_nodes.append(job.node)
+
+    def bring_it_back() -> None:
+        if lost_nodes and grid.trainings(NODE_LOST)[-1].state != "RUNNING":  # Slurm has noticed
+            cluster.start_node(lost_nodes.pop())
+
+    faults = {
+        CANCELLED: cluster.cancel,
+        TIMED_OUT: cluster.end_time,
+        PREEMPTED: lambda job: cluster.take_node(job.node),
+        NODE_LOST: lose_node,
+    }
+    grid.run(faults, bring_it_back)
     return grid
 
 
@@ -301,9 +181,8 @@ def test_a_training_on_two_devices_gets_two_gpus_of_one_node(
     tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with running_cluster(tmp_path_factory.mktemp("gpus"), gpus=2) as cluster:
-        grid = ClusterGrid(tmp_path_factory.mktemp("devices"), tiny_datasets, cluster)
+        grid = ClusterGrid(tmp_path_factory.mktemp("devices"), tiny_datasets, [UNDISTURBED.loss], cluster)
         config = yaml.safe_load(grid.config_file.read_text())
-        config["losses"] = [UNDISTURBED.loss]
         config["training"].update(devices=2, epochs=1)
         config["loss_settings"] = {UNDISTURBED.loss: {"parameters": {"gather": True}}}
         grid.config_file.write_text(yaml.safe_dump(config))

@@ -1,0 +1,38 @@
+"""Snakemake's Slurm plugin, mended where version 2.8.0 loses sight of jobs or says nothing of their end.
+
+As it is, it waits for ever
+
+- for a job that was cancelled, where sacct is asked: it says ``CANCELLED by 1000``, not ``CANCELLED`` alone;
+- for all jobs, if Slurm or its database fails to answer five times in a row, which takes less than a second
+  where the connection is refused: they are not asked for again.
+
+And `quiet: rules` keeps it from saying that a job failed, where on one machine the job itself says so.
+"""
+
+import logging
+from typing import Any
+
+import snakemake_executor_plugin_slurm as plugin
+
+
+def mend_plugin() -> None:
+    """Make it understand sacct, wait while Slurm is silent, and report jobs that fail. To be called once."""
+    query, print_job_error = plugin.query_job_status, plugin.Executor.print_job_error
+    silent = False
+
+    async def query_job_status(command: str, logger: logging.Logger) -> tuple[dict[str, str], float]:
+        nonlocal silent
+        states, seconds = await query(command, logger)
+        if silent != (states is None):
+            silent = states is None
+            logger.warning("Slurm does not answer; asked again later." if silent else "Slurm answers again.")
+        # A job without a state is taken to wait or to run.
+        return {job: state.split()[0] for job, state in (states or {}).items()}, seconds or 0.0
+
+    def report_job_error(executor: Any, job_info: Any, msg: str | None = None, **details: Any) -> None:
+        job = job_info.job
+        executor.logger.error(f"{job.name} failed: {msg} (log: {', '.join(job.log)})")
+        print_job_error(executor, job_info, msg, **details)
+
+    plugin.query_job_status = query_job_status
+    plugin.Executor.print_job_error = report_job_error

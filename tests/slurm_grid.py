@@ -1,0 +1,169 @@
+"""The tiny grid on a Slurm cluster, and what is done to its jobs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from slurm_cluster import (
+    ACCOUNT,
+    ACCOUNTING_INSTALL,
+    INSTALL,
+    MAX_MINUTES,
+    SlurmCluster,
+    SlurmJob,
+    job_processes,
+    missing_programs,
+)
+from tiny_grid import REPOSITORY, SETTINGS
+
+from rspose.experiment.cell import Cell
+
+EPOCHS = 20
+TARGET = "results/records.csv"
+
+# Asks every two seconds how the jobs are, instead of after 40 to 180, which is no test's pace.
+SNAKEMAKE = """
+from snakemake.cli import main
+from snakemake_executor_plugin_slurm import Executor
+
+Executor.next_seconds_between_status_checks = property(lambda self: 2, lambda self, seconds: None)
+main()
+"""
+
+
+@contextmanager
+def running_cluster(folder: Path, gpus: int = 1, accounting: bool = False) -> Iterator[SlurmCluster]:
+    """A Slurm cluster while it is needed; without Slurm the test is skipped, or fails with ``CI`` set."""
+    missing = missing_programs(accounting)
+    if missing:
+        install = ACCOUNTING_INSTALL if accounting else INSTALL
+        reason = f"Slurm is not installed ({', '.join(missing)} missing); to run these tests: {install}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    cluster = SlurmCluster(folder, gpus, accounting)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+class Grid:
+    """A folder with the tiny config, in which the grid of one head and some losses is run."""
+
+    def __init__(self, folder: Path, data: Path, losses: Sequence[str]) -> None:
+        self.folder = folder
+        self.config_file = folder / "tiny.yaml"
+        config = {
+            **SETTINGS,
+            "datasets": ["mpii"],
+            "heads": ["simcc"],
+            "losses": list(losses),
+            "controls": False,
+            "data": {"mpii": {**SETTINGS["data"]["mpii"], "root": str(data / "mpii")}},
+            # Without a GPU it trains on the CPU; on a cluster each training asks for a GPU all the same.
+            "training": {**SETTINGS["training"], "epochs": EPOCHS, "device": "auto"},
+        }
+        self.config_file.write_text(yaml.safe_dump(config))
+        for link in ("slurm", "profiles"):
+            (folder / link).symlink_to(REPOSITORY / link)
+
+    def record(self, cell: Cell) -> dict[str, Any]:
+        return json.loads((self.folder / "results/records" / f"{cell.path}.json").read_text())
+
+    def weights(self, cell: Cell) -> dict[str, torch.Tensor]:
+        return torch.load(self.folder / "results/cells" / cell.path / "checkpoint.pth", weights_only=True)[
+            "state_dict"
+        ]
+
+
+class ClusterGrid(Grid):
+    """The same grid on the cluster."""
+
+    def __init__(self, folder: Path, data: Path, losses: Sequence[str], cluster: SlurmCluster) -> None:
+        super().__init__(folder, data, losses)
+        self.cluster = cluster
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start Snakemake with ``arguments``, or to make the table of records."""
+        snakemake = [sys.executable, "-c", SNAKEMAKE, "--profile", "slurm"]
+        config = ["--configfile", self.config_file.name, "--snakefile", str(REPOSITORY / "Snakefile")]
+        with open(self.folder / "snakemake.txt", "ab") as output:
+            return subprocess.Popen(
+                [*snakemake, *config, *(arguments or [TARGET])],
+                cwd=self.folder,
+                env={
+                    **self.cluster.environment,
+                    "PATH": f"{Path(sys.executable).parent}:{self.cluster.environment['PATH']}",
+                    "RSPOSE_SLURM_PARTITION": "gpus",
+                    "RSPOSE_SLURM_CPU_PARTITION": "all",
+                    "RSPOSE_SLURM_GPU": "a100",
+                    "RSPOSE_SLURM_EXTRA": "--nice=10",
+                    "RSPOSE_SLURM_HOURS": "0.25",
+                    "RSPOSE_SLURM_MAX_HOURS": str(MAX_MINUTES / 60),
+                    **({"RSPOSE_SLURM_ACCOUNT": ACCOUNT} if self.cluster.accounting else {}),
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "snakemake.txt").read_text()
+
+    def trainings(self, cell: Cell) -> list[SlurmJob]:
+        wildcards = f"{cell.dataset}_{cell.model}_{cell.head}_{cell.loss}_{cell.seed}"
+        return [job for job in self.cluster.jobs() if job.comment == f"rule_train_wildcards_{wildcards}"]
+
+    def stop_in_the_middle(self, cell: Cell) -> SlurmJob | None:
+        """Hold the training of a cell once it has a checkpoint to go on from; None until there is one."""
+        if not list((self.folder / "results/work" / cell.path).glob("*/epoch_*.pth")):
+            return None
+        (job,) = self.trainings(cell)
+        for process in job_processes(job.number, "train.py"):
+            os.kill(process, signal.SIGSTOP)
+        assert not (self.folder / "results/cells" / cell.path / "checkpoint.pth").exists(), (
+            "too late to stop it"
+        )
+        return job
+
+    def run(
+        self,
+        faults: dict[Cell, Callable[[SlurmJob], object]],
+        meanwhile: Callable[[], object],
+        *arguments: str,
+    ) -> None:
+        """Run it to its end.
+
+        Args:
+            faults: What is done to the first training of a cell in the middle of it.
+            meanwhile: What is done ten times a second.
+            arguments: As for `start`.
+        """
+        waiting = dict(faults)
+        snakemake = self.start(*arguments)
+        try:
+            while snakemake.poll() is None:
+                time.sleep(0.1)
+                for cell in sorted(waiting):
+                    job = self.stop_in_the_middle(cell)
+                    if job is not None:
+                        waiting.pop(cell)(job)
+                meanwhile()
+        finally:
+            if snakemake.poll() is None:
+                snakemake.kill()
+                snakemake.wait()
+        assert snakemake.returncode == 0, self.output
+        assert not waiting, self.output

@@ -1,0 +1,104 @@
+"""The grid on a Slurm cluster with accounting, where sacct says how the jobs are."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm_cluster import ACCOUNT, SlurmCluster
+from slurm_grid import ClusterGrid, running_cluster
+
+from rspose.experiment.cell import Cell
+
+# About a minute on two idle cores. Where Snakemake loses sight of a job, it waits for ever.
+pytestmark = pytest.mark.timeout(1200)
+
+CELLS = CANCELLED, TIMED_OUT, PREEMPTED = [
+    Cell("mpii", "tiny", "simcc", loss, 0) for loss in ("mse", "kl", "awing")
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    with running_cluster(tmp_path_factory.mktemp("slurm"), accounting=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def disturbed(
+    cluster: SlurmCluster, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ClusterGrid:
+    """Trainings with a fault in the middle of each, while the database is away for a time; and one record."""
+    grid = ClusterGrid(tmp_path_factory.mktemp("grid"), tiny_datasets, [cell.loss for cell in CELLS], cluster)
+    outage = [
+        (lambda: grid.output.count("has been submitted") >= len(CELLS), cluster.kill_database),
+        (lambda: "Slurm does not answer" in grid.output, cluster.start_database),
+    ]
+
+    def take_the_database_away_for_a_time() -> None:
+        if outage and outage[0][0]():
+            outage.pop(0)[1]()
+
+    faults = {
+        CANCELLED: cluster.cancel,
+        TIMED_OUT: cluster.end_time,
+        PREEMPTED: lambda job: cluster.take_node(job.node),
+    }
+    targets = [f"results/cells/{cell.path}/checkpoint.pth" for cell in CELLS]
+    targets.append(f"results/records/{CANCELLED.path}.json")
+    grid.run(faults, take_the_database_away_for_a_time, *targets)
+    return grid
+
+
+class TestAGridWhoseJobsAreDisturbed:
+    @pytest.mark.parametrize(
+        ("cell", "runs"),
+        [
+            (CANCELLED, [[f"CANCELLED by {os.getuid()}"], ["COMPLETED"]]),
+            (TIMED_OUT, [["TIMEOUT"], ["COMPLETED"]]),
+            (PREEMPTED, [["PREEMPTED", "COMPLETED"]]),  # started again by Slurm, under the same number
+        ],
+        ids=lambda value: value.loss if isinstance(value, Cell) else "",
+    )
+    def test_an_interrupted_training_is_resumed(
+        self, disturbed: ClusterGrid, cell: Cell, runs: list[list[str]]
+    ) -> None:
+        trainings = disturbed.trainings(cell)
+        assert [disturbed.cluster.accounted(job.number, "State") for job in trainings] == runs
+        log = (disturbed.folder / "results/logs/train" / f"{cell.path}.log").read_text()
+        assert log.count("resumed epoch: ") == 1
+
+    def test_a_cell_gets_its_record(self, disturbed: ClusterGrid) -> None:
+        assert disturbed.record(CANCELLED)["training"]["resumed"]
+
+    def test_snakemake_goes_on_when_the_database_is_back(self, disturbed: ClusterGrid) -> None:
+        assert "Slurm does not answer" in disturbed.output
+        assert "Slurm answers again" in disturbed.output
+
+    def test_jobs_are_charged_to_the_account_that_the_user_named(self, disturbed: ClusterGrid) -> None:
+        for job in disturbed.cluster.jobs():
+            if job.comment != "urgent":
+                assert {*disturbed.cluster.accounted(job.number, "Account")} == {ACCOUNT}
+
+    def test_sacct_says_how_much_memory_a_training_took(self, disturbed: ClusterGrid) -> None:
+        (training,) = disturbed.trainings(PREEMPTED)
+        *_, last = disturbed.cluster.accounted(f"{training.number}.0", "MaxRSS")
+        assert last.endswith("K")
+        assert 100_000 < int(last[:-1]) < 16_000_000  # more than Python alone, less than it asked for
+
+
+def test_a_job_that_fails_is_reported_with_its_log(disturbed: ClusterGrid) -> None:
+    cell = f"results/cells/{TIMED_OUT.path}"
+    (disturbed.folder / cell / "checkpoint.pth").write_text("damaged")
+    before = disturbed.output
+    assert disturbed.start("--retries", "0", "--", f"{cell}/predictions.npz").wait() == 1
+    said = disturbed.output.removeprefix(before)
+    (job,) = [job for job in disturbed.cluster.jobs() if job.comment.startswith("rule_predict")][-1:]
+    assert disturbed.cluster.accounted(job.number, "State") == ["FAILED"]
+    log = f"results/logs/predict/{TIMED_OUT.path}.log"
+    reported = (
+        rf"^predict failed: SLURM-job '{job.number}' failed, SLURM status is: 'FAILED'.* \(log: {log}\)$"
+    )
+    assert len(re.findall(reported, said, re.MULTILINE)) == 1
+    assert "UnpicklingError" in (disturbed.folder / log).read_text()
