@@ -1,7 +1,7 @@
 # The two commands to know are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare tables test lint format docs clean
+.PHONY: help setup demo compare named tables test lint format docs clean
 
 # Any Python 3.11 or 3.12; name another with `make PYTHON=/path/to/python3.12 ...`.
 IS_SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -20,9 +20,12 @@ setup: $(INSTALLED)  ## Create .venv with everything that envs/ pins
 
 $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 or 3.12 found; install one, or name it with make PYTHON=..."; exit 1; }
+	@"$(PYTHON)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: PYTHON=$(PYTHON): expected Python 3.11 or 3.12, found" \
+		"$$("$(PYTHON)" --version 2>/dev/null || echo none)"; exit 1; }
 	@command -v cc >/dev/null || { echo "error: no C compiler (cc) found; xtcocotools has to be compiled"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 5 GB, mostly torch"
-	@$(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch; some minutes without a word"
+	@# Anew: what another Python left there would stay.
+	@$(PYTHON) -m venv --clear $(VENV)
 	@# Without dependency resolution: the list is complete, and mmpose asks for packages that do not build.
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
@@ -31,14 +34,17 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)  ## Run the grid of CONFIG (the demo by default) and print the main table
+	@[ -f "$(CONFIG)" ] || { echo "error: CONFIG=$(CONFIG): no such file; config/README.md lists the configs"; exit 1; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(BIN)/rspose table --config $(CONFIG)
 
-compare: $(INSTALLED)  ## Train LOSS beside the losses that have records; its row, differences, cost
-	@[ -n "$(LOSS)" ] || { echo "error: name the loss: make compare LOSS=my_loss"; exit 1; }
+compare: named $(INSTALLED)  ## Train LOSS beside the losses that have records; its row, differences, cost
 	@$(BIN)/rspose compare $(LOSS) --config $(CONFIG) --cores $(CORES) $(if $(FROM),--from $(FROM))
 
-tables: $(INSTALLED)  ## Make the tables again from the records
+named:
+	@[ -n "$(LOSS)" ] || { echo "error: name the loss: make compare LOSS=my_loss"; exit 1; }
+
+tables: $(INSTALLED)  ## Make the tables of CONFIG again, after the cells that have no record
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile $(CONFIG)
 
 test: $(INSTALLED)  ## Run the whole test suite
@@ -65,6 +71,6 @@ docs: $(INSTALLED)  ## Write config/README.md, docs/losses.md and mmpose's numbe
 	@$(BIN)/rspose docs losses
 	@$(BIN)/rspose docs published
 
-clean:  ## Remove what the demo made (not .venv, not results/published and results/reference)
+clean:  ## Remove everything in results/ but published and reference (not .venv)
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference -exec rm -rf {} +
 	rm -rf .snakemake

@@ -379,9 +379,10 @@ def _pretrained(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config)
     pairs = dict.fromkeys((cell.model, cell.head) for cell in cells(config))
-    for weights in dict.fromkeys(pretrained(config, *pair) for pair in pairs):
-        if weights is None:
-            continue
+    starts = [weights for weights in dict.fromkeys(pretrained(config, *pair) for pair in pairs) if weights]
+    if not starts:
+        print(f"{arguments.config}: no model of it starts from pretrained weights")
+    for weights in starts:
         if weights.problem() is not None:
             fetch(weights)
         print(f"{weights.file}: there")
@@ -515,7 +516,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     print(f"Running: {planned.command}", flush=True)
     if planned.left_out:
         print(
-            f"Not compared with {', '.join(planned.left_out)}: cells of it have no record; "
+            f"Not compared in every cell with {', '.join(planned.left_out)}: some have no record; "
             f"snakemake --configfile {arguments.config} trains them",
             flush=True,
         )

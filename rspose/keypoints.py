@@ -6,9 +6,13 @@ in mmpose). MPII has no published OKS sigmas: those here are mmpose's, and they 
 confidence study, never PCKh.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class KeypointSet:
     @property
     def falloff(self) -> np.ndarray:
         """OKS falloff constants ``k = 2 * sigma``, float64 ``[K]``."""
+        import numpy as np  # the command line reads names only, and runs where torch alone is installed
+
         return 2.0 * np.asarray(self.sigmas, dtype=np.float64)
 
 

@@ -106,6 +106,8 @@ def test_wrong_input_is_named(name: str, head: str) -> None:
     expect(r"target.keypoints: expected shape \[4, 5, 2\], found \[4, 5\]", keypoints=target.weights)
     expect(r"target.scale: expected shape \[4\], found \[3\]", scale=target.scale[1:])
     expect(r"target.sigmas: expected shape \[5\], found \[4\]", sigmas=target.sigmas[1:])
+    with pytest.raises(ValueError, match=f"{name} loss: target: expected a KeypointTarget, found a Tensor"):
+        loss(prediction, torch.zeros(4, 5))
     other = make_target("heatmap" if head == "simcc" else "simcc").heatmaps
     expect(f"target.heatmaps: expected labels for a {head} head", heatmaps=other)
 
@@ -194,6 +196,11 @@ BROKEN: dict[str, tuple[str, dict[str, Callable], str]] = {
         "terms",
         {"terms": lambda self, p, target: {"x": values(p, target)}},
         r"term 'x': expected a scalar tensor, found shape \[20\]",
+    ),
+    "the sum of everything": (
+        "terms",
+        {"map_loss": lambda self, p, y: (p - y).square().sum()},
+        r"raises ValueError: broken loss: map_loss: expected a number a map, shape \[20\], found shape \[\]",
     ),
     "no dict": ("terms", {"terms": lambda self, p, target: p[0].sum()}, "dict of named terms, found Tensor"),
     "a shape it cannot take": (

@@ -381,6 +381,23 @@ def test_differences_to_mse_stand_with_interval_probability_and_corrected_p(tmp_
     assert_sound_latex((folder / "differences.tex").read_text())
 
 
+def test_a_difference_over_fewer_seeds_than_the_columns_says_so(tmp_path: Path) -> None:
+    for loss, values in {"mse": (0.40, 0.50, 0.30), "kl": (0.42, 0.52), "dm": (0.1, 0.2, 0.3)}.items():
+        for seed, value in enumerate(values):
+            write(tmp_path, record(loss=loss, seed=seed, metrics=with_ap(value)))
+    said = "Some losses have other seeds than the one they are compared with"
+    table = (tables(tmp_path) / "differences.md").read_text()
+    assert "40.0 |" in table and "47.0 |" in table and "+2.0" in table and said in table
+    write(tmp_path, record(loss="kl", seed=2, metrics=with_ap(0.32)))
+    assert said not in (tables(tmp_path) / "differences.md").read_text()
+
+
+def test_control_rows_alone_have_the_intervals_that_they_show(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, 500)
+    write(tmp_path, with_bootstrap(record(loss="oracle", control=True), {"metrics.AP": 0.45 + noise}))
+    assert "have no interval" not in (tables(tmp_path) / "main.md").read_text()
+
+
 def test_without_another_loss_there_is_no_table_of_differences(tmp_path: Path) -> None:
     write(tmp_path, record(loss="kl"))
     write(tmp_path, record(loss="dm"))

@@ -15,7 +15,7 @@ _INTRODUCTION = """# Configuration
 | config | grid |
 | --- | --- |
 | [demo.yaml](demo.yaml) | the default: six losses, two heads, three generated datasets |
-| [samples.yaml](samples.yaml) | the same grid, a few steps a cell, on a few real images |
+| [samples.yaml](samples.yaml) | the same grid and whole-body pose, a few steps a cell, on a few real images |
 | [paper.yaml](paper.yaml) | the papers' models on the real datasets, as they were published; for a cluster |
 | [study.yaml](study.yaml) | every loss and the parts of RSPose on generated COCO, five seeds |
 | [ablation_rspose.yaml](ablation_rspose.yaml) | RSPose's parts, delta, threshold and weights; three seeds |

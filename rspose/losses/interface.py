@@ -121,6 +121,8 @@ class HeatmapLoss(nn.Module, ABC):
 
     def _check(self, prediction: Maps, target: KeypointTarget) -> None:
         """Raise a ValueError that names this loss, the argument, what was expected and what was found."""
+        if not isinstance(target, KeypointTarget):
+            raise self._error("target", "a KeypointTarget", f"a {type(target).__name__}")
         head = "simcc" if isinstance(prediction, tuple) else "heatmap"
         if head not in self.heads:
             raise self._error("prediction", f"the output of a head in {self.heads}", f"that of a {head} head")
@@ -198,7 +200,12 @@ class PerMapLoss(HeatmapLoss):
         """Return one term, called like the loss."""
         predictions = visible_maps(prediction, target.weights)
         labels = visible_maps(target.heatmaps, target.weights)
-        value = sum_over_axes([self.map_loss(p, t) for p, t in zip(predictions, labels, strict=True)])
+        values = [self.map_loss(p, t) for p, t in zip(predictions, labels, strict=True)]
+        for each, maps in zip(values, predictions, strict=True):
+            if each.shape != maps.shape[:1]:
+                found = f"shape {list(each.shape)}"
+                raise self._error("map_loss", f"a number a map, shape [{len(maps)}]", found)
+        value = sum_over_axes(values)
         return {self.name: self.reduce(value, target.weights)}
 
     def reduce(self, value: Tensor, weights: Tensor) -> Tensor:

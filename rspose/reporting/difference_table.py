@@ -67,8 +67,23 @@ def difference_table(results: Results, compared: Sequence[Comparison]) -> Table:
         ("Dataset", *(["Model"] if with_models else []), "Head", "Loss"),
         compared_columns(reference, "loss", "P(better)"),
         tuple(rows),
-        (*notes.gaps(results.runs, results.failures), " ".join(explained(compared, "P(better)"))),
+        (
+            *notes.gaps(results.runs, results.failures),
+            " ".join([*explained(compared, "P(better)"), *_unequal_seeds(results, compared)]),
+        ),
     )
+
+
+def _unequal_seeds(results: Results, compared: Sequence[Comparison]) -> list[str]:
+    """What to say where a loss has other seeds than the reference: the columns then do not subtract."""
+    seeds = results.runs[~results.runs.control].groupby(KEY).seed.agg(frozenset)
+    for one in compared:
+        if one.dataset != "all" and seeds[one[:4]] != seeds[(*one[:3], REFERENCE)]:
+            return [
+                "Some losses have other seeds than the one they are compared with: a difference is over the "
+                "seeds of both, the columns of the losses are over all of each."
+            ]
+    return []
 
 
 def place(one: Comparison, with_models: bool) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
     counts = runs[~runs.control].groupby(KEY).size()
     trained = summary[summary.model != "control"]
     bases = set(trained.basis.dropna())
+    if counts.empty and summary.basis.eq("images").any():  # control rows alone
+        return _INTERVALS["images"]
     if counts.empty or counts.max() == 1:
         if not bases:
             return "One seed per cell: the numbers have no interval."
