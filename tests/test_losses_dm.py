@@ -1,12 +1,14 @@
 """DM against exact transport: linear programs in 2D, scipy's Wasserstein distance in 1D."""
 
+import dataclasses
 import math
+import re
 
 import numpy as np
 import ot
 import pytest
 import torch
-from losses_targets import SIGMA, make_target, on_maps, random_prediction
+from losses_targets import SIGMA, SIZE, make_target, on_maps, random_prediction
 from scipy.optimize import linprog
 from scipy.sparse import eye, hstack, kron
 from scipy.stats import wasserstein_distance
@@ -59,14 +61,15 @@ def blob(x: float, y: float, width: float) -> torch.Tensor:
         ((0.0, 0.0), (1.0, 0.5), 1.0),
     ],
 )
-def test_2d_is_within_a_twelfth_of_a_pixel_below_the_exact_distance(
+def test_2d_with_a_small_epsilon_is_the_exact_distance(
     keypoint: tuple[float, float], centre: tuple[float, float], width: float
 ) -> None:
     logits = blob(*centre, width).flatten()[None]
-    found = dm(logits, torch.tensor([keypoint]), (HEIGHT, WIDTH), beta=1.0).item() * HEIGHT
+    size = (HEIGHT, WIDTH)
+    found = dm(logits, torch.tensor([keypoint]), size, 1.0, epsilon=0.005, iterations=128).item() * HEIGHT
     supply = logits.double().softmax(dim=-1).numpy().reshape(HEIGHT, WIDTH)
     exact = exact_emd(supply, bilinear_demand(*keypoint))
-    assert exact - 1 / 12 <= found <= exact + 1e-4
+    assert exact - 0.01 <= found <= exact + 1e-4
 
 
 def test_2d_between_two_pixels_is_a_distance() -> None:
@@ -184,30 +187,280 @@ def test_it_localises_by_gradient_descent_on_the_logits(head: str) -> None:
     ("parameters", "message"),
     [
         ({"beta": 0.0}, "dm loss: beta: expected a number above 0, found 0.0"),
+        ({"beta": math.inf}, "dm loss: beta: expected a number above 0, found inf"),
         ({"beta_simcc": -1.0}, "dm loss: beta_simcc: expected a number above 0, found -1.0"),
-        ({"epsilon": 0.01}, "dm loss: epsilon: expected a number of at least 0.06, found 0.01"),
+        ({"epsilon": 1e-4}, "dm loss: epsilon: expected a number of at least 0.001, found 0.0001"),
+        ({"epsilon": math.nan}, "dm loss: epsilon: expected a number of at least 0.001, found nan"),
         ({"power": 3}, "dm loss: power: expected 1 or 2, found 3"),
         ({"iterations": 0}, "dm loss: iterations: expected a whole number of at least 1, found 0"),
+        ({"iterations": 2.5}, "dm loss: iterations: expected a whole number of at least 1, found 2.5"),
+        ({"demand": "sub"}, "dm loss: demand: expected 'subpixel' or 'nearest', found 'sub'"),
+        ({"transport": "exact"}, "dm loss: transport: expected 'entropic' or 'expected', found 'exact'"),
     ],
 )
-def test_bad_parameters_are_named(parameters: dict, message: str) -> None:
+def test_bad_parameters_are_named_by_the_module_and_by_the_functions(parameters: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DMLoss(**parameters)
+    (name,) = parameters
+    if name not in ("beta_simcc", "power"):
+        with pytest.raises(ValueError, match=message):
+            dm(torch.zeros(1, 12), torch.zeros(1, 2), (4, 3), **parameters)
+    if name in ("beta", "power", "demand"):
+        with pytest.raises(ValueError, match=message):
+            dm_1d(torch.zeros(1, 12), torch.zeros(1), **parameters)
 
 
-def test_the_distance_is_that_of_pythons_optimal_transport() -> None:
-    """POT's exact solver, on random maps of several sharpness."""
+@pytest.mark.parametrize(
+    ("maps", "keypoints", "size", "message"),
+    [
+        ((2, 12), (2, 2), (4, 4), r"prediction: expected shape \[2, 16\], found \[2, 12\]"),
+        ((2, 4, 3), (2, 2), (4, 3), r"prediction: expected shape \[2, 12\], found \[2, 4, 3\]"),
+        ((2, 12), (1, 2), (4, 3), r"keypoints: expected shape \[2, 2\], found \[1, 2\]"),
+        ((2, 12), (2,), (4, 3), r"keypoints: expected shape \[2, 2\], found \[2\]"),
+        ((2, 12), (2, 2), (12, 1), r"size: expected a height and a width of at least 2, found \(12, 1\)"),
+        ((2, 12), (2, 2), None, r"keypoints: expected shape \[2\], found \[2, 2\]"),
+        ((2, 12), (1,), None, r"keypoints: expected shape \[2\], found \[1\]"),
+        ((2, 4, 3), (2,), None, r"prediction: expected shape \[M, N\], found \[2, 4, 3\]"),
+    ],
+)
+def test_wrong_shapes_are_named(maps: tuple, keypoints: tuple, size: tuple | None, message: str) -> None:
+    with pytest.raises(ValueError, match=f"dm loss: {message}"):
+        if size:
+            dm(torch.zeros(maps), torch.zeros(keypoints), size)
+        else:
+            dm_1d(torch.zeros(maps), torch.zeros(keypoints))
+
+
+def places(height: int, width: int) -> np.ndarray:
+    """Row and column of every pixel, ``[H * W, 2]``."""
+    return np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2).astype(np.float64)
+
+
+def corners(x: float, y: float, width: int) -> tuple[list[int], np.ndarray]:
+    """Indices of the four pixels around a point inside the map, and their bilinear weights."""
+    left, top = math.floor(x), math.floor(y)
+    across, down = x - left, y - top
+    indices = [row * width + column for row in (top, top + 1) for column in (left, left + 1)]
+    return indices, np.outer([1 - down, down], [1 - across, across]).ravel()
+
+
+def pots_distance(supply: np.ndarray, x: float, y: float, height: int, width: int) -> float:
+    """The Earth Mover's Distance in pixels, by POT's exact solver."""
+    indices, demand = corners(x, y, width)
+    pixels = places(height, width)
+    takers, givers = demand > 0, supply > 1e-12
+    cost = ot.dist(pixels[givers], pixels[indices][takers], metric="euclidean")
+    return ot.emd2(supply[givers] / supply[givers].sum(), demand[takers], cost)
+
+
+LARGE, WIDE = 64, 48  # the height and the width of the heatmaps of a training
+
+WORST = [
+    # Two spikes (column, row, mass) and a keypoint, from a search for the largest error: with the defaults,
+    ([(47, 55, 0.6414), (20, 30, 0.3586)], (20.4591, 30.1485)),
+    ([(21, 30, 0.3582), (0, 53, 0.6418)], (20.8518, 30.46)),
+    ([(21, 31, 0.3577), (0, 9, 0.6423)], (20.8509, 30.5401)),
+    # and with an epsilon of 0.005 and 128 iterations.
+    ([(29, 41, 0.5282), (20, 30, 0.4718)], (20.0, 30.4845)),
+    ([(30, 23, 0.4933), (20, 31, 0.5067)], (20.4506, 30.9999)),
+    ([(32, 21, 0.5795), (20, 31, 0.4205)], (20.5343, 30.9992)),
+]
+
+
+def suppliers() -> list[tuple[torch.Tensor, tuple[float, float]]]:
+    """Mass of each pixel, ``[64, 48]``, beside a keypoint: of every kind, those of the search included."""
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[:LARGE, :WIDE]
+
+    def peak(x: float, y: float, width: float) -> np.ndarray:
+        return np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * width**2))
+
+    def spikes(parts: list[tuple[int, int, float]]) -> np.ndarray:
+        mass = np.zeros((LARGE, WIDE))
+        for column, row, part in parts:
+            mass[row, column] += part
+        return mass
+
+    found = [(spikes(parts), keypoint) for parts, keypoint in WORST]
+    for _ in range(5):
+        x, y, far_x, far_y = generator.random(4) * (2 * (WIDE - 1.001, LARGE - 1.001))
+        away = generator.normal(size=2)
+        corner = generator.random(2) * 1.5
+        share = generator.random()
+        noise = generator.normal(size=(LARGE, WIDE))
+        found += [
+            (np.ones((LARGE, WIDE)), (x, y)),
+            (peak(x, y, 0.3 + share), (x, y)),
+            (peak(x + away[0], y + away[1], 1 + 2 * share), (x, y)),
+            (peak(far_x, far_y, 1 + 2 * share), (x, y)),
+            (spikes([(round(far_x), round(far_y), share), (round(x), round(y), 1 - share)]), (x, y)),
+            (spikes([(round(far_x), round(far_y), 1.0)]), (x, y)),
+            *((np.exp(sharpness * noise), (x, y)) for sharpness in (0.3, 1, 3)),
+            # As of a trained network: a peak beside the keypoint, a second one elsewhere, a background.
+            (peak(x + away[0], y, 1.5) + share * peak(far_x, far_y, 2) + 1e-3 * np.exp(noise), (x, y)),
+            (peak(corner[0] - 1, corner[1], 1 + share), tuple(corner)),
+            (peak(WIDE - corner[0], LARGE - corner[1], 1 + share), (WIDE - 1.001, LARGE - 1 - corner[1])),
+        ]
+    return [(torch.from_numpy(mass).flatten(), keypoint) for mass, keypoint in found]
+
+
+def test_2d_errs_by_what_its_docstring_says_and_no_more() -> None:
+    """The error against POT's exact solver, with the defaults and with a small epsilon."""
+    masses, keypoints = zip(*suppliers(), strict=True)
+    logits = torch.stack(masses).clamp_min(1e-30).log().float()
+    supply = logits.double().softmax(dim=-1).numpy()
+    exact = [pots_distance(a, *place, LARGE, WIDE) for a, place in zip(supply, keypoints, strict=True)]
+    numbers = re.findall(r"found no\w* \w*\s*above ([\d.]+) pixels", dm.__doc__ or "")
+    stated = [float(number) for number in numbers]
+    for limit, solver in zip(stated, ({}, {"epsilon": 0.005, "iterations": 128}), strict=True):
+        found = dm(logits, torch.tensor(keypoints), (LARGE, WIDE), beta=1.0, **solver) * LARGE
+        error = torch.tensor(exact) - found
+        assert 0.95 * limit < error.max() <= limit
+        assert error.min() > -2e-4  # a lower bound
+        assert found.min() > -2e-4
+
+
+@pytest.mark.parametrize("epsilon", [0.005, 0.001])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
+def test_a_small_epsilon_is_stable_in_float32(epsilon: float, scale: float) -> None:
+    """With mass in one pixel or everywhere, and demanders without demand: as in float64."""
     generator = torch.Generator().manual_seed(0)
-    places = np.stack(np.mgrid[:HEIGHT, :WIDTH], axis=-1).reshape(-1, 2).astype(np.float64)
-    for sharpness in (0.3, 1.0, 3.0):
-        logits = sharpness * torch.randn(1, HEIGHT * WIDTH, generator=generator)
-        x, y = (torch.rand(2, generator=generator) * torch.tensor([WIDTH - 1.0, HEIGHT - 1.0])).tolist()
-        supply = logits[0].double().softmax(0).numpy()
-        demand = bilinear_demand(x, y).ravel()
-        expected = ot.emd2(supply, demand, ot.dist(places, places, metric="euclidean"))
-        found = dm(logits, torch.tensor([[x, y]]), (HEIGHT, WIDTH), beta=1.0).item() * HEIGHT
-        assert found == pytest.approx(expected, abs=0.06)
-        assert found <= expected + 1e-4  # a lower bound
+    logits = scale * torch.randn(8, LARGE * WIDE, generator=generator)
+    keypoints = torch.rand(8, 2, generator=generator) * 40
+    keypoints[::2] = keypoints[::2].round()
+    values = []
+    for dtype in (torch.float32, torch.float64):
+        map_ = logits.to(dtype).requires_grad_()
+        value = dm(map_, keypoints.to(dtype), (LARGE, WIDE), epsilon=epsilon, iterations=64)
+        (gradient,) = torch.autograd.grad(value.sum(), map_)
+        assert gradient.isfinite().all()
+        values.append(value.detach().double() * LARGE)
+    torch.testing.assert_close(*values, atol=2e-3, rtol=0)
+
+
+def sub_pixel_target(head: str) -> KeypointTarget:
+    target = make_target(head)
+    generator = torch.Generator().manual_seed(2)
+    aside = torch.rand(target.keypoints.shape, generator=generator) - 0.5
+    weights = torch.rand(target.weights.shape, generator=generator)
+    return dataclasses.replace(target, keypoints=target.keypoints + aside, weights=weights)
+
+
+def mean(values: list[float], target: KeypointTarget) -> float:
+    return float(np.average(values, weights=target.weights.flatten().numpy()))
+
+
+def each(map_: torch.Tensor, beta: float) -> np.ndarray:
+    """The suppliers of every keypoint, in float64."""
+    return (beta * map_.detach().double().flatten(2).flatten(0, 1)).softmax(dim=-1).numpy()
+
+
+@pytest.mark.parametrize("beta", [1.0, 4.0])
+@pytest.mark.parametrize("demand", ["subpixel", "nearest"])
+@pytest.mark.parametrize("transport", ["entropic", "expected"])
+def test_every_choice_of_the_2d_module_is_what_it_says(beta: float, demand: str, transport: str) -> None:
+    """Against POT and the definition, on keypoints between the pixels."""
+    target = sub_pixel_target("heatmap")
+    prediction = random_prediction(target)
+    width, height = SIZE["heatmap"]
+    pixels, values = places(height, width), []
+    for supply, (x, y) in zip(each(prediction, beta), target.keypoints.flatten(0, 1).tolist(), strict=True):
+        if demand == "nearest":
+            x, y = math.floor(x + 0.5), math.floor(y + 0.5)
+        indices, wanted = corners(x, y, width)
+        if transport == "entropic":
+            values.append(pots_distance(supply, x, y, height, width))
+        else:
+            values.append(supply @ ot.dist(pixels, pixels[indices], metric="euclidean") @ wanted)
+    loss = DMLoss(beta=beta, epsilon=0.005, iterations=128, demand=demand, transport=transport)
+    found = loss(prediction, target)["dm"].item() * height
+    assert found == pytest.approx(mean(values, target), abs=2e-3)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5])
+def test_the_module_takes_its_epsilon_from_the_entropic_optimum(epsilon: float) -> None:
+    """The formula of the docstring at the potentials that POT finds."""
+    target = sub_pixel_target("heatmap")
+    prediction = random_prediction(target)
+    width, height = SIZE["heatmap"]
+    pixels, values = places(height, width), []
+    for supply, (x, y) in zip(each(prediction, 10.0), target.keypoints.flatten(0, 1).tolist(), strict=True):
+        indices, wanted = corners(x, y, width)
+        cost = ot.dist(pixels, pixels[indices], metric="euclidean")
+        _, log = ot.sinkhorn(
+            supply, wanted, cost, epsilon, method="sinkhorn_log", numItermax=500, stopThr=1e-9, log=True
+        )
+        dual = epsilon * log["log_v"]
+        values.append(supply @ (cost - dual).min(axis=1) + wanted @ dual)
+    found = DMLoss(epsilon=epsilon, iterations=500)(prediction, target)["dm"].item() * height
+    assert found == pytest.approx(mean(values, target), abs=1e-4)
+
+
+def test_the_module_makes_as_many_iterations_as_it_is_told() -> None:
+    """One, by hand: each demander's potential is epsilon times the log of its demand over what it gets."""
+    target = sub_pixel_target("heatmap")
+    prediction = random_prediction(target)
+    width, height = SIZE["heatmap"]
+    pixels, values = places(height, width), []
+    for supply, (x, y) in zip(each(prediction, 10.0), target.keypoints.flatten(0, 1).tolist(), strict=True):
+        indices, wanted = corners(x, y, width)
+        cost = ot.dist(pixels, pixels[indices], metric="euclidean")
+        share = np.exp(-cost / 0.1)
+        dual = 0.1 * np.log(wanted / (supply @ (share / share.sum(axis=1, keepdims=True))))
+        values.append(supply @ (cost - dual).min(axis=1) + wanted @ dual)
+    found = DMLoss(iterations=1)(prediction, target)["dm"].item() * height
+    assert found == pytest.approx(mean(values, target), abs=1e-4)
+
+
+@pytest.mark.parametrize("beta", [1.0, 4.0])
+@pytest.mark.parametrize("demand", ["subpixel", "nearest"])
+@pytest.mark.parametrize("power", [1, 2])
+def test_every_choice_of_the_1d_module_is_what_it_says(beta: float, demand: str, power: int) -> None:
+    """Power 1 against scipy's Wasserstein distance, 2 against a loop, on keypoints between the bins."""
+    target = sub_pixel_target("simcc")
+    prediction = random_prediction(target)
+    values = np.zeros(target.weights.numel())
+    for axis, map_ in enumerate(prediction):
+        bins = map_.shape[2]
+        points = target.keypoints[..., axis].flatten().tolist()
+        for index, (supply, place) in enumerate(zip(each(map_, beta), points, strict=True)):
+            wanted = np.zeros(bins)
+            if demand == "nearest":
+                wanted[math.floor(place + 0.5)] = 1
+            else:
+                left = math.floor(place)
+                wanted[left], wanted[left + 1] = left + 1 - place, place - left
+            if power == 1:
+                distance = wasserstein_distance(range(bins), range(bins), supply, wanted)
+            else:
+                distance = sum((supply[: n + 1].sum() - wanted[: n + 1].sum()) ** 2 for n in range(bins))
+            values[index] += distance / bins
+    found = DMLoss(beta_simcc=beta, power=power, demand=demand)(prediction, target)["dm"].item()
+    assert found == pytest.approx(mean(list(values), target), rel=1e-5)
+
+
+def test_halfway_between_two_pixels_the_nearest_is_the_one_to_the_right_or_below() -> None:
+    """For each of them alike: rounding to even numbers would put two keypoints a pixel apart on one pixel."""
+    logits = torch.linspace(-1, 1, HEIGHT * WIDTH)[None]
+    for half, whole in ((4.5, 5.0), (5.5, 6.0)):
+        between, on = torch.tensor([[half, half]]), torch.tensor([[whole, whole]])
+        found = dm(logits, between, (HEIGHT, WIDTH), demand="nearest")
+        torch.testing.assert_close(found, dm(logits, on, (HEIGHT, WIDTH)))
+        found = dm_1d(logits[:, :WIDTH], between[:, 0], demand="nearest")
+        torch.testing.assert_close(found, dm_1d(logits[:, :WIDTH], on[:, 0]))
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_the_heatmaps_are_the_same_under_autocast(head: str) -> None:
+    target, loss = make_target(head), DMLoss()
+    prediction = on_maps(torch.Tensor.detach, random_prediction(target))
+    expected = loss.to_heatmaps(prediction, SIGMA[head])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss.to_heatmaps(prediction, SIGMA[head])
+        half = loss.to_heatmaps(on_maps(torch.Tensor.bfloat16, prediction), SIGMA[head])
+    for one, another, low in zip(as_tuple(found), as_tuple(expected), as_tuple(half), strict=True):
+        assert torch.equal(one, another)
+        assert low.dtype == torch.float32
 
 
 @pytest.mark.parametrize("transport", ["entropic", "expected"])
