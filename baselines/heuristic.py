@@ -87,4 +87,5 @@ class HeuristicLoss(HeatmapLoss):
         if self._dense_parts:
             pixels = awing(prediction, label).where(dense[:, None], pixels)
         pixels = weighted(pixels, prediction, label, self.weighting, self.gamma, self.tau)
-        return pixels.mean(dim=-1) * (self.dense_weight * dense + self.coarse_weight * ~dense)
+        value = pixels.mean(dim=-1)
+        return (self.dense_weight * value).where(dense, self.coarse_weight * value)

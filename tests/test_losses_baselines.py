@@ -1,8 +1,9 @@
 """MSE, KL, AWing and FoWKAL against loops, values worked out by hand, and mmpose's own losses."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise, product
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from baselines.kal import KALLoss, kal
 from baselines.kl import KLLoss, kl
 from baselines.mse import MSELoss, mse
 from baselines.wahr import FWAHRLoss, WAHRLoss, fwahr_weight, wahr_weight
-from rspose.losses import as_tuple
+from rspose.losses import KeypointTarget, Maps, as_tuple, build, parameters
 
 
 def random_maps(seed: int = 0, shape: tuple[int, int] = (3, 12)) -> tuple[Tensor, Tensor]:
@@ -226,6 +227,168 @@ def test_fowkal_sums_the_parts_of_whole_body_pose(weighting: str) -> None:
     assert terms["fowkal"].item() == pytest.approx(parts["body"] + parts["foot"] + parts["face"])
     held = values_by_part((2 * share - 1).square().expand(2, 133, 1), target.weights)
     assert terms["regulariser"].item() == pytest.approx(held["body"] + held["foot"] + held["face"])
+
+
+Pixel = Callable[[float, float, int, float], float]
+"""Loss of a pixel from its label, its prediction, its keypoint and the highest label up to a pixel away."""
+
+
+def factor_of(keypoint: int) -> float:
+    return 1 / (1 + math.exp(-(keypoint % 5 - 2)))
+
+
+def adaptive_of_one_pixel(y: float, p: float, keypoint: int) -> float:
+    share = factor_of(keypoint)
+    return share * awing_of_one_pixel(y, p, 2.1, 14, 1, 0.5) + (1 - share) * (y - p) ** 2
+
+
+def heuristic_of_one_pixel(y: float, p: float, keypoint: int) -> float:
+    """The whole-body keypoints from 23 on are those of face and hands."""
+    return 0.7 * awing_of_one_pixel(y, p, 2.1, 14, 1, 0.5) if keypoint >= 23 else 2 * (y - p) ** 2
+
+
+REGULARISER = 0.6
+
+PARAMETERS: list[tuple[str, dict[str, Any], Pixel, str]] = [
+    ("mse", {"reduction": "mmpose"}, lambda y, p, k, near: (y - p) ** 2, "all keypoints"),
+    ("wahr", {"gamma": 0.3}, lambda y, p, k, near: wahr_of_one_pixel(y, p, 0.3) * (y - p) ** 2, "visible"),
+    (
+        "fwahr",
+        {"gamma": 0.3, "tau": 0.8},
+        lambda y, p, k, near: weight_of_one_pixel(y, p, 0.3, 0.8) * (y - p) ** 2,
+        "visible",
+    ),
+    (
+        "awing",
+        {"alpha": 2.6, "omega": 5.0, "epsilon": 0.7, "theta": 0.3},
+        lambda y, p, k, near: awing_of_one_pixel(y, p, 2.6, 5, 0.7, 0.3),
+        "visible",
+    ),
+    (
+        "awing",
+        {"map_weight": 3.0, "reduction": "mmpose"},
+        lambda y, p, k, near: awing_of_one_pixel(y, p, 2.1, 14, 1, 0.5) * (4 if near >= 0.2 else 1),
+        "all keypoints",
+    ),
+    (
+        "kal",
+        {"regulariser_weight": REGULARISER},
+        lambda y, p, k, near: adaptive_of_one_pixel(y, p, k),
+        "parts",
+    ),
+    (
+        "fowkal",
+        {"gamma": 0.3, "tau": 0.8, "regulariser_weight": REGULARISER},
+        lambda y, p, k, near: weight_of_one_pixel(y, p, 0.3, 0.8) * adaptive_of_one_pixel(y, p, k),
+        "parts",
+    ),
+    (
+        "fowkal",
+        {"gamma": 0.3, "weighting": "wahr"},
+        lambda y, p, k, near: wahr_of_one_pixel(y, p, 0.3) * adaptive_of_one_pixel(y, p, k),
+        "parts",
+    ),
+    (
+        "heuristic",
+        {"dense_weight": 0.7, "coarse_weight": 2.0, "weighting": "fwahr", "gamma": 0.3, "tau": 0.8},
+        lambda y, p, k, near: weight_of_one_pixel(y, p, 0.3, 0.8) * heuristic_of_one_pixel(y, p, k),
+        "parts",
+    ),
+    (
+        "heuristic",
+        {"dense_weight": 0.7, "coarse_weight": 2.0, "weighting": "wahr", "gamma": 0.3},
+        lambda y, p, k, near: wahr_of_one_pixel(y, p, 0.3) * heuristic_of_one_pixel(y, p, k),
+        "parts",
+    ),
+]
+
+
+def between_pixels(head: str, keypoints: int) -> KeypointTarget:
+    """Two instances on small maps: keypoints between pixels, so that labels peak below 1; weights 0 to 2."""
+    generator = torch.Generator().manual_seed(0)
+    size = {"heatmap": (6, 5), "simcc": (9, 8)}[head]
+    places = torch.rand(2, keypoints, 2, generator=generator, dtype=torch.float64)
+    places = places * (torch.tensor(size) - 1)
+    x, y = (
+        torch.exp(-((torch.arange(n) - place[..., None]) ** 2) / (2 * 1.5**2))
+        for n, place in zip(size, places.unbind(-1), strict=True)
+    )
+    weights = torch.tensor([0, 0.5, 1, 2], dtype=torch.float64)
+    return KeypointTarget(
+        heatmaps=(x, y) if head == "simcc" else y[..., :, None] * x[..., None, :],
+        keypoints=places,
+        weights=weights[torch.randint(4, (2, keypoints), generator=generator)],
+        scale=torch.full((2,), 5.0, dtype=torch.float64),
+        sigmas=torch.full((keypoints,), 0.1, dtype=torch.float64),
+    )
+
+
+def looped(pixel: Pixel, prediction: Maps, target: KeypointTarget) -> dict[tuple[int, int], float]:
+    """Loss of each visible keypoint: over its maps, the sum of the means of their pixels."""
+    values = dict.fromkeys(map(tuple, target.weights.nonzero().tolist()), 0.0)
+    for maps, labels in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
+        for b, k in values:
+            label, map_ = labels[b, k], maps[b, k]
+            total = 0.0
+            for place in product(*(range(n) for n in label.shape)):
+                near = label[tuple(slice(max(0, i - 1), i + 2) for i in place)].max().item()
+                total += pixel(label[place].item(), map_[place].item(), k, near)
+            values[b, k] += total / label.numel()
+    return values
+
+
+def reduced(values: Mapping[tuple[int, int], float], weights: Tensor, over: str) -> float:
+    """Weighted mean over the visible keypoints, over all, or summed over the parts of whole-body pose."""
+    total = 0.0
+    for first, last in WHOLEBODY.values() if over == "parts" else [(0, weights.shape[1])]:
+        shares = [weights[b, k].item() * value for (b, k), value in values.items() if first <= k < last]
+        among = weights.numel() if over == "all keypoints" else weights[:, first:last].sum().item()
+        total += sum(shares) / among
+    return total
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize(
+    ("name", "chosen", "pixel", "over"),
+    PARAMETERS,
+    ids=[f"{name}-{','.join(chosen)}" for name, chosen, *_ in PARAMETERS],
+)
+def test_parameters_mean_what_the_formula_says(
+    name: str, chosen: dict[str, Any], pixel: Pixel, over: str, head: str
+) -> None:
+    keypoints = 133 if over == "parts" else 4
+    target = between_pixels(head, keypoints)
+    prediction = random_prediction(target)
+    loss = build(name, chosen, keypoints).double()
+    learns = hasattr(loss, "factor_logits")
+    if learns:
+        with torch.no_grad():
+            loss.factor_logits.copy_(torch.arange(keypoints) % 5 - 2)
+    terms = loss(prediction, target)
+    values = looped(pixel, prediction, target)
+    expected = {name: reduced(values, target.weights, over)}
+    if learns:
+        held = {(b, k): (2 * factor_of(k) - 1) ** 2 for b, k in values}
+        weight = chosen.get("regulariser_weight", 1)
+        expected["regulariser"] = weight * reduced(held, target.weights, over)
+    assert {term: value.item() for term, value in terms.items()} == pytest.approx(expected, rel=1e-9)
+    # The gradient, by how the value changes along a random direction.
+    terms[name].backward()
+    direction = random_prediction(target, seed=2)
+    pairs = list(zip(as_tuple(prediction), as_tuple(direction), strict=True))
+    slope = sum((map_.grad * along).sum() for map_, along in pairs)
+    ends = []
+    for step in (-1e-6, 1e-6):
+        moved = [map_ + step * along for map_, along in pairs]
+        ends.append(loss((moved[0], moved[1]) if head == "simcc" else moved[0], target)[name])
+    assert ((ends[1] - ends[0]) / 2e-6).item() == pytest.approx(slope.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, *_ in PARAMETERS}))
+def test_no_parameter_is_left_out(name: str) -> None:
+    defaults = parameters(name)
+    chosen = [row for loss, row, *_ in PARAMETERS if loss == name]
+    assert {key for row in chosen for key in row if row[key] != defaults[key]} == set(defaults)
 
 
 def test_what_kal_learned_is_told_per_keypoint() -> None:
