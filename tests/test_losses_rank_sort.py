@@ -109,6 +109,9 @@ def test_triton_kernels_equal_the_definition(tmp_path: Path) -> None:
     scores, labels = random_rows(3, ties=False)
     valid = torch.rand(scores.shape, generator=torch.Generator().manual_seed(0)) < 0.6
     inputs.append((scores, labels, valid, 0.5))
+    for mass in (1e-5, 3e-10, 3e-11):  # more than the published eps of misplaced mass, and less
+        barely = torch.tensor([[0.0, mass - 0.5, -9.0], [0.0, -9.0, mass - 0.5]], dtype=torch.float64)
+        inputs.append((barely, torch.tensor([[1.0, 0.5, 0.0]] * 2, dtype=torch.float64), None, 0.5))
     generator = torch.Generator().manual_seed(4)
     long = torch.randn(2, 700, generator=generator)
     inputs.append((long, torch.rand(2, 700, generator=generator) * (torch.arange(700) % 7 < 3), None, 0.5))
@@ -175,6 +178,86 @@ def test_bucketed_ranking_is_close_with_smoothing_and_worked_out_by_hand() -> No
     assert ((approximate[2] - exact[2]).abs().sum(1) < 0.02 * exact[2].abs().sum(1)).all()
 
 
+def bucketed_row(scores: list[float], labels: list[float], delta: float) -> tuple[float, list[float]]:
+    """Ranking error of one row and its gradient, each negative at the mean of those between two positives."""
+    positives = [i for i, y in enumerate(labels) if y > 0]
+    gradient = [0.0] * len(scores)
+    if not positives:
+        return 0.0, gradient
+    lowest = min(scores[i] for i in positives) - delta
+    buckets: dict[int, list[int]] = {}
+    for j, y in enumerate(labels):
+        if y == 0 and scores[j] >= lowest:
+            buckets.setdefault(sum(scores[i] <= scores[j] for i in positives), []).append(j)
+    means = {b: sum(scores[j] for j in members) / len(members) for b, members in buckets.items()}
+    total = 0.0
+    for i in positives:
+        rank_plus = sum(step(scores[j] - scores[i], delta) for j in positives)
+        above = {j: step(means[b] - scores[i], delta) for b, members in buckets.items() for j in members}
+        rank = rank_plus + sum(above.values())
+        total += sum(above.values()) / rank
+        gradient[i] -= sum(above.values()) / rank
+        for j, value in above.items():
+            gradient[j] += value / rank
+    return total / len(positives), [value / len(positives) for value in gradient]
+
+
+@pytest.mark.parametrize("delta", DELTAS)
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+def test_bucketed_ranking_equals_a_loop(ties: bool, delta: float) -> None:
+    scores, labels = random_rows(1, ties, torch.float64)
+    rank, _, gradient, _ = with_gradients(scores, labels, delta, "bucketed")
+    for m in range(len(scores)):
+        expected, expected_gradient = bucketed_row(scores[m].tolist(), labels[m].tolist(), delta)
+        assert rank[m].item() == pytest.approx(expected, abs=1e-9)
+        assert gradient[m].tolist() == pytest.approx(expected_gradient, abs=1e-9)
+
+
+def test_negatives_out_of_reach_of_the_lowest_positive_join_no_bucket() -> None:
+    """At -5 the second negative would draw the mean of the bucket below the positives out of reach too."""
+    scores, labels = torch.tensor([[0.0, 1.0, -0.3, -5.0]]), torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    rank, _, gradient, _ = with_gradients(scores, labels, 0.5, "bucketed")
+    error = 0.2 / (0.5 + 1.0 + 0.2)  # of the positive at 0, over which the bucket stands with H(-0.3)
+    torch.testing.assert_close(rank, torch.tensor([error / 2]))
+    torch.testing.assert_close(gradient, torch.tensor([[-error / 2, 0.0, error / 2, 0.0]]))
+
+
+MISPLACED = pytest.mark.parametrize(
+    ("mass", "passed_on"), [(1e-2, True), (1e-5, True), (3e-10, True), (3e-11, False)]
+)
+
+
+@MISPLACED
+@pytest.mark.parametrize("form", ["reference", "pairs", "segments", "bucketed"])
+def test_errors_are_passed_on_down_to_the_published_eps(
+    monkeypatch: pytest.MonkeyPatch, form: str, mass: float, passed_on: bool
+) -> None:
+    """A single false positive, or a single rival, with H = mass: no gradient if that is 1e-10 or less."""
+    if form == "segments":
+        monkeypatch.setattr(importlib.import_module("rspose.losses.rank_sort"), "_FEW", 0)
+    implementation = "torch" if form in ("pairs", "segments") else form
+    scores = torch.tensor([[0.0, mass - 0.5]], dtype=torch.float64)  # H(x) = x + 0.5 within delta = 0.5
+    for label, which in ((0.0, 0), (0.5, 1)):
+        labels = torch.tensor([[1.0, label]], dtype=torch.float64)
+        errors, gradients = with_gradients(scores, labels, 0.5, implementation)[which::2]
+        # Ranking error N_FP / rank; sorting error of the first of two positives (1 - label) H / rank+.
+        error = mass / (0.5 + mass) * (1 - label) / (2 if label else 1)
+        assert errors.tolist() == pytest.approx([error], rel=1e-5, abs=0)
+        expected = [-error, error] if passed_on else [0, 0]
+        assert gradients[0].tolist() == pytest.approx(expected, rel=1e-5, abs=0)
+
+
+@MISPLACED
+def test_ap_loss_passes_errors_on_down_to_the_published_eps(mass: float, passed_on: bool) -> None:
+    scores = torch.tensor([[0.0, mass - 0.5]], dtype=torch.float64).requires_grad_()
+    value = ap_loss(scores, torch.tensor([[1.0, 0.0]]), delta=0.5)
+    value.sum().backward()
+    error = mass / (1 + mass)
+    assert value.tolist() == pytest.approx([error], rel=1e-5, abs=0)
+    expected = [-error, error] if passed_on else [0, 0]
+    assert scores.grad[0].tolist() == pytest.approx(expected, rel=1e-5, abs=0)
+
+
 def ap_loss_row(scores: list[float], labels: list[float], delta: float) -> tuple[float, list[float]]:
     """AP loss of one row and its gradient, as the published code goes: positives from the lowest score up."""
     positives = [i for i, y in enumerate(labels) if y > 0]
@@ -210,6 +293,18 @@ def test_ap_loss_equals_a_loop(seed: int, delta: float) -> None:
         expected, expected_gradient = ap_loss_row(scores[m].tolist(), labels[m].tolist(), delta)
         assert value[m].item() == pytest.approx(expected, abs=1e-9)
         assert gradient[m].tolist() == pytest.approx(expected_gradient, abs=1e-9)
+
+
+def test_ap_loss_is_computed_in_float32_under_autocast() -> None:
+    scores, labels = random_rows(0, ties=False)
+    for dtype in (torch.float32, torch.bfloat16):
+        given = scores.to(dtype)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = ap_loss(given, labels)
+        assert value.dtype == torch.float32
+        for m in range(len(scores)):
+            expected, _ = ap_loss_row(given[m].tolist(), labels[m].tolist(), 1.0)
+            assert value[m].item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_ap_loss_is_one_minus_the_average_precision_of_a_ranked_list() -> None:
