@@ -74,12 +74,12 @@ def test_terms_are_weighted_means_over_keypoints_of_the_sum_over_axes(head: str)
     weights = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 1.0]])
     target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
     prediction = random_prediction(target)
-    terms = SpatialRS(2.0, 3.0, label_threshold=0.1)(prediction, target)
+    terms = SpatialRS(2.0, 3.0, label_threshold=0.1, delta=1.5)(prediction, target)
     expected = {"rank": 0.0, "sort": 0.0}
     for b, k in weights.nonzero().tolist():
         for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
             y = label[b, k].flatten()
-            rank, sort, *_ = rank_sort_row(map_[b, k].flatten().tolist(), (y * (y > 0.1)).tolist(), 0.5)
+            rank, sort, *_ = rank_sort_row(map_[b, k].flatten().tolist(), (y * (y > 0.1)).tolist(), 1.5)
             expected["rank"] += 2.0 * weights[b, k].item() * rank / weights.sum().item()
             expected["sort"] += 3.0 * weights[b, k].item() * sort / weights.sum().item()
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, abs=1e-6)
@@ -145,15 +145,36 @@ def test_keypoint_similarity_is_the_summand_of_oks() -> None:
     assert keypoint_similarity(torch.zeros(1, 1, 2), target).item() == pytest.approx(math.exp(-0.5))
 
 
+def test_only_a_perfect_location_is_similar_to_an_instance_of_scale_zero() -> None:
+    location = torch.tensor([[[3.0, 4.0], [3.0, 4.0]]])
+    target = KeypointTarget(
+        heatmaps=torch.zeros(1, 2, 6, 6),
+        keypoints=torch.tensor([[[3.0, 4.0], [3.0, 4.01]]]),
+        weights=torch.ones(1, 2),
+        scale=torch.zeros(1),
+        sigmas=torch.full((2,), 0.1),
+    )
+    assert keypoint_similarity(location, target).tolist() == [[1, 0]]
+    # In the loss: the one aside is more confident. Quality 1 at logit 0 below quality 0 at logit 9.
+    prediction = torch.full((1, 2, 6, 6), -5.0)
+    prediction[0, 0, 4, 3], prediction[0, 1, 4, 3] = 0, 9
+    prediction.requires_grad_()
+    (term,) = InstanceSort()(prediction, target).values()
+    term.backward()
+    assert term.item() == pytest.approx(1 / 1.5 / 2)
+    assert prediction.grad[0, :, 4, 3].tolist() == pytest.approx([-1 / 3, 1 / 3])
+
+
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("delta", [0.5, 0.1])
 @pytest.mark.parametrize("level", ["keypoint", "pose"])
-def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level: str) -> None:
+def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level: str, delta: float) -> None:
     target = make_target(head, instances=6, keypoints=3)
     weights = target.weights.clone()
     weights[0, 1], weights[2] = 0, 0
     target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
     prediction = random_prediction(target)
-    (term,) = InstanceSort(level, weight=3.0)(prediction, target).values()
+    (term,) = InstanceSort(level, weight=3.0, delta=delta)(prediction, target).values()
     term.backward()
     score, location = peak(prediction)
     quality = keypoint_similarity(location.float(), target)
@@ -161,7 +182,7 @@ def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level:
     if level == "pose":
         pairs = [(s.mean()[None], q.mean()[None]) for s, q in pairs]
     scores, qualities = (torch.cat(part).tolist() for part in zip(*pairs, strict=True))
-    _, expected, _, _ = rank_sort_row(scores, qualities, 0.5)
+    _, expected, _, _ = rank_sort_row(scores, qualities, delta)
     assert expected > 0
     assert term.item() == pytest.approx(3 * expected, abs=1e-6)
     for map_ in as_tuple(prediction):
@@ -172,18 +193,20 @@ def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level:
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
-def test_instance_sort_by_type_sorts_each_keypoint_type_on_its_own(head: str) -> None:
+@pytest.mark.parametrize("delta", [0.5, 0.1])
+def test_instance_sort_by_type_sorts_each_keypoint_type_on_its_own(head: str, delta: float) -> None:
     target = make_target(head, instances=6, keypoints=3)
     target.weights[0, 1] = target.weights[4, 2] = target.weights[:, 0] = 0
     prediction = random_prediction(target)
-    (term,) = InstanceSort(scope="keypoint_type", weight=3.0)(prediction, target).values()
+    loss = InstanceSort(scope="keypoint_type", weight=3.0, delta=delta)
+    (term,) = loss(prediction, target).values()
     score, location = peak(prediction)
     quality = keypoint_similarity(location.float(), target)
     errors = []
     for keypoint in (1, 2):  # nobody's keypoint 0 is visible
         seen = target.weights[:, keypoint] > 0
-        _, error, _, _ = rank_sort_row(score[seen, keypoint].tolist(), quality[seen, keypoint].tolist(), 0.5)
-        errors.append(error)
+        row = score[seen, keypoint].tolist(), quality[seen, keypoint].tolist()
+        errors.append(rank_sort_row(*row, delta)[1])
     assert sum(errors) > 0
     assert term.item() == pytest.approx(3 * sum(errors) / 2, abs=1e-6)
 
@@ -231,12 +254,14 @@ def test_two_processes_sort_their_joint_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
-@pytest.mark.parametrize("other", ["mse", "kl", "kal"])
-def test_rspose_can_be_added_to_another_loss(head: str, other: str) -> None:
-    target = make_target(head)
+@pytest.mark.parametrize(
+    ("other", "keypoints"), [("mse", 5), ("kl", 5), ("kal", 5), ("kal", 3), ("heuristic", 133)]
+)
+def test_rspose_can_be_added_to_another_loss(head: str, other: str, keypoints: int) -> None:
+    target = make_target(head, keypoints=keypoints)
     prediction = random_prediction(target)
-    alone, below = RSPose(delta=0.1), build(other, {}, 5)
-    added = build("rspose", {"delta": 0.1, "added_to": other}, 5)
+    alone, below = RSPose(delta=0.1), build(other, {}, keypoints)
+    added = build("rspose", {"delta": 0.1, "added_to": other}, keypoints)
     expected = below(prediction, target) | alone(prediction, target)
     if other == "kl":  # of which no constant added to a map counts
         logs = on_maps(lambda map_: map_.flatten(2).log_softmax(-1).view_as(map_), prediction)
@@ -291,13 +316,13 @@ def test_instance_sort_can_be_added_alone() -> None:
     assert list(loss(prediction, target)) == ["mse", "instance_sort"]
 
 
-def test_rspose_is_the_sum_of_its_parts() -> None:
+@pytest.mark.parametrize("sorts", [{"level": "pose"}, {"scope": "keypoint_type"}])
+def test_rspose_is_the_sum_of_its_parts(sorts: dict[str, str]) -> None:
     target = make_target("simcc")
     prediction = random_prediction(target)
-    found = RSPose(2.0, 3.0, 0.7, label_threshold=0.2, delta=0.4, level="pose")(prediction, target)
-    expected = SpatialRS(2.0, 3.0, 0.2, 0.4)(prediction, target) | InstanceSort("pose", 0.7, 0.4)(
-        prediction, target
-    )
+    found = RSPose(2.0, 3.0, 0.7, label_threshold=0.2, delta=0.4, **sorts)(prediction, target)
+    sorting = InstanceSort(weight=0.7, delta=0.4, **sorts)
+    expected = SpatialRS(2.0, 3.0, 0.2, 0.4)(prediction, target) | sorting(prediction, target)
     assert list(found) == ["rank", "sort", "instance_sort"]
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], msg=name)
