@@ -11,11 +11,13 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from loss_registry import forget_later
-from losses_targets import make_target, on_maps, random_prediction
+from losses_targets import gaussian_labels, make_target, on_maps, random_prediction
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -29,6 +31,7 @@ from rspose.losses import (
     available,
     build,
     load,
+    parameters,
     register,
     visible_maps,
     visible_weights,
@@ -55,9 +58,63 @@ def test_every_loss_keeps_what_a_check_asks(name: str, head: str, check: str) ->
     CHECKS[check](Case(name, head))
 
 
+def cases_of_the_configs() -> list[Case]:
+    """Each loss with parameters other than its defaults that a config trains, on every head it serves."""
+    found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for path in sorted((Path(__file__).parents[1] / "config").glob("*.yaml")):
+        for key, setting in yaml.safe_load(path.read_text()).get("loss_settings", {}).items():
+            name = setting.get("loss", key)
+            defaults = parameters(name)
+            chosen = {k: v for k, v in setting.get("parameters", {}).items() if v != defaults[k]}
+            if chosen:
+                found[name, repr(sorted(chosen.items()))] = name, chosen
+    return [Case(name, head, chosen) for name, chosen in found.values() for head in available()[name].heads]
+
+
+CONFIGURED = cases_of_the_configs()
+
+
+@pytest.mark.parametrize(
+    "case",
+    CONFIGURED,
+    ids=[f"{c.name}-{c.head}-{','.join(f'{k}={v}' for k, v in c.parameters.items())}" for c in CONFIGURED],
+)
+def test_the_losses_of_the_configs_keep_what_the_checks_ask(case: Case) -> None:
+    problems = {}
+    for name, check in CHECKS.items():
+        if name == "compiled":  # slow, and run above for every loss
+            continue
+        try:
+            check(case)
+        except Violation as violation:
+            problems[name] = str(violation)
+    assert problems == {}
+
+
 @pytest.mark.parametrize("name", available())
 def test_every_loss_says_what_it_is_and_its_parameters_mean(name: str) -> None:
     assert description(name) == []
+
+
+def terms_with_and_without_autocast(
+    loss: HeatmapLoss, head: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    target = make_target(head)
+    # Between pixels, where DM weighs four of them.
+    place = target.keypoints + torch.tensor([0.3, -0.2])
+    target = dataclasses.replace(target, keypoints=place, heatmaps=gaussian_labels(head, place))
+    prediction = random_prediction(target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(prediction, target)
+    # Not by calling the loss: what it does about autocast, it may do wrongly without autocast too.
+    return inside, loss.terms(prediction, target)
+
+
+@every_loss_and_head
+def test_single_precision_stays_so_under_autocast(name: str, head: str) -> None:
+    inside, outside = terms_with_and_without_autocast(build(name, {}, KEYPOINTS), head)
+    assert inside == outside
+    assert {term.dtype for term in inside.values()} == {torch.float32}
 
 
 @every_loss_and_head
@@ -153,6 +210,20 @@ class Squared(PerMapLoss):
 
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         return (prediction - label).square().mean(dim=-1)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_a_loss_that_multiplies_matrices_need_not_know_of_autocast(head: str) -> None:
+    class Product(Squared):
+        """Autocast would compute the product in bfloat16."""
+
+        def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+            difference = prediction - label
+            return (difference[:, None] @ difference[:, :, None]).flatten() / difference.shape[1]
+
+    inside, outside = terms_with_and_without_autocast(Product(), head)
+    assert inside == outside
+    assert inside["broken"].dtype == torch.float32
 
 
 def unmasked(self: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
