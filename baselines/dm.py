@@ -334,6 +334,13 @@ class DMLoss(HeatmapLoss):
             across = _smoothed(mass, sigma[0])
             return _smoothed(across.transpose(2, 3), sigma[1]).transpose(2, 3)
 
+    def logits(self, prediction: Maps) -> Maps:
+        """Return the log of the softmax, the smoothing left out: no constant added to a map counts."""
+        if isinstance(prediction, tuple):
+            x, y = ((self.beta_simcc * map_).log_softmax(dim=-1) for map_ in prediction)
+            return x, y
+        return (self.beta * prediction).flatten(2).log_softmax(dim=-1).view(prediction.shape)
+
 
 def _smoothed(mass: Tensor, sigma: float) -> Tensor:
     """Correlate the last dimension with a Gaussian of peak 1."""

@@ -273,14 +273,17 @@ def test_rspose_can_be_added_to_another_loss(head: str, other: str, keypoints: i
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
-def test_added_to_kl_instance_sort_sorts_its_confidences(head: str) -> None:
+@pytest.mark.parametrize("below", ["kl", "dm"])
+def test_added_to_a_loss_on_distributions_instance_sort_sorts_its_confidences(head: str, below: str) -> None:
     target = make_target(head)
-    loss = build("rspose", {"added_to": "kl", "rank_weight": 0, "sort_weight": 0}, 5)
+    loss = build("rspose", {"added_to": below, "rank_weight": 0, "sort_weight": 0}, 5)
     prediction = on_maps(lambda map_: 3 * map_, random_prediction(target))
     moved = on_maps(lambda map_: map_ + torch.arange(20.0).view(4, 5, *[1] * (map_.ndim - 2)), prediction)
     first, second = loss(prediction, target), loss(moved, target)
     torch.testing.assert_close(first["instance_sort"], second["instance_sort"])
-    torch.testing.assert_close(first["kl"], second["kl"])
+    torch.testing.assert_close(first[below], second[below])
+    if below == "dm":
+        return  # its confidence is the mass around the peak, not the peak alone
     score, _ = peak(loss.logits(moved))
     confidence, _ = peak(loss.to_heatmaps(moved, (2.0, 2.0)))
     assert torch.equal(score.flatten().argsort(), confidence.flatten().argsort())
