@@ -157,7 +157,9 @@ def test_a_perfect_output_decodes_to_the_annotated_keypoints(
             / scale
         )
         assert (error[whole[i]] < 1).all()
-        assert (sample.pred_instances.keypoint_scores[0][whole[i]] > 0.9).all()
+        # A perfect distribution of KL's is not the surest one: 0.8 in 2D, 0.89 in 1D, less between pixels.
+        least = {"heatmap": 0.75, "simcc": 0.85}[head] if loss == "kl" else 0.9
+        assert (sample.pred_instances.keypoint_scores[0][whole[i]] > least).all()
 
 
 @pytest.fixture

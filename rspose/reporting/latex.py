@@ -22,7 +22,7 @@ from rspose.reporting.markup import (
 TEXT_POINTS = 460.0
 """Width that tables are laid out for: somewhat less than both columns of CVPR, 497."""
 
-PAGE_LINES = 48
+PAGE_LINES = 46
 """Lines of a page that rows, headers and notes of one table take at most: article on letter paper."""
 
 _GAP_POINTS = 6.0  # two \tabcolsep
