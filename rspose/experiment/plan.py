@@ -18,7 +18,7 @@ from rspose.experiment.cell import Cell
 from rspose.experiment.compose import compose
 from rspose.experiment.config import cells, scaled_learning_rate, training_settings
 from rspose.experiment.pretrained import Pretrained, missing_weights
-from rspose.experiment.steps import measure_steps
+from rspose.experiment.steps import measure_steps, training_device
 
 PUBLISHED_INSTANCES = {"coco": 149_813, "crowdpose": 48_000, "mpii": 22_246, "wholebody": 149_813}
 """Training instances where the files are not there to be counted.
@@ -138,7 +138,7 @@ def make_plan(
     for cell in cells(config):
         groups.setdefault((cell.dataset, cell.model, cell.head), []).append(cell)
     scope = DefaultScope.get_instance(f"plan {config['name']}", scope_name="mmpose")
-    device = torch.device("cuda" if _has_gpu(config) else "cpu")
+    device = torch.device(training_device(config))
     instances: dict[str, tuple[int | None, str]] = {}
     rows = []
     unfinished: list[Cell] = []
@@ -298,10 +298,6 @@ def _devices(fixed: float, per_instance: float, batch_size: int, device_memory_g
 
 def _keeps_average(composed: Any) -> bool:
     return any(hook["type"] == "EMAHook" for hook in composed["custom_hooks"])
-
-
-def _has_gpu(config: dict[str, Any]) -> bool:
-    return config["training"]["device"] != "cpu" and torch.cuda.is_available()
 
 
 def _name(device: torch.device) -> str:

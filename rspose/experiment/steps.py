@@ -48,6 +48,11 @@ class Steps:
         return [a / b for a, b in zip(self.seconds[loss], self.seconds[other], strict=True)]
 
 
+def training_device(config: dict[str, Any]) -> str:
+    """What a training of the config would take on this machine, ``"cuda"`` or ``"cpu"``."""
+    return "cuda" if config["training"]["device"] != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def bench_steps(
     config: dict[str, Any],
     chosen: dict[str, str],
@@ -91,7 +96,7 @@ def bench_steps(
         if loss not in there:
             raise ValueError(f"--losses: expected some of {', '.join(there)}, found {loss!r}")
     if device is None:
-        device = "cuda" if config["training"]["device"] != "cpu" and torch.cuda.is_available() else "cpu"
+        device = training_device(config)
     elif device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no GPU")
     scope = DefaultScope.get_instance(f"steps {config['name']}", scope_name="mmpose")
