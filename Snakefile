@@ -15,8 +15,9 @@ min_version("9.19")
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from rspose.data import check_dataset_once, generator_version
-from rspose.experiment.config import (
+from rspose.datasets import check_dataset_once
+from rspose.drawn import generator_version
+from rspose.grid.config import (
     Cell,
     ConfigError,
     cells,
@@ -26,11 +27,11 @@ from rspose.experiment.config import (
     training_settings,
     typed,
 )
-from rspose.experiment.datasets import dataset_files
-from rspose.experiment.pretrained import missing_weights
-from rspose.experiment.record import CONTROLS
-from rspose.experiment import sources
-from rspose.reporting.records import record_files
+from rspose.datasets.mmpose_bases import dataset_files
+from rspose.training.pretrained import missing_weights
+from rspose.grid.write_record import CONTROLS
+from rspose.grid import fingerprints
+from rspose.grid.records import record_files
 
 config_files = [Path(file) for file in workflow.config_settings.configfiles]
 if not config_files:

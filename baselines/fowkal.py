@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from baselines.kal import KALLoss, adaptive_pixels
-from baselines.wahr import Weighting, check_weighting, fwahr_weight, weighted
+from rspose.baselines.kal import KALLoss, adaptive_pixels
+from rspose.baselines.wahr import Weighting, check_weighting, fwahr_weight, weighted
 from rspose.losses import register
 
 
@@ -15,8 +15,8 @@ def fowkal(
     .. math::
         L = \frac{1}{N} \sum_n W_n (\lambda \mathrm{AWing}(y_n, \hat y_n) + (1 - \lambda) (y_n - \hat y_n)^2)
 
-    with W of :func:`baselines.wahr.fwahr_weight` and AWing of :func:`baselines.awing.awing` with its
-    published parameters. Seong, Lee, Lee, poster at AAAI 2023.
+    with W of :func:`rspose.baselines.wahr.fwahr_weight` and AWing of
+    :func:`rspose.baselines.awing.awing` with its published parameters. Seong, Lee, Lee, poster at AAAI 2023.
 
     Args:
         prediction: predicted maps ``[M, N]``, any range; a perfect prediction equals the label.
@@ -41,8 +41,8 @@ def fowkal(
 class FoWKALLoss(KALLoss):
     """Module form of :func:`fowkal`, with the terms ``fowkal`` and ``regulariser``.
 
-    **A reconstruction**, in lambda and its regulariser (see :class:`baselines.kal.KALLoss`) and in the pixel
-    weight (see :func:`baselines.wahr.fwahr_weight`).
+    **A reconstruction**, in lambda and its regulariser (see :class:`rspose.baselines.kal.KALLoss`) and in the
+    pixel weight (see :func:`rspose.baselines.wahr.fwahr_weight`).
 
     Args:
         num_keypoints: number of keypoints K, which says what the parts are.

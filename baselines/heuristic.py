@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from baselines._parts import DENSE_PARTS, keypoint_parts, sum_over_parts, visible_keypoints
-from baselines.awing import awing
-from baselines.wahr import Weighting, check_weighting, weighted
+from rspose.baselines._parts import DENSE_PARTS, keypoint_parts, sum_over_parts, visible_keypoints
+from rspose.baselines.awing import awing
+from rspose.baselines.wahr import Weighting, check_weighting, weighted
 from rspose.losses import (
     HeatmapLoss,
     KeypointTarget,
@@ -35,7 +35,8 @@ class HeuristicLoss(HeatmapLoss):
         num_keypoints: number of keypoints K, which says what the parts are.
         dense_weight: weight of face and hands, at least 0.
         coarse_weight: weight of body and feet, at least 0.
-        weighting: weight of the pixels: ``"none"``, ``"wahr"`` or ``"fwahr"`` (see :mod:`baselines.wahr`).
+        weighting: weight of the pixels: ``"none"``, ``"wahr"`` or ``"fwahr"`` (see
+            :mod:`rspose.baselines.wahr`).
         gamma: exponent of the pixel weights, above 0.
         tau: FWAHR's weight of the background, at least 0.
     """

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from baselines._parts import sum_over_parts, visible_keypoints
-from baselines.awing import awing
+from rspose.baselines._parts import sum_over_parts, visible_keypoints
+from rspose.baselines.awing import awing
 from rspose.losses import (
     HeatmapLoss,
     KeypointTarget,
@@ -33,8 +33,8 @@ def kal(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
 
     .. math:: L = \frac{1}{N} \sum_n \lambda \mathrm{AWing}(y_n, \hat y_n) + (1 - \lambda) (y_n - \hat y_n)^2
 
-    with AWing of :func:`baselines.awing.awing` with its published parameters. Seong, Lee, Lee, poster at AAAI
-    2023.
+    with AWing of :func:`rspose.baselines.awing.awing` with its published parameters. Seong, Lee, Lee,
+    poster at AAAI 2023.
 
     Args:
         prediction: predicted maps ``[M, N]``, any range; a perfect prediction equals the label.

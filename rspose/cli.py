@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rspose.keypoints import KEYPOINT_SETS
+from rspose.datasets.keypoints import KEYPOINT_SETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -248,7 +248,7 @@ def _positive(text: str) -> int:
 
 
 def _make(arguments: argparse.Namespace) -> int:
-    from rspose.data import make_dataset
+    from rspose.drawn import make_dataset
 
     def show_progress(done: int, total: int) -> None:
         if done == total or done % 100 == 0:
@@ -268,7 +268,7 @@ def _make(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from rspose.data import contact_sheet
+    from rspose.tools.contact_sheet import contact_sheet
 
     contact_sheet(arguments.root, arguments.dataset, arguments.split, arguments.images, arguments.out)
     print(f"contact sheet written to {arguments.out}")
@@ -276,7 +276,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from rspose.data import inspect_dataset, what_to_fetch
+    from rspose.datasets import inspect_dataset, what_to_fetch
 
     def show_progress(done: int, total: int) -> None:
         if done == total or done % 500 == 0:
@@ -304,7 +304,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    from rspose.experiment.config import load_config
+    from rspose.grid.config import load_config
 
     tables = Path(load_config(arguments.config)["results"]) / "tables"
     main_table = tables / "main.md"
@@ -334,9 +334,9 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _versus(arguments: argparse.Namespace) -> int:
+    from rspose.grid.records import load_records
     from rspose.reporting.latex import to_latex
     from rspose.reporting.markup import to_markdown
-    from rspose.reporting.records import load_records
     from rspose.reporting.versus import versus
 
     table = versus(load_records(*arguments.records), arguments.loss, arguments.other)
@@ -345,8 +345,8 @@ def _versus(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
+    from rspose.grid.records import load_records
     from rspose.reporting.agreement import compare, described
-    from rspose.reporting.records import load_records
 
     sets = []
     for folder in (arguments.first, arguments.second):
@@ -359,9 +359,9 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from rspose.experiment.config import load_config
-    from rspose.experiment.plan import make_plan
-    from rspose.experiment.plan_page import plan_page
+    from rspose.grid.config import load_config
+    from rspose.tools.plan import make_plan
+    from rspose.tools.plan_page import plan_page
 
     if not arguments.tflops > 0:
         raise ValueError(f"--tflops: expected a number above 0, found {arguments.tflops}")
@@ -378,8 +378,8 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _pretrained(arguments: argparse.Namespace) -> int:
-    from rspose.experiment.config import cells, load_config
-    from rspose.experiment.pretrained import fetch, pretrained
+    from rspose.grid.config import cells, load_config
+    from rspose.training.pretrained import fetch, pretrained
 
     config = load_config(arguments.config)
     pairs = dict.fromkeys((cell.model, cell.head) for cell in cells(config))
@@ -396,7 +396,7 @@ def _pretrained(arguments: argparse.Namespace) -> int:
 def _bench_losses(arguments: argparse.Namespace) -> int:
     import torch
 
-    from rspose.losses.bench import bench_losses, machine
+    from rspose.tools.bench import bench_losses, machine
 
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no GPU")
@@ -424,9 +424,9 @@ def _bench_losses(arguments: argparse.Namespace) -> int:
 
 
 def _bench_steps(arguments: argparse.Namespace) -> int:
-    from rspose.experiment.config import load_config
-    from rspose.experiment.steps import bench_steps
-    from rspose.losses.bench import machine
+    from rspose.grid.config import load_config
+    from rspose.tools.bench import machine
+    from rspose.tools.steps import bench_steps
 
     chosen = {key: getattr(arguments, key) for key in ("dataset", "model", "head") if getattr(arguments, key)}
 
@@ -471,7 +471,7 @@ def _bench_steps(arguments: argparse.Namespace) -> int:
 
 def _list_losses(arguments: argparse.Namespace) -> int:
     from rspose.losses import available, load
-    from rspose.losses.listing import loss_table
+    from rspose.tools.loss_listing import loss_table
 
     if arguments.source:
         load(arguments.source)
@@ -480,7 +480,7 @@ def _list_losses(arguments: argparse.Namespace) -> int:
 
 
 def _new_loss(arguments: argparse.Namespace) -> int:
-    from rspose.losses.template import new_loss
+    from rspose.tools.loss_template import new_loss
 
     path = new_loss(arguments.name, arguments.folder)
     source = f" --from {path}" if arguments.folder else ""
@@ -493,7 +493,7 @@ def _new_loss(arguments: argparse.Namespace) -> int:
 
 def _check_loss(arguments: argparse.Namespace) -> int:
     from rspose.losses import load
-    from rspose.losses.conformance import Finding, check_loss
+    from rspose.tools.conformance import Finding, check_loss
 
     if arguments.source:
         load(arguments.source)
@@ -512,7 +512,7 @@ def _check_loss(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from rspose.experiment.comparison import compare_with
+    from rspose.tools.compare_run import compare_with
 
     planned = compare_with(
         arguments.config, arguments.name, arguments.source, arguments.cores, arguments.dry_run
@@ -531,11 +531,11 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
-    from rspose.experiment.config import cells, loss_settings
-    from rspose.experiment.record import failure_note
-    from rspose.losses.bench import bench_loss
+    from rspose.grid.config import cells, loss_settings
+    from rspose.grid.write_record import failure_note
     from rspose.reporting.compare import LossCost, comparison, cost
     from rspose.reporting.tables import make_tables
+    from rspose.tools.bench import bench_loss
 
     records, tables = Path(config["results"]) / "records", Path(config["results"]) / "tables"
     own = [cell for cell in cells(config) if cell.loss == name]
@@ -559,13 +559,13 @@ def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
 
 
 def _docs_config(arguments: argparse.Namespace) -> int:
-    from rspose.experiment.config_page import PAGE, config_page
+    from rspose.tools.config_page import PAGE, config_page
 
     return _page(PAGE, config_page(), arguments.check, "the schema")
 
 
 def _docs_losses(arguments: argparse.Namespace) -> int:
-    from rspose.losses.listing import PAGE, losses_page
+    from rspose.tools.loss_listing import PAGE, losses_page
 
     return _page(PAGE, losses_page(), arguments.check, "the loss files")
 
@@ -581,7 +581,7 @@ def _page(page: Path, text: str, check: bool, made_from: str) -> int:
 
 
 def _docs_published(arguments: argparse.Namespace) -> int:
-    from rspose.experiment.mmpose_numbers import CLAIMS, mmpose_claims
+    from rspose.tools.mmpose_numbers import CLAIMS, mmpose_claims
 
     if not arguments.check:
         CLAIMS.write_text(mmpose_claims(CLAIMS))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tiny_grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
 
-from rspose.data import make_dataset
+from rspose.drawn import make_dataset
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from rspose.evaluation.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
+from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
 from rspose.evaluation.predictions import Predictions
 
 JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 133}

@@ -26,7 +26,7 @@ from slurm_cluster import (
 )
 from tiny_grid import REPOSITORY, SETTINGS
 
-from rspose.experiment.cell import Cell
+from rspose.grid.cell import Cell
 
 EPOCHS = 20
 TARGET = "results/records.csv"

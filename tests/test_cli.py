@@ -13,9 +13,10 @@ import yaml
 from loss_registry import forget_later
 
 from rspose.cli import main
-from rspose.data import read_manifest
-from rspose.experiment import config_page, mmpose_numbers
-from rspose.losses import available, listing
+from rspose.datasets import read_manifest
+from rspose.losses import available
+from rspose.tools import config_page, mmpose_numbers
+from rspose.tools import loss_listing as listing
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

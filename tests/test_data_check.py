@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from scipy.io import loadmat, savemat
 
-from rspose.data import LAYOUTS, dataset_layout, make_dataset
-from rspose.data import check as check_module
-from rspose.data.check import check_dataset, check_dataset_once, inspect_dataset, what_to_fetch
-from rspose.data.manifest import MANIFEST, file_digest
-from rspose.data.releases import RELEASES, Release, SplitCounts
+from rspose.datasets import LAYOUTS, dataset_layout
+from rspose.datasets import check as check_module
+from rspose.datasets.check import check_dataset, check_dataset_once, inspect_dataset, what_to_fetch
+from rspose.datasets.manifest import MANIFEST, file_digest
+from rspose.datasets.releases import RELEASES, Release, SplitCounts
+from rspose.drawn import make_dataset
 
 DATASETS = list(LAYOUTS)
 COCO_LIKE = ["coco", "crowdpose", "wholebody"]

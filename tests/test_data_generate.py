@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from rspose.data import LAYOUTS, check_dataset, contact_sheet, dataset_layout, make_dataset, read_manifest
-from rspose.data.annotations import crowd_index
-from rspose.data.manifest import dataset_digests
-from rspose.keypoints import keypoint_set
+from rspose.datasets import LAYOUTS, check_dataset, dataset_layout, read_manifest
+from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets.manifest import dataset_digests
+from rspose.drawn import make_dataset
+from rspose.drawn.annotations import crowd_index
+from rspose.tools.contact_sheet import contact_sheet
 
 SEED = 4
 TRAIN, VAL = 80, 120
@@ -235,7 +237,7 @@ def test_coco_areas_and_boxes_are_those_of_the_segmentation(roots: dict[str, Pat
 def mmpose_datasets() -> Any:
     from mmpose.datasets import datasets
 
-    import rspose.pose  # noqa: F401  (makes mmpose importable)
+    import rspose.training  # noqa: F401  (makes mmpose importable)
 
     return datasets
 

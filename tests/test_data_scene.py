@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-import rspose.data.scene as scene_module
-from rspose.data.annotations import annotated_visibility
-from rspose.data.background import Backgrounds
-from rspose.data.crops import PART_FLIP, PART_NAMES, figure_crops
-from rspose.data.drawing import LABELS_PER_PERSON, PART
-from rspose.data.scene import (
+import rspose.drawn.scene as scene_module
+from rspose.drawn.annotations import annotated_visibility
+from rspose.drawn.background import Backgrounds
+from rspose.drawn.crops import PART_FLIP, PART_NAMES, figure_crops
+from rspose.drawn.drawing import LABELS_PER_PERSON, PART
+from rspose.drawn.scene import (
     CROWDS,
     HIDDEN,
     NOT_IN_IMAGE,
@@ -20,7 +20,7 @@ from rspose.data.scene import (
     Scene,
     draw_scene,
 )
-from rspose.data.skeleton import ANGLE_NAMES, JOINT, JOINT_NAMES
+from rspose.drawn.skeleton import ANGLE_NAMES, JOINT, JOINT_NAMES
 
 SIZE = (320, 240)
 ONE_IN_FULL = Crowd((1.0,), (0.0, 1.0, 0.0), huddle=True)

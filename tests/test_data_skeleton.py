@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rspose.data.skeleton import (
+from rspose.drawn.skeleton import (
     ANGLE_NAMES,
     JOINT,
     JOINT_LIMITS,

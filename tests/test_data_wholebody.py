@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from rspose.data import dataset_layout, figure_crops, make_dataset
-from rspose.data.background import Backgrounds
-from rspose.data.drawing import PART
-from rspose.data.extremities import (
+from rspose.datasets import dataset_layout
+from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
+from rspose.drawn import figure_crops, make_dataset
+from rspose.drawn.background import Backgrounds
+from rspose.drawn.drawing import PART
+from rspose.drawn.extremities import (
     EXTREMITY_NAMES,
     FACE,
     FEET,
@@ -23,8 +25,8 @@ from rspose.data.extremities import (
     palm_normal,
     sample_gestures,
 )
-from rspose.data.scene import CROWDS, SUPERSAMPLING, VISIBLE, Scene, draw_scene
-from rspose.data.skeleton import (
+from rspose.drawn.scene import CROWDS, SUPERSAMPLING, VISIBLE, Scene, draw_scene
+from rspose.drawn.skeleton import (
     ANGLE_NAMES,
     JOINT,
     pose_skeletons,
@@ -32,7 +34,6 @@ from rspose.data.skeleton import (
     sample_proportions,
     sample_views,
 )
-from rspose.keypoints import WHOLEBODY_FIELDS, keypoint_set
 
 SIZE = (400, 300)
 PARTS = {"face": 68, "lefthand": 21, "righthand": 21}
@@ -200,7 +201,7 @@ def test_a_relaxed_hand_beside_the_body_has_its_palm_to_the_body_and_its_thumb_i
 
 
 def test_mmpose_reads_it_as_it_reads_the_real_one(root: Path) -> None:
-    import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
+    import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
     from mmpose.datasets.datasets import CocoWholeBodyDataset
 
     layout = dataset_layout("wholebody")

@@ -18,11 +18,11 @@ from losses_targets import make_target, random_prediction
 from packaging.requirements import Requirement
 from tiny_grid import REPOSITORY, SETTINGS
 
-from rspose.experiment.config import cells, complete, loss_settings
-from rspose.experiment.sources import loss_sources
+from rspose.grid.config import cells, complete, loss_settings
+from rspose.grid.fingerprints import loss_sources
 from rspose.losses import available, build, load
-from rspose.losses.conformance import CHECKS, Case, description
-from rspose.losses.template import new_loss
+from rspose.tools.conformance import CHECKS, Case, description
+from rspose.tools.loss_template import new_loss
 
 EXAMPLES = files("add-a-loss.md")
 HEADS = {

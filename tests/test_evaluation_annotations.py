@@ -12,7 +12,7 @@ from mmpose.datasets.datasets.body import MpiiDataset
 from scipy.io import loadmat, savemat
 from xtcocotools.coco import COCO
 
-from rspose.evaluation.annotations import (
+from rspose.datasets.annotations import (
     ANNOTATION_FILES,
     DETECTION_FILES,
     HEAD_BOX_FILE,

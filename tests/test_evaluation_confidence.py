@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
-from rspose.evaluation.annotations import ANNOTATION_FILES, DETECTION_FILES, Annotations, read_annotations
+from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, Annotations, read_annotations
+from rspose.datasets.keypoints import keypoint_set
 from rspose.evaluation.confidence import calibration_curve, correlations, rank_correlations
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import instance_scores, rescore_and_suppress
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.oks import oks_to_persons
 from rspose.evaluation.predictions import Predictions
-from rspose.keypoints import keypoint_set
 
 
 def naive_kendall(first: list[float], second: list[float]) -> float:

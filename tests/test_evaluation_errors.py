@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from evaluation_datasets import with_noise, write_crowded_dataset, write_mpii_dataset
 
+from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
+from rspose.datasets.keypoints import COCO, CROWDPOSE, KeypointSet, keypoint_set
 from rspose.evaluation import coco, mpii
-from rspose.evaluation.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.errors import ERRORS, KINDS, diagnose, meant_persons
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.matching import pair
-from rspose.keypoints import COCO, CROWDPOSE, KeypointSet, keypoint_set
 
 AREA = 100.0**2
 ONCE = np.ones((1, 1), dtype=np.int32)  # one image, drawn once

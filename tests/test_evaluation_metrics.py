@@ -31,13 +31,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.io import savemat
 
-from rspose.evaluation.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
+from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
+from rspose.datasets.keypoints import keypoint_set
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import instance_scores
 from rspose.evaluation.evaluate import evaluate, evaluate_predictions
 from rspose.evaluation.oks import oks_nms
 from rspose.evaluation.predictions import Predictions
-from rspose.keypoints import keypoint_set
 
 # mmpose finds its own metainfo file inside its wheel and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:The metainfo config file")

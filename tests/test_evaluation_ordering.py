@@ -8,15 +8,15 @@ import pytest
 from evaluation_datasets import with_noise, write_crowded_dataset
 from mmpose.evaluation.functional import oks_nms as mmpose_oks_nms
 
+from rspose.datasets.annotations import Annotations, read_annotations
+from rspose.datasets.keypoints import keypoint_set
 from rspose.evaluation import coco
-from rspose.evaluation.annotations import Annotations, read_annotations
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import instance_scores, rescore_and_suppress
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.matching import average_precision, match, pair
 from rspose.evaluation.ordering import lost_to_ordering, oracle_scores, threshold_curves
 from rspose.evaluation.predictions import Predictions
-from rspose.keypoints import keypoint_set
 
 pytestmark = pytest.mark.filterwarnings("ignore:The metainfo config file")
 

@@ -16,8 +16,8 @@ from evaluation_datasets import (
 from scipy.io import loadmat, savemat
 from scipy.stats import kendalltau, spearmanr
 
+from rspose.datasets.annotations import ANNOTATION_FILES, HEAD_BOX_FILE, read_annotations
 from rspose.evaluation import coco, mpii
-from rspose.evaluation.annotations import ANNOTATION_FILES, HEAD_BOX_FILE, read_annotations
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.errors import KINDS

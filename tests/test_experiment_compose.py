@@ -13,10 +13,10 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from tiny_grid import put
 
-from rspose.experiment.cell import Cell
-from rspose.experiment.compose import compose, mmpose_config
-from rspose.experiment.config import complete
-from rspose.keypoints import keypoint_set
+from rspose.datasets.keypoints import keypoint_set
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
+from rspose.training.compose import compose, mmpose_config
 
 # isort: split
 from mmpose.registry import DATASETS, MODELS

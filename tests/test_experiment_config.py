@@ -10,7 +10,7 @@ import yaml
 from loss_registry import forget_later
 from tiny_grid import REPOSITORY, SnakemakeRun, put
 
-from rspose.experiment.config import (
+from rspose.grid.config import (
     Cell,
     ConfigError,
     cells,

@@ -18,11 +18,11 @@ import yaml
 from loss_registry import forget_later
 from tiny_grid import SETTINGS, SnakemakeRun, put
 
-from rspose.experiment.cell import Cell
-from rspose.experiment.config import complete
-from rspose.experiment.job import LastingError
-from rspose.experiment.torchrun import torchrun
-from rspose.experiment.train import train
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
+from rspose.grid.job import LastingError
+from rspose.training.torchrun import torchrun
+from rspose.training.train import train
 
 Settings = dict[str, Any]
 
@@ -75,8 +75,8 @@ class Ordered(HeatmapLoss):
 CHILD = """
 import json, sys
 from pathlib import Path
-from rspose.experiment.cell import Cell
-from rspose.experiment.train import train
+from rspose.grid.cell import Cell
+from rspose.training.train import train
 
 config, cell, checkpoint = json.loads(sys.argv[1])
 train(config, Cell(*cell), Path(checkpoint))
@@ -279,8 +279,8 @@ def test_what_processes_report_reaches_the_terminal_and_how_one_ended_is_said(
 
 # A loss of the repository, and a line of progress at every step.
 TALKATIVE_LOSS = """
-from baselines.kal import KALLoss
-from rspose.experiment.progress import ProgressHook
+from rspose.baselines.kal import KALLoss
+from rspose.training.progress import ProgressHook
 from rspose.losses import register
 
 ProgressHook.interval = 0

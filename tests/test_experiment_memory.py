@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from rspose.experiment.memory import hold_memory
+from rspose.training.memory import hold_memory
 
 if sys.argv[1] == "kept":
     hold_memory()

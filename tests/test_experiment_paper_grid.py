@@ -13,10 +13,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from tiny_grid import REPOSITORY
 
-from rspose.experiment.cell import Cell
-from rspose.experiment.compose import compose, mmpose_config
-from rspose.experiment.config import cells, load_config, training_settings
-from rspose.keypoints import keypoint_set
+from rspose.datasets.keypoints import keypoint_set
+from rspose.grid.cell import Cell
+from rspose.grid.config import cells, load_config, training_settings
+from rspose.training.compose import compose, mmpose_config
 
 # isort: split
 from mmpose.registry import DATASETS, MODELS

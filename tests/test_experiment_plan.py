@@ -14,15 +14,15 @@ import yaml
 from mmengine.registry import DefaultScope
 from tiny_grid import REPOSITORY, SnakemakeRun, put
 
-import rspose.pose  # noqa: F401  (makes mmpose importable)
+import rspose.training  # noqa: F401  (makes mmpose importable)
 from rspose.cli import main
-from rspose.experiment.cell import Cell
-from rspose.experiment.compose import compose
-from rspose.experiment.config import complete, load_config
-from rspose.experiment.plan import Plan, Row, make_plan, network_cost
-from rspose.experiment.plan_page import plan_page
-from rspose.experiment.pretrained import missing_weights, pretrained
-from rspose.experiment.train import train
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete, load_config
+from rspose.tools.plan import Plan, Row, make_plan, network_cost
+from rspose.tools.plan_page import plan_page
+from rspose.training.compose import compose
+from rspose.training.pretrained import missing_weights, pretrained
+from rspose.training.train import train
 
 # isort: split
 from mmpose.registry import MODELS

@@ -9,10 +9,10 @@ from loss_registry import forget_later, install_package
 from tiny_grid import put
 
 import rspose
-from rspose.experiment import sources
-from rspose.experiment.cell import Cell
-from rspose.experiment.config import cells, complete
-from rspose.experiment.sources import loss_sources, sha256_of, training_fingerprint
+from rspose.grid import fingerprints as sources
+from rspose.grid.cell import Cell
+from rspose.grid.config import cells, complete
+from rspose.grid.fingerprints import loss_sources, sha256_of, training_fingerprint
 from rspose.losses import discover
 
 Settings = dict[str, Any]

@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from rspose.cli import main
-from rspose.experiment.steps import Steps
 from rspose.losses.rspose import RSPose
+from rspose.tools.steps import Steps
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

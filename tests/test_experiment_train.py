@@ -17,10 +17,10 @@ import torch
 from loss_registry import forget_later
 from tiny_grid import put
 
-from rspose.experiment.cell import Cell
-from rspose.experiment.config import complete
-from rspose.experiment.job import LastingError
-from rspose.experiment.train import _Measurements, train
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
+from rspose.grid.job import LastingError
+from rspose.training.train import _Measurements, train
 
 Settings = dict[str, Any]
 
@@ -30,11 +30,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Deprecat
 CHILD = """
 import builtins, json, os, sys, time
 from pathlib import Path
-import rspose.pose
-from rspose.experiment import files
-from rspose.experiment.cell import Cell
-from rspose.experiment.train import train
-from rspose.pose.training import EpochSeedHook
+import rspose.training
+from rspose.grid import files
+from rspose.grid.cell import Cell
+from rspose.training.train import train
+from rspose.training.hooks import EpochSeedHook
 
 config, cell, checkpoint, reached, moment = json.loads(sys.argv[1])
 
@@ -139,7 +139,7 @@ def test_the_learning_curve_has_every_term_of_the_loss(
         step(self, runner, batch_idx, data_batch, outputs)
 
     monkeypatch.setattr(_Measurements, "after_train_iter", watch)
-    monkeypatch.setattr("rspose.experiment.train._CURVE_POINTS", 5)
+    monkeypatch.setattr("rspose.training.train._CURVE_POINTS", 5)
     trainable.update(losses=["rspose"])
     trainable["training"]["epochs"] = 3
     written = run(trainable, Cell("coco", "tiny", "heatmap", "rspose", 0), tmp_path)

@@ -13,17 +13,17 @@ from tiny_grid import REPOSITORY, SETTINGS
 from rspose.evaluation import controls
 from rspose.evaluation.evaluate import evaluate
 from rspose.evaluation.predictions import Predictions
-from rspose.experiment.cell import Cell
-from rspose.experiment.compose import compose, mmpose_config
-from rspose.experiment.config import cells, complete, load_config, loss_settings
-from rspose.experiment.files import write_json
-from rspose.experiment.predict import predict
-from rspose.experiment.record import write_control_record, write_record
-from rspose.experiment.train import train
-from rspose.pose.heads import build_loss
+from rspose.grid.cell import Cell
+from rspose.grid.config import cells, complete, load_config, loss_settings
+from rspose.grid.files import write_json
+from rspose.grid.records import read_record
+from rspose.grid.write_record import write_control_record, write_record
 from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
-from rspose.reporting.records import read_record
 from rspose.reporting.tables import make_tables
+from rspose.training.compose import compose, mmpose_config
+from rspose.training.heads import build_loss
+from rspose.training.predict import predict
+from rspose.training.train import train
 
 # isort: split
 from mmpose.registry import DATASETS, MODELS

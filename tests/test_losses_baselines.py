@@ -10,14 +10,14 @@ import torch
 from losses_targets import make_target, random_prediction
 from torch import Tensor
 
-import rspose.pose  # noqa: F401  (makes mmpose importable without its compiled operators)
-from baselines.awing import AdaptiveWingLoss, awing, weighted_loss_map
-from baselines.fowkal import FoWKALLoss, fowkal
-from baselines.heuristic import HeuristicLoss
-from baselines.kal import KALLoss, kal
-from baselines.kl import KLLoss, kl
-from baselines.mse import MSELoss, mse
-from baselines.wahr import FWAHRLoss, WAHRLoss, fwahr_weight, wahr_weight
+import rspose.training  # noqa: F401  (makes mmpose importable without its compiled operators)
+from rspose.baselines.awing import AdaptiveWingLoss, awing, weighted_loss_map
+from rspose.baselines.fowkal import FoWKALLoss, fowkal
+from rspose.baselines.heuristic import HeuristicLoss
+from rspose.baselines.kal import KALLoss, kal
+from rspose.baselines.kl import KLLoss, kl
+from rspose.baselines.mse import MSELoss, mse
+from rspose.baselines.wahr import FWAHRLoss, WAHRLoss, fwahr_weight, wahr_weight
 from rspose.losses import KeypointTarget, Maps, as_tuple, build, parameters
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from rspose.cli import main
-from rspose.losses import available, bench
-from rspose.losses.bench import dense_form, published_form
-from rspose.losses.rank_sort_reference import rank_sort_reference
+from rspose.losses import available
+from rspose.losses.rank_sort.reference import rank_sort_reference
+from rspose.tools import bench
+from rspose.tools.bench import dense_form, published_form
 
 
 @pytest.mark.parametrize("form", [published_form, dense_form])

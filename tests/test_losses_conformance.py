@@ -1,6 +1,6 @@
 """What every registered loss promises on every head it serves; a loss that is added is under it at once.
 
-The promises are the checks of :mod:`rspose.losses.conformance`, which `rspose check-loss` runs too. That each
+The promises are the checks of :mod:`rspose.tools.conformance`, which `rspose check-loss` runs too. That each
 of them can fail is shown here on losses that break it.
 """
 
@@ -21,7 +21,7 @@ from losses_targets import gaussian_labels, make_target, on_maps, random_predict
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-import baselines
+import rspose.baselines as baselines
 import rspose.losses
 from rspose.losses import (
     HeatmapLoss,
@@ -36,7 +36,7 @@ from rspose.losses import (
     visible_maps,
     visible_weights,
 )
-from rspose.losses.conformance import (
+from rspose.tools.conformance import (
     CHECKS,
     KEYPOINTS,
     Case,
@@ -45,7 +45,7 @@ from rspose.losses.conformance import (
     check_loss,
     description,
 )
-from rspose.losses.template import new_loss
+from rspose.tools.loss_template import new_loss
 
 CELLS = [(name, head) for name, loss in available().items() for head in loss.heads]
 every_loss_and_head = pytest.mark.parametrize(("name", "head"), CELLS, ids=[f"{n}-{h}" for n, h in CELLS])

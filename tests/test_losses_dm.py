@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from scipy.sparse import eye, hstack, kron
 from scipy.stats import wasserstein_distance
 
-from baselines.dm import DMLoss, dm, dm_1d
+from rspose.baselines.dm import DMLoss, dm, dm_1d
 from rspose.losses import KeypointTarget, as_tuple
 
 HEIGHT, WIDTH = 12, 10

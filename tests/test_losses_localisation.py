@@ -9,7 +9,7 @@ from torch import Tensor
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, build
 from rspose.losses.instance_sort import peak
 from rspose.losses.interface import as_tuple
-from rspose.losses.localisation import LARGEST_ERROR, PATHS, SIGMA, Path, along_paths, raw_output
+from rspose.tools.localisation import LARGEST_ERROR, PATHS, SIGMA, Path, along_paths, raw_output
 
 both_heads = pytest.mark.parametrize("head", ["heatmap", "simcc"])
 

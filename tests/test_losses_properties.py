@@ -8,7 +8,7 @@ from test_losses_conformance import every_loss_and_head
 from torch import Tensor
 
 from rspose.losses import Maps, build, spatial_rs
-from rspose.losses.conformance import KEYPOINTS, noise, perfect, total
+from rspose.tools.conformance import KEYPOINTS, noise, perfect, total
 
 few = settings(max_examples=15, deadline=None)
 seeds = st.integers(0, 2**31 - 1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rspose.losses import ap_loss, rank_sort
-from rspose.losses.rank_sort_reference import rank_sort_reference, step
+from rspose.losses.rank_sort.reference import rank_sort_reference, step
 
 DELTAS = [0.0, 1e-3, 0.1, 0.5, 2.0]
 
@@ -41,7 +41,7 @@ TRITON_FOR_A_GPU = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from rspose.losses import rank_sort_triton
+from rspose.losses.rank_sort import triton_kernels as rank_sort_triton
 
 kinds = {"places": "*i32", "count": "*i32", "valid": "*i1", "length": "i32", "width": "i32"}
 for name in ("count_positives", "pack_positives", "sum_errors", "push_negatives", "pull_positives"):
@@ -62,7 +62,7 @@ print("compiled")
 def both_forms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of few positives are compared pair by pair; here also as rows of many are."""
     if request.param == "segments":
-        monkeypatch.setattr(importlib.import_module("rspose.losses.rank_sort"), "_FEW", 0)
+        monkeypatch.setattr(importlib.import_module("rspose.losses.rank_sort.operator"), "_FEW", 0)
 
 
 def random_rows(seed: int, ties: bool, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -234,7 +234,7 @@ def test_errors_are_passed_on_down_to_the_published_eps(
 ) -> None:
     """A single false positive, or a single rival, with H = mass: no gradient if that is 1e-10 or less."""
     if form == "segments":
-        monkeypatch.setattr(importlib.import_module("rspose.losses.rank_sort"), "_FEW", 0)
+        monkeypatch.setattr(importlib.import_module("rspose.losses.rank_sort.operator"), "_FEW", 0)
     implementation = "torch" if form in ("pairs", "segments") else form
     scores = torch.tensor([[0.0, mass - 0.5]], dtype=torch.float64)  # H(x) = x + 0.5 within delta = 0.5
     for label, which in ((0.0, 0), (0.5, 1)):

@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_imported_leaves_the_others_usable(
     (tmp_path / "broken.py").write_text(LOSS_FILE.replace("mae", "half") + "\n1 / 0")
     (tmp_path / "mae.py").write_text(LOSS_FILE)
     monkeypatch.setattr(registry, "_baselines", lambda: tmp_path)
-    monkeypatch.setattr("baselines.__path__", [str(tmp_path)])
+    monkeypatch.setattr("rspose.baselines.__path__", [str(tmp_path)])
     losses = available()
     assert "mae" in losses and "mse" in losses
     assert not {"half", "broken"} & set(losses)  # registered before the file failed
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_imported_leaves_the_others_usable(
     for name in ("half", "broken"):
         with pytest.raises(ValueError, match=r"loss file .*broken\.py: cannot be imported: ZeroDivision"):
             build(name, {}, 17)
-    for module in ("baselines.mae", "baselines.broken"):
+    for module in ("rspose.baselines.mae", "rspose.baselines.broken"):
         sys.modules.pop(module, None)
 
 
@@ -187,7 +187,7 @@ def test_a_name_can_be_taken_once(fresh_registry: None) -> None:
     class Another(available()["mse"]):  # type: ignore[misc]
         name = "mse"
 
-    with pytest.raises(ValueError, match=r"loss name 'mse' is taken by baselines\.mse\.MSELoss"):
+    with pytest.raises(ValueError, match=r"loss name 'mse' is taken by rspose\.baselines\.mse\.MSELoss"):
         register(Another)
 
 

@@ -26,7 +26,7 @@ from rspose.losses import (
     spatial_rs,
 )
 from rspose.losses.instance_sort import peak
-from rspose.losses.rank_sort_reference import rank_sort_reference, rank_sort_row
+from rspose.losses.rank_sort.reference import rank_sort_reference, rank_sort_row
 from rspose.losses.spatial_rs import Ranking
 
 

@@ -12,7 +12,7 @@ from losses_targets import make_target
 from tiny_grid import REPOSITORY
 
 from rspose.losses import available, build, load, parameters, unusable
-from rspose.losses.template import new_loss
+from rspose.tools.loss_template import new_loss
 
 
 @pytest.fixture(autouse=True)

@@ -4,16 +4,16 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import rspose.pose  # noqa: F401  # isort: skip  (makes mmpose importable)
+import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
 import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
 from mmpose.registry import DATASETS
 
-from rspose.data import make_dataset
-from rspose.experiment.cell import Cell
-from rspose.experiment.compose import compose
-from rspose.experiment.config import complete
+from rspose.drawn import make_dataset
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
+from rspose.training.compose import compose
 
 
 @pytest.fixture(scope="module")

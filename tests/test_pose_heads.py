@@ -9,12 +9,12 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from rspose.experiment.cell import Cell
-from rspose.experiment.compose import compose
-from rspose.experiment.config import complete
-from rspose.keypoints import keypoint_set
+from rspose.datasets.keypoints import keypoint_set
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, register, registry
-from rspose.pose.heads import build_loss
+from rspose.training.compose import compose
+from rspose.training.heads import build_loss
 
 # isort: split
 from mmpose.registry import DATASETS, KEYPOINT_CODECS, MODELS

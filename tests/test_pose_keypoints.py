@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-import rspose.pose  # noqa: F401 (makes mmpose importable)
-from rspose.keypoints import FACE_NAMES, KEYPOINT_SETS, WHOLEBODY_FIELDS, keypoint_set
+import rspose.training  # noqa: F401 (makes mmpose importable)
+from rspose.datasets.keypoints import FACE_NAMES, KEYPOINT_SETS, WHOLEBODY_FIELDS, keypoint_set
 
 # isort: split
 from mmpose.datasets.datasets.utils import parse_pose_metainfo

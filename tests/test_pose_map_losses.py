@@ -11,9 +11,9 @@ import torch
 from losses_targets import SIZE, gaussian_labels, make_target, on_maps, random_prediction
 from tiny_grid import REPOSITORY
 
-from rspose.keypoints import keypoint_set
+from rspose.datasets.keypoints import keypoint_set
 from rspose.losses import KeypointTarget, as_tuple, available, build
-from rspose.pose.map_losses import label_centres, map_scale, mmpose_type
+from rspose.training.map_losses import label_centres, map_scale, mmpose_type
 
 # isort: split
 from mmpose.registry import KEYPOINT_CODECS, MODELS
@@ -41,7 +41,7 @@ config.merge_from_dict({
 })
 config.optim_wrapper.optimizer.lr = 1e-3
 Runner.from_cfg(config).train()
-assert not [name for name in sys.modules if name.startswith(("rspose.experiment", "snakemake"))]
+assert not [name for name in sys.modules if name.startswith(("rspose.grid", "snakemake"))]
 """
 
 

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate
 
-from rspose.experiment.cell import Cell
-from rspose.experiment.compose import compose
-from rspose.experiment.config import complete
-from rspose.pose.timm_backbones import TimmBackbone, TimmVisionTransformer, backbone_weights
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
+from rspose.training.compose import compose
+from rspose.training.timm_backbones import TimmBackbone, TimmVisionTransformer, backbone_weights
 
 # isort: split
 import mmpose.engine.optim_wrappers  # noqa: F401  (registers the layer-wise decay)

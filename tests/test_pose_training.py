@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from rspose.pose.necks import FinestFPN
-from rspose.pose.training import (
+from rspose.training.hooks import (
     Bfloat16OptimWrapper,
     ChannelsLastHook,
     CropPreprocessor,
     EpochSeedHook,
     PipelineSwitchHook,
 )
-from rspose.pose.transforms import SeedSample
+from rspose.training.necks import FinestFPN
+from rspose.training.transforms import SeedSample
 
 # isort: split
 from mmengine.dataset import Compose
@@ -170,6 +170,6 @@ def test_what_stands_in_for_a_missing_package_says_so_when_used() -> None:
 
 
 def test_mmpose_is_imported_without_a_word() -> None:
-    command = [sys.executable, "-c", "import rspose.pose, mmpose.models"]
+    command = [sys.executable, "-c", "import rspose.training, mmpose.models"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout + run.stderr == ""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest, truncnorm
 
-from rspose.data import dataset_layout
-from rspose.pose.transforms import (
+from rspose.datasets import dataset_layout
+from rspose.training.transforms import (
     BlurAndDropout,
     FastRandomBBoxTransform,
     LoadCachedImage,

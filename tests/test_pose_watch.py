@@ -11,7 +11,7 @@ from losses_targets import make_target, on_maps, random_prediction
 from torch import Tensor
 
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, build
-from rspose.pose.watch import LossFailure, watched_terms
+from rspose.training.watch import LossFailure, watched_terms
 
 HEADS = ["heatmap", "simcc"]
 Terms = dict[str, Tensor]

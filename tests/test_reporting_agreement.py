@@ -9,8 +9,8 @@ import pytest
 from test_reporting_records import COCO_METRICS, record, with_bootstrap, write
 
 from rspose.cli import main
+from rspose.grid.records import load_records
 from rspose.reporting.agreement import compare, described
-from rspose.reporting.records import load_records
 
 DRAWN = np.random.default_rng(0).normal(0, 0.01, 500)
 

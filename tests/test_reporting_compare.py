@@ -6,8 +6,8 @@ import pytest
 from test_reporting_records import COCO_METRICS, record, write
 from test_reporting_tables import MPII_METRICS, rows_of
 
+from rspose.grid.records import Record, load_records
 from rspose.reporting.compare import LossCost, comparison, cost
-from rspose.reporting.records import Record, load_records
 from rspose.reporting.statistics import difference
 
 COST = LossCost(milliseconds=12.34, extra_mb=89.6, times_reference=1.52)

@@ -13,7 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from test_reporting_records import record, write
 
-from rspose.keypoints import COCO, MPII
+from rspose.datasets.keypoints import COCO, MPII
+from rspose.grid.records import read_record
 from rspose.reporting.figures import (
     Entry,
     heatmap_figure,
@@ -21,7 +22,6 @@ from rspose.reporting.figures import (
     make_sheet,
     skeleton_figure,
 )
-from rspose.reporting.records import read_record
 from rspose.reporting.style import LOSS_COLOURS, SIDE_COLOURS, loss_colour
 
 WIDTH, HEIGHT = 48, 64

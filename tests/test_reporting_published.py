@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny_grid import REPOSITORY
 
-from rspose.experiment.config import cells, load_config
-from rspose.experiment.mmpose_numbers import CLAIMS, mmpose_claims
+from rspose.grid.config import cells, load_config
 from rspose.reporting.published import COLUMNS, Claim, claimed, read_claims, verdict
+from rspose.tools.mmpose_numbers import CLAIMS, mmpose_claims
 
 # FoWKAL's poster: AP of the whole body, body, feet, face and hands.
 FOWKAL = {

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from rspose.evaluation.resampling import summary
-from rspose.reporting.records import (
+from rspose.grid.records import (
     Cell,
     RecordError,
     collect,

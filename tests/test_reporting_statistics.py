@@ -11,7 +11,7 @@ from test_reporting_records import COCO_METRICS, record, with_bootstrap, write
 from rspose.evaluation.mpii import Judgement
 from rspose.evaluation.mpii import replicates as pckh_replicates
 from rspose.evaluation.resampling import Matches, draws, precision_and_recall, summary
-from rspose.reporting.records import Record, load_records
+from rspose.grid.records import Record, load_records
 from rspose.reporting.statistics import difference, differences, estimate, holm, over_strata
 
 AP = "metrics.AP"

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from test_reporting_records import record, write
 
-from rspose.keypoints import COCO, KEYPOINT_SETS
+from rspose.datasets.keypoints import COCO, KEYPOINT_SETS
+from rspose.grid.records import Record, read_record
 from rspose.reporting.comparison_figures import difference_figure, error_figure
 from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
-from rspose.reporting.records import Record, read_record
 from rspose.reporting.results import Results
 from rspose.reporting.study_figures import FIGURES, make_study_figures
 from rspose.reporting.study_table import study_table

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import get_font
 from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 
+from rspose.grid.records import load_records
 from rspose.reporting.latex_characters import escaped
 from rspose.reporting.published import read_claims
-from rspose.reporting.records import load_records
 from rspose.reporting.tables import main_table, make_tables
 
 CROWDPOSE_METRICS = {"AP": 0.51, "AP50": 0.8, "AP75": 0.55, "APE": 0.6, "APM": 0.5, "APH": 0.3, "AR": 0.6}

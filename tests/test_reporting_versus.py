@@ -8,8 +8,8 @@ from scipy import stats
 from test_reporting_records import record, write
 
 from rspose.cli import main
+from rspose.grid.records import Record, load_records
 from rspose.reporting.markup import Value
-from rspose.reporting.records import Record, load_records
 from rspose.reporting.statistics import holm
 from rspose.reporting.versus import versus
 

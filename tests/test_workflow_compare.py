@@ -10,8 +10,8 @@ from loss_registry import forget_later
 from test_reporting_tables import rows_of
 
 from rspose.cli import main
-from rspose.experiment.comparison import compare_with
-from rspose.experiment.config import ConfigError
+from rspose.grid.config import ConfigError
+from rspose.tools.compare_run import compare_with
 
 FAILING_LOSS = """
 from rspose.losses import PerMapLoss, register

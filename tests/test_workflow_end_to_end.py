@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tiny_grid import REPOSITORY, SnakemakeRun
 
-from rspose.experiment.config import cells, load_config
+from rspose.grid.config import cells, load_config
 
 METRIC = {"coco": "AP", "mpii": "PCKh"}
 

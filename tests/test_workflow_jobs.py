@@ -38,8 +38,8 @@ def train(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 KILLED_WHILE_IT_WRITES = """
 import os, signal
 from pathlib import Path
-from rspose.experiment.files import replacing
-from rspose.experiment.job import job
+from rspose.grid.files import replacing
+from rspose.grid.job import job
 
 output = Path(snakemake.output[0])
 with job(snakemake), replacing(output) as temporary:
@@ -63,7 +63,7 @@ def test_what_a_killed_job_left_half_written_is_gone_when_it_starts_again(tmp_pa
 KILLED_ONCE_AND_FAILED_ONCE = """
 import os, signal
 from pathlib import Path
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
     said = Path(snakemake.log[0]).read_text()
@@ -89,7 +89,7 @@ def test_a_log_has_every_attempt_until_one_succeeds(tmp_path: Path) -> None:
 
 
 FAILS_FOR_GOOD = """
-from rspose.experiment.job import LastingError, job
+from rspose.grid.job import LastingError, job
 
 with job(snakemake):
     print("tried", flush=True)
@@ -115,7 +115,7 @@ def test_what_would_fail_again_is_not_tried_again_in_this_run(tmp_path: Path) ->
 ALWAYS_KILLED = """
 import os, signal
 from pathlib import Path
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,8 +14,8 @@ from slurm_cluster import SlurmCluster, SlurmJob
 from slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
 from tiny_grid import REPOSITORY, SnakemakeRun
 
-from rspose.experiment.cell import Cell
-from rspose.experiment.config import cells, load_config
+from rspose.grid.cell import Cell
+from rspose.grid.config import cells, load_config
 
 pytestmark = pytest.mark.timeout(2400)  # under three minutes on two idle cores; a machine may be busy
 

@@ -9,7 +9,7 @@ import pytest
 from slurm_cluster import ACCOUNT, SlurmCluster
 from slurm_grid import ClusterGrid, running_cluster
 
-from rspose.experiment.cell import Cell
+from rspose.grid.cell import Cell
 
 # About a minute on two idle cores. Where Snakemake loses sight of a job, it waits for ever.
 pytestmark = pytest.mark.timeout(1200)

@@ -143,7 +143,7 @@ def test_a_job_that_fails_leaves_a_note_that_the_tables_show(tmp_path: Path) -> 
         '    script: "train.py"\n'
     )
     (tmp_path / "train.py").write_text(
-        "from rspose.experiment.job import job\n"
+        "from rspose.grid.job import job\n"
         "with job(snakemake):\n"
         "    raise ValueError('the loss is\\nnot finite')\n"
     )

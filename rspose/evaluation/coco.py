@@ -10,10 +10,10 @@ import numpy as np
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
-from rspose.evaluation.annotations import Annotations
+from rspose.datasets.annotations import Annotations
+from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import coco_matches, precision_and_recall
-from rspose.keypoints import WHOLEBODY_FIELDS, keypoint_set
 
 EVALUATOR = f"xtcocotools {version('xtcocotools')}"
 # Predictions per image that count, the best ones (``maxDets`` of the evaluator).

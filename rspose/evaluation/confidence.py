@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from rspose.evaluation.annotations import Annotations
+from rspose.datasets.annotations import Annotations
 from rspose.evaluation.boxes import intersection_over_union
 from rspose.evaluation.coco import MAX_DETECTIONS
 from rspose.evaluation.detections import rows_by_image

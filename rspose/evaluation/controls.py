@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rspose.evaluation.annotations import (
+from rspose.datasets.annotations import (
     ANNOTATION_FILES,
     DETECTION_FILES,
     Annotations,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rspose.datasets.keypoints import keypoint_set
 from rspose.evaluation.oks import oks_nms
 from rspose.evaluation.predictions import Predictions
-from rspose.keypoints import keypoint_set
 
 SCORE_MODE = "bbox_keypoint"
 KEYPOINT_SCORE_THRESHOLD = 0.2

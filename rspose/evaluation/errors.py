@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rspose.evaluation.annotations import Annotations
+from rspose.datasets.annotations import Annotations
+from rspose.datasets.keypoints import KeypointSet
 from rspose.evaluation.detections import rows_by_image
 from rspose.evaluation.matching import NOBODY, ImagePairs, match
 from rspose.evaluation.oks import keypoint_similarity
-from rspose.keypoints import KeypointSet
 
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
 ERRORS = KINDS[1:]

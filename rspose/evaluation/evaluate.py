@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
+from rspose.datasets.keypoints import KeypointSet, keypoint_set
 from rspose.evaluation import coco, mpii
-from rspose.evaluation.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.evaluation.confidence import (
     KeypointQuality,
     Pairs,
@@ -27,7 +28,6 @@ from rspose.evaluation.matching import pair, replicated_precision
 from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
-from rspose.keypoints import KeypointSet, keypoint_set
 
 
 def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> dict[str, Any]:

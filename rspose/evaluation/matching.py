@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rspose.evaluation.annotations import Annotations
+from rspose.datasets.annotations import Annotations
 from rspose.evaluation.coco import MAX_DETECTIONS
 from rspose.evaluation.detections import rows_by_image
 from rspose.evaluation.oks import oks_to_persons

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rspose import __version__
-from rspose.evaluation.annotations import Annotations
+from rspose.datasets.annotations import Annotations
+from rspose.datasets.keypoints import MPII
 from rspose.evaluation.predictions import Predictions
-from rspose.keypoints import MPII
 
 EVALUATOR = f"rspose {__version__} (PCKh as mmpose's MpiiPCKAccuracy)"
 

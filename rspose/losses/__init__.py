@@ -16,7 +16,7 @@ from rspose.losses.interface import (
     visible_weights,
     weighted_mean,
 )
-from rspose.losses.rank_sort import ap_loss, rank_sort
+from rspose.losses.rank_sort.operator import ap_loss, rank_sort
 from rspose.losses.registry import available, build, discover, load, parameters, register, unusable
 from rspose.losses.rspose import RSPose
 from rspose.losses.spatial_rs import SpatialRS, spatial_rs

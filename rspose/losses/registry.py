@@ -153,7 +153,7 @@ def _import(path: Path) -> str | None:
     _discovered.add(path)
     # The path makes the name unique: two folders may hold files of one name.
     in_baselines = path.parent == _baselines()
-    module = f"baselines.{path.stem}" if in_baselines else f"{path.stem} ({path})"
+    module = f"rspose.baselines.{path.stem}" if in_baselines else f"{path.stem} ({path})"
     try:
         if in_baselines:
             importlib.import_module(module)
@@ -239,7 +239,7 @@ def _constructor_parameters(loss: type[HeatmapLoss]) -> list[inspect.Parameter]:
 
 
 def _baselines() -> Path | None:
-    spec = importlib.util.find_spec("baselines")
+    spec = importlib.util.find_spec("rspose.baselines")
     locations = spec.submodule_search_locations if spec else None
     return Path(next(iter(locations))).resolve() if locations else None
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from rspose.grid.records import Record, load_records
 from rspose.reporting.markup import MISSING
-from rspose.reporting.records import Record, load_records
 from rspose.reporting.statistics import REFERENCE, Difference, Estimate, by_cell, difference, estimate
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS, MAIN_METRIC
 

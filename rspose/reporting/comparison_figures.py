@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from rspose.grid.records import Record
 from rspose.reporting.difference_table import comparisons
 from rspose.reporting.panels import (
     GREY,
@@ -22,7 +23,6 @@ from rspose.reporting.panels import (
     panels,
     runs_of,
 )
-from rspose.reporting.records import Record
 from rspose.reporting.results import Results
 from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE, Comparison
 from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from rspose.grid.records import Record
 from rspose.reporting.panels import (
     GREY,
     NORMAL,
@@ -23,7 +24,6 @@ from rspose.reporting.panels import (
     panels,
     runs_of,
 )
-from rspose.reporting.records import Record
 from rspose.reporting.style import loss_colour, loss_marker
 
 # A mean over fewer pairs moves about too much to be read.

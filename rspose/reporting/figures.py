@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from rspose.keypoints import BODY_KEYPOINTS, KeypointSet, keypoint_set
+from rspose.datasets.keypoints import BODY_KEYPOINTS, KeypointSet, keypoint_set
+from rspose.grid.records import Record
 from rspose.reporting.markup import DAGGER
 from rspose.reporting.panels import saved
-from rspose.reporting.records import Record
 from rspose.reporting.style import (
     DATASET_TITLES,
     HEAD_LABELS,

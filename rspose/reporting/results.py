@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from rspose.grid.records import Failure, Record, tidy
 from rspose.reporting.markup import DAGGER, Value
 from rspose.reporting.published import Claim
-from rspose.reporting.records import Failure, Record, tidy
 from rspose.reporting.statistics import KEY, by_cell, over_seeds
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS, MAIN_METRIC, METRICS, dataset_order
 

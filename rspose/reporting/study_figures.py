@@ -5,10 +5,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from rspose.grid.records import Record, load_records
 from rspose.reporting.comparison_figures import difference_figure, error_figure
 from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
 from rspose.reporting.panels import saved
-from rspose.reporting.records import Record, load_records
 from rspose.reporting.training_figures import cost_figure, factor_figure, learning_curve_figure
 
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure | None]] = {

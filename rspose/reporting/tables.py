@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rspose.grid.records import Record, load_failures, load_records
 from rspose.reporting import notes
 from rspose.reporting.claim_table import VERDICTS, claim_numbers, claim_table
 from rspose.reporting.difference_table import comparisons, difference_numbers, difference_table
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markup import TIE, CellKey, Column, Entry, Row, Table, Value, to_markdown
 from rspose.reporting.published import PUBLISHED, Claim, claimed, read_claims, verdict
-from rspose.reporting.records import Record, load_failures, load_records
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import KEY, SIGNIFICANCE, difference, holm
 from rspose.reporting.study_table import study_table

@@ -10,7 +10,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rspose.keypoints import KeypointSet, keypoint_set
+from rspose.datasets.keypoints import KeypointSet, keypoint_set
+from rspose.grid.records import Record
 from rspose.reporting.panels import (
     GREY,
     NORMAL,
@@ -24,7 +25,6 @@ from rspose.reporting.panels import (
     panels,
     runs_of,
 )
-from rspose.reporting.records import Record
 from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker
 
 _IN_A_ROW = 6

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rspose.grid.records import Record
 from rspose.reporting import notes
 from rspose.reporting.difference_table import compared_columns, compared_entries, explained, ordered, place
 from rspose.reporting.markup import DAGGER, Row, Table
-from rspose.reporting.records import Record
 from rspose.reporting.results import Results
 from rspose.reporting.statistics import Comparison, differences, holm
 

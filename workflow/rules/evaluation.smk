@@ -17,7 +17,7 @@ rule evaluate:
     resources:
         **SCORE,
     params:
-        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.evaluation.evaluate"),
     script:
         "../scripts/evaluate.py"
 
@@ -56,6 +56,6 @@ rule control:
     resources:
         **WITHOUT_MODEL,
     params:
-        code=sources.sha256_of_sources(sources.EVALUATION_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.evaluation.controls", "rspose.evaluation.evaluate"),
     script:
         "../scripts/control.py"

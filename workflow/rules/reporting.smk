@@ -39,7 +39,7 @@ rule tables:
         **WITHOUT_MODEL,
     params:
         records=records_folder,
-        code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.reporting.tables"),
     script:
         "../scripts/tables.py"
 
@@ -64,7 +64,7 @@ rule study:
         **WITHOUT_MODEL,
     params:
         records=records_folder,
-        code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.reporting.study_figures"),
     script:
         "../scripts/study.py"
 
@@ -100,7 +100,7 @@ rule figures:
     resources:
         **WITHOUT_MODEL,
     params:
-        code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.reporting.figures"),
     script:
         "../scripts/figures.py"
 
@@ -116,7 +116,7 @@ rule localisation:
     resources:
         **WITHOUT_MODEL,
     params:
-        losses=lambda wildcards: sources.localisation_fingerprint(config),
+        losses=lambda wildcards: fingerprints.localisation_fingerprint(config),
     script:
         "../scripts/localisation.py"
 
@@ -140,7 +140,7 @@ rule localisation_report:
     resources:
         **WITHOUT_MODEL,
     params:
-        code=sources.sha256_of_sources(sources.REPORTING_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.reporting.localisation"),
     script:
         "../scripts/localisation_report.py"
 
@@ -160,6 +160,9 @@ rule report:
         **WITHOUT_MODEL,
     params:
         records=records_folder,
-        code=sources.sha256_of_sources(sources.REPORT_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.reporting.report.page"),
+        assets=fingerprints.sha256_of_sources(
+            Path(workflow.basedir, "rspose/reporting/report/assets").iterdir()
+        ),
     script:
         "../scripts/report.py"

@@ -13,7 +13,7 @@ rule initial_weights:
         mem_mb=megabytes(8000),
         runtime=minutes(2),
     params:
-        settings=lambda wildcards: sources.initial_weights_fingerprint(config, wildcards.model),
+        settings=lambda wildcards: fingerprints.initial_weights_fingerprint(config, wildcards.model),
     script:
         "../scripts/initial_weights.py"
 
@@ -40,7 +40,7 @@ rule train:
         attempt=attempt_number,
     params:
         # Checkpoints lie in a work directory that Snakemake does not know, so that a failed attempt is resumed.
-        fingerprint=lambda wildcards: sources.training_fingerprint(config, Cell.of(wildcards)),
+        fingerprint=lambda wildcards: fingerprints.training_fingerprint(config, Cell.of(wildcards)),
     script:
         "../scripts/train.py"
 
@@ -65,6 +65,6 @@ rule predict:
         attempt=attempt_number,
     params:
         evaluation=config["evaluation"],
-        code=sources.sha256_of_sources(sources.PREDICTION_SOURCES),
+        code=fingerprints.sha256_of_modules("rspose.training.predict"),
     script:
         "../scripts/predict.py"

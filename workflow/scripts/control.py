@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
     from rspose.evaluation import controls
     from rspose.evaluation.evaluate import evaluate
-    from rspose.experiment.files import write_json
-    from rspose.experiment.record import write_control_record
+    from rspose.grid.files import write_json
+    from rspose.grid.write_record import write_control_record
 
     dataset, control = snakemake.wildcards.dataset, snakemake.wildcards.control
     root = Path(snakemake.config["data"][dataset]["root"])

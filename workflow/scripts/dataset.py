@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake) as terminal:
-    from rspose.data import make_dataset
+    from rspose.drawn import make_dataset
 
     settings = snakemake.params.generate
     make_dataset(

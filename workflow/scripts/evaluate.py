@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
     from rspose.evaluation.evaluate import evaluate
-    from rspose.experiment.files import write_json
+    from rspose.grid.files import write_json
 
     dataset = snakemake.wildcards.dataset
     root = Path(snakemake.config["data"][dataset]["root"])

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
+    from rspose.grid.records import read_record
     from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
-    from rspose.reporting.records import read_record
 
     files = zip(snakemake.input.records, snakemake.input.predictions, snakemake.input.samples, strict=True)
     entries = [

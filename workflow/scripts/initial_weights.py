@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake) as terminal:
-    from rspose.experiment.initial_weights import train_initial_weights
+    from rspose.training.initial_weights import train_initial_weights
 
     train_initial_weights(snakemake.config, snakemake.wildcards.model, Path(snakemake.output[0]), terminal)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
-    from rspose.experiment.localisation import write_localisation
+    from rspose.tools.localisation_losses import write_localisation
 
     write_localisation(snakemake.config, Path(snakemake.output[0]))

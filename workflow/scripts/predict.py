@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
-    from rspose.experiment.cell import Cell
-    from rspose.experiment.predict import predict
+    from rspose.grid.cell import Cell
+    from rspose.training.predict import predict
 
     predict(
         snakemake.config,

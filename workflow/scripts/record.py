@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
-    from rspose.experiment.cell import Cell
-    from rspose.experiment.record import write_record
+    from rspose.grid.cell import Cell
+    from rspose.grid.write_record import write_record
 
     write_record(
         snakemake.config,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 with job(snakemake):
     from rspose.reporting.report.page import make_report

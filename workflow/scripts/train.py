@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from rspose.experiment.job import job
+from rspose.grid.job import job
 
 cores = int(os.environ["RSPOSE_CORES"])  # the Snakefile says what 0 means
 with job(snakemake) as terminal:
-    from rspose.experiment.cell import Cell
-    from rspose.experiment.train import train
+    from rspose.grid.cell import Cell
+    from rspose.training.train import train
 
     train(
         snakemake.config,

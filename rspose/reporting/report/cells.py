@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from rspose.grid.records import Failure, Record
 from rspose.reporting.difference_table import comparisons
 from rspose.reporting.markup import DAGGER, CellKey, Column, Value, entry_text
 from rspose.reporting.published import verdict
-from rspose.reporting.records import Failure, Record
 from rspose.reporting.report.charts import value_chart
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import REFERENCE, Comparison

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rspose.keypoints import KEYPOINT_SETS
+from rspose.datasets.keypoints import KEYPOINT_SETS
 from rspose.reporting.confidence_figures import calibration_curve
 from rspose.reporting.difference_table import comparisons
 from rspose.reporting.panels import Runs, models_and_heads, runs_of

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rspose.keypoints import BODY_KEYPOINTS, KEYPOINT_SETS, KeypointSet, keypoint_set
+from rspose.datasets.keypoints import BODY_KEYPOINTS, KEYPOINT_SETS, KeypointSet, keypoint_set
+from rspose.grid.records import Record
 from rspose.reporting.figures import Entry, Samples, read_samples
-from rspose.reporting.records import Record
 from rspose.reporting.results import Results
 
 PEOPLE = 4

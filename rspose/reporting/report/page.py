@@ -13,10 +13,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rspose.grid.records import Cell
 from rspose.reporting import notes
 from rspose.reporting.markup import MISSING, Column, Table, Value, entry_text
 from rspose.reporting.published import PUBLISHED
-from rspose.reporting.records import Cell
 from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.charts import charts
 from rspose.reporting.report.drawings import drawings

@@ -1,0 +1,292 @@
+"""Annotations, detections and head boxes, read from files as the datasets' authors publish them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
+
+ANNOTATION_FILES = {
+    "coco": {
+        "train": "annotations/person_keypoints_train2017.json",
+        "val": "annotations/person_keypoints_val2017.json",
+    },
+    "crowdpose": {
+        "train": "annotations/mmpose_crowdpose_trainval.json",
+        "val": "annotations/mmpose_crowdpose_test.json",
+    },
+    "mpii": {"train": "annotations/mpii_train.json", "val": "annotations/mpii_val.json"},
+    "wholebody": {
+        "train": "annotations/coco_wholebody_train_v1.0.json",
+        "val": "annotations/coco_wholebody_val_v1.0.json",
+    },
+}
+DETECTION_FILES = {
+    "coco": "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
+    "crowdpose": "annotations/det_for_crowd_test_0.1_0.5.json",
+    "wholebody": "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
+}
+HEAD_BOX_FILE = "annotations/mpii_gt_val.mat"
+
+# A person fills about this share of its box; the CrowdPose evaluator and mmpose use it where no area is
+# annotated.
+BOX_SHARE = 0.53
+# MPII's scale is the person's height over 200 pixels.
+MPII_SCALE_PIXELS = 200.0
+# MPII's evaluation calls this share of the head box's diagonal the head size.
+HEAD_SIZE_SHARE = 0.6
+
+_PERSON_CATEGORY = 1
+
+
+@dataclass(eq=False)
+class Annotations:
+    """The N annotated persons of one split, K keypoints each; the first pixel's centre is at 0, 0.
+
+    Attributes:
+        path: File that they come from.
+        content: The file's JSON, for evaluators that want it whole.
+        known_images: Ids of all images of the split, also of those without persons, int64.
+        image_id: int64 ``[N]``; MPII: the index of the person.
+        annotation_id: int64 ``[N]``; MPII: the index of the person.
+        box: x, y, width, height, float64 ``[N, 4]``.
+        area: Square of the scale in OKS, float64 ``[N]``. COCO and COCO-WholeBody: the annotated area.
+            CrowdPose: 0.53 of the box, as in its evaluator. MPII, which defines no OKS: 0.53 of the square of
+            the person's height (200 x scale), which is the area that mmpose's MPII dataset gives to the
+            losses, and unlike a head box exists for training too.
+        keypoints: x, y, float64 ``[N, K, 2]``; arbitrary where not labelled.
+        labelled: bool ``[N, K]``, visible or not.
+        ignored: bool ``[N]``: the evaluator neither rewards nor punishes finding this person (a crowd, or
+            nobody labelled its keypoints).
+        crowd: bool ``[N]``: a group, which any number of predictions may be matched to.
+    """
+
+    path: Path
+    content: Any
+    known_images: np.ndarray
+    image_id: np.ndarray
+    annotation_id: np.ndarray
+    box: np.ndarray
+    area: np.ndarray
+    keypoints: np.ndarray
+    labelled: np.ndarray
+    ignored: np.ndarray
+    crowd: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.annotation_id)
+
+    def rows_of(self, annotation_id: np.ndarray, source: str) -> np.ndarray:
+        """Row of each annotation id, int64, shape as given.
+
+        Raises:
+            ValueError: If an id is not annotated; ``source`` is what the message says it comes from.
+        """
+        order = np.argsort(self.annotation_id, kind="stable")
+        at = np.searchsorted(self.annotation_id, annotation_id, sorter=order)
+        rows = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros_like(at)
+        unknown = self.annotation_id[rows] != annotation_id if len(order) else np.ones(at.shape, dtype=bool)
+        if unknown.any():
+            raise ValueError(
+                f"{source}: annotation_id {annotation_id[unknown][0]} is not in {self.path}; "
+                "are the predictions of another dataset?"
+            )
+        return rows
+
+    def check_images(self, image_id: np.ndarray, source: str) -> None:
+        """Raise ``ValueError`` if an image id is not in the annotation file."""
+        unknown = ~np.isin(image_id, self.known_images)
+        if unknown.any():
+            raise ValueError(
+                f"{source}: image_id {image_id[unknown][0]} is not in {self.path}; "
+                "are they of another dataset, or of another version of it?"
+            )
+
+
+@dataclass(eq=False)
+class Detections:
+    """The N person boxes that a detector found.
+
+    Attributes:
+        path: File that they come from.
+        image_id: int64 ``[N]``.
+        box: x, y, width, height in image pixels, float64 ``[N, 4]``.
+        score: float64 ``[N]``.
+    """
+
+    path: Path
+    image_id: np.ndarray
+    box: np.ndarray
+    score: np.ndarray
+
+
+def read_annotations(dataset: str, data_root: str | Path, split: str) -> Annotations:
+    """The persons of a dataset's ``train`` or ``val`` split.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+        ValueError: If the dataset is unknown, or the file is damaged or of another kind.
+    """
+    joints = len(keypoint_set(dataset))
+    path = Path(data_root) / ANNOTATION_FILES[dataset][split]
+    content = _read_json(path)
+    if dataset == "mpii":
+        return _mpii_annotations(path, content, joints)
+    return _coco_annotations(dataset, path, content, joints)
+
+
+def read_detections(dataset: str, data_root: str | Path) -> Detections:
+    """The person boxes of the detector that published results use; other categories are left out.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+        ValueError: If the file is damaged or of another kind.
+    """
+    path = Path(data_root) / DETECTION_FILES[dataset]
+    entries = _read_json(path)
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: expected a list of detections, found {type(entries).__name__}")
+    _require_keys(path, "detection", entries, ("image_id", "category_id", "bbox", "score"))
+    persons = [entry for entry in entries if entry["category_id"] == _PERSON_CATEGORY]
+    return Detections(
+        path=path,
+        image_id=np.array([entry["image_id"] for entry in persons], dtype=np.int64),
+        box=_table(path, "detection", "bbox", persons, 4),
+        score=np.array([entry["score"] for entry in persons], dtype=np.float64),
+    )
+
+
+def read_head_sizes(data_root: str | Path, persons: int) -> np.ndarray:
+    """Head sizes of MPII's validation persons: 0.6 of the head box's diagonal in pixels, ``[persons]``.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+        ValueError: If the file is damaged, or has another number of persons.
+    """
+    path = Path(data_root) / HEAD_BOX_FILE
+    _require_file(path)
+    try:
+        boxes = loadmat(path, variable_names=["headboxes_src"]).get("headboxes_src")
+    # scipy raises many unrelated types for damaged files.
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable MATLAB file ({error}); {_GET_AGAIN}") from error
+    if boxes is None or boxes.shape != (2, 2, persons):
+        found = "no such variable" if boxes is None else f"shape {boxes.shape}"
+        raise ValueError(
+            f"{path}: headboxes_src: expected shape (2, 2, {persons}), a box for each person of "
+            f"mpii_val.json, found {found}; {_GET_AGAIN}"
+        )
+    first, second = boxes.astype(np.float64).transpose(2, 0, 1).swapaxes(0, 1)
+    return HEAD_SIZE_SHARE * np.linalg.norm(second - first, axis=1)
+
+
+_GET_AGAIN = "make or download the dataset again"
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; check the data root, or make the dataset with `rspose data make`"
+        )
+
+
+def _read_json(path: Path) -> Any:
+    _require_file(path)
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:  # also a UnicodeDecodeError
+        raise ValueError(f"{path}: not valid JSON, truncated or damaged ({error}); {_GET_AGAIN}") from error
+
+
+def _require_keys(path: Path, kind: str, entries: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+    for index, entry in enumerate(entries):
+        for key in keys:
+            if key not in entry:
+                raise ValueError(
+                    f"{path}: {kind} {index}: key {key!r} is missing; found {', '.join(sorted(entry))}"
+                )
+
+
+def _table(path: Path, kind: str, key: str, entries: list[dict[str, Any]], width: int) -> np.ndarray:
+    """The lists of numbers under ``key``, float64 ``[len(entries), width]``."""
+    for index, entry in enumerate(entries):
+        if len(entry[key]) != width:
+            raise ValueError(
+                f"{path}: {kind} {index}: {key}: expected {width} numbers, found {len(entry[key])}; "
+                "is it the annotation of another dataset?"
+            )
+    return np.array([entry[key] for entry in entries], dtype=np.float64).reshape(-1, width)
+
+
+def _coco_annotations(dataset: str, path: Path, content: Any, joints: int) -> Annotations:
+    missing = {"images", "annotations", "categories"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise ValueError(f"{path}: not a COCO annotation file: key {min(missing)!r} is missing")
+    images, persons = content["images"], content["annotations"]
+    fields = WHOLEBODY_FIELDS if dataset == "wholebody" else {"keypoints": slice(0, joints)}
+    keys = ("id", "image_id", "category_id", "bbox", *fields, "iscrowd")
+    _require_keys(path, "image", images, ("id", "crowdIndex") if dataset == "crowdpose" else ("id",))
+    _require_keys(path, "annotation", persons, (*keys, "num_keypoints" if dataset == "crowdpose" else "area"))
+
+    box = _table(path, "annotation", "bbox", persons, 4)
+    columns = [
+        _table(path, "annotation", field, persons, 3 * (rows.stop - rows.start))
+        for field, rows in fields.items()
+    ]
+    keypoints = np.concatenate(columns, axis=1).reshape(-1, joints, 3)
+    labelled = keypoints[..., 2] > 0
+    crowd = np.array([bool(person["iscrowd"]) for person in persons], dtype=bool)
+    if dataset != "crowdpose":
+        area = np.array([person["area"] for person in persons], dtype=np.float64)
+        labels = labelled.sum(axis=1)
+    else:
+        area = BOX_SHARE * box[:, 2] * box[:, 3]
+        # CrowdPose counts visible keypoints only, and its evaluator goes by that count.
+        labels = np.array([person["num_keypoints"] for person in persons], dtype=np.int64)
+    return Annotations(
+        path=path,
+        content=content,
+        known_images=np.array([image["id"] for image in images], dtype=np.int64),
+        image_id=np.array([person["image_id"] for person in persons], dtype=np.int64),
+        annotation_id=np.array([person["id"] for person in persons], dtype=np.int64),
+        box=box,
+        area=area,
+        keypoints=keypoints[..., :2],
+        labelled=labelled,
+        ignored=crowd | (labels == 0),
+        crowd=crowd,
+    )
+
+
+def _mpii_annotations(path: Path, content: Any, joints: int) -> Annotations:
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list of MPII persons, found {type(content).__name__}")
+    _require_keys(path, "person", content, ("image", "center", "scale", "joints", "joints_vis"))
+    labelled = _table(path, "person", "joints_vis", content, joints) > 0
+    flat = [{"joints": [value for joint in person["joints"] for value in joint]} for person in content]
+    keypoints = _table(path, "person", "joints", flat, 2 * joints).reshape(-1, joints, 2)
+    center = _table(path, "person", "center", content, 2)
+    scale = np.array([person["scale"] for person in content], dtype=np.float64)
+    # The box is mmpose's (the HRNet authors' before): lowered a little, lest the feet be cut.
+    center[:, 1] += np.where(center[:, 0] != -1, 15.0 * scale, 0.0)
+    side = MPII_SCALE_PIXELS * scale
+    # MPII counts pixels from 1.
+    corner = center - 1.0 - side[:, None] / 2
+    index = np.arange(len(content), dtype=np.int64)
+    return Annotations(
+        path=path,
+        content=content,
+        known_images=index,
+        image_id=index,
+        annotation_id=index,
+        box=np.concatenate([corner, side[:, None], side[:, None]], axis=1),
+        area=BOX_SHARE * side**2,
+        keypoints=keypoints - 1.0,
+        labelled=labelled,
+        ignored=labelled.sum(axis=1) == 0,
+        crowd=np.zeros(len(content), dtype=bool),
+    )

@@ -1,0 +1,334 @@
+"""Scenes as annotations of COCO, CrowdPose, MPII and COCO-WholeBody: their fields, units and conventions."""
+
+import io
+from typing import Any
+
+import numpy as np
+from scipy.io import savemat
+
+from rspose.datasets.keypoints import keypoint_set
+from rspose.drawn.extremities import FACE, FEET, HANDS
+from rspose.drawn.scene import HIDDEN, NOT_IN_IMAGE, VISIBLE, Person, Scene
+from rspose.drawn.skeleton import JOINT
+
+Record = dict[str, Any]
+
+MAX_PEOPLE_PER_IMAGE = 100
+"""Annotation ids are ``image id * 100 + person``, so that they do not depend on the images before."""
+
+# CrowdPose calls the top of the head "head" and the base of the neck "neck".
+_JOINT_OF_KEYPOINT = {"head": "head_top", "neck": "thorax"}
+
+# Of the people in a picture, those of whom this little is seen are not annotated, as in the real datasets.
+_MIN_VISIBLE_SHARE = 0.2
+_MIN_AREA = 24.0
+# Smaller people have a box and a mask in COCO, but no keypoints.
+_MIN_HEIGHT_FOR_KEYPOINTS = 56.0
+# Nor have people of whom next to nothing can be told.
+_MIN_KEYPOINTS = 6
+_MPII_MIN_KEYPOINTS = 8
+_MPII_MIN_HEIGHT = 40.0
+
+
+# A hidden joint is annotated where two of these are seen beside it: annotators mark what they can infer, and
+# leave out the eyes on the back of a head or a leg of which nothing shows.
+_INFERRED_FROM: dict[str, tuple[str, ...]] = {
+    "nose": ("left_eye", "right_eye"),
+    "head_top": ("nose", "left_ear", "right_ear", "upper_neck"),
+    "upper_neck": ("head_top", "thorax", "left_shoulder", "right_shoulder"),
+    "thorax": ("upper_neck", "left_shoulder", "right_shoulder"),
+    "pelvis": ("left_hip", "right_hip", "thorax"),
+}
+for _side, _other in (("left", "right"), ("right", "left")):
+    _INFERRED_FROM |= {
+        f"{_side}_eye": ("nose", f"{_other}_eye"),
+        f"{_side}_ear": (f"{_side}_eye",),
+        f"{_side}_shoulder": (f"{_other}_shoulder", f"{_side}_elbow", f"{_side}_hip"),
+        f"{_side}_elbow": (f"{_side}_shoulder", f"{_side}_wrist"),
+        f"{_side}_wrist": (f"{_side}_elbow", f"{_side}_hand"),
+        f"{_side}_hip": (f"{_other}_hip", f"{_side}_knee", f"{_side}_shoulder"),
+        f"{_side}_knee": (f"{_side}_hip", f"{_side}_ankle"),
+        f"{_side}_ankle": (f"{_side}_knee", f"{_side}_toe"),
+    }
+_INFERENCE = np.zeros((len(JOINT), len(JOINT)), dtype=bool)
+for _joint, _sources in _INFERRED_FROM.items():
+    _INFERENCE[JOINT[_joint], [JOINT[source] for source in _sources]] = True
+
+
+def annotated_visibility(person: Person) -> np.ndarray:
+    """Flags of all joints as COCO and CrowdPose annotate them, ``[J]``.
+
+    2 visible, 1 hidden but beside a visible joint, 0 not annotated: outside the image, or hidden with its
+    neighbours.
+    """
+    seen_beside = (_INFERENCE & (person.visibility == VISIBLE)).sum(axis=1)
+    inferable = seen_beside >= np.minimum(2, _INFERENCE.sum(axis=1))
+    return np.where((person.visibility == HIDDEN) & ~inferable, NOT_IN_IMAGE, person.visibility)
+
+
+def joint_rows(dataset: str) -> np.ndarray:
+    """For each keypoint of ``dataset`` the index of its joint in the skeleton, ``[K]``."""
+    return np.array([JOINT[_JOINT_OF_KEYPOINT.get(name, name)] for name in keypoint_set(dataset).names])
+
+
+def annotated_people(scene: Scene) -> list[Person]:
+    """The people of a scene that an annotator would mark: enough of them is visible."""
+    return [
+        person
+        for person in scene.people
+        if person.visible_share >= _MIN_VISIBLE_SHARE and person.area >= _MIN_AREA and person.outline
+    ]
+
+
+def _keypoint_triples(person: Person, rows: np.ndarray) -> tuple[list[int], int]:
+    """Flat x, y, v in whole pixels as in the real files, zeros where not annotated; and how many are."""
+    visibility = annotated_visibility(person)[rows]
+    triples = np.concatenate([np.rint(person.joints[rows]), visibility[:, None]], axis=1).astype(np.int64)
+    triples[visibility == NOT_IN_IMAGE] = 0
+    return triples.reshape(-1).tolist(), int((visibility != NOT_IN_IMAGE).sum())
+
+
+def coco_image(image_id: int, file_name: str, size: tuple[int, int]) -> Record:
+    """An entry of ``images`` in a COCO file."""
+    return {
+        "license": 1,
+        "file_name": file_name,
+        "coco_url": "",
+        "height": size[1],
+        "width": size[0],
+        "date_captured": "",
+        "flickr_url": "",
+        "id": image_id,
+    }
+
+
+def coco_annotations(people: list[Person], image_id: int) -> list[Record]:
+    """Entries of ``annotations`` in a COCO keypoints file, one a person."""
+    rows = joint_rows("coco")
+    annotations = []
+    for index, person in enumerate(people):
+        triples, labelled = _keypoint_triples(person, rows)
+        if person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS or labelled < _MIN_KEYPOINTS:
+            triples, labelled = [0] * len(triples), 0
+        annotations.append(
+            {
+                "segmentation": [polygon.reshape(-1).tolist() for polygon in person.outline],
+                "num_keypoints": labelled,
+                "area": person.area,
+                "iscrowd": 0,
+                "keypoints": triples,
+                "image_id": image_id,
+                "bbox": list(person.box),
+                "category_id": 1,
+                "id": image_id * MAX_PEOPLE_PER_IMAGE + index,
+            }
+        )
+    return annotations
+
+
+# A face or hand is annotated whole or not at all: where enough of it is seen, it is wholly inside the image,
+# and it is large enough to tell its points apart (pixels of the longer side of its box).
+_MIN_SEEN_OF_PART = 0.6
+_MIN_FACE = 14.0
+_MIN_HAND = 10.0
+_PART_BOX_MARGIN = 0.06
+
+
+def wholebody_annotations(people: list[Person], image_id: int) -> list[Record]:
+    """Entries of ``annotations`` in a COCO-WholeBody file: those of COCO, with feet, faces and hands.
+
+    A face's points are flagged 1 throughout, as in the real file, those of a hand 2 where seen and 1
+    elsewhere; points of feet are there (2) where seen. ``num_keypoints`` counts the body alone.
+    """
+    annotations = coco_annotations(people, image_id)
+    for annotation, person in zip(annotations, people, strict=True):
+        annotation |= _extremity_fields(person, labelled=annotation["num_keypoints"] > 0)
+    return annotations
+
+
+def _extremity_fields(person: Person, labelled: bool) -> Record:
+    """Boxes, points and validity of feet, face and hands; all zero where the body is not ``labelled``."""
+    assert person.extremities is not None and person.extremity_visibility is not None
+    points, visibility = person.extremities, person.extremity_visibility
+    seen = (visibility[FEET] == VISIBLE) & labelled
+    foot = np.where(seen[:, None], np.column_stack([np.rint(points[FEET]), np.full(6, 2.0)]), 0.0)
+    boxes: Record = {}
+    triples: Record = {}
+    valid: Record = {}
+    for part, rows, least in (
+        ("face", FACE, _MIN_FACE),
+        ("lefthand", HANDS["left"], _MIN_HAND),
+        ("righthand", HANDS["right"], _MIN_HAND),
+    ):
+        places, flags = points[rows], visibility[rows]
+        low, high = places.min(axis=0), places.max(axis=0)
+        valid[f"{part}_valid"] = bool(
+            labelled
+            and (flags != NOT_IN_IMAGE).all()
+            and (flags == VISIBLE).mean() >= _MIN_SEEN_OF_PART
+            and (high - low).max() >= least
+        )
+        if valid[f"{part}_valid"]:
+            margin = _PART_BOX_MARGIN * (high - low)
+            box = np.concatenate([low - margin, high - low + 2 * margin])
+            flag = np.ones(len(places)) if part == "face" else flags.astype(np.float64)
+            values = np.column_stack([places, flag])
+        else:
+            box, values = np.zeros(4), np.zeros((len(places), 3))
+        boxes[f"{part}_box"] = np.round(box, 2).tolist()
+        triples[f"{part}_kpts"] = np.round(values, 3).reshape(-1).tolist()
+    return {
+        **boxes,
+        **{f"{part}_kpts": triples[f"{part}_kpts"] for part in ("lefthand", "righthand", "face")},
+        **valid,
+        "foot_valid": bool(seen.any()),
+        "foot_kpts": foot.reshape(-1).tolist(),
+    }
+
+
+def crowdpose_annotations(people: list[Person], image_id: int) -> list[Record]:
+    """Entries of ``annotations`` in a CrowdPose file, one a person with keypoints; they have no area."""
+    rows = joint_rows("crowdpose")
+    annotations = []
+    for index, person in enumerate(people):
+        triples, labelled = _keypoint_triples(person, rows)
+        if labelled:
+            annotations.append(
+                {
+                    "num_keypoints": labelled,
+                    "iscrowd": 0,
+                    "keypoints": triples,
+                    "image_id": image_id,
+                    "bbox": list(person.box),
+                    "category_id": 1,
+                    "id": image_id * MAX_PEOPLE_PER_IMAGE + index,
+                }
+            )
+    return annotations
+
+
+def crowd_index(annotations: list[Record]) -> float:
+    """The Crowd Index of an image (Li et al., CrowdPose, CVPR 2019, eq. 1).
+
+    The mean over its people of the number of other people's joints inside the person's box, divided by the
+    number of the person's own joints; at most 1, and rounded to two decimals as in the official files. People
+    without joints do not count, as there.
+    """
+    annotations = [annotation for annotation in annotations if annotation["num_keypoints"]]
+    if not annotations:
+        return 0.0
+    triples = np.array([annotation["keypoints"] for annotation in annotations], dtype=np.float64)
+    triples = triples.reshape(len(annotations), -1, 3)
+    labelled = triples[..., 2] > 0
+    boxes = np.array([annotation["bbox"] for annotation in annotations])
+    low, high = boxes[:, None, None, :2], boxes[:, None, None, :2] + boxes[:, None, None, 2:]
+    within = ((triples[None, ..., :2] >= low) & (triples[None, ..., :2] <= high)).all(-1) & labelled[None]
+    others = within.sum((1, 2)) - within[np.arange(len(boxes)), np.arange(len(boxes))].sum(1)
+    return round(min(1.0, float(np.mean(others / labelled.sum(1)))), 2)
+
+
+def crowdpose_image(
+    image_id: int, file_name: str, size: tuple[int, int], annotations: list[Record]
+) -> Record:
+    """An entry of ``images`` in a CrowdPose file."""
+    return {
+        "file_name": file_name,
+        "id": image_id,
+        "height": size[1],
+        "width": size[0],
+        "crowdIndex": crowd_index(annotations),
+    }
+
+
+def mpii_annotations(
+    people: list[Person], file_name: str, size: tuple[int, int]
+) -> tuple[list[Record], list[np.ndarray]]:
+    """Entries of an MPII file, one a person, and their head boxes ``[2, 2]`` (corner, x or y).
+
+    Coordinates are 1-based, as in MATLAB. ``joints_vis`` is 1 for every joint in the image, hidden or not;
+    the coordinates of the others are -1. ``scale`` is the height of the figure over 200 pixels. mmpose lowers
+    the centre by 15 pixels of scale, so it stands that much above the middle of the figure.
+    """
+    rows = joint_rows("mpii")
+    records, headboxes = [], []
+    for person in people:
+        visible = person.visibility[rows] != NOT_IN_IMAGE
+        x0, y0, x1, y1 = person.body_box.tolist()
+        extent = max(x1 - x0, y1 - y0)
+        head_inside = bool(
+            person.visibility[JOINT["head_top"]] != NOT_IN_IMAGE
+            and person.visibility[JOINT["upper_neck"]] != NOT_IN_IMAGE
+        )
+        if not head_inside or visible.sum() < _MPII_MIN_KEYPOINTS or extent < _MPII_MIN_HEIGHT:
+            continue
+        scale = extent / 200.0
+        centre = np.clip(((x0 + x1) / 2, (y0 + y1) / 2 - 15 * scale), 0, np.array(size) - 1) + 1
+        joints = np.where(visible[:, None], np.round(person.joints[rows] + 1, 4), -1.0)
+        records.append(
+            {
+                "joints_vis": visible.astype(int).tolist(),
+                "joints": joints.tolist(),
+                "image": file_name,
+                "scale": round(scale, 6),
+                "center": np.round(centre, 1).tolist(),
+            }
+        )
+        headboxes.append(np.round(person.head_box.reshape(2, 2) + 1, 4))
+    return records, headboxes
+
+
+def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> bytes:
+    """Content of ``mpii_gt_val.mat``: what PCKh needs, for the entries of ``mpii_val.json`` in order.
+
+    ``headboxes_src`` is ``[2, 2, N]`` (corner, x or y, person), ``pos_gt_src`` the joints ``[16, 2, N]``,
+    ``jnt_missing`` 1 for those not annotated ``[16, N]``, and ``dataset_joints`` the names of the joints.
+    """
+    names = np.empty((1, 16), dtype=object)
+    names[0] = [
+        "rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor",
+        "neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri",
+    ]  # fmt: skip
+    count = len(records)
+    joints = np.array([record["joints"] for record in records], dtype=np.float64).reshape(count, 16, 2)
+    visible = np.array([record["joints_vis"] for record in records], dtype=np.float64).reshape(count, 16)
+    stream = io.BytesIO()
+    savemat(
+        stream,
+        {
+            "headboxes_src": np.array(headboxes, dtype=np.float64).reshape(count, 2, 2).transpose(1, 2, 0),
+            "pos_gt_src": joints.transpose(1, 2, 0),
+            "jnt_missing": 1 - visible.T,
+            "dataset_joints": names,
+        },
+        do_compression=True,
+    )
+    content = bytearray(stream.getvalue())
+    # The first 116 bytes are a free text that scipy dates; the same seed must give the same bytes.
+    content[:116] = b"MATLAB 5.0 MAT-file, generated".ljust(116)
+    return bytes(content)
+
+
+def coco_file(dataset: str, images: list[Record], annotations: list[Record]) -> Record:
+    """A whole annotation file of COCO, COCO-WholeBody or CrowdPose."""
+    # The category of COCO-WholeBody is that of COCO.
+    keypoints = keypoint_set("coco" if dataset == "wholebody" else dataset)
+    category = {
+        "supercategory": "person",
+        "id": 1,
+        "name": "person",
+        "keypoints": list(keypoints.names),
+        "skeleton": [[first + 1, second + 1] for first, second in keypoints.skeleton],
+    }
+    content: Record = {"categories": [category], "images": images, "annotations": annotations}
+    if dataset != "crowdpose":
+        kind = {"coco": "COCO keypoints", "wholebody": "COCO-WholeBody"}[dataset]
+        content = {
+            "info": {
+                "description": f"Generated figures in the format of {kind}",
+                "year": 2017,
+                "date_created": "",
+            },
+            "licenses": [{"url": "", "id": 1, "name": "Generated"}],
+            **content,
+        }
+    return content

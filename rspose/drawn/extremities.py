@@ -1,0 +1,350 @@
+"""Faces, hands and feet in detail: the 116 keypoints that COCO-WholeBody has beyond COCO's, and how to paint.
+
+Frames and lengths are those of :mod:`rspose.drawn.skeleton`. Points are in the order of COCO-WholeBody: 6 of
+the feet, 68 of the face, 21 of the left hand, 21 of the right hand.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from rspose.datasets.keypoints import FACE_NAMES, FOOT_NAMES, HAND_NAMES
+from rspose.drawn.appearance import Appearance
+from rspose.drawn.canvas import DARK, SHIFT, SUBPIXEL, fixed, ink
+from rspose.drawn.skeleton import JOINT, Skeletons
+
+EXTREMITY_NAMES = (*FOOT_NAMES, *FACE_NAMES, *HAND_NAMES)
+FEET, FACE = slice(0, 6), slice(6, 74)
+HANDS = {"left": slice(74, 95), "right": slice(95, 116)}
+_SIDES = (("left", 1.0), ("right", -1.0))
+
+# Toes and heel from the ankle: along the foot, towards the sole, towards the other foot.
+_FOOT = np.array([(0.112, 0.024, 0.021), (0.090, 0.024, -0.026), (-0.032, 0.032, 0.0)])
+_FOOT_RADII = (0.0165, 0.0145, 0.021)
+_ANKLE_RADIUS = 0.026
+
+_HAND_LENGTH = 0.118
+# Of a flat hand, in lengths of the hand from the wrist: along it, and across it towards the thumb.
+_KNUCKLES = np.array([(0.20, 0.20), (0.50, 0.21), (0.53, 0.06), (0.49, -0.09), (0.43, -0.23)])
+_FINGER_LENGTHS = np.array([0.50, 0.42, 0.47, 0.43, 0.34])
+_PHALANGES = np.array([0.42, 0.32, 0.26])
+_FAN = np.deg2rad([42.0, 10.0, 1.0, -8.0, -19.0])
+_FINGER_RADIUS = 0.0088
+
+
+@dataclass(frozen=True)
+class Gestures:
+    """What hands and faces of ``P`` people do.
+
+    Attributes:
+        roll: Of each hand inwards about the forearm, from a thumb that points forward or up, radians
+            ``[P, 2]``.
+        curl: Bend of each finger at each of its joints, radians ``[P, 2, 5]``.
+        fan: Factor on the angles between the fingers, ``[P, 2]``.
+        mouth: How far the mouth is open, 0..1, ``[P]``.
+        eyes: How far the eyes are open, 0..1, ``[P]``.
+    """
+
+    roll: np.ndarray
+    curl: np.ndarray
+    fan: np.ndarray
+    mouth: np.ndarray
+    eyes: np.ndarray
+
+
+def sample_gestures(rng: np.random.Generator, count: int) -> Gestures:
+    """Gestures of ``count`` people: most hands are open or relaxed, a few are fists."""
+    kind = rng.random((count, 2, 1))
+    low = np.where(kind < 0.6, 2.0, np.where(kind < 0.9, 14.0, 50.0))
+    high = np.where(kind < 0.6, 16.0, np.where(kind < 0.9, 38.0, 75.0))
+    hand = low + (high - low) * rng.random((count, 2, 1))
+    curl = np.clip(hand + 5 * rng.standard_normal((count, 2, 5)), 0, 85)
+    return Gestures(
+        roll=np.deg2rad(15 + 40 * np.clip(rng.standard_normal((count, 2)), -2, 2)),
+        curl=np.deg2rad(curl),
+        fan=rng.uniform(0.6, 1.7, (count, 2)),
+        mouth=np.clip(rng.uniform(-0.6, 1.0, count), 0.0, 1.0),
+        eyes=rng.uniform(0.6, 1.0, count),
+    )
+
+
+def _on_sphere(x: float, y: float) -> tuple[float, float, float]:
+    return x, y, float(np.sqrt(1 - x * x - y * y))
+
+
+def _face_points() -> dict[str, tuple[float, float, float]]:
+    """Points of the face on the head's unit sphere, with mouth and eyes wide open."""
+    points: dict[str, tuple[float, float, float]] = {
+        "nose_base": (0.0, -0.27, 1.02),
+        "upper_lip": _on_sphere(0.0, -0.42),
+        "lower_lip": _on_sphere(0.0, -0.72),
+        "inner_upper_lip": _on_sphere(0.0, -0.48),
+        "inner_lower_lip": _on_sphere(0.0, -0.64),
+    }
+    # The jaw lies on the edge of the face that is painted, from ear to ear below the chin.
+    axis = np.array((0.0, -0.22, 0.97)) / np.hypot(0.22, 0.97)
+    down = np.array((0.0, -axis[2], axis[1]))
+    radius = np.deg2rad(JAW_DEGREES)
+    for i in range(9):
+        around = np.deg2rad(104 * (1 - i / 8))
+        ring = np.cos(around) * down + np.sin(around) * np.array((1.0, 0.0, 0.0))
+        points["chin" if i == 8 else f"left_jaw_{i}"] = tuple(np.cos(radius) * axis + np.sin(radius) * ring)
+    for i, (y, z) in enumerate(((0.18, 0.985), (0.06, 1.03), (-0.05, 1.08), (-0.158, 1.12))):
+        points[f"nose_bridge_{i}"] = (0.0, y, z)
+    for i, (x, y, z) in enumerate(((0.17, -0.22, 0.97), (0.09, -0.26, 1.0))):
+        points[f"left_nostril_{i}"] = (x, y, z)
+    for i, (x, y) in enumerate(((0.68, 0.32), (0.56, 0.42), (0.42, 0.44), (0.27, 0.42), (0.14, 0.36))):
+        points[f"left_brow_{i}"] = _on_sphere(x, y)
+    for name, x, y in (
+        ("eye_inner", 0.17, 0.12), ("eye_top_inner", 0.28, 0.25), ("eye_top_outer", 0.45, 0.25),
+        ("eye_outer", 0.57, 0.15), ("eye_bottom_outer", 0.45, 0.06), ("eye_bottom_inner", 0.28, 0.05),
+        ("mouth", 0.38, -0.53), ("upper_lip_0", 0.25, -0.45), ("upper_lip_1", 0.10, -0.40),
+        ("lower_lip_0", 0.26, -0.65), ("lower_lip_1", 0.13, -0.71),
+        ("inner_mouth", 0.31, -0.53), ("inner_upper_lip", 0.15, -0.48), ("inner_lower_lip", 0.15, -0.63),
+    ):  # fmt: skip
+        points[f"left_{name}"] = _on_sphere(x, y)
+    for name, (x, y, z) in list(points.items()):
+        if name.startswith("left_"):
+            points["right_" + name.removeprefix("left_")] = (-x, y, z)
+    return points
+
+
+JAW_DEGREES = 66.0
+"""Half the angle of the cone from the centre of the head that cuts out the face."""
+
+_FACE_POINTS = np.array([_face_points()[name] for name in FACE_NAMES])
+_FACE_DIRECTIONS = _FACE_POINTS / np.linalg.norm(_FACE_POINTS, axis=1, keepdims=True)
+_LOWER_LIPS = np.array(["lower_lip" in name for name in FACE_NAMES])
+_EYE_POINTS = np.array(["_eye_" in name for name in FACE_NAMES])
+_LINE_OF_EYES = 0.13
+_LINE_OF_MOUTH = -0.55
+
+
+def face_on_sphere(gestures: Gestures) -> np.ndarray:
+    """The face's points relative to the head's unit sphere, ``[P, 68, 3]``."""
+    points = np.repeat(_FACE_POINTS[None], len(gestures.mouth), axis=0)
+    y = points[:, :, 1]
+    y[:, _EYE_POINTS] = _LINE_OF_EYES + gestures.eyes[:, None] * (y[:, _EYE_POINTS] - _LINE_OF_EYES)
+    # A closed mouth keeps the thickness of its lips.
+    opening = 0.35 + 0.65 * gestures.mouth[:, None]
+    y[:, _LOWER_LIPS] = _LINE_OF_MOUTH + opening * (y[:, _LOWER_LIPS] - _LINE_OF_MOUTH)
+    return points
+
+
+def face_facing(view: np.ndarray) -> np.ndarray:
+    """How much each point of the face turns to the camera, -1..1, ``[P, 68]``; views as ``head_view``."""
+    return view @ _FACE_DIRECTIONS.T
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def hand_and_foot_points(skeletons: Skeletons, gestures: Gestures) -> np.ndarray:
+    """Points of feet and hands in the camera's frame, ``[P, 6 + 42, 3]``."""
+    feet = [_foot_points(skeletons, side, sign) for side, sign in _SIDES]
+    hands = [_hand_points(skeletons, gestures, number) for number in range(2)]
+    return np.concatenate([*feet, *hands], axis=1)
+
+
+def _foot_points(skeletons: Skeletons, side: str, sign: float) -> np.ndarray:
+    """Big toe, small toe and heel of one foot, ``[P, 3, 3]``."""
+    knee, ankle, toe = (skeletons.joints[:, JOINT[f"{side}_{name}"]] for name in ("knee", "ankle", "toe"))
+    along, shin = _unit(toe - ankle), _unit(ankle - knee)
+    down = _unit(shin - (shin * along).sum(1, keepdims=True) * along)
+    inward = -sign * np.cross(along, down)
+    axes = np.stack([along, down, inward], axis=1)
+    return ankle[:, None] + _FOOT @ axes
+
+
+def palm_normal(skeletons: Skeletons, gestures: Gestures, number: int) -> np.ndarray:
+    """Where the palm of the left (0) or right (1) hand faces, ``[P, 3]``."""
+    return _hand_axes(skeletons, gestures, number)[:, 2]
+
+
+def _hand_axes(skeletons: Skeletons, gestures: Gestures, number: int) -> np.ndarray:
+    """Along the hand, across it towards the thumb, and out of the palm, ``[P, 3, 3]``, rows unit vectors."""
+    side, sign = _SIDES[number]
+    shoulder, elbow, wrist = (
+        skeletons.joints[:, JOINT[f"{side}_{name}"]] for name in ("shoulder", "elbow", "wrist")
+    )
+    upper, fore = _unit(elbow - shoulder), _unit(wrist - elbow)
+    # In the plane of the arm: forward where it hangs, up where the elbow is bent. An elbow is never straight.
+    thumb = _unit((fore * upper).sum(1, keepdims=True) * fore - upper)
+    side_of_plane = np.cross(fore, thumb)
+    roll = gestures.roll[:, number, None]
+    thumb = np.cos(roll) * thumb + np.sin(roll) * sign * side_of_plane
+    return np.stack([fore, thumb, sign * np.cross(fore, thumb)], axis=1)
+
+
+def _hand_points(skeletons: Skeletons, gestures: Gestures, number: int) -> np.ndarray:
+    """The root of one hand and four points of each finger from knuckle to tip, ``[P, 21, 3]``."""
+    side, _ = _SIDES[number]
+    wrist = skeletons.joints[:, JOINT[f"{side}_wrist"]]
+    axes = _hand_axes(skeletons, gestures, number)
+    count = len(wrist)
+    local = np.zeros((count, 21, 3))
+    fan = _FAN * gestures.fan[:, number, None]
+    fan[:, 0] = _FAN[0] * (0.7 + 0.3 * gestures.fan[:, number])
+    for finger in range(5):
+        knuckle = 1 + 4 * finger
+        local[:, knuckle, :2] = _KNUCKLES[finger]
+        # The thumb bends half as far.
+        bend = gestures.curl[:, number, finger] * (0.5 if finger == 0 else 1.0)
+        for joint in range(3):
+            angle = (joint + 1) * bend
+            step = _FINGER_LENGTHS[finger] * _PHALANGES[joint]
+            local[:, knuckle + joint + 1, 0] = np.cos(angle) * np.cos(fan[:, finger]) * step
+            local[:, knuckle + joint + 1, 1] = np.cos(angle) * np.sin(fan[:, finger]) * step
+            local[:, knuckle + joint + 1, 2] = np.sin(angle) * step
+        local[:, knuckle : knuckle + 4] = local[:, knuckle : knuckle + 4].cumsum(axis=1)
+    return wrist[:, None] + _HAND_LENGTH * local @ axes
+
+
+@dataclass(frozen=True)
+class Extremities:
+    """Faces, hands and feet of ``P`` people on a canvas.
+
+    Attributes:
+        points: Canvas pixels in the order of `EXTREMITY_NAMES`, float ``[P, 116, 2]``.
+        facing: How much each point of the face turns to the camera, -1..1, ``[P, 68]``.
+        finger_depth: Mean depth of palm and fingers of both hands towards the camera, ``[P, 2, 6]``.
+        palm: How much each palm faces the camera, -1..1, ``[P, 2]``.
+    """
+
+    points: np.ndarray
+    facing: np.ndarray
+    finger_depth: np.ndarray
+    palm: np.ndarray
+
+
+def finger_depths(points: np.ndarray) -> np.ndarray:
+    """Depth of palm and fingers ``[P, 2, 6]`` from the points of :func:`hand_and_foot_points`."""
+    depth = points[:, 6:, 2].reshape(len(points), 2, 21)
+    palm = depth[:, :, [0, 1, 5, 9, 13, 17]].mean(-1, keepdims=True)
+    return np.concatenate([palm, depth[:, :, 1:].reshape(len(points), 2, 5, 4).mean(-1)], axis=2)
+
+
+def _radius(fraction: float, scale: float, least: float = 0.75) -> int:
+    return max(round(fraction * scale * SUBPIXEL), round(least * SUBPIXEL))
+
+
+def _thickness(fraction: float, scale: float) -> int:
+    return max(1, round(fraction * scale))
+
+
+def paint_hand(
+    canvas: np.ndarray,
+    extremities: Extremities,
+    index: int,
+    number: int,
+    look: Appearance,
+    scale: float,
+    label: int,
+) -> None:
+    """Paint the left (0) or right (1) hand of a person, palm and fingers from the farthest to the nearest."""
+    hand = fixed(extremities.points[index, HANDS[_SIDES[number][0]]])
+    # The palm is lighter than the back of the hand.
+    shade = 1.06 if extremities.palm[index, number] > 0 else 0.94
+    rim = _thickness(0.004, scale)
+    width = _thickness(2 * _FINGER_RADIUS, scale)
+    dark = ink(look.skin, 0.55, label)
+    palm = cv2.convexHull(hand[[0, 1, 5, 9, 13, 17]])
+    for part in np.argsort(extremities.finger_depth[index, number], kind="stable").tolist():
+        if part == 0:
+            cv2.polylines(canvas, [palm], True, dark, width // 2 + 2 * rim, 8, SHIFT)
+            cv2.fillConvexPoly(canvas, palm, ink(look.skin, shade, label), 8, SHIFT)
+            cv2.polylines(canvas, [palm], True, ink(look.skin, shade, label), max(width // 2, 1), 8, SHIFT)
+            continue
+        finger = hand[1 + 4 * (part - 1) : 1 + 4 * part]
+        # Neighbouring fingers differ in shade, or a closed hand would be one patch.
+        light = ink(look.skin, shade * (1.0 if part % 2 else 0.88), label)
+        cv2.polylines(canvas, [finger], False, dark, width + 2 * rim, 8, SHIFT)
+        cv2.polylines(canvas, [finger], False, light, width, 8, SHIFT)
+        nail = 1.25 if shade < 1 else 0.8
+        cv2.circle(
+            canvas, finger[3].tolist(), _radius(0.006, scale), ink(look.skin, nail, label), -1, 8, SHIFT
+        )
+
+
+def paint_foot(
+    canvas: np.ndarray,
+    extremities: Extremities,
+    index: int,
+    number: int,
+    ankle: np.ndarray,
+    look: Appearance,
+    scale: float,
+    label: int,
+) -> None:
+    """Paint the left (0) or right (1) shoe: a dark sole, lit leather, and a cap over the toes."""
+    points = extremities.points[index, FEET][3 * number : 3 * number + 3]
+    circles = [(ankle, _ANKLE_RADIUS), *zip(points, _FOOT_RADII, strict=True)]
+    cv2.fillConvexPoly(canvas, _around(circles, scale, 1.0), ink(look.shoes, DARK, label), 8, SHIFT)
+    cv2.fillConvexPoly(canvas, _around(circles, scale, 0.72), ink(look.shoes, 1.0, label), 8, SHIFT)
+    cv2.fillConvexPoly(canvas, _around(circles[1:3], scale, 0.85), ink(look.accent, 1.0, label), 8, SHIFT)
+    heel = fixed(points[2]).tolist()
+    cv2.circle(canvas, heel, _radius(0.012, scale), ink(look.accent, 0.6, label), -1, 8, SHIFT)
+
+
+_CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np.pi / 5)], axis=1)
+
+
+def _around(circles: list[tuple[np.ndarray, float]], scale: float, factor: float) -> np.ndarray:
+    """The outline around circles, given by centre and radius in standing heights."""
+    points = np.concatenate([centre + factor * radius * scale * _CIRCLE for centre, radius in circles])
+    return cv2.convexHull(fixed(points))
+
+
+def _rows(*names: str) -> np.ndarray:
+    return np.array([FACE_NAMES.index(name) for name in names])
+
+
+def _span(first: str, last: str) -> np.ndarray:
+    return np.arange(FACE_NAMES.index(first), FACE_NAMES.index(last) + 1)
+
+
+_JAW = _span("right_jaw_0", "left_jaw_0")
+_BROWS = (_span("right_brow_0", "right_brow_4"), _span("left_brow_4", "left_brow_0"))
+_EYES = (_span("right_eye_outer", "right_eye_bottom_outer"), _span("left_eye_inner", "left_eye_bottom_inner"))
+_LIPS = _span("right_mouth", "right_lower_lip_0")
+_INNER_LIPS = _span("right_inner_mouth", "right_inner_lower_lip")
+_NOSE = _span("nose_bridge_0", "nose_bridge_3")
+_NOSTRILS = _span("right_nostril_0", "left_nostril_0")
+_FACES_CAMERA = 0.05
+
+
+def paint_face(
+    canvas: np.ndarray, extremities: Extremities, index: int, look: Appearance, scale: float, label: int
+) -> None:
+    """Paint jaw, brows, eyes, nose and lips over a face whose skin is there already."""
+    exact = extremities.points[index, FACE]
+    points = fixed(exact)
+    facing = extremities.facing[index]
+    thin, line = _thickness(0.0045, scale), _thickness(0.007, scale)
+
+    def shown(rows: np.ndarray) -> bool:
+        return bool(facing[rows].mean() > _FACES_CAMERA)
+
+    jaw = points[_JAW][facing[_JAW] > -0.15]
+    if len(jaw) > 1:
+        cv2.polylines(canvas, [jaw], False, ink(look.skin, 0.7, label), thin, 8, SHIFT)
+    for brow, eye in zip(_BROWS, _EYES, strict=True):
+        if shown(brow):
+            cv2.polylines(canvas, [points[brow]], False, ink(look.hair_colour, 0.6, label), line, 8, SHIFT)
+        if shown(eye):
+            cv2.fillPoly(canvas, [points[eye]], (246, 246, 246, label), 8, SHIFT)
+            iris = fixed(exact[eye].mean(axis=0)).tolist()
+            cv2.circle(canvas, iris, _radius(0.0085, scale), (36, 30, 26, label), -1, 8, SHIFT)
+            cv2.polylines(canvas, [points[eye]], True, (40, 36, 40, label), thin, 8, SHIFT)
+            if look.headwear == "glasses":
+                cv2.circle(canvas, iris, _radius(0.026, scale), (40, 36, 34, label), thin, 8, SHIFT)
+    if shown(_LIPS):
+        lips = look.skin * (0.60, 0.50, 0.88)
+        cv2.fillPoly(canvas, [points[_LIPS]], ink(lips, 1.0, label), 8, SHIFT)
+        cv2.fillPoly(canvas, [points[_INNER_LIPS]], (40, 26, 60, label), 8, SHIFT)
+    if facing[_NOSE[-1]] > -0.25:
+        cv2.polylines(canvas, [points[_NOSE]], False, ink(look.skin, 0.78, label), line, 8, SHIFT)
+        if shown(_NOSTRILS):
+            cv2.polylines(canvas, [points[_NOSTRILS]], False, ink(look.skin, 0.6, label), line, 8, SHIFT)

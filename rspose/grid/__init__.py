@@ -1,0 +1,1 @@
+"""The grid: config, cells, records, and fingerprints of what they depend on."""

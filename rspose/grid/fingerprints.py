@@ -1,0 +1,209 @@
+"""Fingerprints: what a result depends on, as hashes that decide whether it must be made again."""
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rspose.grid.cell import Cell
+from rspose.grid.config import loss_settings, scaled_learning_rate, training_settings
+
+_PROJECT = "rspose"
+_ROOT = Path(__file__).parents[2]
+_TRAINING = ("rspose.training.train", "rspose.training.train_process")
+
+
+def sha256_of(value: Any) -> str:
+    """SHA-256 of a JSON-serialisable value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of_sources(files: Iterable[Path]) -> str:
+    """SHA-256 over names and bytes of source files."""
+    digest = hashlib.sha256()
+    for file in sorted(set(files)):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def sha256_of_modules(*modules: str) -> str:
+    """SHA-256 over the files of modules and of what they import from the project, see :func:`sources`."""
+    return sha256_of_sources(sources(*modules))
+
+
+def sources(*modules: str) -> set[Path]:
+    """The project's files that modules import, directly or through others, and their own.
+
+    Read from the code, not from what is loaded, so that a job's fingerprint needs none of its packages.
+    Imports within functions count, those for type checkers do not. A package whose ``__init__`` only gives
+    names on is looked through: of it, only the files of the names that are taken count.
+
+    Args:
+        modules: Names of modules of the project, ``rspose.training.train``.
+    """
+    found: dict[str, Path] = {}
+    pending = list(modules)
+    while pending:
+        name = pending.pop()
+        if name in found or (path := _file(name)) is None:
+            continue
+        found[name] = path
+        pending += _imports(name)
+        parents = name.split(".")[:-1]
+        packages = [".".join(parents[:length]) for length in range(1, len(parents) + 1)]
+        pending += [package for package in packages if not _gives_names_on(package)]
+    return set(found.values())
+
+
+def _file(module: str) -> Path | None:
+    path = _ROOT.joinpath(*module.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file.resolve() for file in candidates if file.is_file()), None)
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    path = _file(module)
+    assert path is not None
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _gives_names_on(package: str) -> bool:
+    def passive(node: ast.stmt) -> bool:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return is_docstring or isinstance(node, ast.ImportFrom | ast.Assign)
+
+    return all(map(passive, _tree(package).body))
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """The modules of the project that a module imports."""
+    for_types = {
+        inner
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found: list[str] = []
+    for node in ast.walk(_tree(module)):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            found += [_origin(node.module, alias.name) for alias in node.names]
+    return tuple(name for name in found if name.split(".")[0] == _PROJECT)
+
+
+def _origin(module: str, name: str) -> str:
+    """The module that ``from module import name`` takes the name from."""
+    if module.split(".")[0] != _PROJECT:
+        return module
+    if _file(f"{module}.{name}") is not None:
+        return f"{module}.{name}"
+    path = _file(module)
+    if path is not None and path.name == "__init__.py" and _gives_names_on(module):
+        for node in _tree(module).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        return _origin(node.module, alias.name)
+    return module
+
+
+def loss_sources(loss: str) -> set[Path]:
+    """The files that define a registered loss.
+
+    Its own and those of the project that it imports; for a loss of an installed package, every Python file of
+    the package.
+    """
+    from rspose.losses import available  # torch comes with it, which the rules for tables do without
+
+    module = available()[loss].__module__
+    if module.split(".")[0] == _PROJECT:
+        return sources(module)
+    package = module.split(".")[0]
+    folders = getattr(sys.modules.get(package), "__path__", [])
+    files = {file for folder in folders for file in Path(folder).rglob("*.py")}
+    own = Path(str(sys.modules[module].__file__)).resolve()
+    tree = ast.parse(own.read_text(encoding="utf-8"))
+    taken = [
+        _origin(node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == _PROJECT
+        for alias in node.names
+    ]
+    return {own, *files, *sources(*taken)}
+
+
+def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    """The part of a config that decides the weights of a trained cell, and nothing else.
+
+    Where the data lies, how many processes load it and where the checkpoints go change no weight.
+    """
+    settings = config["model_settings"][cell.model]
+    chosen = training_settings(config, cell)
+    no_effect = ["workers", "cache_images", "device", "base_batch_size"]
+    if chosen["devices"] == 1:  # of several, each has a part of the batch, and its statistics
+        no_effect.append("devices")
+    training = {key: value for key, value in chosen.items() if key not in no_effect}
+    training["learning_rate"] = scaled_learning_rate(chosen)
+    sigma = settings["sigma"][cell.head]
+    return {
+        "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],
+        "data": config["data"][cell.dataset].get("generate", config["data"][cell.dataset]["root"]),
+        "model": {
+            "base": settings["base"][cell.head],
+            "backbone": settings.get("backbone"),
+            "pretrained": settings.get("pretrained"),
+            "input_size": settings["input_size"][cell.dataset],
+            "sigma": sigma[cell.dataset] if isinstance(sigma, dict) else sigma,
+            "stride": settings["stride"],
+            "overrides": [settings["overrides"], settings["head_overrides"].get(cell.head, {})],
+            "initial_weights": settings.get("initial_weights"),
+        },
+        "loss": loss_settings(config, cell.loss, cell.head),
+        "training": training,
+    }
+
+
+def training_fingerprint(config: dict[str, Any], cell: Cell) -> str:
+    """Changes when, and only when, the cell has to be trained again."""
+    return sha256_of([cell_settings(config, cell), code_sha256(loss_settings(config, cell.loss, cell.head))])
+
+
+def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
+    """Changes when the initial weights of a model have to be trained again."""
+    return sha256_of([config["model_settings"][model], sha256_of_modules("rspose.training.initial_weights")])
+
+
+def localisation_fingerprint(config: dict[str, Any]) -> str:
+    """Changes when a loss of the grid, its settings, or the maps it is shown change."""
+    from rspose.tools.localisation_losses import losses_and_heads
+
+    pairs = losses_and_heads(config)
+    settings = [loss_settings(config, loss, head) for loss, head in pairs]
+    files = {file for each in settings for file in _sources_of(each)}
+    for each in settings:
+        del each["learning_rate_factor"]  # nothing is trained
+    return sha256_of(
+        [pairs, settings, sha256_of_sources({*files, *sources("rspose.tools.localisation_losses")})]
+    )
+
+
+def code_sha256(loss: dict[str, Any]) -> str:
+    """Hash of the sources that a cell depends on whose loss has the settings ``loss``."""
+    return sha256_of_sources([*sources(*_TRAINING), *_sources_of(loss)])
+
+
+def _sources_of(loss: dict[str, Any]) -> set[Path]:
+    # RSPose can be added to another loss, which it looks up by name: no import says so.
+    added_to = loss["parameters"].get("added_to")
+    return loss_sources(loss["loss"]) | (loss_sources(added_to) if added_to else set())

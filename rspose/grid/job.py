@@ -1,0 +1,91 @@
+"""The frame around each job of the workflow: its log, its terminal, its errors, its attempts."""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from rspose.grid.cell import Cell
+from rspose.grid.files import remove_unfinished
+from rspose.grid.write_record import failure_note, write_failure
+
+_CELL_WILDCARDS = [field.name for field in fields(Cell)]
+
+
+class LastingError(RuntimeError):
+    """What another attempt would meet again: the job is not tried any more."""
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[TextIO]:
+    """Send all output of a job to its log, and yield the terminal for progress.
+
+    An error ends the job with one line on the terminal; the traceback is in the log. If it was a cell's, a
+    note beside the place of its record says so to the tables. What an earlier attempt that was killed left
+    half-written is removed; such an attempt says nothing, so that the next one writes the note.
+
+    Args:
+        snakemake: The object that Snakemake hands to a script. A rule that is tried again tells which attempt
+            it is in the resource ``attempt``.
+    """
+    if snakemake.config["training"]["device"] == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch and mmengine look for a GPU
+    for output in snakemake.output:
+        remove_unfinished(Path(output))
+    log = Path(snakemake.log[0])
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    is_of_cell = set(_CELL_WILDCARDS) <= set(snakemake.wildcards.keys())
+    cell = Cell.of(snakemake.wildcards) if is_of_cell else None
+    with _continued(log) as stream:
+        if cell is not None:
+            _look_back(snakemake, cell, terminal)
+        # At the level of file descriptors: output of compiled code is caught too.
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        sys.stdout = sys.stderr = stream
+        logging.captureWarnings(True)
+        try:
+            yield terminal
+        except Exception as error:
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}"
+            if cell is not None:
+                write_failure(snakemake.config, cell, snakemake.rule, message, log)
+            print(f"{snakemake.rule} failed: {message} (log: {log})", file=terminal)
+            terminal.flush()
+            stream.flush()
+            os._exit(1)
+
+
+def _look_back(snakemake: Any, cell: Cell, terminal: TextIO) -> None:
+    """End the job if the attempt before failed for good; note it if that attempt was killed."""
+    note = failure_note(snakemake.config, cell)
+    if getattr(snakemake.resources, "attempt", 1) == 1:
+        note.unlink(missing_ok=True)  # of an earlier run
+    elif not note.exists():
+        message = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
+        write_failure(snakemake.config, cell, snakemake.rule, message, Path(snakemake.log[0]))
+    elif json.loads(note.read_text())["failed"]["error"].startswith(f"{LastingError.__name__}:"):
+        print(f"{snakemake.rule} is not tried again: it would fail as before", file=terminal, flush=True)
+        os._exit(1)
+
+
+@contextmanager
+def _continued(log: Path) -> Iterator[TextIO]:
+    """Open a log that goes on where the attempt before ended, until one succeeds.
+
+    Snakemake removes a job's log before every attempt: until then it is a link to a file beside it.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = log.with_name(f".{log.name}")
+    log.unlink(missing_ok=True)
+    log.symlink_to(unfinished.name)
+    with open(unfinished, "a", buffering=1) as stream:
+        yield stream
+    unfinished.replace(log)

@@ -1,0 +1,89 @@
+"""The grid that compares one loss with those that have records, and the command that runs it."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rspose.grid.config import ConfigError, cells, complete, load_config, loss_settings
+
+REFERENCE = "mse"
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A loss beside others.
+
+    Attributes:
+        config: The completed config of the grid.
+        arguments: Arguments of snakemake that run it, up to its tables.
+        left_out: Losses of the config's own grid that have cells without a record.
+    """
+
+    config: dict[str, Any]
+    arguments: list[str]
+    left_out: list[str]
+
+    @property
+    def command(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(["snakemake", *self.arguments])
+
+    def run(self) -> int:
+        """Run it; its exit code."""
+        tools = Path(sys.executable).parent  # the jobs look for python there
+        environment = {**os.environ, "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
+        command = [sys.executable, "-m", "snakemake", *self.arguments]
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+def compare_with(
+    path: Path, loss: str, source: str | None = None, cores: int | None = None, dry_run: bool = False
+) -> Comparison:
+    """Plan the comparison of a loss with MSE and with every loss of a config whose cells all have a record.
+
+    So nothing is trained but the cells of the loss itself, and those of MSE where they are missing.
+
+    Args:
+        path: The config, whose datasets, models, heads, seeds and folder of results are used.
+        loss: A registered loss, or a variant that the config names in ``loss_settings``.
+        source: Where the loss comes from if it is not of the project, see ``losses_from``.
+        cores: Cores to use; as snakemake's profile says if left out.
+        dry_run: Plan the jobs only.
+
+    Raises:
+        ConfigError: The config, or the loss in it, cannot be used; one line.
+    """
+    config = load_config(path)
+    sources = [*config["losses_from"], *([source] if source and source not in config["losses_from"] else [])]
+    config = complete({**config, "losses_from": sources, "losses": [*_without(config["losses"], loss), loss]})
+    if not [cell for cell in cells(config) if cell.loss == loss]:
+        heads = "', '".join(config["heads"])
+        name = loss_settings(config, loss, config["heads"][0])["loss"]
+        raise ConfigError(f"loss {name!r} serves none of the config's heads ('{heads}')")
+    records = Path(config["results"]) / "records"
+    missing = {cell.loss for cell in cells(config) if not (records / f"{cell.path}.json").is_file()}
+    others = [name for name in config["losses"] if name not in (REFERENCE, loss)]
+    with_records = [name for name in others if name not in missing]
+    losses = [*_without([REFERENCE], loss), *with_records, loss]
+    config = complete({**config, "losses": losses})
+    arguments = ["tables", "--configfile", str(path)]
+    if cores is not None:
+        arguments += ["--cores", str(cores)]
+    if Path.cwd() != _REPOSITORY:
+        arguments += ["--snakefile", str(_REPOSITORY / "Snakefile")]
+    if dry_run:
+        arguments += ["--dry-run"]
+    arguments += ["--config", f"losses=[{','.join(losses)}]"]
+    if sources:
+        arguments += [f"losses_from={json.dumps(sources)}"]
+    return Comparison(config, arguments, [name for name in others if name in missing])
+
+
+def _without(losses: list[str], loss: str) -> list[str]:
+    return [name for name in losses if name != loss]

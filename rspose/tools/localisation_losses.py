@@ -1,0 +1,45 @@
+"""What every loss of a grid says of heatmaps of known error, as one JSON file."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rspose.grid.config import cells, loss_settings
+from rspose.grid.files import write_json
+from rspose.losses import available, build
+from rspose.tools.localisation import LARGEST_ERROR, along_paths
+
+
+def losses_and_heads(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every loss of the grid with every head it is trained on, in the order of the config."""
+    return sorted(
+        {(cell.loss, cell.head) for cell in cells(config)},
+        key=lambda pair: (config["heads"].index(pair[1]), config["losses"].index(pair[0])),
+    )
+
+
+def write_localisation(config: dict[str, Any], out: Path) -> None:
+    """Follow the paths of :mod:`rspose.tools.localisation` with every loss of a grid.
+
+    Args:
+        config: A completed config.
+        out: Where the JSON file goes.
+    """
+    followed = []
+    for name, head in losses_and_heads(config):
+        settings = loss_settings(config, name, head)
+        loss = build(settings["loss"], settings["parameters"], num_keypoints=1)
+        paths = along_paths(loss, head)
+        followed.append(
+            {
+                "loss": name,
+                "title": settings["title"],
+                "reconstruction": available()[settings["loss"]].reconstruction,
+                "head": head,
+                "paths": {
+                    path: {**asdict(found), "tolerated_error": found.tolerated_error}
+                    for path, found in paths.items()
+                },
+            }
+        )
+    write_json(out, {"largest_error": LARGEST_ERROR, "losses": followed})

@@ -1,0 +1,49 @@
+"""Every loss in a table: `rspose list losses`, and docs/losses.md, which is made from the same."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rspose.losses.interface import HeatmapLoss
+from rspose.losses.registry import available, parameters
+
+PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
+
+_HEADER = ("name", "title", "reference", "heads", "parameters", "reconstruction", "type in mmpose")
+_HEADS = {"heatmap": "2D", "simcc": "1D"}
+
+_INTRODUCTION = """# The losses
+
+<!-- Made by `make docs` from the loss files: edit them. -->
+
+`rspose list losses` prints this table, with the losses that you have added. A loss is named by its *name* in
+configs and records; its *parameters*, here with their defaults, can be set under `loss_settings` in a config.
+A *reconstruction* fills in details that the publication leaves open: the docstring says which. *Heads*: 2D is
+`heatmap`, 1D is `simcc`. How to add one: [add-a-loss.md](add-a-loss.md); how to use one without the
+benchmark: [in mmpose](mmpose.md) (*type in mmpose*), [in PyTorch](pytorch.md).
+
+"""
+
+
+def loss_table(losses: Iterable[type[HeatmapLoss]]) -> str:
+    """A Markdown table with a row a loss."""
+    lines = [_HEADER, ("---",) * len(_HEADER), *map(_row, losses)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def losses_page() -> str:
+    """The page docs/losses.md: the losses of the project."""
+    return _INTRODUCTION + loss_table(available().values())
+
+
+def _row(loss: type[HeatmapLoss]) -> tuple[str, ...]:
+    settings = ", ".join(f"{name}={default!r}" for name, default in parameters(loss.name).items())
+    cells = (
+        f"`{loss.name}`",
+        loss.title,
+        loss.reference,
+        ", ".join(_HEADS[head] for head in loss.heads),
+        f"`{settings}`" if settings else "",
+        "yes" if loss.reconstruction else "",
+        f"`Benchmark{loss.__name__}`",  # as rspose.training.map_losses registers it
+    )
+    return tuple(cell.replace("|", "\\|") for cell in cells)

@@ -1,0 +1,86 @@
+"""A new loss from a template: `rspose new-loss my_loss`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from rspose.losses.registry import available, name_problem, unusable
+
+_TEMPLATE = '''"""@TITLE@: say in one line what is compared with what."""
+
+from torch import Tensor
+
+from rspose.losses import PerMapLoss, register
+
+
+@register
+class @CLASS@(PerMapLoss):
+    """Squared error that counts more where the label is high: the formula and its source belong here.
+
+    Args:
+        foreground: weight of the keypoint's place beside that of the background, at least 0.
+    """
+
+    name = "@NAME@"  # in configs and records
+    title = "@TITLE@"  # in tables and figures
+    reference = "unpublished"  # authors, title, venue, arXiv number
+    heads = ("heatmap", "simcc")  # 2D and 1D; for one of them alone: ("simcc",)
+
+    # A parameter with a default can be set in a config, and every row says which value it had.
+    def __init__(self, foreground: float = 10.0) -> None:
+        super().__init__()
+        self.foreground = foreground
+
+    def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the loss ``[M]`` of each map."""
+        # prediction: raw output of the head, [M, N], for M visible keypoints: N pixels (2D) or bins (1D).
+        # label: the Gaussian around the keypoint, [M, N], in [0, 1] with peak 1.
+        # Return one number a map, [M], the smaller the better the map. Masking and means are done for you.
+        weight = 1 + self.foreground * label
+        return (weight * (prediction - label).square()).mean(dim=-1)
+'''
+
+
+def new_loss(name: str, folder: Path | None = None) -> Path:
+    """Write a loss file that already runs, to be changed.
+
+    Args:
+        name: Name of the loss and of its file.
+        folder: Where the file goes; the folder of the baselines if left out, where it is found by itself.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: The name is none, is taken, or shadows a Python module; the message says which.
+        FileExistsError: The file is there already.
+        NotADirectoryError: There is no such folder.
+    """
+    if problem := name_problem(name):
+        raise ValueError(f"loss name: {problem}")
+    losses = available()
+    if name in losses:
+        taken = losses[name]
+        raise ValueError(f"loss name {name!r} is taken by {taken.__module__}.{taken.__qualname__}")
+    if name in unusable():
+        raise ValueError(f"loss name {name!r} is taken: {unusable()[name]}")
+    if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+        raise ValueError(f"loss name {name!r} shadows the Python module of that name: take another one")
+    if folder is None:
+        import rspose.baselines as baselines
+
+        folder = Path(baselines.__file__).parent
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: no such folder")
+    path = folder / f"{name}.py"
+    words = name.split("_")
+    class_name = "".join(word[:1].upper() + word[1:] for word in words)
+    title = " ".join(words).strip()
+    text = (
+        _TEMPLATE.replace("@NAME@", name)
+        .replace("@CLASS@", class_name if class_name.endswith("Loss") else f"{class_name}Loss")
+        .replace("@TITLE@", title[:1].upper() + title[1:])
+    )
+    with open(path, "x") as file:
+        file.write(text)
+    return path

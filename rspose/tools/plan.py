@@ -1,0 +1,304 @@
+"""What a grid takes, said before it is launched: time, memory and disk; what is done and what is missing."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
+import torch
+from mmengine.registry import DefaultScope
+from mmpose.registry import DATASETS, MODELS
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from rspose.datasets import check_dataset
+from rspose.grid.cell import Cell
+from rspose.grid.config import cells, scaled_learning_rate, training_settings
+from rspose.tools.steps import measure_steps, training_device
+from rspose.training.compose import compose
+from rspose.training.pretrained import Pretrained, missing_weights
+
+PUBLISHED_INSTANCES = {"coco": 149_813, "crowdpose": 48_000, "mpii": 22_246, "wholebody": 149_813}
+"""Training instances where the files are not there to be counted.
+
+COCO's, which are COCO-WholeBody's too, and MPII's as mmpose and its predecessors count them; CrowdPose's from
+its paper (arXiv 1812.00324): about 80,000 persons in 20,000 images, of which 12,000 are trained on.
+"""
+
+INSTANCES_PER_DRAWN_IMAGE = {"coco": 1.5, "crowdpose": 3.4, "mpii": 1.4, "wholebody": 1.4}
+"""Training instances of an image that is still to be drawn, as in the datasets of config/demo.yaml."""
+
+TFLOPS = 20.0
+"""Trillion operations a second that a training is taken to reach: an assumption, not a measurement."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of a (dataset, model, head): they differ in loss and seed.
+
+    Attributes:
+        dataset, model, head: What they are.
+        cells: How many of them there are.
+        done: How many have a record.
+        instances: Training instances; None if it is not known how many there are.
+        instances_from: ``files``, ``published`` or ``estimated``.
+        epochs, batch_size, learning_rate: How they are trained; the rate before the factor of a loss.
+        parameters: Of the network.
+        flops: Operations of a forward pass of one instance, two for each multiplication with its addition.
+        hours: Mean time of a cell, in hours of one device; None if the instances are unknown.
+        hours_left: Of the cells that are not done.
+        memory_gb: Of a training step with the whole batch on one device.
+        devices: How many devices a cell trains on.
+        devices_needed: How many devices the batch has to be spread over to fit: a power of two.
+        disk_gb: Of a cell: its weights, and the last two checkpoints with the state of the optimizer.
+    """
+
+    dataset: str
+    model: str
+    head: str
+    cells: int
+    done: int
+    instances: int | None
+    instances_from: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    parameters: int
+    flops: int
+    hours: float | None
+    hours_left: float | None
+    memory_gb: float
+    devices: int
+    devices_needed: int
+    disk_gb: float
+
+    @property
+    def wall_hours(self) -> float | None:
+        """Time of a cell on the clock, if its devices share the work evenly."""
+        return None if self.hours is None else self.hours / self.devices
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a grid takes.
+
+    Attributes:
+        grid: Name of the grid.
+        rows: One per (dataset, model, head).
+        time_from: Where the hours come from, in words.
+        memory_from: Where the memory comes from, in words.
+        device_memory_gb: Memory of a device that ``devices`` of the rows goes by.
+        missing_datasets: What cells that are not done need: a line per dataset.
+        missing_weights: The same for pretrained weights.
+    """
+
+    grid: str
+    rows: list[Row]
+    time_from: str
+    memory_from: str
+    device_memory_gb: float
+    missing_datasets: list[str]
+    missing_weights: list[Pretrained]
+
+    def totals(self) -> dict[str, float | int]:
+        """Cells, cells done, hours, hours left and disk of the whole grid."""
+        return {
+            "cells": sum(row.cells for row in self.rows),
+            "done": sum(row.done for row in self.rows),
+            "hours": sum(row.cells * (row.hours or 0) for row in self.rows),
+            "hours_left": sum(row.hours_left or 0 for row in self.rows),
+            "disk_gb": sum(row.cells * row.disk_gb for row in self.rows),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        weights = [{"file": str(each.file), "url": each.url} for each in self.missing_weights]
+        return {**asdict(self), "missing_weights": weights, "totals": self.totals()}
+
+
+def make_plan(
+    config: dict[str, Any],
+    tflops: float = TFLOPS,
+    measure: bool = False,
+    device_memory_gb: float = 80.0,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Plan:
+    """Plan the grid of a config.
+
+    Args:
+        config: A completed config.
+        tflops: Trillion operations a second that a training reaches, where nothing is measured.
+        measure: Measure a training step of each row, with each of its losses, on this machine.
+        device_memory_gb: Memory of a GPU that the grid is to run on.
+        progress: Called with the row, its number and their number before each row is worked out.
+    """
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells(config):
+        groups.setdefault((cell.dataset, cell.model, cell.head), []).append(cell)
+    scope = DefaultScope.get_instance(f"plan {config['name']}", scope_name="mmpose")
+    device = torch.device(training_device(config))
+    instances: dict[str, tuple[int | None, str]] = {}
+    rows = []
+    unfinished: list[Cell] = []
+    for number, ((dataset, model, head), group) in enumerate(groups.items(), start=1):
+        progress(f"{dataset} {model} {head}", number, len(groups))
+        left = [cell for cell in group if not record_of(config, cell).is_file()]
+        unfinished += left
+        training = training_settings(config, group[0])
+        composed = compose(config, group[0], Path(), None)
+        if dataset not in instances:
+            instances[dataset] = _instances(config, dataset, composed)
+        count, counted_from = instances[dataset]
+        cost = network_cost(composed)
+        fixed = cost.fixed_memory(_keeps_average(composed))
+        per_instance: float = cost.kept_bytes
+        seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
+        if measure:
+            steps = measure_steps(config, group[0], composed, sorted(seconds), device)
+            seconds = {loss: statistics.median(each) / steps.batch for loss, each in steps.seconds.items()}
+            if steps.peak_bytes:
+                fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
+        hours = None
+        if count is not None:
+            hours = {loss: each * count * training["epochs"] / 3600 for loss, each in seconds.items()}
+        rows.append(
+            Row(
+                dataset,
+                model,
+                head,
+                cells=len(group),
+                done=len(group) - len(left),
+                instances=count,
+                instances_from=counted_from,
+                epochs=training["epochs"],
+                batch_size=training["batch_size"],
+                learning_rate=scaled_learning_rate(training),
+                parameters=cost.parameters,
+                flops=cost.flops,
+                hours=None if hours is None else statistics.mean(hours[cell.loss] for cell in group),
+                hours_left=None if hours is None else sum(hours[cell.loss] for cell in left),
+                memory_gb=(fixed + per_instance * training["batch_size"]) / 1e9,
+                devices=training["devices"],
+                devices_needed=_devices(fixed, per_instance, training["batch_size"], device_memory_gb),
+                disk_gb=cost.disk(_keeps_average(composed)) / 1e9,
+            )
+        )
+    del scope
+    return Plan(
+        config["name"],
+        rows,
+        time_from=(
+            f"measured on this machine ({_name(device)}), without loading of data and evaluation"
+            if measure
+            else f"estimated: three forward passes an instance at an assumed {tflops:g} TFLOP/s, without "
+            "loss, loading of data and evaluation"
+        ),
+        memory_from=(
+            "measured on this machine, scaled to the batch"
+            if measure and device.type == "cuda"
+            else "estimated for the whole batch: weights, gradients, optimizer, what the backward pass keeps"
+        ),
+        device_memory_gb=device_memory_gb,
+        missing_datasets=_missing_datasets(config, unfinished),
+        missing_weights=missing_weights(config, unfinished),
+    )
+
+
+def record_of(config: dict[str, Any], cell: Cell) -> Path:
+    """Where the record of a cell is once it is done."""
+    return Path(config["results"]) / "records" / f"{cell.path}.json"
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What a network takes, counted without computing anything (on the meta device).
+
+    Attributes:
+        parameters: Numbers that are trained.
+        state_bytes: Of the weights and buffers in a checkpoint.
+        flops: Operations of a forward pass of one instance.
+        kept_bytes: Of what a forward pass of one instance keeps for the backward pass.
+    """
+
+    parameters: int
+    state_bytes: int
+    flops: int
+    kept_bytes: int
+
+    def fixed_memory(self, keeps_average: bool) -> int:
+        """Bytes of a training step beside those of the instances: weights, gradients and Adam's moments."""
+        return 4 * (5 if keeps_average else 4) * self.parameters
+
+    def disk(self, keeps_average: bool) -> int:
+        """Bytes of the files of a cell: its weights, and two checkpoints with the moments of Adam."""
+        checkpoint = self.state_bytes * (2 if keeps_average else 1) + 8 * self.parameters
+        return self.state_bytes + 2 * checkpoint
+
+
+def network_cost(composed: Any) -> NetworkCost:
+    """Count what the network of a composed config takes."""
+    width, height = composed["codec"]["input_size"]
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        alive.append(tensor)  # so that no other storage takes its place, and its key
+        return tensor
+
+    alive: list[Tensor] = []
+    with torch.device("meta"):
+        model = MODELS.build(composed["model"]).train()
+        images = torch.zeros(2, 3, height, width)
+    weights = {each.untyped_storage()._cdata for each in (*model.parameters(), *model.buffers())}
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        output = model.head(model.extract_feat(images))
+    del output
+    return NetworkCost(
+        parameters=sum(each.numel() for each in model.parameters() if each.requires_grad),
+        state_bytes=sum(each.numel() * each.element_size() for each in model.state_dict().values()),
+        flops=counter.get_total_flops() // 2,
+        kept_bytes=sum(size for key, size in kept.items() if key not in weights) // 2,
+    )
+
+
+def _instances(config: dict[str, Any], dataset: str, composed: Any) -> tuple[int | None, str]:
+    entry = config["data"][dataset]
+    described = {**composed["train_dataloader"]["dataset"], "pipeline": []}
+    if (Path(entry["root"]) / described["ann_file"]).is_file():
+        return len(DATASETS.build(described)), "files"
+    if "generate" in entry:
+        per_image = INSTANCES_PER_DRAWN_IMAGE.get(dataset)
+        drawn = None if per_image is None else round(entry["generate"]["train_images"] * per_image)
+        return drawn, "estimated"
+    return PUBLISHED_INSTANCES.get(dataset), "published"
+
+
+def _missing_datasets(config: dict[str, Any], unfinished: list[Cell]) -> list[str]:
+    missing = []
+    for dataset in dict.fromkeys(cell.dataset for cell in unfinished):
+        if "generate" in config["data"][dataset]:
+            continue
+        problems = check_dataset(Path(config["data"][dataset]["root"]), dataset)
+        missing += [f"{dataset}: {problem}" for problem in problems[:1]]
+    return missing
+
+
+def _devices(fixed: float, per_instance: float, batch_size: int, device_memory_gb: float) -> int:
+    devices = 1
+    while fixed + per_instance * batch_size / devices > device_memory_gb * 1e9 and devices < batch_size:
+        devices *= 2
+    return devices
+
+
+def _keeps_average(composed: Any) -> bool:
+    return any(hook["type"] == "EMAHook" for hook in composed["custom_hooks"])
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -1,0 +1,219 @@
+"""Time and memory of training steps, one loss beside another: for `rspose plan` and `rspose bench steps`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
+import numpy as np
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import set_random_seed
+from mmpose.registry import KEYPOINT_CODECS, MODELS
+from torch import Tensor
+
+from rspose.grid.cell import Cell
+from rspose.grid.config import cells, loss_settings, training_settings
+from rspose.losses import KeypointTarget
+from rspose.training.compose import compose
+from rspose.training.heads import build_loss
+
+CPU_BATCH = 16
+"""Instances of a step on a CPU, where the batch of the training would take minutes."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Training steps of one network, in rounds: one step with each loss a round.
+
+    Attributes:
+        batch: Instances a step.
+        seconds: By loss, the time of its step in each round.
+        peak_bytes: By loss, the peak memory of the GPU; empty on a CPU.
+    """
+
+    batch: int
+    seconds: dict[str, list[float]]
+    peak_bytes: dict[str, int]
+
+    def times(self, loss: str, other: str) -> list[float]:
+        """How many times as long as with another loss a step took, in each round.
+
+        The steps of a round follow each other, so what slows the machine for a while falls on both.
+        """
+        return [a / b for a, b in zip(self.seconds[loss], self.seconds[other], strict=True)]
+
+
+def training_device(config: dict[str, Any]) -> str:
+    """What a training of the config would take on this machine, ``"cuda"`` or ``"cpu"``."""
+    return "cuda" if config["training"]["device"] != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def bench_steps(
+    config: dict[str, Any],
+    chosen: dict[str, str],
+    losses: list[str] | None = None,
+    device: str | None = None,
+    rounds: int = 7,
+    batch: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Cell, str, Steps]:
+    """Measure the first cell of a grid that has the chosen dataset, model and head.
+
+    Args:
+        config: A completed config.
+        chosen: ``dataset``, ``model`` and ``head``, or some of them.
+        losses: Names of losses of the config; by default all that the config trains in such a cell.
+        device: ``"cpu"`` or ``"cuda"``; by default what the training would take.
+        rounds, batch, progress: As for :func:`measure_steps`.
+
+    Returns:
+        The cell, the device, and its steps.
+
+    Raises:
+        ValueError: There is no such cell, loss or device.
+    """
+    grid = cells(config)
+    for key, value in chosen.items():
+        there = dict.fromkeys(getattr(cell, key) for cell in grid)
+        if value not in there:
+            raise ValueError(f"--{key}: expected one of {', '.join(there)}, found {value!r}")
+    grid = [cell for cell in grid if all(getattr(cell, key) == value for key, value in chosen.items())]
+    if not grid:
+        raise ValueError(f"{config['name']}: no cell has {' and '.join(chosen.values())}")
+    first = grid[0]
+    same = [
+        cell
+        for cell in grid
+        if (cell.dataset, cell.model, cell.head) == (first.dataset, first.model, first.head)
+    ]
+    there = dict.fromkeys(cell.loss for cell in same)
+    for loss in losses or []:
+        if loss not in there:
+            raise ValueError(f"--losses: expected some of {', '.join(there)}, found {loss!r}")
+    if device is None:
+        device = training_device(config)
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no GPU")
+    scope = DefaultScope.get_instance(f"steps {config['name']}", scope_name="mmpose")
+    composed = compose(config, first, Path(), None)
+    steps = measure_steps(
+        config, first, composed, losses or list(there), torch.device(device), rounds, batch, progress
+    )
+    del scope
+    return first, device, steps
+
+
+def measure_steps(
+    config: dict[str, Any],
+    cell: Cell,
+    composed: Any,
+    losses: list[str],
+    device: torch.device,
+    rounds: int = 3,
+    batch: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Steps:
+    """Measure training steps of a cell's network on random images: forward, loss, backward, optimizer.
+
+    Args:
+        config: A completed config.
+        cell: A cell with the network; its loss does not matter.
+        composed: Its composed config.
+        losses: Names of losses of the config.
+        device: Where to measure.
+        rounds: Steps with each loss, after one to warm up.
+        batch: Instances a step. By default that of the training on a GPU, on a CPU at most ``CPU_BATCH``.
+            Halved until it fits into the memory of the GPU.
+        progress: Called with the number of rounds done, and of all, before each round.
+
+    Raises:
+        torch.OutOfMemoryError: Not even two instances fit.
+    """
+    training = training_settings(config, cell)
+    torch.set_num_threads(training["threads"])
+    set_random_seed(cell.seed, deterministic=True)  # deterministic kernels, like a training
+    if batch is None:
+        batch = training["batch_size"] if device.type == "cuda" else min(CPU_BATCH, training["batch_size"])
+    model = revert_sync_batchnorm(MODELS.build(composed["model"])).to(device).train()
+    optimizer = build_optim_wrapper(model, dict(composed["optim_wrapper"]))
+    while True:
+        try:
+            images, target = _random_batch(composed, model, batch, device)
+            modules = {}
+            for name in losses:
+                settings = loss_settings(config, name, cell.head)
+                module = build_loss(settings["loss"], settings["parameters"], target.weights.shape[1])
+                modules[name] = module.to(device)
+            return _measure(model, optimizer, modules, images, target, rounds, progress)
+        except torch.OutOfMemoryError:
+            if batch < 4:
+                raise
+            optimizer.zero_grad()
+            batch //= 2
+
+
+def _measure(
+    model: Any,
+    optimizer: Any,
+    losses: dict[str, Any],
+    images: Tensor,
+    target: KeypointTarget,
+    rounds: int,
+    progress: Callable[[int, int], None],
+) -> Steps:
+    on_gpu = images.is_cuda
+    seconds: dict[str, list[float]] = {name: [] for name in losses}
+    peaks: dict[str, int] = {}
+    for number in range(rounds + 1):
+        progress(number, rounds + 1)
+        for name, loss_module in losses.items():
+            model.head.loss_module = loss_module
+            if on_gpu:
+                torch.cuda.synchronize()
+                torch.cuda.reset_peak_memory_stats()
+            started = time.perf_counter()
+            with optimizer.optim_context(model):
+                prediction = model.head(model.extract_feat(images))
+                loss = sum(loss_module(prediction, target).values())
+            optimizer.update_params(loss)
+            if on_gpu:
+                torch.cuda.synchronize()
+                peaks[name] = torch.cuda.max_memory_allocated()
+            if number > 0:  # the first round warms up
+                seconds[name].append(time.perf_counter() - started)
+    progress(rounds + 1, rounds + 1)
+    return Steps(len(images), seconds, peaks)
+
+
+def _random_batch(
+    composed: Any, model: Any, batch: int, device: torch.device
+) -> tuple[Tensor, KeypointTarget]:
+    generator = np.random.default_rng(0)
+    width, height = composed["codec"]["input_size"]
+    count = composed["model"]["head"]["out_channels"]
+    codec = KEYPOINT_CODECS.build(composed["codec"])
+    keypoints = generator.uniform(0, 1, (batch, count, 2)) * [width - 1, height - 1]
+    encoded = [codec.encode(each[None], np.ones((1, count), dtype=np.float32)) for each in keypoints]
+
+    def stacked(key: str) -> Tensor:
+        return torch.as_tensor(np.stack([each[key].squeeze() for each in encoded]), device=device)
+
+    two_dimensional = "heatmaps" in encoded[0]
+    per_map = codec.scale_factor if two_dimensional else 1 / codec.simcc_split_ratio
+    images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
+    return images, KeypointTarget(
+        heatmaps=(
+            stacked("heatmaps")
+            if two_dimensional
+            else (stacked("keypoint_x_labels"), stacked("keypoint_y_labels"))
+        ),
+        keypoints=torch.as_tensor(keypoints / per_map, dtype=torch.float32, device=device),
+        weights=torch.ones(batch, count, device=device),
+        scale=torch.full((batch,), width / 2 / float(np.mean(per_map)), device=device),
+        sigmas=model.head.sigmas,
+    )

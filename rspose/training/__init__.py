@@ -1,0 +1,20 @@
+"""The mmpose side of the benchmark: heads that hand a loss its target, and what mmpose needs to be imported.
+
+Importing this package makes mmpose importable and registers the benchmark's modules and losses with it, so
+that one line in an mmpose config is enough: ``custom_imports = dict(imports=["rspose.training"])``. Only the
+backbones of timm, which takes two seconds to import, are left to those who need them:
+``rspose.training.timm_backbones``.
+"""
+
+import os
+
+from rspose.training import import_standins
+
+import_standins.install()
+
+# A checkpoint is data. torch then refuses one that brings code, which mmengine and torch.hub would run.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+
+from rspose.training import datasets, heads, map_losses, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
+
+__all__ = ["datasets", "heads", "map_losses", "necks", "training", "transforms"]

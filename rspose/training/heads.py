@@ -1,0 +1,199 @@
+"""Heads that hand any loss of the benchmark the same target, and decode what the loss says is the heatmap.
+
+Both are mmpose's own heads; what they change is the loss call (a :class:`~rspose.losses.KeypointTarget`
+instead of bare heatmaps) and the step from raw output to confidences: the loss maps its output to [0, 1]
+before anything is averaged over the flip test, decoded or scored. mmpose decodes raw output, which for a loss
+on logits puts every peak that is below zero at (-1, -1) and hands the evaluator scores outside [0, 1].
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from mmpose.models.heads import BaseHead, HeatmapHead, RTMCCHead, SimCCHead
+from mmpose.models.utils.tta import flip_heatmaps, flip_vectors
+from mmpose.registry import MODELS
+from torch import Tensor
+
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, build
+from rspose.training.watch import watched_terms
+
+
+def build_loss(name: str, parameters: dict[str, Any], num_keypoints: int) -> HeatmapLoss:
+    """Build a loss without touching the random state, so that every loss sees the same initial weights."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        return build(name, parameters, num_keypoints)
+
+
+def keypoint_target(
+    samples: Sequence[Any], heatmaps: Maps, input_per_map: np.ndarray, sigmas: Tensor
+) -> KeypointTarget:
+    """Gather the target of a batch from mmpose's data samples.
+
+    Args:
+        samples: One ``PoseDataSample`` per instance. ``gt_instances.transformed_keypoints`` (input pixels,
+            packed with ``pack_transformed=True``) and the meta key ``area`` (image pixels squared) must be
+            there.
+        heatmaps: Gaussian labels with peak 1, on the device of the prediction.
+        input_per_map: Input pixels per map unit (heatmap pixel or SimCC bin), x and y.
+        sigmas: OKS sigma of each keypoint ``[K]``.
+    """
+    device = sigmas.device
+    keypoints, scales = [], []
+    for sample in samples:
+        keypoints.append(sample.gt_instances.transformed_keypoints[0, :, :2] / input_per_map)
+        meta = sample.metainfo
+        input_per_image = meta["input_size"][0] / meta["input_scale"][0]
+        scales.append(np.sqrt(np.asarray(meta["area"]).item()) * input_per_image / input_per_map[0])
+    weights = torch.cat([sample.gt_instance_labels.keypoint_weights for sample in samples])
+    return KeypointTarget(
+        heatmaps=heatmaps,
+        keypoints=torch.as_tensor(np.stack(keypoints), dtype=torch.float32, device=device),
+        weights=weights.to(device),
+        scale=torch.as_tensor(np.stack(scales), dtype=torch.float32, device=device),
+        sigmas=sigmas,
+    )
+
+
+def _with_clipped_scores(predictions: list[Any]) -> list[Any]:
+    # Losses whose raw output is the heatmap itself (MSE) may overshoot 1 a little; the location stays.
+    for instances in predictions:
+        instances.keypoint_scores = np.clip(instances.keypoint_scores, 0.0, 1.0)
+    return predictions
+
+
+@MODELS.register_module()
+class BenchmarkHeatmapHead(HeatmapHead):
+    """mmpose's 2D ``HeatmapHead`` with a loss of the benchmark.
+
+    Args:
+        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
+        sigmas: OKS sigma of each keypoint.
+        arguments: As for ``HeatmapHead``; ``decoder`` is required (its ``sigma`` and ``scale_factor`` are
+            used).
+    """
+
+    watch_gradients = False
+
+    def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        parameters = {key: value for key, value in loss.items() if key != "name"}
+        self.loss_module = build_loss(loss["name"], parameters, self.out_channels)
+        self.register_buffer("sigmas", torch.tensor(sigmas, dtype=torch.float32), persistent=False)
+
+    def loss(self, feats: Any, batch_data_samples: Sequence[Any], train_cfg: Any = None) -> dict[str, Tensor]:
+        """The named terms of the loss, each key prefixed ``loss_``."""
+        prediction = self.forward(feats)
+        labels = torch.stack([sample.gt_fields.heatmaps for sample in batch_data_samples]).to(
+            prediction.device
+        )
+        target = keypoint_target(batch_data_samples, labels, self.decoder.scale_factor, self.sigmas)
+        terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
+        return {f"loss_{term}": value for term, value in terms.items()}
+
+    def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> Tensor:
+        """Confidence maps ``[B, K, H, W]``, averaged over the flip test if ``test_cfg`` asks for one."""
+        sigma = (float(self.decoder.sigma), float(self.decoder.sigma))
+        if not test_cfg.get("flip_test", False):
+            return self._confidences(feats, sigma)
+        straight, mirrored = (self._confidences(each, sigma) for each in feats)
+        mirrored = flip_heatmaps(
+            mirrored,
+            flip_mode=test_cfg.get("flip_mode", "heatmap"),
+            flip_indices=batch_data_samples[0].metainfo["flip_indices"],
+            shift_heatmap=test_cfg.get("shift_heatmap", False),
+        )
+        return (straight + mirrored) / 2
+
+    def _confidences(self, feats: Any, sigma: tuple[float, float]) -> Tensor:
+        return cast(Tensor, self.loss_module.to_heatmaps(self.forward(feats), sigma)).float()
+
+    def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
+        """Keypoints in input pixels and confidences in [0, 1]; the maps too if ``output_heatmaps`` is set."""
+        test_cfg = test_cfg or {}
+        maps = self.heatmaps(feats, batch_data_samples, test_cfg)
+        predictions = _with_clipped_scores(self.decode(maps))
+        if test_cfg.get("output_heatmaps", False):
+            return predictions, [PixelData(heatmaps=each) for each in maps]
+        return predictions
+
+
+class _SimCCOutput(BaseHead):
+    """What the 1D heads share: vectors of x and y, however the head makes them."""
+
+    watch_gradients = False
+
+    def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        if self.decoder.normalize:
+            raise ValueError(
+                f"{type(self).__name__}: decoder.normalize must be False: losses expect labels with peak 1"
+            )
+        parameters = {key: value for key, value in loss.items() if key != "name"}
+        self.loss_module = build_loss(loss["name"], parameters, self.out_channels)
+        self.register_buffer("sigmas", torch.tensor(sigmas, dtype=torch.float32), persistent=False)
+
+    def loss(self, feats: Any, batch_data_samples: Sequence[Any], train_cfg: Any = None) -> dict[str, Tensor]:
+        """The named terms of the loss, each key prefixed ``loss_``."""
+        prediction = self.forward(feats)
+        x_labels, y_labels = (
+            torch.cat([sample.gt_instance_labels[key] for sample in batch_data_samples]).to(
+                prediction[0].device
+            )
+            for key in ("keypoint_x_labels", "keypoint_y_labels")
+        )
+        input_per_bin = np.full(2, 1.0 / self.simcc_split_ratio)
+        target = keypoint_target(batch_data_samples, (x_labels, y_labels), input_per_bin, self.sigmas)
+        terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
+        return {f"loss_{term}": value for term, value in terms.items()}
+
+    def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> tuple[Tensor, Tensor]:
+        """Confidence vectors ``([B, K, Wx], [B, K, Wy])``, averaged over the flip test if asked for."""
+        sigma = (float(self.decoder.sigma[0]), float(self.decoder.sigma[1]))
+        if not test_cfg.get("flip_test", False):
+            x, y = self.loss_module.to_heatmaps(self.forward(feats), sigma)
+            return x.float(), y.float()
+        straight, mirrored = (self.loss_module.to_heatmaps(self.forward(each), sigma) for each in feats)
+        mirrored = flip_vectors(*mirrored, flip_indices=batch_data_samples[0].metainfo["flip_indices"])
+        return (straight[0].float() + mirrored[0].float()) / 2, (
+            straight[1].float() + mirrored[1].float()
+        ) / 2
+
+    def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
+        """Keypoints in input pixels and confidences in [0, 1].
+
+        With ``output_heatmaps`` also the outer product of the two vectors as a 2D map ``[K, Wy, Wx]``, for
+        drawing.
+        """
+        test_cfg = test_cfg or {}
+        x, y = self.heatmaps(feats, batch_data_samples, test_cfg)
+        predictions = _with_clipped_scores(self.decode((x, y)))
+        if test_cfg.get("output_heatmaps", False):
+            maps = y.clamp(min=0)[:, :, :, None] * x.clamp(min=0)[:, :, None, :]
+            return predictions, [PixelData(heatmaps=each) for each in maps]
+        return predictions
+
+
+@MODELS.register_module()
+class BenchmarkSimCCHead(_SimCCOutput, SimCCHead):
+    """mmpose's 1D ``SimCCHead`` with a loss of the benchmark.
+
+    Args:
+        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
+        sigmas: OKS sigma of each keypoint.
+        arguments: As for ``SimCCHead``; the decoder must be a ``SimCCLabel`` with ``normalize=False`` (labels
+            with peak 1, as every loss expects them).
+    """
+
+
+@MODELS.register_module()
+class BenchmarkRTMCCHead(_SimCCOutput, RTMCCHead):
+    """mmpose's 1D ``RTMCCHead``, RTMPose's with its gated attention unit, with a loss of the benchmark.
+
+    Args:
+        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
+        sigmas: OKS sigma of each keypoint.
+        arguments: As for ``RTMCCHead``; the decoder as for :class:`BenchmarkSimCCHead`.
+    """

@@ -1,0 +1,136 @@
+"""Initial weights that favour no loss: backbone, neck and deconvolutions trained on part segmentation.
+
+Pixel-wise classification into body parts says nothing about how a keypoint's heatmap should look, but teaches
+the network to see figures, so that the short trainings of the demo can compare losses, not wait for edges.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
+import numpy as np
+import torch
+from mmengine.registry import DefaultScope
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from rspose.drawn import PART_FLIP, PART_NAMES, figure_crops
+from rspose.grid.cell import Cell
+from rspose.grid.files import replacing
+from rspose.training.compose import compose
+from rspose.training.memory import hold_memory
+
+BATCH_SIZE = 16
+
+
+def train_initial_weights(
+    config: dict[str, Any], model_name: str, checkpoint: Path, terminal: TextIO = sys.stderr
+) -> None:
+    """Train and save the weights that every cell of ``model_name`` starts from.
+
+    The checkpoint holds ``backbone.*`` and the deconvolutions under the names of both heads.
+
+    Args:
+        config: A completed config; ``model_settings.<model_name>.initial_weights`` says how long to train.
+        model_name: The model.
+        checkpoint: Where the weights go.
+        terminal: Where progress is printed.
+    """
+    settings = config["model_settings"][model_name]["initial_weights"]
+    torch.set_num_threads(settings["threads"])
+    hold_memory()
+    torch.manual_seed(settings["seed"])
+    dataset = config["datasets"][0]
+    width, height = config["model_settings"][model_name]["input_size"][dataset]
+    images, parts = figure_crops(settings["crops"], settings["seed"], (width, height), dataset)
+
+    network = _Segmenter(config, model_name, dataset).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings["learning_rate"])
+    steps = settings["epochs"] * (len(images) // BATCH_SIZE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings["learning_rate"], total_steps=steps, pct_start=0.1
+    )
+    weights = _class_weights(parts)
+    for step, (batch, labels) in enumerate(
+        _batches(images, parts, settings["epochs"], settings["seed"]), start=1
+    ):
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = network(batch)
+        loss = cross_entropy(scores.float(), labels, weight=weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0 or step == steps:
+            accuracy = (scores.argmax(1) == labels).float().mean()
+            print(
+                f"initial weights of {model_name}: step {step}/{steps}, loss {float(loss.detach()):.3f}, "
+                f"pixel accuracy {float(accuracy):.3f}",
+                file=terminal,
+                flush=True,
+            )
+    with replacing(checkpoint) as temporary:
+        torch.save({"state_dict": network.shared_weights()}, temporary)
+
+
+class _Segmenter(nn.Module):
+    """The part of a model that does not depend on head and keypoints, with a part classifier on top."""
+
+    def __init__(self, config: dict[str, Any], model_name: str, dataset: str) -> None:
+        super().__init__()
+        cell = Cell(dataset, model_name, "heatmap", config["losses"][0], config["seeds"][0])
+        composed = compose(config, cell, Path(), None)
+        DefaultScope.get_instance("initial weights", scope_name="mmpose")
+        composed["model"]["backbone"]["frozen_stages"] = -1
+        estimator = MODELS.build(composed["model"])
+        estimator.init_weights()
+        self.preprocess = estimator.data_preprocessor
+        self.backbone = estimator.backbone
+        self.neck = estimator.neck if estimator.with_neck else nn.Identity()
+        self.deconv_layers = estimator.head.deconv_layers
+        self.classifier = nn.Conv2d(estimator.head.final_layer.in_channels, len(PART_NAMES), 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Part scores ``[B, P, h, w]`` of RGB images ``[B, 3, H, W]`` in [0, 255]."""
+        images = (images - self.preprocess.mean) / self.preprocess.std
+        features = self.neck(self.backbone(images.contiguous(memory_format=torch.channels_last)))
+        return self.classifier(self.deconv_layers(features[-1]))
+
+    def shared_weights(self) -> dict[str, Tensor]:
+        """The weights under the names that they have in the models of both heads."""
+        shared = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
+        shared.update({f"neck.{key}": value for key, value in self.neck.state_dict().items()})
+        for key, value in self.deconv_layers.state_dict().items():
+            shared[f"head.deconv_layers.{key}"] = value
+            shared[f"head.deconv_head.deconv_layers.{key}"] = value
+        return shared
+
+
+def _class_weights(parts: np.ndarray) -> Tensor:
+    # Small parts (hands, feet) would vanish beside the background: weight by the inverse root of frequency.
+    frequency = np.bincount(parts.ravel(), minlength=len(PART_NAMES)) / parts.size
+    weights = 1 / np.sqrt(np.maximum(frequency, 1e-4))
+    return torch.tensor(weights / weights.mean(), dtype=torch.float32)
+
+
+def _batches(
+    images: np.ndarray, parts: np.ndarray, epochs: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = np.random.default_rng(seed)
+    flipped_part = np.asarray(PART_FLIP)
+    labels = parts[:, 2::4, 2::4]  # the centre of each heatmap pixel
+    for _ in range(epochs):
+        order = generator.permutation(len(images))
+        for start in range(0, len(order) - BATCH_SIZE + 1, BATCH_SIZE):
+            chosen = order[start : start + BATCH_SIZE]
+            batch, target = images[chosen], labels[chosen]
+            if generator.random() < 0.5:
+                batch, target = batch[:, :, ::-1], flipped_part[target[:, :, ::-1]]
+            yield (
+                torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float(),
+                torch.from_numpy(np.ascontiguousarray(target)).long(),
+            )

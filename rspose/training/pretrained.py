@@ -1,0 +1,105 @@
+"""Which weights a backbone starts from, where they lie, and what is missing."""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from rspose.grid.cell import Cell
+from rspose.grid.files import replacing
+
+# Names that mmengine's configs have for files, and the list in mmengine's package that says where each is.
+_LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-mmlab": "openmmlab.json"}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that a backbone starts from.
+
+    Attributes:
+        file: Where they lie.
+        url: Where they can be fetched; None if the config names a file.
+    """
+
+    file: Path
+    url: str | None
+
+    def problem(self) -> str | None:
+        """One line that says what is missing and what to do; None if the file is there."""
+        if self.file.is_file():
+            return None
+        if self.url is None:
+            return f"{self.file}: expected pretrained weights, found no file"
+        return f"{self.file}: expected pretrained weights, found no file; fetch them from {self.url}"
+
+
+def pretrained(config: dict[str, Any], model: str, head: str) -> Pretrained | None:
+    """The weights that the backbone of a model starts from; None for random ones.
+
+    Raises:
+        ValueError: If the mmpose config names them in a way that is not known.
+    """
+    settings = config["model_settings"][model]
+    source = settings.get("pretrained", _of_mmpose(settings, head))
+    if source in (None, "none"):
+        return None
+    if "://" not in source:
+        return Pretrained(Path(source), None)
+    url = _url(source)
+    return Pretrained(Path(config["pretrained_folder"]) / Path(urlparse(url).path).name, url)
+
+
+def missing_weights(config: dict[str, Any], cells: Iterable[Cell]) -> list[Pretrained]:
+    """The pretrained weights that some cells need and that are not there."""
+    pairs = dict.fromkeys((cell.model, cell.head) for cell in cells)
+    used = dict.fromkeys(pretrained(config, *pair) for pair in pairs)
+    return [each for each in used if each is not None and each.problem() is not None]
+
+
+def fetch(weights: Pretrained) -> None:
+    """Download weights to where they are expected, whole or not at all.
+
+    Raises:
+        ValueError: If they have no URL.
+        OSError: If the download fails; the message names the URL.
+    """
+    if weights.url is None:
+        raise ValueError(f"{weights.problem()}; the config names a file, not a URL")
+    from torch.hub import download_url_to_file
+
+    print(f"{weights.file}: from {weights.url}", file=sys.stderr)
+    with replacing(weights.file) as temporary:
+        try:
+            download_url_to_file(weights.url, str(temporary), progress=sys.stderr.isatty())
+        except OSError as error:
+            raise OSError(f"{weights.url}: no download: {error}") from None
+
+
+def _of_mmpose(settings: dict[str, Any], head: str) -> str | None:
+    backbone = settings["overrides"].get("model", {}).get("backbone", {})
+    if not backbone.get("_delete_"):
+        from rspose.training.mmpose_configs import model_config  # reading mmpose's configs takes a second
+
+        backbone = model_config(settings, head)["model"]["backbone"]
+    start = backbone.get("init_cfg") or {}
+    return start.get("checkpoint") if isinstance(start, dict) else None
+
+
+def _url(source: str) -> str:
+    scheme, name = source.split("://", 1)
+    if scheme in ("http", "https"):
+        return source
+    if scheme not in _LISTS:
+        raise ValueError(
+            f"pretrained weights {source!r}: expected a file, a URL, or a name that starts with "
+            f"{', '.join(f'{known}://' for known in _LISTS)}"
+        )
+    import mmengine
+
+    urls = json.loads((Path(mmengine.__file__).parent / "hub" / _LISTS[scheme]).read_text())
+    if name not in urls:
+        raise ValueError(f"pretrained weights {source!r}: mmengine knows no {scheme} weights of that name")
+    return urls[name]

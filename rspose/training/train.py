@@ -1,0 +1,321 @@
+"""Train one cell with mmpose's Runner."""
+
+import json
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
+import numpy as np
+import torch
+from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import Runner
+
+from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets.mmpose_bases import dataset_files
+from rspose.grid.config import (
+    Cell,
+    loss_settings,
+    registered_losses,
+    scaled_learning_rate,
+    training_settings,
+)
+from rspose.grid.files import replacing, write_json
+from rspose.grid.fingerprints import (
+    cell_settings,
+    code_sha256,
+    sha256_of,
+    sha256_of_sources,
+    training_fingerprint,
+)
+from rspose.grid.job import LastingError
+from rspose.training.checkpoints import latest_checkpoint
+from rspose.training.compose import compose
+from rspose.training.memory import hold_memory
+from rspose.training.progress import GridProgress, ProgressHook
+from rspose.training.torchrun import torchrun
+from rspose.training.watch import LossFailure
+
+_CURVE_POINTS = 50
+
+
+class _Measurements(Hook):
+    """Time and losses of a training, over all of its attempts; logs what the loss learned.
+
+    Of several processes each knows the losses of its part of the batch: the mean is kept.
+    """
+
+    window = 20  # iterations that the final loss is a mean of
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+        self.averaged = 0  # how many of them are means over the processes
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time that the training took, without what earlier attempts did after their last checkpoints."""
+        return time.monotonic() - self.started
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        values = {term: torch.tensor(each, dtype=torch.float64) for term, each in self.values.items()}
+        checkpoint["measurements"] = {"seconds": self.seconds, "values": values}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        if "measurements" in checkpoint:  # not in initial weights
+            self.values = {term: each.tolist() for term, each in checkpoint["measurements"]["values"].items()}
+            self.averaged = max(map(len, self.values.values()), default=0)
+            self.started -= checkpoint["measurements"]["seconds"]
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        for term, value in (outputs or {}).items():
+            self.values.setdefault(term, []).append(float(value))
+
+    def after_train_epoch(self, runner: Any) -> None:
+        if get_world_size() > 1:
+            for values in self.values.values():
+                means = torch.tensor(values[self.averaged :], dtype=torch.float64)
+                all_reduce(means, "mean")
+                values[self.averaged :] = means.tolist()
+            self.averaged = max(map(len, self.values.values()), default=0)
+        for name, values in _learned(runner).items():
+            runner.logger.info(f"{name} of each keypoint: {' '.join(f'{value:.4f}' for value in values)}")
+
+    def final(self) -> dict[str, float]:
+        """The mean of every term over the last iterations."""
+        recent = {term: values[-self.window :] for term, values in self.values.items()}
+        return {term: round(sum(values) / len(values), 8) for term, values in recent.items()}
+
+    def curve(self) -> dict[str, list[float]]:
+        """Every term of the loss over the training, also over the part before a resume, at up to 50 points.
+
+        A point is the mean over consecutive iterations; ``iteration`` is the last of each, counted from 1.
+        """
+        terms = {term: np.array(values) for term, values in self.values.items() if term.startswith("loss")}
+        steps = len(terms["loss"])
+        points = np.array_split(np.arange(steps), min(_CURVE_POINTS, steps))
+        means = {
+            term: [float(f"{values[point].mean():.6g}") for point in points] for term, values in terms.items()
+        }
+        return {"iteration": [int(point[-1]) + 1 for point in points], **means}
+
+
+def train(
+    config: dict[str, Any],
+    cell: Cell,
+    checkpoint: Path,
+    initial_weights: Path | None = None,
+    parallel: int = 1,
+    terminal: TextIO = sys.stderr,
+) -> None:
+    """Train ``cell`` and write its weights.
+
+    Checkpoints of every epoch are kept below ``<results>/work``, in a folder that belongs to the cell's
+    settings, sources, data and initial weights: a run that was stopped goes on from the last of them, and a
+    run with others never does.
+
+    Args:
+        config: A completed config.
+        cell: The cell to train.
+        checkpoint: Where the final weights go; ``training.json`` and ``config.py`` are written beside it.
+        initial_weights: Weights that every cell of the model starts from.
+        parallel: Cells that train at the same time, for the estimate of the time left; 0 if nobody knows.
+        terminal: Where progress is printed.
+    """
+    settings = training_settings(config, cell)
+    _check_devices(settings)
+    fingerprint = training_fingerprint(config, cell)
+    # The same settings on other data, or from other initial weights, are another training.
+    inputs = [*dataset_files(config, cell.dataset), *([initial_weights] if initial_weights else [])]
+    folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
+    work_dir = Path(config["results"]) / "work" / cell.path / folder
+    previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
+    training = Training(config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous)
+    if settings["devices"] > 1:
+        module = "rspose.training.train_process"
+        devices, threads = settings["devices"], settings["threads"]
+        torchrun(module, training.as_json(), devices, threads, terminal, errors=[LastingError])
+    else:
+        training.run(terminal)
+
+
+def _check_devices(settings: dict[str, Any]) -> None:
+    if settings["device"] == "cpu":
+        return
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if settings["device"] == "cuda" and not gpus:
+        raise RuntimeError(
+            "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
+        )
+    if 0 < gpus < settings["devices"]:
+        raise RuntimeError(
+            f"config key 'training.devices': {settings['devices']} GPUs asked for, but torch sees {gpus}"
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of a cell, which one process runs, or several together.
+
+    Attributes:
+        config: A completed config.
+        cell: The cell.
+        checkpoint: Where the final weights go.
+        initial_weights: Weights that every cell of the model starts from.
+        parallel: Cells that train at the same time.
+        fingerprint: Of the settings and sources that decide the weights.
+        work_dir: Where the checkpoints of each epoch lie.
+        previous: The checkpoint that the training goes on from.
+    """
+
+    config: dict[str, Any]
+    cell: Cell
+    checkpoint: Path
+    initial_weights: Path | None
+    parallel: int
+    fingerprint: str
+    work_dir: Path
+    previous: Path | None
+
+    def as_json(self) -> str:
+        """For another process."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Training":
+        """The training that :meth:`as_json` wrote down."""
+        values = json.loads(text)
+        for key in ("checkpoint", "initial_weights", "work_dir", "previous"):
+            values[key] = None if values[key] is None else Path(values[key])
+        return cls(**{**values, "cell": Cell(**values["cell"])})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the cell is trained."""
+        return training_settings(self.config, self.cell)
+
+    def run(self, terminal: TextIO) -> None:
+        """Train in this process, together with those of its process group if there is one.
+
+        The first process writes the checkpoints, reports progress to ``terminal``, and writes what is left of
+        the training: weights, ``training.json`` and ``config.py``.
+
+        Raises:
+            LastingError: The loss failed; the message says at which step, term and keypoint.
+        """
+        settings = self.settings
+        torch.set_num_threads(settings["threads"])
+        hold_memory()
+        composed = compose(self.config, self.cell, self.work_dir, self.initial_weights)
+        if self.previous is not None:
+            composed["resume"], composed["load_from"] = True, str(self.previous)
+        if is_main_process():
+            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            composed.dump(self.checkpoint.parent / "config.py")
+
+        measurements = _Measurements()
+        runner = Runner.from_cfg(composed)
+        if not torch.cuda.is_available():
+            revert_sync_batchnorm(runner.model)  # torch has it on GPUs only
+        runner.register_hook(measurements)
+        if is_main_process():
+            progress = GridProgress(self.config, self.parallel)
+            runner.register_hook(ProgressHook(self.cell, progress, terminal))
+        # Under a gradient scaler an infinite gradient is no mistake.
+        _model(runner).head.watch_gradients = composed["optim_wrapper"].get("type") != "AmpOptimWrapper"
+        try:
+            runner.train()
+        except LossFailure as failure:
+            step, names = runner.iter + 1, keypoint_set(self.cell.dataset).names
+            # Steps are the same in every attempt.
+            raise LastingError(failure.message(step, names)) from failure
+        peak_memory = _peak_memory_mb()
+        if is_main_process():
+            self._write(runner, measurements, peak_memory)
+
+    def _write(self, runner: Runner, measurements: _Measurements, peak_memory: float) -> None:
+        settings, seconds = self.settings, measurements.seconds
+        with replacing(self.checkpoint) as temporary:
+            torch.save({"state_dict": _final_weights(runner), "fingerprint": self.fingerprint}, temporary)
+        scaled = scaled_learning_rate(settings)
+        factor = loss_settings(self.config, self.cell.loss, self.cell.head)["learning_rate_factor"]
+        write_json(
+            self.checkpoint.parent / "training.json",
+            {
+                "iterations": runner.iter,
+                "epochs": settings["epochs"],
+                "batch_size": settings["batch_size"],
+                "devices": settings["devices"],
+                "batch_size_per_device": settings["batch_size"] // settings["devices"],
+                "learning_rate": scaled * factor,
+                "base_batch_size": settings["base_batch_size"],
+                "precision": settings["precision"],
+                "seconds": round(seconds, 2),
+                "seconds_per_iteration": round(seconds / runner.iter, 5),
+                "peak_memory_mb": round(peak_memory, 1),
+                "resumed": self.previous is not None,
+                "final_loss": measurements.final(),
+                "curve": measurements.curve(),
+                "train_instances": len(runner.train_dataloader.dataset),
+                "loss": {**_description(self.config, self.cell), "learned": _learned(runner)},
+                "provenance": {
+                    "config_sha256": sha256_of(cell_settings(self.config, self.cell)),
+                    "code_sha256": code_sha256(loss_settings(self.config, self.cell.loss, self.cell.head)),
+                    "training_sha256": self.fingerprint,
+                    "device": _device_name(),
+                },
+            },
+        )
+
+
+def _final_weights(runner: Runner) -> dict[str, torch.Tensor]:
+    """The weights of the model, or their moving average where the recipe keeps one."""
+    model = next((hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)), runner.model)
+    return (model.module if hasattr(model, "module") else model).state_dict()
+
+
+def _model(runner: Runner) -> Any:
+    return runner.model.module if hasattr(runner.model, "module") else runner.model
+
+
+def _learned(runner: Runner) -> dict[str, list[float]]:
+    learned = _model(runner).head.loss_module.learned()
+    return {name: [round(value, 6) for value in values] for name, values in learned.items()}
+
+
+def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    settings = loss_settings(config, cell.loss, cell.head)
+    registered = registered_losses(config)[settings["loss"]]
+    return {
+        "title": settings["title"],
+        "reference": registered.reference,
+        "reconstruction": registered.reconstruction,
+        "parameters": settings["parameters"],
+    }
+
+
+def _peak_memory_mb() -> float:
+    """That of the process that took most."""
+    if torch.cuda.is_available():
+        own = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    highest = torch.tensor(own)
+    all_reduce(highest, "max")
+    return float(highest)
+
+
+def _device_name() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "cpu"
