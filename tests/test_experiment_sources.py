@@ -1,5 +1,6 @@
 """The fingerprint of a cell: it changes when, and only when, the cell has to be trained again."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -240,33 +241,43 @@ def test_a_loss_depends_on_its_own_file_and_what_it_takes_from_the_project() -> 
         return {f"{path.parent.name}/{path.name}" for path in loss_sources(loss)}
 
     assert {"baselines/mse.py", "losses/interface.py"} <= names("mse")
-    assert {"losses/rspose.py", "losses/rank_sort.py", "losses/instance_sort.py"} <= names("rspose")
+    assert {"losses/rspose.py", "rank_sort/operator.py", "losses/instance_sort.py"} <= names("rspose")
     assert {"baselines/dm.py"} <= names("dm")
-    assert not {"losses/rank_sort.py", "losses/rspose.py", "baselines/kl.py"} & names("mse")
+    assert not {"rank_sort/operator.py", "losses/rspose.py", "baselines/kl.py"} & names("mse")
     assert not {name for name in names("rspose") if name.startswith("baselines/")}
 
 
 @pytest.mark.parametrize(
-    "file", ["pose/heads.py", "pose/transforms.py", "experiment/compose.py", "keypoints.py"]
+    "file",
+    [
+        "training/heads.py",
+        "training/transforms.py",
+        "training/compose.py",
+        "datasets/keypoints.py",
+        "training/pretrained.py",
+    ],
 )
 def test_an_edit_of_what_every_training_uses_touches_every_cell(
     grid_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
 ) -> None:
-    copies = {path: tmp_path / path.parent.name / path.name for path in sources.TRAINING_SOURCES}
-    for path, copy in copies.items():
-        copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    monkeypatch.setattr(sources, "TRAINING_SOURCES", tuple(copies.values()))
+    shutil.copytree(Path(rspose.__file__).parent, tmp_path / "copy" / "rspose")
+    monkeypatch.setattr(sources, "_ROOT", tmp_path / "copy")
     before = fingerprints(grid_settings)
-    with open(copies[Path(rspose.__file__).parent / file], "a") as copy:
+    with open(tmp_path / "copy" / "rspose" / file, "a") as copy:
         copy.write("# Edited.\n")
     assert touched(before, fingerprints(grid_settings)) == set(before)
 
 
 def test_evaluation_and_reporting_touch_no_cell() -> None:
-    training = set(sources.TRAINING_SOURCES)
-    assert not training & {*sources.EVALUATION_SOURCES, *sources.REPORTING_SOURCES}
-    assert sources.EVALUATION_SOURCES and sources.REPORTING_SOURCES
+    training = sources.sources("rspose.training.train")
+    rooms = {path.parent.name for path in training}
+    assert {"training", "grid", "datasets", "losses"} <= rooms
+    assert not {"evaluation", "reporting", "tools"} & rooms
+
+
+def test_an_evaluation_depends_on_what_it_imports_from_other_rooms() -> None:
+    files = {path.name for path in sources.sources("rspose.evaluation.evaluate")}
+    assert {"evaluate.py", "coco.py", "keypoints.py", "annotations.py"} <= files
 
 
 def test_hashes_do_not_depend_on_the_order_of_keys_but_on_their_values() -> None:

@@ -184,26 +184,13 @@ def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
     return sha256_of([config["model_settings"][model], sha256_of_modules("rspose.training.initial_weights")])
 
 
-def localisation_fingerprint(config: dict[str, Any]) -> str:
-    """Changes when a loss of the grid, its settings, or the maps it is shown change."""
-    from rspose.tools.localisation_losses import losses_and_heads
-
-    pairs = losses_and_heads(config)
-    settings = [loss_settings(config, loss, head) for loss, head in pairs]
-    files = {file for each in settings for file in _sources_of(each)}
-    for each in settings:
-        del each["learning_rate_factor"]  # nothing is trained
-    return sha256_of(
-        [pairs, settings, sha256_of_sources({*files, *sources("rspose.tools.localisation_losses")})]
-    )
-
-
 def code_sha256(loss: dict[str, Any]) -> str:
     """Hash of the sources that a cell depends on whose loss has the settings ``loss``."""
-    return sha256_of_sources([*sources(*_TRAINING), *_sources_of(loss)])
+    return sha256_of_sources([*sources(*_TRAINING), *sources_of_settings(loss)])
 
 
-def _sources_of(loss: dict[str, Any]) -> set[Path]:
+def sources_of_settings(loss: dict[str, Any]) -> set[Path]:
+    """The files that define a loss with the settings ``loss``."""
     # RSPose can be added to another loss, which it looks up by name: no import says so.
     added_to = loss["parameters"].get("added_to")
     return loss_sources(loss["loss"]) | (loss_sources(added_to) if added_to else set())

@@ -6,6 +6,7 @@ from typing import Any
 
 from rspose.grid.config import cells, loss_settings
 from rspose.grid.files import write_json
+from rspose.grid.fingerprints import sha256_of, sha256_of_sources, sources, sources_of_settings
 from rspose.losses import available, build
 from rspose.tools.localisation import LARGEST_ERROR, along_paths
 
@@ -43,3 +44,15 @@ def write_localisation(config: dict[str, Any], out: Path) -> None:
             }
         )
     write_json(out, {"largest_error": LARGEST_ERROR, "losses": followed})
+
+
+def localisation_fingerprint(config: dict[str, Any]) -> str:
+    """Changes when a loss of the grid, its settings, or the maps it is shown change."""
+    pairs = losses_and_heads(config)
+    settings = [loss_settings(config, loss, head) for loss, head in pairs]
+    files = {file for each in settings for file in sources_of_settings(each)}
+    for each in settings:
+        del each["learning_rate_factor"]  # nothing is trained
+    return sha256_of(
+        [pairs, settings, sha256_of_sources(files | sources("rspose.tools.localisation_losses"))]
+    )

@@ -69,7 +69,7 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
     if folder is None:
         import rspose.baselines as baselines
 
-        folder = Path(baselines.__file__).parent
+        folder = Path(str(baselines.__file__)).resolve().parent
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
     path = folder / f"{name}.py"

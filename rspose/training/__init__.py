@@ -15,6 +15,6 @@ import_standins.install()
 # A checkpoint is data. torch then refuses one that brings code, which mmengine and torch.hub would run.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
-from rspose.training import datasets, heads, map_losses, necks, training, transforms  # noqa: E402  (mmpose is importable only now)
+from rspose.training import heads, hooks, map_losses, mmpose_datasets, necks, transforms  # noqa: E402  (mmpose is importable only now)
 
-__all__ = ["datasets", "heads", "map_losses", "necks", "training", "transforms"]
+__all__ = ["heads", "hooks", "map_losses", "mmpose_datasets", "necks", "transforms"]

@@ -102,6 +102,14 @@ def initial_weights(wildcards):
     return []
 
 
+def localisation_code(wildcards):
+    """Fingerprint of the losses and of the maps that they are shown."""
+    # here, since it brings torch, and tables of finished records are made without
+    from rspose.tools.localisation_losses import localisation_fingerprint
+
+    return localisation_fingerprint(config)
+
+
 def records_folder(wildcards):
     """Where collect and tables look: the folder may hold records of other grids too, which join the tables."""
     return config["records"] or [f"{RESULTS}/records"]

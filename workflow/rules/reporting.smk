@@ -116,7 +116,7 @@ rule localisation:
     resources:
         **WITHOUT_MODEL,
     params:
-        losses=lambda wildcards: fingerprints.localisation_fingerprint(config),
+        losses=localisation_code,
     script:
         "../scripts/localisation.py"
 
