@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import yaml
-from tiny_grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
+from builders.grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
 
 from rspose.drawn import make_dataset
 

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import pytest
 import yaml
-from loss_registry import forget_later
+from builders.losses import forget_later
 
 from rspose.cli import main
 from rspose.datasets import read_manifest

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from docs_pages import blocks, files
-from loss_registry import forget_later, install_package
-from losses_targets import make_target, random_prediction
+from builders.docs import blocks, files
+from builders.grid import REPOSITORY, SETTINGS
+from builders.losses import forget_later, install_package
+from builders.targets import make_target, random_prediction
 from packaging.requirements import Requirement
-from tiny_grid import REPOSITORY, SETTINGS
 
 from rspose.grid.config import cells, complete, loss_settings
 from rspose.grid.fingerprints import loss_sources

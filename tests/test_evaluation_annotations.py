@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_datasets import JOINTS, write_crowded_dataset, write_dataset, write_mpii_dataset
+from builders.datasets import JOINTS, write_crowded_dataset, write_dataset, write_mpii_dataset
 from mmpose.datasets.datasets.body import MpiiDataset
 from scipy.io import loadmat, savemat
 from xtcocotools.coco import COCO

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_datasets import (
+from builders.datasets import (
     detection,
     with_noise,
     write_coco_split,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_datasets import detection, write_crowded_dataset, write_dataset, write_json
+from builders.datasets import detection, write_crowded_dataset, write_dataset, write_json
 
 from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, read_annotations
 from rspose.evaluation.controls import mean_pose, normalised_mean_pose, oracle

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_datasets import with_noise, write_crowded_dataset, write_mpii_dataset
+from builders.datasets import with_noise, write_crowded_dataset, write_mpii_dataset
 
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.datasets.keypoints import COCO, CROWDPOSE, KeypointSet, keypoint_set

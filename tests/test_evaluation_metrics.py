@@ -10,7 +10,7 @@ from pathlib import Path
 import mmpose
 import numpy as np
 import pytest
-from evaluation_datasets import (
+from builders.datasets import (
     WHOLEBODY_COUNTS,
     detection,
     random_person,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_datasets import with_noise, write_crowded_dataset
+from builders.datasets import with_noise, write_crowded_dataset
 from mmpose.evaluation.functional import oks_nms as mmpose_oks_nms
 
 from rspose.datasets.annotations import Annotations, read_annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_datasets import (
+from builders.datasets import (
     with_noise,
     write_crowded_dataset,
     write_dataset,

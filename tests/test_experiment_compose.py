@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders.grid import put
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from tiny_grid import put
 
 from rspose.datasets.keypoints import keypoint_set
 from rspose.grid.cell import Cell

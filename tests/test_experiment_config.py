@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from loss_registry import forget_later
-from tiny_grid import REPOSITORY, SnakemakeRun, put
+from builders.grid import REPOSITORY, SnakemakeRun, put
+from builders.losses import forget_later
 
 from rspose.grid.config import (
     Cell,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from loss_registry import forget_later
-from tiny_grid import SETTINGS, SnakemakeRun, put
+from builders.grid import SETTINGS, SnakemakeRun, put
+from builders.losses import forget_later
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from builders.grid import REPOSITORY
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from tiny_grid import REPOSITORY
 
 from rspose.datasets.keypoints import keypoint_set
 from rspose.grid.cell import Cell

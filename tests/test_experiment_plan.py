@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from builders.grid import REPOSITORY, SnakemakeRun, put
 from mmengine.registry import DefaultScope
-from tiny_grid import REPOSITORY, SnakemakeRun, put
 
 import rspose.training  # noqa: F401  (makes mmpose importable)
 from rspose.cli import main

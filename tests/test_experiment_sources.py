@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loss_registry import forget_later, install_package
-from tiny_grid import put
+from builders.grid import put
+from builders.losses import forget_later, install_package
 
 import rspose
 from rspose.grid import fingerprints as sources

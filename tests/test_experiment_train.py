@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from loss_registry import forget_later
-from tiny_grid import put
+from builders.grid import put
+from builders.losses import forget_later
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders.grid import REPOSITORY, SETTINGS
 from mmengine.registry import DefaultScope
-from tiny_grid import REPOSITORY, SETTINGS
 
 from rspose.evaluation import controls
 from rspose.evaluation.evaluate import evaluate

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from losses_targets import make_target, random_prediction
+from builders.targets import make_target, random_prediction
 from torch import Tensor
 
 import rspose.training  # noqa: F401  (makes mmpose importable without its compiled operators)

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from loss_registry import forget_later
-from losses_targets import gaussian_labels, make_target, on_maps, random_prediction
+from builders.losses import every_loss_and_head, forget_later
+from builders.targets import gaussian_labels, make_target, on_maps, random_prediction
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -46,9 +46,6 @@ from rspose.tools.conformance import (
     description,
 )
 from rspose.tools.loss_template import new_loss
-
-CELLS = [(name, head) for name, loss in available().items() for head in loss.heads]
-every_loss_and_head = pytest.mark.parametrize(("name", "head"), CELLS, ids=[f"{n}-{h}" for n, h in CELLS])
 
 
 @every_loss_and_head

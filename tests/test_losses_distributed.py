@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from losses_targets import make_target
+from builders.targets import make_target
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 

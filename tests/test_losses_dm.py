@@ -8,7 +8,7 @@ import numpy as np
 import ot
 import pytest
 import torch
-from losses_targets import SIGMA, SIZE, make_target, on_maps, random_prediction
+from builders.targets import SIGMA, SIZE, make_target, on_maps, random_prediction
 from scipy.optimize import linprog
 from scipy.sparse import eye, hstack, kron
 from scipy.stats import wasserstein_distance

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from losses_targets import make_target, on_maps, random_prediction
+from builders.targets import make_target, on_maps, random_prediction
 
 from rspose.losses import KeypointTarget, Maps, available, build, rank_sort
 from rspose.losses.interface import as_tuple

@@ -1,10 +1,10 @@
 """What holds for any input: properties of every registered loss over random maps."""
 
 import torch
+from builders.losses import every_loss_and_head
+from builders.targets import make_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from losses_targets import make_target
-from test_losses_conformance import every_loss_and_head
 from torch import Tensor
 
 from rspose.losses import Maps, build, spatial_rs

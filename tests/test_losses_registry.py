@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from loss_registry import forget_later, install_package
-from losses_targets import make_target
+from builders.losses import forget_later, install_package
+from builders.targets import make_target
 
 from rspose.losses import (
     HeatmapLoss,

@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 import torch
 import torch.distributed as dist
-from loss_registry import forget_later
-from losses_targets import make_target, on_maps, random_prediction
+from builders.losses import forget_later
+from builders.targets import make_target, on_maps, random_prediction
 from torch import Tensor
 
 from rspose.losses import (

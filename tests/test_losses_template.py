@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from loss_registry import forget_later
-from losses_targets import make_target
-from tiny_grid import REPOSITORY
+from builders.grid import REPOSITORY
+from builders.losses import forget_later
+from builders.targets import make_target
 
 from rspose.losses import available, build, load, parameters, unusable
 from rspose.tools.loss_template import new_loss

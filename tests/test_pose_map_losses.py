@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from losses_targets import SIZE, gaussian_labels, make_target, on_maps, random_prediction
-from tiny_grid import REPOSITORY
+from builders.grid import REPOSITORY
+from builders.targets import SIZE, gaussian_labels, make_target, on_maps, random_prediction
 
 from rspose.datasets.keypoints import keypoint_set
 from rspose.losses import KeypointTarget, as_tuple, available, build

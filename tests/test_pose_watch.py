@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from losses_targets import make_target, on_maps, random_prediction
+from builders.targets import make_target, on_maps, random_prediction
 from torch import Tensor
 
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, build

@@ -13,11 +13,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from builders.records import (
+    COCO_METRICS,
+    CURVE,
+    HOSTILE,
+    LOCALISATION,
+    fail,
+    predictions,
+    record,
+    samples,
+    saved,
+    with_bootstrap,
+    write,
+)
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from test_reporting_figures import predictions, samples, saved
-from test_reporting_localisation import CONTENT
-from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
-from test_reporting_report import CURVE, HOSTILE
 
 from rspose.reporting.localisation import make_localisation
 from rspose.reporting.report.page import make_report
@@ -79,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert cv2.imwrite(str(folder / "figures/coco_heatmaps.png"), np.full((5000, 1200, 3), 128, np.uint8))
     source = folder / "localisation/losses.json"
     source.parent.mkdir()
-    source.write_text(json.dumps(CONTENT))
+    source.write_text(json.dumps(LOCALISATION))
     make_localisation(source, source.parent)
     return folder
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_reporting_records import COCO_METRICS, record, with_bootstrap, write
+from builders.records import COCO_METRICS, record, with_bootstrap, write
 
 from rspose.cli import main
 from rspose.grid.records import load_records

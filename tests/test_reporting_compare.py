@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_reporting_records import COCO_METRICS, record, write
-from test_reporting_tables import MPII_METRICS, rows_of
+from builders.records import COCO_METRICS, MPII_METRICS, record, rows_of, write
 
 from rspose.grid.records import Record, load_records
 from rspose.reporting.compare import LossCost, comparison, cost

@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from builders.records import GREY, HEIGHT, WIDTH, predictions, record, samples, saved, write
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from test_reporting_records import record, write
 
 from rspose.datasets.keypoints import COCO, MPII
 from rspose.grid.records import read_record
@@ -23,40 +22,6 @@ from rspose.reporting.figures import (
     skeleton_figure,
 )
 from rspose.reporting.style import LOSS_COLOURS, SIDE_COLOURS, loss_colour
-
-WIDTH, HEIGHT = 48, 64
-# From image to crop: half the size, then 10 to the left and 20 up.
-MATRIX = np.array([[0.5, 0.0, -10.0], [0.0, 0.5, -20.0]], dtype=np.float32)
-GREY = 128
-
-
-def samples(count: int = 3, keypoints: int = len(COCO)) -> dict[str, np.ndarray]:
-    """Grey crops without any annotated keypoint, and heatmaps that are 0 everywhere."""
-    return {
-        "image_path": np.array([f"val2017/{i:012d}.jpg" for i in range(count)]),
-        "box_index": np.arange(count, dtype=np.int64) + 1,
-        "heatmap": np.zeros((count, keypoints, 16, 12), dtype=np.float16),
-        "crop": np.full((count, HEIGHT, WIDTH, 3), GREY, dtype=np.uint8),
-        "truth_keypoints": np.zeros((count, keypoints, 3), dtype=np.float32),
-        "crop_matrix": np.repeat(MATRIX[None], count, axis=0),
-    }
-
-
-def predictions(count: int = 4, keypoints: int = len(COCO)) -> dict[str, np.ndarray]:
-    """Keypoints far outside every crop, without confidence."""
-    return {
-        "keypoints": np.full((count, keypoints, 2), -1000.0, dtype=np.float32),
-        "confidence": np.zeros((count, keypoints), dtype=np.float32),
-    }
-
-
-def saved(folder: Path, drawn: dict[str, Any], predicted: dict[str, Any], **entry: Any) -> Entry:
-    """Save both files and describe them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "samples.npz", **drawn)
-    np.savez_compressed(folder / "predictions.npz", **predicted)
-    described = {"loss": "mse", "head": "heatmap", "title": "MSE", **entry}
-    return Entry(predictions=folder / "predictions.npz", samples=folder / "samples.npz", **described)
 
 
 def panels(figure: Figure) -> list[Axes]:

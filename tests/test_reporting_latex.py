@@ -12,8 +12,15 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
-from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
-from test_reporting_tables import CROWDPOSE_METRICS, MPII_METRICS
+from builders.records import (
+    COCO_METRICS,
+    CROWDPOSE_METRICS,
+    MPII_METRICS,
+    fail,
+    record,
+    with_bootstrap,
+    write,
+)
 
 from rspose.cli import main
 from rspose.reporting.latex_characters import escaped

@@ -2,39 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from builders.records import LOCALISATION
 
 from rspose.reporting.localisation import localisation_figure, localisation_table, make_localisation
-
-
-def entry(loss: str, head: str, tolerated: float) -> dict[str, Any]:
-    path = {"errors": [0.0, 1.5, 3.0], "values": [1.0, 0.5, 2.0], "tolerated_error": tolerated}
-    paths = {"blurred": path, "split": path, "background": path}
-    return {
-        "loss": loss,
-        "title": loss.upper(),
-        "reconstruction": loss == "rspose",
-        "head": head,
-        "paths": {"shifted": {**path, "values": [0.0, 1.0, 2.0], "tolerated_error": 0.0}, **paths},
-    }
-
-
-CONTENT = {
-    "largest_error": 3.0,
-    "losses": [
-        entry("mse", "heatmap", 1.04),
-        entry("rspose", "heatmap", 0.26),
-        entry("mse", "simcc", 0.5),
-    ],
-}
 
 
 def test_the_table_has_a_row_a_loss_and_the_least_error_in_bold() -> None:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in localisation_table(CONTENT).splitlines()
+        for line in localisation_table(LOCALISATION).splitlines()
         if line.startswith("|")
     ]
     assert rows[0] == ["Loss", "2D blurred", "2D split", "2D background", *(f"1D {n}" for n in rows_of_1d())]
@@ -47,7 +25,7 @@ def rows_of_1d() -> list[str]:
 
 
 def test_the_figure_draws_each_loss_relative_to_its_start_or_its_end() -> None:
-    figure = localisation_figure(CONTENT)
+    figure = localisation_figure(LOCALISATION)
     assert len(figure.axes) == 2 * 4
     moved, blurred = figure.axes[0], figure.axes[1]
     assert list(moved.lines[0].get_ydata()) == [0.0, 0.5, 1.0]
@@ -59,7 +37,7 @@ def test_the_figure_draws_each_loss_relative_to_its_start_or_its_end() -> None:
 
 def test_all_files_are_written(tmp_path: Path) -> None:
     source = tmp_path / "localisation.json"
-    source.write_text(json.dumps(CONTENT))
+    source.write_text(json.dumps(LOCALISATION))
     written = make_localisation(source, tmp_path / "out")
     assert {path.name for path in written} == {"table.md", "table.csv", "figure.svg", "figure.png"}
     assert all(path.stat().st_size for path in written)

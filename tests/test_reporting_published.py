@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_grid import REPOSITORY
+from builders.grid import REPOSITORY
 
 from rspose.grid.config import cells, load_config
 from rspose.reporting.published import COLUMNS, Claim, claimed, read_claims, verdict

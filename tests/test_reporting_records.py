@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from builders.records import COCO_METRICS, fail, record, with_bootstrap, write
 
-from rspose.evaluation.resampling import summary
 from rspose.grid.records import (
     Cell,
     RecordError,
@@ -21,87 +21,6 @@ from rspose.grid.records import (
     write_collected,
 )
 from rspose.reporting.statistics import over_seeds
-
-COCO_METRICS = {"AP": 0.4512, "AP50": 0.7, "AP75": 0.5, "APM": 0.4, "APL": 0.5, "AR": 0.55}
-
-
-def record(
-    dataset: str = "coco",
-    loss: str = "mse",
-    head: str = "heatmap",
-    seed: int = 0,
-    model: str = "tiny",
-    *,
-    title: str | None = None,
-    metrics: dict[str, float | None] | None = None,
-    correlations: tuple[float | None, ...] = (0.31, 0.22, 0.41, 0.32),
-    reconstruction: bool = False,
-    control: bool = False,
-    **changes: dict[str, Any],
-) -> dict[str, Any]:
-    """A complete record; ``changes`` update one of its objects, such as ``protocol={"flip_test": True}``."""
-    keypoint = {"spearman": correlations[0], "kendall": correlations[1], "n": 5120}
-    pose = {"spearman": correlations[2], "kendall": correlations[3], "n": 980}
-    content: dict[str, Any] = {
-        "format": 1,
-        "cell": {"dataset": dataset, "model": model, "head": head, "loss": loss, "seed": seed},
-        "control": control,
-        "loss": {
-            "title": title or loss.upper(),
-            "reference": "a paper",
-            "reconstruction": reconstruction,
-            "parameters": {"beta": 1.0, "alpha": 2},
-        },
-        "metrics": COCO_METRICS if metrics is None else metrics,
-        "confidence": {"keypoint": keypoint, "pose": pose},
-        "protocol": {
-            "dataset": dataset,
-            "split": "val",
-            "flip_test": False,
-            "detection_file": None if dataset == "mpii" else "person_detection_results/boxes_56.json",
-            "input_size": [96, 128],
-            "score_mode": "bbox_keypoint",
-            "keypoint_score_threshold": 0.2,
-            "nms": "oks",
-            "nms_threshold": 0.9,
-            "evaluator": "xtcocotools 1.14.3",
-        },
-        "data": {"generated": True, "checksum": "abc", "train_instances": 4000, "val_instances": 900},
-        "training": {"iterations": 600, "batch_size": 32, "resumed": False, "final_loss": {"mse": 0.1}},
-        "provenance": {"config_sha256": "c", "versions": {"torch": "2.11.0"}, "device": "cpu"},
-    }
-    if control:
-        content["cell"] |= {"model": "control", "head": "control"}
-        content["training"] = None
-    for name, change in changes.items():
-        content[name] |= change
-    return content
-
-
-def with_bootstrap(
-    content: dict[str, Any], values: dict[str, np.ndarray], images: int = 200
-) -> dict[str, Any]:
-    """The record with replicates over images of some of its scores."""
-    return {**content, "bootstrap": summary(values, images)}
-
-
-def fail(root: Path, loss: str, seed: int, rule: str, error: str) -> Path:
-    """Write what a failed cell leaves."""
-    content = {"format": 1, "cell": record(loss=loss, seed=seed)["cell"]}
-    content["failed"] = {"rule": rule, "error": error, "log": "somewhere.log"}
-    path = root / "coco" / "tiny" / "heatmap" / loss / f"seed{seed}.failed.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return path
-
-
-def write(root: Path, content: dict[str, Any]) -> Path:
-    """Write ``content`` where its cell belongs under ``root``."""
-    cell = content["cell"]
-    path = root / cell["dataset"] / cell["model"] / cell["head"] / cell["loss"] / f"seed{cell['seed']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return path
 
 
 def test_a_record_becomes_one_row_with_its_keys_joined_by_dots(tmp_path: Path) -> None:

@@ -13,24 +13,28 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from test_reporting_figures import HEIGHT, WIDTH, predictions, samples, saved
-from test_reporting_localisation import CONTENT
-from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
-from tiny_grid import REPOSITORY
+from builders.grid import REPOSITORY
+from builders.records import (
+    COCO_METRICS,
+    CURVE,
+    HEIGHT,
+    HOSTILE,
+    LOCALISATION,
+    WIDTH,
+    fail,
+    predictions,
+    record,
+    samples,
+    saved,
+    with_bootstrap,
+    write,
+)
 
 from rspose.reporting.localisation import make_localisation
 from rspose.reporting.report import pictures
 from rspose.reporting.report.cells import rerun_command
 from rspose.reporting.report.page import make_report
 from rspose.reporting.tables import make_tables
-
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-CURVE = {
-    "iteration": list(range(0, 500, 10)),
-    "loss": [1.5] * 50,
-    "loss_rank": [1.0] * 50,
-    "loss_sort": [0.5] * 50,
-}
 
 
 class Page(HTMLParser):
@@ -309,7 +313,7 @@ def test_loss_against_localisation_is_in_the_page_as_figure_and_table(tmp_path: 
     write(tmp_path / "records", record())
     source = tmp_path / "localisation/losses.json"
     source.parent.mkdir()
-    source.write_text(json.dumps(CONTENT))
+    source.write_text(json.dumps(LOCALISATION))
     make_localisation(source, source.parent)
     page = report(tmp_path)
     (figure,) = [attributes for tag, attributes in page.elements if tag == "img"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders.records import COCO_METRICS, record, with_bootstrap, write
 from scipy import stats
-from test_reporting_records import COCO_METRICS, record, with_bootstrap, write
 
 from rspose.evaluation.mpii import Judgement
 from rspose.evaluation.mpii import replicates as pckh_replicates

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders.records import record, write
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from test_reporting_records import record, write
 
 from rspose.datasets.keypoints import COCO, KEYPOINT_SETS
 from rspose.grid.records import Record, read_record

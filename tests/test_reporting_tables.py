@@ -9,35 +9,24 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from builders.records import (
+    COCO_METRICS,
+    CROWDPOSE_METRICS,
+    MPII_METRICS,
+    fail,
+    record,
+    rows_of,
+    with_bootstrap,
+    write,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.font_manager import get_font
-from test_reporting_records import COCO_METRICS, fail, record, with_bootstrap, write
 
 from rspose.grid.records import load_records
 from rspose.reporting.latex_characters import escaped
 from rspose.reporting.published import read_claims
 from rspose.reporting.tables import main_table, make_tables
-
-CROWDPOSE_METRICS = {"AP": 0.51, "AP50": 0.8, "AP75": 0.55, "APE": 0.6, "APM": 0.5, "APH": 0.3, "AR": 0.6}
-MPII_METRICS = {
-    "PCKh": 0.812,
-    "PCKh_head": 0.951,
-    "PCKh_shoulder": 0.94,
-    "PCKh_elbow": 0.83,
-    "PCKh_wrist": 0.74,
-    "PCKh_hip": 0.82,
-    "PCKh_knee": 0.73,
-    "PCKh_ankle": 0.62,
-    "PCKh@0.1": 0.211,
-}
-
-
-def rows_of(text: str) -> list[dict[str, str]]:
-    """The rows of the one Markdown table in ``text``, by header."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
 def column(text: str, header: str, stub: str = "Loss") -> dict[str, str]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders.records import record, write
 from scipy import stats
-from test_reporting_records import record, write
 
 from rspose.cli import main
 from rspose.grid.records import Record, load_records

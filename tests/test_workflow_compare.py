@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from loss_registry import forget_later
-from test_reporting_tables import rows_of
+from builders.losses import forget_later
+from builders.records import rows_of
 
 from rspose.cli import main
 from rspose.grid.config import ConfigError

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from tiny_grid import REPOSITORY, SETTINGS
+from builders.grid import REPOSITORY, SETTINGS
 
 SIZES = (20, 40, 60)
 

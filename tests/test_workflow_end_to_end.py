@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_grid import REPOSITORY, SnakemakeRun
+from builders.grid import REPOSITORY, SnakemakeRun
 
 from rspose.grid.config import cells, load_config
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tiny_grid import REPOSITORY
+from builders.grid import REPOSITORY
 
 SNAKEFILE = """
 config.update(training={"device": "cpu"}, results="results")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from slurm_cluster import SlurmCluster, SlurmJob
-from slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
-from tiny_grid import REPOSITORY, SnakemakeRun
+from builders.grid import REPOSITORY, SnakemakeRun
+from builders.slurm_cluster import SlurmCluster, SlurmJob
+from builders.slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import cells, load_config

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ACCOUNT, SlurmCluster
-from slurm_grid import ClusterGrid, running_cluster
+from builders.slurm_cluster import ACCOUNT, SlurmCluster
+from builders.slurm_grid import ClusterGrid, running_cluster
 
 from rspose.grid.cell import Cell
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_reporting_records import COCO_METRICS, record, with_bootstrap, write
-from tiny_grid import REPOSITORY
+from builders.grid import REPOSITORY
+from builders.records import COCO_METRICS, record, with_bootstrap, write
 
 from rspose.reporting.tables import make_tables
 

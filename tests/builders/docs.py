@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tiny_grid import REPOSITORY
+from builders.grid import REPOSITORY
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from slurm_cluster import (
+
+from builders.grid import REPOSITORY, SETTINGS
+from builders.slurm_cluster import (
     ACCOUNT,
     ACCOUNTING_INSTALL,
     INSTALL,
@@ -24,8 +26,6 @@ from slurm_cluster import (
     job_processes,
     missing_programs,
 )
-from tiny_grid import REPOSITORY, SETTINGS
-
 from rspose.grid.cell import Cell
 
 EPOCHS = 20

@@ -6,6 +6,9 @@ import pytest
 
 from rspose.losses import available, registry
 
+CELLS = [(name, head) for name, loss in available().items() for head in loss.heads]
+every_loss_and_head = pytest.mark.parametrize(("name", "head"), CELLS, ids=[f"{n}-{h}" for n, h in CELLS])
+
 
 def forget_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the registry forget, when the test ends, what is registered from now on."""
