@@ -12,7 +12,7 @@ import pytest
 import yaml
 from builders.losses import forget_later
 
-from rspose.cli import main
+from rspose.cli import COMMANDS, main, parser
 from rspose.datasets import read_manifest
 from rspose.losses import available
 from rspose.tools import config_page, mmpose_numbers
@@ -58,43 +58,15 @@ def test_a_dataset_is_made_checked_and_shown(
     assert image is not None and image.std() > 10
 
 
-def test_the_number_of_validation_images_is_a_quarter_unless_said_otherwise(
+def test_the_number_of_validation_images_is_a_quarter_unless_said_otherwise_and_progress_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    success(
-        capsys,
-        "data",
-        "make",
-        "--dataset",
-        "mpii",
-        "--out",
-        tmp_path / "d",
-        "--images",
-        "8",
-        "--size",
-        "64",
-        "64",
-    )
-    manifest = read_manifest(tmp_path / "d")
+    made = tmp_path / "d"
+    assert main(f"data make --dataset mpii --out {made} --images 8 --size 64 64".split()) == 0
+    assert capsys.readouterr().err == "10/10 images\n"
+    manifest = read_manifest(made)
     assert manifest is not None and manifest["images"] == {"train": 8, "val": 2}
     assert manifest["seed"] == 0
-
-
-def test_making_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [
-        "data",
-        "make",
-        "--dataset",
-        "mpii",
-        "--out",
-        str(tmp_path / "d"),
-        "--images",
-        "3",
-        "--size",
-        "64",
-    ]
-    assert main([*arguments, "64"]) == 0
-    assert "4/4 images" in capsys.readouterr().err
 
 
 def test_every_problem_of_a_dataset_is_a_line(
@@ -232,11 +204,11 @@ def test_the_page_of_the_config_is_made_from_the_schema(
 def test_mmposes_numbers_are_checked_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = mmpose_numbers.CLAIMS.read_text()
+    right = mmpose_numbers.PAGE.read_text()
     success(capsys, "docs", "published", "--check")
     edited = tmp_path / "mmpose.csv"
     edited.write_text(right.replace(",0.718,", ",0.818,"))
-    monkeypatch.setattr(mmpose_numbers, "CLAIMS", edited)
+    monkeypatch.setattr(mmpose_numbers, "PAGE", edited)
     assert "run make docs" in failure(capsys, "docs", "published", "--check")
     success(capsys, "docs", "published")
     assert edited.read_text() == right
@@ -308,3 +280,12 @@ def test_the_command_is_installed() -> None:
     command = Path(sys.executable).with_name("rspose")
     helped = subprocess.run([command, "data", "--help"], capture_output=True, text=True, check=True)
     assert "make" in helped.stdout and "check" in helped.stdout and "show" in helped.stdout
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_has_an_example_that_can_be_read(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*words.split(), "--help"])
+    example = " ".join(capsys.readouterr().out.partition("example: rspose ")[2].split())
+    run, *_ = COMMANDS[words]
+    assert parser().parse_args(example.split()).run is run

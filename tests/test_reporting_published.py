@@ -7,7 +7,8 @@ from builders.grid import REPOSITORY
 
 from rspose.grid.config import cells, load_config
 from rspose.reporting.published import COLUMNS, Claim, claimed, read_claims, verdict
-from rspose.tools.mmpose_numbers import CLAIMS, mmpose_claims
+from rspose.tools.mmpose_numbers import PAGE as CLAIMS
+from rspose.tools.mmpose_numbers import page as mmpose_claims
 
 # FoWKAL's poster: AP of the whole body, body, feet, face and hands.
 FOWKAL = {

@@ -1,6 +1,7 @@
 """Time and memory of every loss, and what the ranking operator saves: `rspose bench losses`."""
 
 import ctypes
+import json
 import platform
 import statistics
 import time
@@ -48,9 +49,28 @@ class Measurement:
     times_faster_than_published: float | None = None
     times_faster_than_dense: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
+
+def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_json: bool) -> Iterator[str]:
+    """The measurements of :func:`bench_losses` as lines: a Markdown table, or one JSON object each.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no GPU")
+    if threads:
+        torch.set_num_threads(threads)
+    if not as_json:
+        yield f"Batch of 64 x 17; heatmaps 48 x 64, SimCC 384 + 512 bins; {machine(device)}\n"
+        yield "| loss | head | forward ms | backward ms | extra MB | x MSE | published / it | dense / it |"
+        yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for measured in bench_losses(device, repeats, seed):
+        if as_json:
+            yield json.dumps({**asdict(measured), "machine": machine(device)})
+        else:
+            loss, head, *numbers = asdict(measured).values()
+            cells = ["" if number is None else f"{number:.1f}" for number in numbers]
+            yield f"| {' | '.join((loss, head, *cells))} |"
 
 
 def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterator[Measurement]:

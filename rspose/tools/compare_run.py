@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rspose.grid.config import ConfigError, cells, complete, load_config, loss_settings
+from rspose.grid.write_record import failure_note
+from rspose.reporting.compare import LossCost, comparison, cost
+from rspose.reporting.tables import make_tables
+from rspose.tools.bench import bench_loss
 
 REFERENCE = "mse"
 _REPOSITORY = Path(__file__).parents[2]
@@ -83,6 +87,48 @@ def compare_with(
     if sources:
         arguments += [f"losses_from={json.dumps(sources)}"]
     return Comparison(config, arguments, [name for name in others if name in missing])
+
+
+def run_comparison(path: Path, loss: str, source: str | None, cores: int | None, dry_run: bool) -> int:
+    """Plan a comparison as :func:`compare_with` does, run it and print what came out; snakemake's exit code.
+
+    Raises:
+        ValueError: The comparison cannot be planned, or no cell of the loss was finished.
+    """
+    planned = compare_with(path, loss, source, cores, dry_run)
+    print(f"Running: {planned.command}", flush=True)
+    if planned.left_out:
+        print(
+            f"Not compared in every cell with {', '.join(planned.left_out)}: some have no record; "
+            f"snakemake --configfile {path} trains them",
+            flush=True,
+        )
+    status = planned.run()
+    if not dry_run:
+        _print_comparison(planned.config, loss, status != 0)
+    return status
+
+
+def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
+    records, tables = Path(config["results"]) / "records", Path(config["results"]) / "tables"
+    own = [cell for cell in cells(config) if cell.loss == name]
+    if failed:
+        # The workflow makes no tables then: those of the cells that are there.
+        make_tables(records, tables)
+        for cell in own:
+            note = failure_note(config, cell)
+            if note.is_file() and not (records / f"{cell.path}.json").is_file():
+                print(f"failed: {cell}: {json.loads(note.read_text())['failed']['error']}", file=sys.stderr)
+    print(f"\n{(tables / 'main.md').read_text()}")
+    if failed and not any((records / f"{cell.path}.json").is_file() for cell in own):
+        raise ValueError(f"no record of {name}: none of its cells was finished")
+    print(comparison(records, name))
+    measured = {}
+    for head in dict.fromkeys(cell.head for cell in own):
+        settings = loss_settings(config, name, head)
+        found = bench_loss(settings["loss"], settings["parameters"], head)
+        measured[head] = LossCost(found.forward_ms + found.backward_ms, found.extra_mb, found.times_mse)
+    print(cost(records, name, measured))
 
 
 def _without(losses: list[str], loss: str) -> list[str]:

@@ -32,7 +32,7 @@ checked before anything runs.
 """
 
 
-def config_page() -> str:
+def page() -> str:
     """The page as Markdown: one row per key of the schema."""
     return _INTRODUCTION + "\n".join(_rows(load_schema(), "")) + "\n"
 

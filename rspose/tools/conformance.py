@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -624,6 +624,23 @@ def check_loss(name: str, parameters: Mapping[str, Any] | None = None) -> Iterat
             if raised and check is terms:
                 yield Finding(head, "The other checks.", "not run: they would stop at the same place")
                 break
+
+
+def described(name: str, findings: Iterable[Finding]) -> str:
+    """The findings in words, head by head."""
+    parts: dict[str, list[Finding]] = {}
+    for finding in findings:
+        parts.setdefault(finding.head, []).append(finding)
+    titles = {"description": "description", "heatmap": "2D (heatmap)", "simcc": "1D (simcc)"}
+    lines, failed = [], False
+    for part, found in parts.items():
+        problems = [finding for finding in found if finding.problem]
+        failed |= bool(problems)
+        lines.append(f"{titles[part]}: {len(found) - len(problems)} of {len(found)} checks passed")
+        lines += [f"  - {finding.check}\n    {finding.problem}" for finding in problems]
+    return "\n".join(
+        [*lines, f"{name}: {'not yet a loss of the benchmark' if failed else 'all checks passed'}"]
+    )
 
 
 def _problem(check: Callable[[Case], None], case: Case) -> tuple[str | None, bool]:

@@ -30,7 +30,7 @@ def loss_table(losses: Iterable[type[HeatmapLoss]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def losses_page() -> str:
+def page() -> str:
     """The page docs/losses.md: the losses of the project."""
     return _INTRODUCTION + loss_table(available().values())
 

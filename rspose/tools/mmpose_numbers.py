@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-CLAIMS = Path(__file__).parents[2] / "results" / "published" / "mmpose.csv"
+PAGE = Path(__file__).parents[2] / "results" / "published" / "mmpose.csv"
 
 _DATASETS = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII", "wholebody": "COCO-WholeBody"}
 _METRICS = {
@@ -40,12 +40,13 @@ _METRICS = {
 }
 
 
-def mmpose_claims(path: Path) -> str:
+def page(path: Path | None = None) -> str:
     """The contents of ``mmpose.csv`` as the installed mmpose has it, for the cells that the file names.
 
     Raises:
         ValueError: If mmpose is not installed, or has no number for a config that the file names.
     """
+    path = path or PAGE
     spec = find_spec("mmpose")
     if spec is None or spec.origin is None:
         raise ValueError("mmpose is not installed: its metadata is read from the package")

@@ -1,5 +1,6 @@
 """What a grid takes, said before it is launched: time, memory and disk; what is done and what is missing."""
 
+import json
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -112,10 +113,9 @@ class Plan:
             "disk_gb": sum(row.cells * row.disk_gb for row in self.rows),
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        weights = [{"file": str(each.file), "url": each.url} for each in self.missing_weights]
-        return {**asdict(self), "missing_weights": weights, "totals": self.totals()}
+    def as_json(self) -> str:
+        """All of it, and the totals."""
+        return json.dumps({**asdict(self), "totals": self.totals()}, indent=1, default=str)
 
 
 def make_plan(
@@ -123,7 +123,7 @@ def make_plan(
     tflops: float = TFLOPS,
     measure: bool = False,
     device_memory_gb: float = 80.0,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """Plan the grid of a config.
 
@@ -132,8 +132,13 @@ def make_plan(
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
         measure: Measure a training step of each row, with each of its losses, on this machine.
         device_memory_gb: Memory of a GPU that the grid is to run on.
-        progress: Called with the row, its number and their number before each row is worked out.
+        progress: Called with the number of rows worked out, and of all.
+
+    Raises:
+        ValueError: ``tflops`` is not above 0.
     """
+    if not tflops > 0:
+        raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells(config):
         groups.setdefault((cell.dataset, cell.model, cell.head), []).append(cell)
@@ -142,8 +147,7 @@ def make_plan(
     instances: dict[str, tuple[int | None, str]] = {}
     rows = []
     unfinished: list[Cell] = []
-    for number, ((dataset, model, head), group) in enumerate(groups.items(), start=1):
-        progress(f"{dataset} {model} {head}", number, len(groups))
+    for (dataset, model, head), group in groups.items():
         left = [cell for cell in group if not record_of(config, cell).is_file()]
         unfinished += left
         training = training_settings(config, group[0])
@@ -185,6 +189,7 @@ def make_plan(
                 disk_gb=cost.disk(_keeps_average(composed)) / 1e9,
             )
         )
+        progress(len(rows), len(groups))
     del scope
     return Plan(
         config["name"],

@@ -1,8 +1,10 @@
 """Time and memory of training steps, one loss beside another: for `rspose plan` and `rspose bench steps`."""
 
+import json
+import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from torch import Tensor
 from rspose.grid.cell import Cell
 from rspose.grid.config import cells, loss_settings, training_settings
 from rspose.losses import KeypointTarget
+from rspose.tools.bench import machine
+from rspose.tools.progress import progress
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 
@@ -53,45 +57,73 @@ def training_device(config: dict[str, Any]) -> str:
     return "cuda" if config["training"]["device"] != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+@dataclass(frozen=True)
+class BenchedSteps:
+    """The steps of a cell's network on a device."""
+
+    cell: Cell
+    device: str
+    steps: Steps
+
+    def lines(self, as_json: bool) -> Iterator[str]:
+        """A Markdown table of the losses, or one JSON object each."""
+        cell, steps, on = self.cell, self.steps, machine(self.device)
+        first = next(iter(steps.seconds))
+        if not as_json:
+            yield f"{cell.model}, {cell.head} head, {cell.dataset}: batches of {steps.batch}; {on}\n"
+            yield f"| loss | ms a step | x {first}: median | lowest | highest | peak GB |"
+            yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+        for loss, seconds in steps.seconds.items():
+            ratios = steps.times(loss, first)
+            ms, times = 1000 * statistics.median(seconds), statistics.median(ratios)
+            peak = steps.peak_bytes[loss] / 1e9 if steps.peak_bytes else None
+            if as_json:
+                said = {"ms": ms, "times": times, "times_lowest": min(ratios), "times_highest": max(ratios)}
+                setting: dict[str, object] = {"dataset": cell.dataset, "model": cell.model, "head": cell.head}
+                setting = {"than": first, **setting, "batch": steps.batch, "machine": on}
+                yield json.dumps({"loss": loss, **said, "peak_gb": peak, **setting})
+            else:
+                shown = "" if peak is None else f"{peak:.2f}"
+                yield f"| {loss} | {ms:.1f} | {times:.3f} | {min(ratios):.3f} | {max(ratios):.3f} | {shown} |"
+
+
 def bench_steps(
     config: dict[str, Any],
-    chosen: dict[str, str],
+    dataset: str | None = None,
+    model: str | None = None,
+    head: str | None = None,
     losses: list[str] | None = None,
     device: str | None = None,
     rounds: int = 7,
     batch: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Cell, str, Steps]:
+) -> BenchedSteps:
     """Measure the first cell of a grid that has the chosen dataset, model and head.
 
     Args:
         config: A completed config.
-        chosen: ``dataset``, ``model`` and ``head``, or some of them.
+        dataset, model, head: What to measure; by default the first of the grid.
         losses: Names of losses of the config; by default all that the config trains in such a cell.
         device: ``"cpu"`` or ``"cuda"``; by default what the training would take.
-        rounds, batch, progress: As for :func:`measure_steps`.
-
-    Returns:
-        The cell, the device, and its steps.
+        rounds, batch: As for :func:`measure_steps`.
 
     Raises:
         ValueError: There is no such cell, loss or device.
     """
     grid = cells(config)
+    chosen = {"dataset": dataset, "model": model, "head": head}
     for key, value in chosen.items():
         there = dict.fromkeys(getattr(cell, key) for cell in grid)
-        if value not in there:
+        if value is not None and value not in there:
             raise ValueError(f"--{key}: expected one of {', '.join(there)}, found {value!r}")
-    grid = [cell for cell in grid if all(getattr(cell, key) == value for key, value in chosen.items())]
-    if not grid:
-        raise ValueError(f"{config['name']}: no cell has {' and '.join(chosen.values())}")
-    first = grid[0]
-    same = [
-        cell
-        for cell in grid
-        if (cell.dataset, cell.model, cell.head) == (first.dataset, first.model, first.head)
+    grid = [
+        cell for cell in grid if all(value in (None, getattr(cell, key)) for key, value in chosen.items())
     ]
-    there = dict.fromkeys(cell.loss for cell in same)
+    if not grid:
+        raise ValueError(f"{config['name']}: no cell has {' and '.join(filter(None, chosen.values()))}")
+    first = grid[0]
+    there = dict.fromkeys(
+        cell.loss for cell in grid if replace(cell, loss=first.loss, seed=first.seed) == first
+    )
     for loss in losses or []:
         if loss not in there:
             raise ValueError(f"--losses: expected some of {', '.join(there)}, found {loss!r}")
@@ -99,13 +131,12 @@ def bench_steps(
         device = training_device(config)
     elif device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no GPU")
-    scope = DefaultScope.get_instance(f"steps {config['name']}", scope_name="mmpose")
-    composed = compose(config, first, Path(), None)
-    steps = measure_steps(
-        config, first, composed, losses or list(there), torch.device(device), rounds, batch, progress
-    )
-    del scope
-    return first, device, steps
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        composed = compose(config, first, Path(), None)
+        on = torch.device(device)
+        bar = progress("rounds")
+        steps = measure_steps(config, first, composed, losses or list(there), on, rounds, batch, bar)
+    return BenchedSteps(first, device, steps)
 
 
 def measure_steps(

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from rspose.grid.cell import Cell
+from rspose.grid.config import cells
 from rspose.grid.files import replacing
 
 # Names that mmengine's configs have for files, and the list in mmengine's package that says where each is.
@@ -52,11 +53,15 @@ def pretrained(config: dict[str, Any], model: str, head: str) -> Pretrained | No
     return Pretrained(Path(config["pretrained_folder"]) / Path(urlparse(url).path).name, url)
 
 
-def missing_weights(config: dict[str, Any], cells: Iterable[Cell]) -> list[Pretrained]:
+def needed_weights(config: dict[str, Any], some: Iterable[Cell]) -> list[Pretrained]:
+    """The pretrained weights that some cells need."""
+    pairs = dict.fromkeys((cell.model, cell.head) for cell in some)
+    return [each for each in dict.fromkeys(pretrained(config, *pair) for pair in pairs) if each is not None]
+
+
+def missing_weights(config: dict[str, Any], some: Iterable[Cell]) -> list[Pretrained]:
     """The pretrained weights that some cells need and that are not there."""
-    pairs = dict.fromkeys((cell.model, cell.head) for cell in cells)
-    used = dict.fromkeys(pretrained(config, *pair) for pair in pairs)
-    return [each for each in used if each is not None and each.problem() is not None]
+    return [each for each in needed_weights(config, some) if each.problem() is not None]
 
 
 def fetch(weights: Pretrained) -> None:
@@ -76,6 +81,15 @@ def fetch(weights: Pretrained) -> None:
             download_url_to_file(weights.url, str(temporary), progress=sys.stderr.isatty())
         except OSError as error:
             raise OSError(f"{weights.url}: no download: {error}") from None
+
+
+def fetch_all(config: dict[str, Any]) -> list[Path]:
+    """Download the weights that a grid needs and lacks; the files of all that it needs."""
+    needed = needed_weights(config, cells(config))
+    for weights in needed:
+        if weights.problem() is not None:
+            fetch(weights)
+    return [weights.file for weights in needed]
 
 
 def _of_mmpose(settings: dict[str, Any], head: str) -> str | None:

@@ -1,0 +1,29 @@
+"""What `rspose data check` finds, in words."""
+
+import sys
+from pathlib import Path
+
+from rspose.datasets import inspect_dataset, what_to_fetch
+from rspose.tools.progress import progress
+
+_PROBLEMS_SHOWN = 20
+
+
+def report_dataset(root: Path, dataset: str, quick: bool) -> bool:
+    """Print what is there, what is wrong, and what to fetch if something is; whether all is well."""
+    bar = progress("images opened") if sys.stderr.isatty() else None
+    found = inspect_dataset(root, dataset, not quick, bar)
+    for split, counts in found.counts.items():
+        print(f"{split}: {counts.images:,} images, {counts.persons:,} annotated persons")
+    for note in found.notes:
+        print(f"note: {note}")
+    for problem in found.problems[:_PROBLEMS_SHOWN]:
+        print(f"error: {problem}", file=sys.stderr)
+    if len(found.problems) > _PROBLEMS_SHOWN:
+        print(f"error: and {len(found.problems) - _PROBLEMS_SHOWN} more of this kind", file=sys.stderr)
+    if found.problems:
+        print(f"The official {dataset} dataset is made of:", *what_to_fetch(root, dataset), sep="\n  ")
+    else:
+        opened = "" if quick else ", and every image opens"
+        print(f"{root}: every file of the {dataset} dataset is there and readable{opened}")
+    return not found.problems
