@@ -51,11 +51,12 @@ test: $(INSTALLED)  ## Run the whole test suite
 	@# One thread a test process: there is a process for every core.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
-lint: $(INSTALLED)  ## Check style, the workflow and types
+lint: $(INSTALLED)  ## Check style, imports, the workflow and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 	@$(BIN)/rspose docs config --check
 	@$(BIN)/rspose docs losses --check
