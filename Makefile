@@ -1,7 +1,7 @@
 # The two commands to know are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare named tables test lint format docs clean
+.PHONY: help setup demo compare named tables test lint format docs site clean
 
 # Any Python 3.11 or 3.12; name another with `make PYTHON=/path/to/python3.12 ...`.
 IS_SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -23,7 +23,7 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 	@"$(PYTHON)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: PYTHON=$(PYTHON): expected Python 3.11 or 3.12, found" \
 		"$$("$(PYTHON)" --version 2>/dev/null || echo none)"; exit 1; }
 	@command -v cc >/dev/null || { echo "error: no C compiler (cc) found; xtcocotools has to be compiled"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch; some minutes without a word"
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch; this prints nothing for some minutes"
 	@# Anew: what another Python left there would stay.
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# Without dependency resolution: the list is complete, and mmpose asks for packages that do not build.
@@ -51,7 +51,7 @@ test: $(INSTALLED)  ## Run the whole test suite
 	@# One thread a test process: there is a process for every core.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
-lint: $(INSTALLED)  ## Check style, imports, the workflow and types
+lint: $(INSTALLED)  ## Check style, imports, the workflow, types and the documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile workflow
@@ -61,6 +61,7 @@ lint: $(INSTALLED)  ## Check style, imports, the workflow and types
 	@$(BIN)/rspose docs config --check
 	@$(BIN)/rspose docs losses --check
 	@$(BIN)/rspose docs published --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: $(INSTALLED)  ## Format Python and Snakemake files
 	@$(BIN)/ruff check --fix .
@@ -71,6 +72,9 @@ docs: $(INSTALLED)  ## Write config/README.md, docs/losses.md and mmpose's numbe
 	@$(BIN)/rspose docs config
 	@$(BIN)/rspose docs losses
 	@$(BIN)/rspose docs published
+
+site: $(INSTALLED)  ## Build the documentation as a website in site/, which works offline
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:  ## Remove everything in results/ but published and reference (not .venv)
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference -exec rm -rf {} +
