@@ -15,7 +15,7 @@ min_version("9.19")
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from rspose.datasets import check_dataset_once
+from rspose.datasets.check import check_dataset_once
 from rspose.drawn import generator_version
 from rspose.grid.config import (
     Cell,

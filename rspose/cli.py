@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rspose.datasets.keypoints import KEYPOINT_SETS
+from rspose.datasets import DATASETS
 
 _GROUPS = {
     "data": "generated and real datasets",
@@ -97,7 +97,7 @@ def _positive(text: str) -> int:
 
 
 _ROOT = _path("root", "root folder of the dataset")
-_DATASET = _argument("--dataset", "which dataset it is", choices=sorted(KEYPOINT_SETS), required=True)
+_DATASET = _argument("--dataset", "which dataset it is", choices=sorted(DATASETS), required=True)
 _CONFIG = _path("config", "config of a grid")
 _GRID = _path("--config", "config of a grid", default=Path("config/demo.yaml"))
 _RECORDS = _path("records", "folders of records, which are merged", nargs="+")

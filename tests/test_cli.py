@@ -13,7 +13,7 @@ import yaml
 from builders.losses import forget_later
 
 from rspose.cli import COMMANDS, main, parser
-from rspose.datasets import read_manifest
+from rspose.datasets.manifest import read_manifest
 from rspose.losses import available
 from rspose.tools import config_page, mmpose_numbers
 from rspose.tools import loss_listing as listing

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from scipy.io import loadmat, savemat
 
-from rspose.datasets import LAYOUTS, dataset_layout
+from rspose.datasets import DATASETS as LAYOUTS
 from rspose.datasets import check as check_module
+from rspose.datasets import dataset as dataset_layout
 from rspose.datasets.check import check_dataset, check_dataset_once, inspect_dataset, what_to_fetch
 from rspose.datasets.manifest import MANIFEST, file_digest
 from rspose.datasets.releases import RELEASES, Release, SplitCounts

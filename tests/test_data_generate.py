@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from rspose.datasets import LAYOUTS, check_dataset, dataset_layout, read_manifest
+from rspose.datasets import DATASETS as LAYOUTS
+from rspose.datasets import dataset as dataset_layout
+from rspose.datasets.check import check_dataset
 from rspose.datasets.keypoints import keypoint_set
-from rspose.datasets.manifest import dataset_digests
+from rspose.datasets.manifest import dataset_digests, read_manifest
 from rspose.drawn import make_dataset
 from rspose.drawn.annotations import crowd_index
 from rspose.tools.contact_sheet import contact_sheet

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rspose.datasets import dataset_layout
+from rspose.datasets import dataset as dataset_layout
 from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
 from rspose.drawn import figure_crops, make_dataset
 from rspose.drawn.background import Backgrounds

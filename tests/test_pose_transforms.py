@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest, truncnorm
 
-from rspose.datasets import dataset_layout
+from rspose.datasets import dataset
 from rspose.training.transforms import (
     BlurAndDropout,
     FastRandomBBoxTransform,
@@ -62,7 +62,7 @@ def test_boxes_are_transformed_as_mmpose_transforms_them(arguments: dict[str, An
 
 
 def test_a_cached_image_is_the_image(tiny_datasets: Path) -> None:
-    folder = tiny_datasets / "coco" / dataset_layout("coco").images["val"]
+    folder = tiny_datasets / "coco" / dataset("coco").images["val"]
     paths = [str(path) for path in sorted(folder.iterdir())[:2]]
     cached, plain = LoadCachedImage(), LoadImage()
     for path in [*paths, *paths]:  # the second time from the cache
@@ -75,7 +75,7 @@ def test_a_cached_image_is_the_image(tiny_datasets: Path) -> None:
 
 
 def test_a_cached_image_is_decoded_once_and_cannot_be_written_to(tiny_datasets: Path) -> None:
-    folder = tiny_datasets / "mpii" / dataset_layout("mpii").images["val"]
+    folder = tiny_datasets / "mpii" / dataset("mpii").images["val"]
     path = str(sorted(folder.iterdir())[0])
     first, second = (LoadCachedImage()({"img_path": path})["img"] for _ in range(2))
     assert first is second

@@ -9,27 +9,10 @@ import numpy as np
 from scipy.io import loadmat
 
 from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
+from rspose.datasets.registry import DATASETS
 
-ANNOTATION_FILES = {
-    "coco": {
-        "train": "annotations/person_keypoints_train2017.json",
-        "val": "annotations/person_keypoints_val2017.json",
-    },
-    "crowdpose": {
-        "train": "annotations/mmpose_crowdpose_trainval.json",
-        "val": "annotations/mmpose_crowdpose_test.json",
-    },
-    "mpii": {"train": "annotations/mpii_train.json", "val": "annotations/mpii_val.json"},
-    "wholebody": {
-        "train": "annotations/coco_wholebody_train_v1.0.json",
-        "val": "annotations/coco_wholebody_val_v1.0.json",
-    },
-}
-DETECTION_FILES = {
-    "coco": "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
-    "crowdpose": "annotations/det_for_crowd_test_0.1_0.5.json",
-    "wholebody": "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
-}
+ANNOTATION_FILES = {name: each.annotations for name, each in DATASETS.items()}
+DETECTION_FILES = {name: each.detections for name, each in DATASETS.items() if each.detections}
 HEAD_BOX_FILE = "annotations/mpii_gt_val.mat"
 
 # A person fills about this share of its box; the CrowdPose evaluator and mmpose use it where no area is

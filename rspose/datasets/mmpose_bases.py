@@ -3,16 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from rspose.datasets import dataset_layout
+from rspose.datasets.layout import dataset_layout
+from rspose.datasets.registry import DATASETS
 
-DATASET_CONFIGS = {
-    "coco": "body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py",
-    "crowdpose": "body_2d_keypoint/topdown_heatmap/crowdpose/td-hm_res50_8xb64-210e_crowdpose-256x192.py",
-    "mpii": "body_2d_keypoint/topdown_heatmap/mpii/td-hm_res50_8xb64-210e_mpii-256x256.py",
-    "wholebody": "wholebody_2d_keypoint/topdown_heatmap/coco-wholebody/"
-    "td-hm_res50_8xb64-210e_coco-wholebody-256x192.py",
-}
-"""mmpose config per dataset whose dataset class, file names, augmentation and evaluator are used."""
+DATASET_CONFIGS = {name: each.mmpose_config for name, each in DATASETS.items()}
 
 
 def dataset_files(config: dict[str, Any], dataset: str) -> list[Path]:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rspose.datasets import dataset_layout
+from rspose.datasets import dataset
 from rspose.grid.cell import Cell
 from rspose.grid.files import write_json
 
@@ -158,7 +158,7 @@ def _data(root: Path, config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     else:
         digest = hashlib.sha256()
         # Folders may be shared: COCO-WholeBody's annotations lie beside COCO's.
-        for name in dataset_layout(cell.dataset).files:
+        for name in dataset(cell.dataset).files:
             digest.update((root / name).read_bytes())
         checksum = digest.hexdigest()
     return {"generated": generated, "checksum": checksum}

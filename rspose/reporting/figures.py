@@ -239,7 +239,7 @@ def read_samples(entry: Entry, keypoints: KeypointSet, columns: int) -> Samples:
     ):
         if array.shape[1] != len(keypoints):
             raise ValueError(
-                f"{path}: {array.shape[1]} keypoints: expected the {len(keypoints)} of {keypoints.dataset}"
+                f"{path}: {array.shape[1]} keypoints: expected the {len(keypoints)} of the dataset"
             )
     rows = drawn["box_index"]
     if rows.min() < 0 or rows.max() >= len(predicted["keypoints"]):

@@ -2,38 +2,14 @@
 
 from zlib import crc32
 
+from rspose.datasets import DATASETS
+
 LOSS_ORDER = ("mse", "kl", "awing", "fowkal", "dm", "rspose")
 CONTROL_ORDER = ("oracle", "mean_pose")
 HEAD_LABELS = {"heatmap": "2D", "simcc": "1D"}
-DATASET_TITLES = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII", "wholebody": "COCO-WholeBody"}
-
-METRICS: dict[str, dict[str, str]] = {
-    "coco": {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APM": "APM", "APL": "APL", "AR": "AR"},
-    "crowdpose": {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APE": "APE", "APM": "APM", "APH": "APH"},
-    "mpii": {
-        "PCKh_head": "Head",
-        "PCKh_shoulder": "Sho.",
-        "PCKh_elbow": "Elb.",
-        "PCKh_wrist": "Wri.",
-        "PCKh_hip": "Hip",
-        "PCKh_knee": "Knee",
-        "PCKh_ankle": "Ank.",
-        "PCKh": "Mean",
-        "PCKh@0.1": "@0.1",
-    },
-    "wholebody": {
-        "AP": "Whole",
-        "AP_body": "Body",
-        "AP_foot": "Foot",
-        "AP_face": "Face",
-        "AP_hand": "Hand",
-        "AR": "AR",
-    },
-}
-"""For each dataset its metrics in the order of the columns: name in a record, and header of the column."""
-
-MAIN_METRIC = {"coco": "AP", "crowdpose": "AP", "mpii": "PCKh", "wholebody": "AP"}
-"""The one metric of a dataset in overviews."""
+DATASET_TITLES = {name: each.title for name, each in DATASETS.items()}
+METRICS = {name: dict(each.metrics) for name, each in DATASETS.items()}
+MAIN_METRIC = {name: each.main_metric for name, each in DATASETS.items()}
 
 # Okabe and Ito's palette: told apart with any colour vision, and mostly by lightness on a grey print.
 LOSS_COLOURS = {

@@ -224,7 +224,7 @@ def places(joints: KeypointSet) -> np.ndarray:
     Face and hands of COCO-WholeBody stand beside the body.
     """
     found = np.array([_PLACES.get(name, (np.nan, np.nan)) for name in joints.names])
-    if joints.dataset == "wholebody":
+    if joints.parts:
         found[_FACE] = np.array([0.0, 12.6]) + 2.3 * _face()
         hands = [np.array([side * 4.3, 3.4]) + _hand(side) for side in (1, -1)]
         found[_HANDS] = np.concatenate(hands)

@@ -14,22 +14,13 @@ from mmpose.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from rspose.datasets import check_dataset
+from rspose import datasets
+from rspose.datasets.check import check_dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import cells, scaled_learning_rate, training_settings
 from rspose.tools.steps import measure_steps, training_device
 from rspose.training.compose import compose
 from rspose.training.pretrained import Pretrained, missing_weights
-
-PUBLISHED_INSTANCES = {"coco": 149_813, "crowdpose": 48_000, "mpii": 22_246, "wholebody": 149_813}
-"""Training instances where the files are not there to be counted.
-
-COCO's, which are COCO-WholeBody's too, and MPII's as mmpose and its predecessors count them; CrowdPose's from
-its paper (arXiv 1812.00324): about 80,000 persons in 20,000 images, of which 12,000 are trained on.
-"""
-
-INSTANCES_PER_DRAWN_IMAGE = {"coco": 1.5, "crowdpose": 3.4, "mpii": 1.4, "wholebody": 1.4}
-"""Training instances of an image that is still to be drawn, as in the datasets of config/demo.yaml."""
 
 TFLOPS = 20.0
 """Trillion operations a second that a training is taken to reach: an assumption, not a measurement."""
@@ -274,14 +265,14 @@ def network_cost(composed: Any) -> NetworkCost:
 
 def _instances(config: dict[str, Any], dataset: str, composed: Any) -> tuple[int | None, str]:
     entry = config["data"][dataset]
+    known = datasets.dataset(dataset)
     described = {**composed["train_dataloader"]["dataset"], "pipeline": []}
     if (Path(entry["root"]) / described["ann_file"]).is_file():
         return len(DATASETS.build(described)), "files"
     if "generate" in entry:
-        per_image = INSTANCES_PER_DRAWN_IMAGE.get(dataset)
-        drawn = None if per_image is None else round(entry["generate"]["train_images"] * per_image)
-        return drawn, "estimated"
-    return PUBLISHED_INSTANCES.get(dataset), "published"
+        per_image = known.drawn.instances if known.drawn else 0.0
+        return round(entry["generate"]["train_images"] * per_image), "estimated"
+    return known.release.instances, "published"
 
 
 def _missing_datasets(config: dict[str, Any], unfinished: list[Cell]) -> list[str]:

@@ -14,8 +14,7 @@ import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from rspose.datasets.keypoints import keypoint_set
-from rspose.datasets.mmpose_bases import DATASET_CONFIGS
+from rspose.datasets import dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import loss_settings, training_settings
 from rspose.training.mmpose_configs import mmpose_config, model_config
@@ -51,10 +50,11 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     training = training_settings(config, cell)
     loss = loss_settings(config, cell.loss, cell.head)
     data_root = Path(config["data"][cell.dataset]["root"])
-    keypoints = keypoint_set(cell.dataset)
+    known = dataset(cell.dataset)
+    keypoints = known.keypoints
 
     composed = model_config(model_settings, cell.head)
-    dataset_config = mmpose_config(DATASET_CONFIGS[cell.dataset])
+    dataset_config = mmpose_config(known.mmpose_config)
     published_epochs = composed["train_cfg"]["max_epochs"]
 
     codec = _codec(composed["codec"], cell, model_settings)

@@ -14,14 +14,14 @@ import torch
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from rspose.datasets.keypoints import KEYPOINT_SETS
+from rspose.datasets import DATASETS
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, build
 from rspose.training.watch import watched_terms
 
 # A person covers 0.53 of its box (what CrowdPose's evaluation takes for the area); mmpose's crop is 1.25
 # times as wide and high as the box.
 _COVERED, _PADDING = 0.53, 1.25
-_SIGMAS = {len(keypoints): keypoints.sigmas for keypoints in KEYPOINT_SETS.values()}
+_SIGMAS = {len(each.keypoints): each.keypoints.sigmas for each in DATASETS.values()}
 
 
 class MapLoss(nn.Module):

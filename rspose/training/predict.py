@@ -15,8 +15,7 @@ from mmpose.registry import MODELS
 from mmpose.structures.bbox import get_warp_matrix
 from torch.utils.data import DataLoader
 
-from rspose.datasets import dataset_layout
-from rspose.datasets.keypoints import WHOLEBODY_FIELDS
+from rspose.datasets import Dataset, dataset
 from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
 from rspose.grid.config import training_settings
@@ -44,11 +43,12 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
     scope = DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
     model = _load(composed, checkpoint, training)
 
+    known = dataset(cell.dataset)
     truth = _loader(composed, None)
-    rows = list(_rows(model, truth, cell))
-    detections = dataset_layout(cell.dataset).detections
+    rows = list(_rows(model, truth, known))
+    detections = known.detections
     if detections is not None:
-        rows += _rows(model, _loader(composed, detections), cell, annotated=False)
+        rows += _rows(model, _loader(composed, detections), known, annotated=False)
     columns: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     Predictions(
         **columns,
@@ -61,7 +61,7 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
             "input_size": list(composed["codec"]["input_size"]),
         },
     ).save(predictions)
-    _save_samples(model, truth.dataset, cell.dataset, config["evaluation"]["drawn_samples"], samples)
+    _save_samples(model, truth.dataset, known, config["evaluation"]["drawn_samples"], samples)
     del scope
 
 
@@ -93,26 +93,26 @@ def _predict_batches(model: BaseModel, loader: Iterable[Any]) -> Iterator[tuple[
 
 
 def _rows(
-    model: BaseModel, loader: DataLoader[Any], cell: Cell, annotated: bool = True
+    model: BaseModel, loader: DataLoader[Any], known: Dataset, annotated: bool = True
 ) -> Iterator[dict[str, np.ndarray | np.generic]]:
     for sample, _ in _predict_batches(model, loader):
         meta, truth, predicted = sample.metainfo, sample.gt_instances, sample.pred_instances
         x1, y1, x2, y2 = np.asarray(truth.bboxes, dtype=np.float32).reshape(4)
-        # MPII's image names are no index: its protocol counts annotations.
-        image_id = meta["id"] if cell.dataset == "mpii" else meta["img_id"]
+        # MPII's images have no ids: its protocol counts annotations.
+        image_id = meta["id"] if known.format == "mpii" else meta["img_id"]
         yield {
             "image_id": np.int64(image_id),
             "annotation_id": np.int64(meta["id"] if annotated else -1),
             "box": np.array([x1, y1, x2 - x1, y2 - y1], dtype=np.float32),
             "area": np.float32(np.prod(truth.bbox_scales)),
             "box_score": np.float32(np.asarray(truth.bbox_scores).item()),
-            "keypoints": _zero_based(predicted.keypoints[0, :, :2], cell.dataset),
+            "keypoints": _zero_based(predicted.keypoints[0, :, :2], known),
             "confidence": predicted.keypoint_scores[0].astype(np.float32),
         }
 
 
 def _save_samples(
-    model: BaseModel, dataset: BaseCocoStyleDataset, dataset_name: str, count: int, path: Path
+    model: BaseModel, dataset: BaseCocoStyleDataset, known: Dataset, count: int, path: Path
 ) -> None:
     """Save crops, heatmaps and truth of ``count`` well-labelled instances spread over the split."""
     labelled = [
@@ -137,7 +137,7 @@ def _save_samples(
             "box_index": index,
             "heatmap": _drawable(sample.pred_fields.heatmaps, inputs),
             "crop": inputs.permute(1, 2, 0).numpy()[:, :, ::-1],
-            "truth_keypoints": _annotated(sample, dataset_name),
+            "truth_keypoints": _annotated(sample, known),
             "crop_matrix": warp.astype(np.float32),
         }
         for key, value in row.items():
@@ -147,24 +147,24 @@ def _save_samples(
         np.savez_compressed(temporary, **arrays)
 
 
-def _zero_based(keypoints: np.ndarray, dataset: str) -> np.ndarray:
+def _zero_based(keypoints: np.ndarray, known: Dataset) -> np.ndarray:
     """Keypoints with the centre of the first pixel at 0.
 
     mmpose 1.3 shifts the box centres of MPII from MATLAB's 1-based pixels but not the joints, so that a model
     trained through its dataset class predicts 1-based ones (and its metric adds another 1).
     """
-    return (keypoints - 1 if dataset == "mpii" else keypoints).astype(np.float32)
+    return (keypoints - known.first_pixel).astype(np.float32)
 
 
-def _annotated(sample: Any, dataset: str) -> np.ndarray:
+def _annotated(sample: Any, known: Dataset) -> np.ndarray:
     """Annotated keypoints in image pixels and their flags 0, 1 or 2, ``[K, 3]``."""
     truth = sample.gt_instances
     flags = 2 * np.asarray(truth.keypoints_visible, dtype=np.float32).reshape(-1, 1)
     if "raw_ann_info" in sample.metainfo:  # mmpose keeps 0 and 1 only; MPII has no more than that
         raw = sample.metainfo["raw_ann_info"]
-        values = [value for field in WHOLEBODY_FIELDS for value in raw.get(field, ())]
+        values = [value for field in known.keypoints.fields for value in raw[field]]
         flags = np.asarray(values, dtype=np.float32).reshape(-1, 3)[:, 2:]
-    return np.concatenate([_zero_based(truth.keypoints[0, :, :2], dataset), flags], axis=1).astype(np.float32)
+    return np.concatenate([_zero_based(truth.keypoints[0, :, :2], known), flags], axis=1).astype(np.float32)
 
 
 def _drawable(maps: torch.Tensor, inputs: torch.Tensor) -> np.ndarray:

@@ -16,7 +16,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner
 
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import dataset
 from rspose.datasets.mmpose_bases import dataset_files
 from rspose.grid.config import (
     Cell,
@@ -233,7 +233,7 @@ class Training:
         try:
             runner.train()
         except LossFailure as failure:
-            step, names = runner.iter + 1, keypoint_set(self.cell.dataset).names
+            step, names = runner.iter + 1, dataset(self.cell.dataset).keypoints.names
             # Steps are the same in every attempt.
             raise LastingError(failure.message(step, names)) from failure
         peak_memory = _peak_memory_mb()

@@ -1,0 +1,66 @@
+"""COCO's keypoint task (Lin et al., ECCV 2014), 2017 files; sigmas of its evaluator."""
+
+from rspose.datasets.interface import SPLITS, Dataset, Drawn, KeypointSet, Release, SplitCounts
+
+DETECTIONS = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
+FETCH_IMAGES_AND_DETECTIONS = (
+    ("train2017.zip", "http://images.cocodataset.org/zips/train2017.zip", "train2017/"),
+    ("val2017.zip", "http://images.cocodataset.org/zips/val2017.zip", "val2017/"),
+    (
+        "COCO_val2017_detections_AP_H_56_person.json",
+        "the link under COCO in mmpose's dataset documentation (Google Drive of the HRNet authors)",
+        "person_detection_results/",
+    ),
+)
+
+COCO = Dataset(
+    name="coco",
+    title="COCO",
+    keypoints=KeypointSet(
+        names=(
+            "nose", "left_eye", "right_eye", "left_ear", "right_ear",
+            "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+            "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+        ),
+        skeleton=(
+            (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8),
+            (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+        ),
+        sigmas=(
+            0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
+            0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+        ),
+    ),
+    format="coco",
+    annotations={split: f"annotations/person_keypoints_{split}2017.json" for split in SPLITS},
+    images={split: f"{split}2017" for split in SPLITS},
+    detections=DETECTIONS,
+    mmpose_config="body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py",
+    evaluator="keypoints",
+    metrics={"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APM": "APM", "APL": "APL", "AR": "AR"},
+    main_metric="AP",
+    release=Release(
+        counts={"train": SplitCounts(118_287, 262_465), "val": SplitCounts(5_000, 11_004)},
+        instances=149_813,  # as mmpose and its predecessors count them
+        fetch=(
+            *FETCH_IMAGES_AND_DETECTIONS,
+            (
+                "annotations_trainval2017.zip",
+                "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+                "annotations/",
+            ),
+        ),
+        sha256={
+            "annotations/person_keypoints_train2017.json": (
+                "7fc1549d934547c470384d8a207c38707ca33fc016d00e33b795e408603af83e"
+            ),
+            "annotations/person_keypoints_val2017.json": (
+                "788e2dae83c86bd547be7fab269d6399df5671063d29a61360cdb2cc370d2b14"
+            ),
+            DETECTIONS: "53ba0ad8d0fd461c5a000cd90797fa8c39cd8c38cd125125c0412626ff592d59",
+        },
+    ),
+    drawn=Drawn(
+        number=0, name_digits=12, counts=(0.56, 0.26, 0.12, 0.06), shots=(0.18, 0.68, 0.14), instances=1.5
+    ),
+)  # fmt: skip
