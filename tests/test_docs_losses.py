@@ -5,7 +5,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import yaml
 from builders.docs import blocks, files
 from builders.grid import REPOSITORY, SETTINGS
 from builders.losses import forget_later, install_package
+from builders.sites import make_site, run_in_site
 from builders.targets import make_target, random_prediction
-from packaging.requirements import Requirement
 
 from rspose.grid.config import cells, complete, loss_settings
 from rspose.grid.fingerprints import loss_sources
@@ -151,36 +150,7 @@ def test_the_entry_point_of_the_walk_through_is_one(
 
 @pytest.fixture(scope="module")
 def only_torch_and_numpy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of packages with torch and numpy, what they require, and the losses; nothing else."""
-    folder = tmp_path_factory.mktemp("site")
-    pending, seen = ["torch", "numpy"], set()
-    while pending:
-        name = pending.pop()
-        try:
-            found = distribution(name)
-        except PackageNotFoundError:
-            continue  # required on other systems only
-        if found.name in seen:
-            continue
-        seen.add(found.name)
-        for top in {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}:
-            if not (folder / top).exists():
-                (folder / top).symlink_to(found.locate_file(top))
-        requirements = [Requirement(text) for text in found.requires or []]
-        pending += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
-    for package in ("rspose", "baselines"):
-        (folder / package).symlink_to(REPOSITORY / package)
-    return folder
-
-
-def run_with_torch_only(site: Path, code: str, *arguments: str) -> str:
-    # Without the folder of installed packages, the environment and the user's own packages.
-    start = f"import sys; sys.path.append({str(site)!r}); sys.argv = {['x', *arguments]!r}\n"
-    finished = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", start + code], capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return make_site(tmp_path_factory.mktemp("site"), "torch", "numpy")
 
 
 def test_the_example_script_trains_where_there_is_only_torch_and_numpy(only_torch_and_numpy: Path) -> None:
@@ -192,7 +162,7 @@ missing = ("mmpose", "mmengine", "mmcv", "cv2", "scipy", "pandas", "snakemake", 
 assert not any(importlib.util.find_spec(name) for name in missing)
 runpy.run_path({str(REPOSITORY / "examples/train_with_rspose.py")!r}, run_name="__main__")
 """
-    lines = run_with_torch_only(only_torch_and_numpy, code, "--steps", "60").splitlines()
+    lines = run_in_site(only_torch_and_numpy, code, "--steps", "60").splitlines()
     off = [float(line.split("| ")[1].split()[0]) for line in lines]
     assert lines[0].startswith("step 0: rank ") and "instance_sort" in lines[0]
     assert off[0] > 8 and off[-1] < 2.5  # in pixels
@@ -203,7 +173,7 @@ def test_the_code_on_the_page_for_pytorch_runs_where_there_is_only_torch_and_num
 ) -> None:
     code = "".join(blocks("pytorch.md", "python"))
     check = "assert heatmaps.shape == (B, K, H, W) and prediction.grad.abs().sum() > 0 and len(terms) == 3\n"
-    run_with_torch_only(only_torch_and_numpy, code + check + "assert vectors[0].grad.abs().sum() > 0\n")
+    run_in_site(only_torch_and_numpy, code + check + "assert vectors[0].grad.abs().sum() > 0\n")
 
 
 @pytest.mark.parametrize("page", ["add-a-loss.md", "pytorch.md", "mmpose.md", "losses.md"])
