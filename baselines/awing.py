@@ -14,7 +14,8 @@ from rspose.losses import (
     Maps,
     Reduction,
     as_tuple,
-    checked_reduction,
+    check_choice,
+    check_numbers,
     mean_over_all,
     register,
     sum_over_axes,
@@ -154,16 +155,12 @@ class AdaptiveWingLoss(HeatmapLoss):
         reduction: Reduction = "visible",
     ) -> None:
         super().__init__()
-        if not alpha > 2:
-            raise ValueError(f"awing loss: alpha: expected a number above 2, found {alpha}")
-        for parameter, value in {"omega": omega, "epsilon": epsilon, "theta": theta}.items():
-            if not value > 0:
-                raise ValueError(f"awing loss: {parameter}: expected a number above 0, found {value}")
-        if not map_weight >= 0:
-            raise ValueError(f"awing loss: map_weight: expected a number of at least 0, found {map_weight}")
-        self.map_weight = map_weight
-        self.reduction = checked_reduction(self.name, reduction)
+        check_numbers("awing loss", above=2, alpha=alpha)
+        check_numbers("awing loss", above=0, omega=omega, epsilon=epsilon, theta=theta)
+        check_numbers("awing loss", at_least=0, map_weight=map_weight)
+        check_choice("awing loss", Reduction, reduction=reduction)
         self.alpha, self.omega, self.epsilon, self.theta = alpha, omega, epsilon, theta
+        self.map_weight, self.reduction = map_weight, reduction
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return one term, called like the loss."""

@@ -12,7 +12,10 @@ from rspose.losses import (
     KeypointTarget,
     Maps,
     as_tuple,
+    check_choice,
+    check_numbers,
     full_precision,
+    on_maps,
     register,
     sum_over_axes,
     visible_maps,
@@ -20,6 +23,7 @@ from rspose.losses import (
     weighted_mean,
 )
 
+Power = Literal[1, 2]
 Demand = Literal["subpixel", "nearest"]
 Transport = Literal["entropic", "expected"]
 
@@ -171,14 +175,13 @@ def _check_parameters(
     transport: str = "entropic",
 ) -> None:
     """Raise a ValueError that names the parameter, what was expected and what was found."""
-    for parameter, value in {"beta": beta, "beta_simcc": beta_simcc}.items():
-        _require(0 < value < math.inf, parameter, "a number above 0", value)
-    _require(power in (1, 2), "power", "1 or 2", power)
-    _require(0.001 <= epsilon < math.inf, "epsilon", "a number of at least 0.001", epsilon)
+    check_numbers("dm loss", above=0, beta=beta, beta_simcc=beta_simcc)
+    check_numbers("dm loss", at_least=0.001, epsilon=epsilon)
+    check_choice("dm loss", Power, power=power)
+    check_choice("dm loss", Demand, demand=demand)
+    check_choice("dm loss", Transport, transport=transport)
     whole = isinstance(iterations, int) and iterations >= 1
     _require(whole, "iterations", "a whole number of at least 1", iterations)
-    _require(demand in ("subpixel", "nearest"), "demand", "'subpixel' or 'nearest'", repr(demand))
-    _require(transport in ("entropic", "expected"), "transport", "'entropic' or 'expected'", repr(transport))
 
 
 def _require_shape(argument: str, found: Tensor, shape: tuple[int, ...]) -> None:
@@ -336,10 +339,8 @@ class DMLoss(HeatmapLoss):
 
     def logits(self, prediction: Maps) -> Maps:
         """Return the log of the softmax, the smoothing left out: no constant added to a map counts."""
-        if isinstance(prediction, tuple):
-            x, y = ((self.beta_simcc * map_).log_softmax(dim=-1) for map_ in prediction)
-            return x, y
-        return (self.beta * prediction).flatten(2).log_softmax(dim=-1).view(prediction.shape)
+        beta = self.beta_simcc if isinstance(prediction, tuple) else self.beta
+        return on_maps(lambda map_: (beta * map_).flatten(2).log_softmax(dim=-1).view(map_.shape), prediction)
 
 
 def _smoothed(mass: Tensor, sigma: float) -> Tensor:

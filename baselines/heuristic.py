@@ -10,9 +10,9 @@ from rspose.losses import (
     HeatmapLoss,
     KeypointTarget,
     Maps,
+    check_numbers,
+    over_maps,
     register,
-    sum_over_axes,
-    visible_maps,
     visible_weights,
 )
 
@@ -26,7 +26,7 @@ class HeuristicLoss(HeatmapLoss):
             + \lambda_{bf} \sum_{body, foot} \frac{1}{N} \sum_k \mathrm{MSE}_k
 
     Seong, Lee, Lee, poster at AAAI 2023, row (c) of its Table 2. **A reconstruction**: the two weights are
-    not public. The mean over the N keypoints of a part counts visible ones only. COCO, CrowdPose and MPII
+    not available to us. The mean over the N keypoints of a part counts visible ones only. COCO, CrowdPose and MPII
     have one part, the body, on which this is MSE; COCO-WholeBody (133 keypoints) has four.
 
     A map is its own heatmap, its peak the confidence.
@@ -57,11 +57,7 @@ class HeuristicLoss(HeatmapLoss):
     ) -> None:
         super().__init__()
         check_weighting(self.name, weighting, gamma, tau)
-        for parameter, value in {"dense_weight": dense_weight, "coarse_weight": coarse_weight}.items():
-            if not value >= 0:
-                raise ValueError(
-                    f"heuristic loss: {parameter}: expected a number of at least 0, found {value}"
-                )
+        check_numbers("heuristic loss", at_least=0, dense_weight=dense_weight, coarse_weight=coarse_weight)
         self.num_keypoints = num_keypoints
         parts = keypoint_parts(num_keypoints)
         self._dense_parts = [parts[part] for part in DENSE_PARTS if part in parts]
@@ -74,13 +70,9 @@ class HeuristicLoss(HeatmapLoss):
         dense = torch.zeros_like(keypoint, dtype=torch.bool)
         for indices in self._dense_parts:
             dense |= (keypoint >= indices.start) & (keypoint < indices.stop)
-        predictions = visible_maps(prediction, target.weights)
-        labels = visible_maps(target.heatmaps, target.weights)
-        values = [self._map_loss(p, y, dense) for p, y in zip(predictions, labels, strict=True)]
-        total = sum_over_parts(
-            sum_over_axes(values), visible_weights(target.weights), keypoint, self.num_keypoints
-        )
-        return {self.name: total}
+        value = over_maps(lambda map_, label: self._map_loss(map_, label, dense), prediction, target)
+        weights = visible_weights(target.weights)
+        return {self.name: sum_over_parts(value, weights, keypoint, self.num_keypoints)}
 
     def _map_loss(self, prediction: Tensor, label: Tensor, dense: Tensor) -> Tensor:
         """Loss ``[M]`` of each map; ``dense`` says which ones are of a dense part."""

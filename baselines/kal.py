@@ -9,9 +9,9 @@ from rspose.losses import (
     HeatmapLoss,
     KeypointTarget,
     Maps,
+    check_numbers,
+    over_maps,
     register,
-    sum_over_axes,
-    visible_maps,
     visible_weights,
 )
 
@@ -56,7 +56,7 @@ def kal(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
 class KALLoss(HeatmapLoss):
     r"""Module form of :func:`kal`, with the terms ``kal`` and ``regulariser``.
 
-    **A reconstruction**: how lambda is parametrised and its regulariser are not public. Here
+    **A reconstruction**: how lambda is parametrised and its regulariser are not available to us. Here
     :math:`\lambda_k = \mathrm{sigmoid}(a_k)` with one learned scalar per keypoint, 0.5 at first, and the
     regulariser is :math:`(2 \lambda_k - 1)^2`, from 0 at an even mix to 1 at either loss alone. Without one
     every factor would fall to 0, since MSE is the smaller loss at every error below 10.
@@ -78,11 +78,7 @@ class KALLoss(HeatmapLoss):
 
     def __init__(self, num_keypoints: int, regulariser_weight: float = 1.0) -> None:
         super().__init__()
-        if not regulariser_weight >= 0:
-            raise ValueError(
-                f"{self.name} loss: regulariser_weight: expected a number of at least 0, "
-                f"found {regulariser_weight}"
-            )
+        check_numbers(f"{self.name} loss", at_least=0, regulariser_weight=regulariser_weight)
         self.regulariser_weight = regulariser_weight
         self.factor_logits = nn.Parameter(torch.zeros(num_keypoints))
 
@@ -104,14 +100,11 @@ class KALLoss(HeatmapLoss):
         weights = target.weights
         keypoints = weights.shape[1]
         if keypoints != len(self.factor_logits):
-            raise ValueError(
-                f"{self.name} loss: prediction: expected {len(self.factor_logits)} keypoints "
-                f"(num_keypoints), found {keypoints}"
-            )
+            expected = f"{len(self.factor_logits)} keypoints (num_keypoints)"
+            raise self._error("prediction", expected, str(keypoints))
         keypoint = visible_keypoints(weights)
         factor = self.factors.to(weights.dtype)[keypoint]
-        maps, labels = visible_maps(prediction, weights), visible_maps(target.heatmaps, weights)
-        values = sum_over_axes([self.map_loss(p, y, factor) for p, y in zip(maps, labels, strict=True)])
+        values = over_maps(lambda map_, label: self.map_loss(map_, label, factor), prediction, target)
         regulariser = (2 * factor - 1).square()
         value, regulariser = (
             sum_over_parts(each, visible_weights(weights), keypoint, keypoints)

@@ -7,9 +7,11 @@ from rspose.losses import (
     Maps,
     PerMapLoss,
     Reduction,
-    checked_reduction,
+    check_choice,
+    check_numbers,
     full_precision,
     mean_over_all,
+    on_maps,
     register,
 )
 
@@ -83,12 +85,9 @@ class KLLoss(PerMapLoss):
         self, beta: float = 1.0, label_beta: float | None = None, reduction: Reduction = "visible"
     ) -> None:
         super().__init__()
-        if not beta > 0:
-            raise ValueError(f"kl loss: beta: expected a number above 0, found {beta}")
-        if label_beta is not None and not label_beta > 0:
-            raise ValueError(f"kl loss: label_beta: expected a number above 0 or null, found {label_beta}")
-        self.beta, self.label_beta = beta, label_beta
-        self.reduction = checked_reduction(self.name, reduction)
+        check_numbers("kl loss", above=0, beta=beta, label_beta=1.0 if label_beta is None else label_beta)
+        check_choice("kl loss", Reduction, reduction=reduction)
+        self.beta, self.label_beta, self.reduction = beta, label_beta, reduction
 
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
@@ -114,10 +113,7 @@ class KLLoss(PerMapLoss):
 
     def logits(self, prediction: Maps) -> Maps:
         """Return the log of the softmax: a constant added to a map changes no confidence."""
-        if isinstance(prediction, tuple):
-            x, y = ((self.beta * map_).log_softmax(-1) for map_ in prediction)
-            return x, y
-        return (self.beta * prediction).flatten(2).log_softmax(-1).view_as(prediction)
+        return on_maps(lambda map_: (self.beta * map_).flatten(2).log_softmax(-1).view_as(map_), prediction)
 
     def _scaled(self, maps: Tensor, size: tuple[int, ...], sigma: tuple[float, ...]) -> Tensor:
         """Softmax of maps ``[B, K, N]``; size and sigma of their label along each dimension."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rspose.losses import PerMapLoss, Reduction, checked_reduction, mean_over_all, register
+from rspose.losses import PerMapLoss, Reduction, check_choice, mean_over_all, register
 
 
 def mse(prediction: Tensor, label: Tensor) -> Tensor:
@@ -44,7 +44,8 @@ class MSELoss(PerMapLoss):
 
     def __init__(self, reduction: Reduction = "visible") -> None:
         super().__init__()
-        self.reduction = checked_reduction(self.name, reduction)
+        check_choice("mse loss", Reduction, reduction=reduction)
+        self.reduction = reduction
 
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from rspose.losses import PerMapLoss, register
+from rspose.losses import PerMapLoss, check_choice, check_numbers, register
 
 Weighting = Literal["none", "wahr", "fwahr"]
 """Weight of the pixels in the losses of the FoWKAL poster: 1, WAHR's, or FWAHR's."""
@@ -47,7 +47,7 @@ def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: fl
     The first line is :func:`wahr_weight`; the second is what is left of it on the background, damped by tau.
     **A reconstruction**: as the poster prints it (Seong, Lee, Lee, AAAI 2023) the condition tests the
     prediction and the background weight is tau times the label, which is 0 there and cannot train; this is
-    the reading that works. Neither gamma nor tau is published.
+    the reading that works. Neither gamma nor tau is available to us.
 
     Args:
         prediction: predicted maps, any shape and range.
@@ -80,12 +80,9 @@ def weighted(
 
 def check_weighting(loss: str, weighting: str, gamma: float, tau: float) -> None:
     """Raise a ValueError that names the loss and the parameter, what was expected and what was found."""
-    if weighting not in ("none", "wahr", "fwahr"):
-        raise ValueError(f"{loss} loss: weighting: expected 'none', 'wahr' or 'fwahr', found {weighting!r}")
-    if not gamma > 0:
-        raise ValueError(f"{loss} loss: gamma: expected a number above 0, found {gamma}")
-    if not tau >= 0:
-        raise ValueError(f"{loss} loss: tau: expected a number of at least 0, found {tau}")
+    check_choice(f"{loss} loss", Weighting, weighting=weighting)
+    check_numbers(f"{loss} loss", above=0, gamma=gamma)
+    check_numbers(f"{loss} loss", at_least=0, tau=tau)
 
 
 @register

@@ -13,7 +13,10 @@ from rspose.losses import KeypointTarget, available, build
 
 KEYPOINTS, INSTANCES = 3, 6
 LOSSES: dict[str, dict[str, Any]] = {
-    name: {"gather": True} if name == "rspose" else {} for name in available()
+    **{name: {} for name in available()},
+    "rspose": {"gather": True},
+    "instance_sort": {"gather": True},
+    "sum": {"parts": {"kl": 1, "instance_sort": {"weight": 0.5, "gather": True}}},
 }
 
 

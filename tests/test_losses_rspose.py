@@ -16,6 +16,7 @@ from rspose.losses import (
     KeypointTarget,
     RSPose,
     SpatialRS,
+    Sum,
     ap_loss,
     as_tuple,
     build,
@@ -174,7 +175,7 @@ def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level:
     weights[0, 1], weights[2] = 0, 0
     target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
     prediction = random_prediction(target)
-    (term,) = InstanceSort(level, weight=3.0, delta=delta)(prediction, target).values()
+    (term,) = InstanceSort(level, delta)(prediction, target).values()
     term.backward()
     score, location = peak(prediction)
     quality = keypoint_similarity(location.float(), target)
@@ -184,7 +185,7 @@ def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level:
     scores, qualities = (torch.cat(part).tolist() for part in zip(*pairs, strict=True))
     _, expected, _, _ = rank_sort_row(scores, qualities, delta)
     assert expected > 0
-    assert term.item() == pytest.approx(3 * expected, abs=1e-6)
+    assert term.item() == pytest.approx(expected, abs=1e-6)
     for map_ in as_tuple(prediction):
         moved = map_.grad.flatten(2) != 0
         is_peak = map_.detach().flatten(2) == map_.detach().flatten(2).amax(dim=2, keepdim=True)
@@ -198,8 +199,7 @@ def test_instance_sort_by_type_sorts_each_keypoint_type_on_its_own(head: str, de
     target = make_target(head, instances=6, keypoints=3)
     target.weights[0, 1] = target.weights[4, 2] = target.weights[:, 0] = 0
     prediction = random_prediction(target)
-    loss = InstanceSort(scope="keypoint_type", weight=3.0, delta=delta)
-    (term,) = loss(prediction, target).values()
+    (term,) = InstanceSort(scope="keypoint_type", delta=delta)(prediction, target).values()
     score, location = peak(prediction)
     quality = keypoint_similarity(location.float(), target)
     errors = []
@@ -208,7 +208,7 @@ def test_instance_sort_by_type_sorts_each_keypoint_type_on_its_own(head: str, de
         row = score[seen, keypoint].tolist(), quality[seen, keypoint].tolist()
         errors.append(rank_sort_row(*row, delta)[1])
     assert sum(errors) > 0
-    assert term.item() == pytest.approx(3 * sum(errors) / 2, abs=1e-6)
+    assert term.item() == pytest.approx(sum(errors) / 2, abs=1e-6)
 
 
 def _sort_on_half_of_a_batch(rank: int, store: str, results: str) -> None:
@@ -255,68 +255,88 @@ def test_two_processes_sort_their_joint_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
 @pytest.mark.parametrize(
-    ("other", "keypoints"), [("mse", 5), ("kl", 5), ("kal", 5), ("kal", 3), ("heuristic", 133)]
+    ("base", "keypoints"), [("mse", 5), ("kl", 5), ("kal", 5), ("kal", 3), ("heuristic", 133)]
 )
-def test_rspose_can_be_added_to_another_loss(head: str, other: str, keypoints: int) -> None:
+def test_a_sum_has_the_terms_of_its_parts_and_is_read_as_its_first(
+    head: str, base: str, keypoints: int
+) -> None:
     target = make_target(head, keypoints=keypoints)
     prediction = random_prediction(target)
-    alone, below = RSPose(delta=0.1), build(other, {}, keypoints)
-    added = build("rspose", {"delta": 0.1, "added_to": other}, keypoints)
-    expected = below(prediction, target) | alone(prediction, target)
-    if other == "kl":  # of which no constant added to a map counts
+    below, spatial, sorting = build(base, {}, keypoints), SpatialRS(2.0), InstanceSort(delta=0.1)
+    parts = {base: 2, "spatial_rs": {"rank_weight": 2.0}, "instance_sort": {"weight": 0.5, "delta": 0.1}}
+    loss = build("sum", {"parts": parts}, keypoints)
+    expected = {term: 2 * value for term, value in below(prediction, target).items()}
+    expected |= spatial(prediction, target)
+    expected["instance_sort"] = 0.5 * sorting(below.logits(prediction), target)["instance_sort"]
+    found = loss(prediction, target)
+    assert found == expected and list(found) == list(expected)
+    if base == "kl":  # of which no constant added to a map counts
         logs = on_maps(lambda map_: map_.flatten(2).log_softmax(-1).view_as(map_), prediction)
-        expected |= InstanceSort(weight=0.5, delta=0.1)(logs, target)
-    assert added(prediction, target) == expected
-    maps = [as_tuple(loss.to_heatmaps(prediction, (2.0, 2.0))) for loss in (added, below)]
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*maps, strict=True))
-    assert added.learned() == below.learned()
+        assert found["instance_sort"] == 0.5 * sorting(logs, target)["instance_sort"]
+    for read in (lambda each: each.logits(prediction), lambda each: each.to_heatmaps(prediction, (2.0, 2.0))):
+        pairs = zip(as_tuple(read(loss)), as_tuple(read(below)), strict=True)
+        assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    assert loss.learned() == below.learned()
+    assert loss.reconstruction and loss.reference.startswith(below.reference)
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
-@pytest.mark.parametrize("below", ["kl", "dm"])
-def test_added_to_a_loss_on_distributions_instance_sort_sorts_its_confidences(head: str, below: str) -> None:
+@pytest.mark.parametrize("base", ["kl", "dm"])
+def test_added_to_a_loss_on_distributions_instance_sort_sorts_its_confidences(head: str, base: str) -> None:
     target = make_target(head)
-    loss = build("rspose", {"added_to": below, "rank_weight": 0, "sort_weight": 0}, 5)
+    loss = Sum({base: 1, "instance_sort": 0.5})
     prediction = on_maps(lambda map_: 3 * map_, random_prediction(target))
     moved = on_maps(lambda map_: map_ + torch.arange(20.0).view(4, 5, *[1] * (map_.ndim - 2)), prediction)
     first, second = loss(prediction, target), loss(moved, target)
     torch.testing.assert_close(first["instance_sort"], second["instance_sort"])
-    torch.testing.assert_close(first[below], second[below])
-    if below == "dm":
+    torch.testing.assert_close(first[base], second[base])
+    if base == "dm":
         return  # its confidence is the mass around the peak, not the peak alone
     score, _ = peak(loss.logits(moved))
     confidence, _ = peak(loss.to_heatmaps(moved, (2.0, 2.0)))
     assert torch.equal(score.flatten().argsort(), confidence.flatten().argsort())
 
 
-def test_a_loss_that_others_are_added_to_keeps_its_heads_and_its_terms(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_sum_serves_the_heads_that_all_its_parts_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     forget_later(monkeypatch)
 
     @register
     class Line(SpatialRS):
-        """Has a term that Spatial-RS has too, and one head."""
+        """Has terms that Spatial-RS has too, and one head."""
 
         name, title, heads = "line", "Line", ("simcc",)
 
-    loss = build("rspose", {"added_to": "line"}, 5)
-    target = make_target("heatmap")
-    with pytest.raises(
-        ValueError, match=r"rspose loss: prediction: expected the output of a head in .*simcc"
-    ):
-        loss(random_prediction(target), target)
+    @register
+    class Plane(SpatialRS):
+        name, title, heads = "plane", "Plane", ("heatmap",)
+
+    for parts in ({"line": 1, "mse": 1}, {"mse": 1, "line": 1}):
+        target = make_target("heatmap")
+        with pytest.raises(ValueError, match=r"sum loss: prediction: expected the output of .*\('simcc',\)"):
+            Sum(parts)(random_prediction(target), target)
+    with pytest.raises(ValueError, match="parts: expected losses that serve a head together, found line, plane"):
+        Sum({"line": 1, "plane": 1})
     target = make_target("simcc")
-    expected = "rspose loss: added_to: expected a loss with terms of other names, found one with rank, sort"
+    expected = "sum loss: parts: expected losses with terms of different names, found rank, sort twice, in line"
     with pytest.raises(ValueError, match=expected):
-        loss(random_prediction(target), target)
+        Sum({"spatial_rs": 1, "line": 1})(random_prediction(target), target)
 
 
-def test_instance_sort_can_be_added_alone() -> None:
-    target = make_target("heatmap")
-    prediction = random_prediction(target)
-    loss = RSPose(rank_weight=0, sort_weight=0, added_to="mse")
-    assert list(loss(prediction, target)) == ["mse", "instance_sort"]
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({}, r"sum loss: parts: expected names of losses with their weights, found \{\}"),
+        ("mse", "sum loss: parts: expected names of losses with their weights, found 'mse'"),
+        ({"mse": -1}, "sum loss: parts: mse: expected a number of at least 0, found -1"),
+        ({"mse": {"weight": "a"}}, "sum loss: parts: mse: expected a number of at least 0, found 'a'"),
+        ({"mes": 1}, "unknown loss 'mes': expected one of"),
+        ({"mse": {"delta": 1}}, "mse loss: unknown parameter 'delta': expected one of reduction"),
+        ({"instance_sort": 1, "mse": 1}, "expected a loss that localises first, found 'instance_sort'"),
+    ],
+)
+def test_parts_that_cannot_be_added_up_are_named(parts: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("sum", {"parts": parts}, 5)
 
 
 @pytest.mark.parametrize("sorts", [{"level": "pose"}, {"scope": "keypoint_type"}])
@@ -324,11 +344,9 @@ def test_rspose_is_the_sum_of_its_parts(sorts: dict[str, str]) -> None:
     target = make_target("simcc")
     prediction = random_prediction(target)
     found = RSPose(2.0, 3.0, 0.7, label_threshold=0.2, delta=0.4, **sorts)(prediction, target)
-    sorting = InstanceSort(weight=0.7, delta=0.4, **sorts)
-    expected = SpatialRS(2.0, 3.0, 0.2, 0.4)(prediction, target) | sorting(prediction, target)
-    assert list(found) == ["rank", "sort", "instance_sort"]
-    for name in expected:
-        torch.testing.assert_close(found[name], expected[name], msg=name)
+    expected = SpatialRS(2.0, 3.0, 0.2, 0.4)(prediction, target)
+    expected["instance_sort"] = 0.7 * InstanceSort(delta=0.4, **sorts)(prediction, target)["instance_sort"]
+    assert found == expected and list(found) == ["rank", "sort", "instance_sort"]
 
 
 def test_a_peak_above_a_flat_background_has_no_ranking_error() -> None:
@@ -341,7 +359,7 @@ def test_a_peak_above_a_flat_background_has_no_ranking_error() -> None:
     ("parameters", "message"),
     [
         ({"rank_weight": -1}, "rank_weight: expected a number of at least 0, found -1"),
-        ({"label_threshold": 1.0}, r"label_threshold: expected a number in \[0, 1\), found 1.0"),
+        ({"label_threshold": 1.0}, "label_threshold: expected a number of at least 0 and below 1, found 1.0"),
         ({"delta": -0.5}, "delta: expected a number of at least 0, found -0.5"),
         (
             {"instance_weight": float("nan")},
@@ -349,8 +367,7 @@ def test_a_peak_above_a_flat_background_has_no_ranking_error() -> None:
         ),
         ({"scope": "image"}, "scope: expected 'batch' or 'keypoint_type', found 'image'"),
         ({"level": "pose", "scope": "keypoint_type"}, "scope: expected 'batch' at pose level"),
-        ({"ranking": "lap"}, "ranking: expected one of rank_sort, bucketed, ap_loss, found 'lap'"),
-        ({"added_to": "mes"}, "unknown loss 'mes': expected one of"),
+        ({"ranking": "lap"}, "ranking: expected 'rank_sort', 'bucketed' or 'ap_loss', found 'lap'"),
         ({"level": "image"}, "level: expected 'keypoint' or 'pose', found 'image'"),
     ],
 )

@@ -191,6 +191,12 @@ def code_sha256(loss: dict[str, Any]) -> str:
 
 def sources_of_settings(loss: dict[str, Any]) -> set[Path]:
     """The files that define a loss with the settings ``loss``."""
-    # RSPose can be added to another loss, which it looks up by name: no import says so.
-    added_to = loss["parameters"].get("added_to")
-    return loss_sources(loss["loss"]) | (loss_sources(added_to) if added_to else set())
+    # The parts of a sum are looked up by name: no import says so.
+    parts = loss["parameters"].get("parts", {}) if loss["loss"] == "sum" else {}
+    own = loss_sources(loss["loss"])
+    return own.union(
+        *(
+            sources_of_settings({"loss": name, "parameters": part if isinstance(part, dict) else {}})
+            for name, part in parts.items()
+        )
+    )

@@ -1,5 +1,6 @@
 """Losses for keypoint maps in plain PyTorch: RSPose's ranking losses, the loss interface, the registry."""
 
+from rspose.losses.composition import Sum
 from rspose.losses.instance_sort import InstanceSort, instance_sort, keypoint_similarity
 from rspose.losses.interface import (
     HeatmapLoss,
@@ -8,15 +9,18 @@ from rspose.losses.interface import (
     PerMapLoss,
     Reduction,
     as_tuple,
-    checked_reduction,
+    check_choice,
+    check_numbers,
     full_precision,
     mean_over_all,
+    on_maps,
+    over_maps,
     sum_over_axes,
     visible_maps,
     visible_weights,
     weighted_mean,
 )
-from rspose.losses.rank_sort.operator import ap_loss, rank_sort
+from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import available, build, discover, load, parameters, register, unusable
 from rspose.losses.rspose import RSPose
 from rspose.losses.spatial_rs import SpatialRS, spatial_rs
@@ -30,17 +34,21 @@ __all__ = [
     "RSPose",
     "Reduction",
     "SpatialRS",
+    "Sum",
     "ap_loss",
     "as_tuple",
     "available",
     "build",
-    "checked_reduction",
+    "check_choice",
+    "check_numbers",
     "discover",
     "full_precision",
     "instance_sort",
     "keypoint_similarity",
     "load",
     "mean_over_all",
+    "on_maps",
+    "over_maps",
     "parameters",
     "rank_sort",
     "register",

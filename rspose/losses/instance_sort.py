@@ -6,9 +6,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps
+from rspose.losses.interface import (
+    HeatmapLoss,
+    KeypointTarget,
+    Maps,
+    check_choice,
+    check_numbers,
+    full_precision,
+    on_maps,
+)
 from rspose.losses.rank_sort import rank_sort
-from rspose.losses.spatial_rs import SpatialRS
+from rspose.losses.registry import register
+
+Level = Literal["keypoint", "pose"]
+Scope = Literal["batch", "keypoint_type"]
 
 
 def instance_sort(scores: Tensor, quality: Tensor, delta: float = 0.5) -> Tensor:
@@ -109,6 +120,7 @@ class _ScaledGradient(torch.autograd.Function):
         return gradient * ctx.factor, None
 
 
+@register
 class InstanceSort(HeatmapLoss):
     """Module form of :func:`instance_sort`, with the term ``instance_sort``.
 
@@ -117,12 +129,12 @@ class InstanceSort(HeatmapLoss):
     whole pixel: for a nose on an instance of scale 10 (sigma 0.026) the right pixel has a similarity of 0.75
     in the median, so that on small instances rounding takes part in the order. Only visible
     keypoints take part; their weights have no further effect. The loss orders confidences and does not
-    localise: it joins another loss.
+    localise: it joins another loss in a :class:`~rspose.losses.composition.Sum`, whose
+    :meth:`~HeatmapLoss.logits` it sorts.
 
     Args:
         level: ``"keypoint"`` sorts keypoints, ``"pose"`` instances, by the mean score and the mean similarity
             (OKS) of their visible keypoints.
-        weight: weight of the term, at least 0.
         delta: half width of the smoothed step in units of the logits, at least 0.
         scope: ``"batch"`` sorts all keypoints of the batch in one set, ``"keypoint_type"`` left elbows with
             left elbows only; the term is then the mean over the keypoint types that are visible somewhere.
@@ -137,29 +149,19 @@ class InstanceSort(HeatmapLoss):
     title = "Instance-Sort"
     reference = "Keles et al., RSPose, 2025, arXiv:2511.13857"
     reconstruction = True
+    localises = False
 
     def __init__(
-        self,
-        level: Literal["keypoint", "pose"] = "keypoint",
-        weight: float = 1.0,
-        delta: float = 0.5,
-        scope: Literal["batch", "keypoint_type"] = "batch",
-        gather: bool = False,
+        self, level: Level = "keypoint", delta: float = 0.5, scope: Scope = "batch", gather: bool = False
     ) -> None:
         super().__init__()
-        if level not in ("keypoint", "pose"):
-            raise ValueError(f"{self.name} loss: level: expected 'keypoint' or 'pose', found {level!r}")
-        if scope not in ("batch", "keypoint_type"):
-            raise ValueError(f"{self.name} loss: scope: expected 'batch' or 'keypoint_type', found {scope!r}")
-        if level == "pose" and scope == "keypoint_type":
-            raise ValueError(f"{self.name} loss: scope: expected 'batch' at pose level, found {scope!r}")
-        for parameter, value in {"weight": weight, "delta": delta}.items():
-            if not value >= 0:
-                raise ValueError(
-                    f"{self.name} loss: {parameter}: expected a number of at least 0, found {value}"
-                )
-        self.level, self.weight, self.delta = level, weight, delta
-        self.scope, self.gather = scope, gather
+        where = f"{self.name} loss"
+        check_choice(where, Level, level=level)
+        check_choice(where, Scope, scope=scope)
+        check_numbers(where, at_least=0, delta=delta)
+        if level == "pose" and scope != "batch":
+            raise ValueError(f"{where}: scope: expected 'batch' at pose level, found {scope!r}")
+        self.level, self.delta, self.scope, self.gather = level, delta, scope, gather
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the term ``instance_sort``."""
@@ -178,8 +180,8 @@ class InstanceSort(HeatmapLoss):
             each.T if self.scope == "keypoint_type" else each.reshape(1, -1)
             for each in (score, quality, visible)
         )
-        return {"instance_sort": self.weight * _sort_rows(score, quality, visible, self.delta)}
+        return {"instance_sort": _sort_rows(score, quality, visible, self.delta)}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the sigmoid of the logits, like Spatial-RS."""
-        return SpatialRS().to_heatmaps(prediction, sigma)
+        return on_maps(torch.sigmoid, full_precision(prediction))

@@ -11,9 +11,11 @@ Half precision (float16, bfloat16) is computed in float32, also under autocast; 
 they are.
 """
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,11 @@ class KeypointTarget:
     scale: Tensor
     sigmas: Tensor
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "KeypointTarget":
+        """Return the target with a function applied to each of its tensors."""
+        rest = {name: function(getattr(self, name)) for name in ("keypoints", "weights", "scale", "sigmas")}
+        return replace(self, heatmaps=on_maps(function, self.heatmaps), **rest)
+
 
 class HeatmapLoss(nn.Module, ABC):
     """A loss between predicted keypoint maps and their target, for 2D heatmaps and for SimCC.
@@ -62,13 +69,19 @@ class HeatmapLoss(nn.Module, ABC):
     - ``reference``: paper, venue and arXiv number
     - ``reconstruction``: True where the paper does not publish all that is needed, and choices are ours
     - ``heads``: the heads the loss can train, of ``"heatmap"`` (2D) and ``"simcc"`` (1D)
+    - ``localises``: False where it orders confidences alone: it joins another loss in a ``sum``
+
+    Prediction and target are checked at every step, with one transfer to the host. ``checks = False``, of one
+    loss or of the class for all, leaves that out, for code that is known to be right.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    reference: ClassVar[str]
-    reconstruction: ClassVar[bool] = False
-    heads: ClassVar[tuple[str, ...]] = HEADS
+    reference: str
+    reconstruction: bool = False
+    heads: tuple[str, ...] = HEADS
+    localises: ClassVar[bool] = True
+    checks: bool = True
 
     def forward(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the named scalar terms of the loss, each with its weight applied; their sum is the loss.
@@ -77,19 +90,12 @@ class HeatmapLoss(nn.Module, ABC):
             ValueError: shapes disagree, a label lies outside [0, 1], a weight, scale or sigma is negative,
                 something is not finite, or the loss does not serve this head.
         """
-        self._check(prediction, target)
-        maps = as_tuple(prediction)
-        with torch.autocast(device_type=maps[0].device.type, enabled=False):
+        if self.checks:
+            self._check(prediction, target)
+        with torch.autocast(device_type=as_tuple(prediction)[0].device.type, enabled=False):
             prediction = full_precision(prediction)
-            like = as_tuple(prediction)[0]
-            target = KeypointTarget(
-                heatmaps=_cast(target.heatmaps, like),
-                keypoints=target.keypoints.to(like.dtype),
-                weights=target.weights.to(like.dtype),
-                scale=target.scale.to(like.dtype),
-                sigmas=target.sigmas.to(like.dtype),
-            )
-            return self.terms(prediction, target)
+            dtype = as_tuple(prediction)[0].dtype
+            return self.terms(prediction, target.map(lambda each: each.to(dtype)))
 
     @abstractmethod
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
@@ -130,60 +136,49 @@ class HeatmapLoss(nn.Module, ABC):
             found = "a pair" if isinstance(target.heatmaps, tuple) else "one tensor"
             raise self._error("target.heatmaps", f"labels for a {head} head, like the prediction", found)
         maps, labels = as_tuple(prediction), as_tuple(target.heatmaps)
-        expected_maps, dimensions = (2, 3) if head == "simcc" else (1, 4)
-        if len(maps) != expected_maps or len(labels) != expected_maps:
-            raise self._error(
-                "prediction", f"{expected_maps} map tensor(s)", f"{len(maps)} and {len(labels)} labels"
-            )
+        number, dimensions = (2, 3) if head == "simcc" else (1, 4)
+        if not len(maps) == len(labels) == number:
+            raise self._error("prediction", f"{number} map tensor(s)", f"{len(maps)} and {len(labels)} labels")
         for map_, label in zip(maps, labels, strict=True):
             if map_.ndim != dimensions or map_.shape[:2] != maps[0].shape[:2]:
                 expected = "([B, K, Wx], [B, K, Wy])" if head == "simcc" else "[B, K, H, W]"
                 raise self._error("prediction", expected, " and ".join(str(list(m.shape)) for m in maps))
-            if label.shape != map_.shape:
-                raise self._error("target.heatmaps", f"shape {list(map_.shape)}", f"{list(label.shape)}")
+            self._check_shape("target.heatmaps", label, *map_.shape)
         instances, keypoints = maps[0].shape[:2]
-        shapes = {
-            "keypoints": (instances, keypoints, 2),
-            "weights": (instances, keypoints),
-            "scale": (instances,),
-            "sigmas": (keypoints,),
-        }
-        for argument, shape in shapes.items():
-            found_shape = getattr(target, argument).shape
-            if found_shape != shape:
-                raise self._error(f"target.{argument}", f"shape {list(shape)}", f"{list(found_shape)}")
+        self._check_shape("target.keypoints", target.keypoints, instances, keypoints, 2)
+        self._check_shape("target.weights", target.weights, instances, keypoints)
+        self._check_shape("target.scale", target.scale, instances)
+        self._check_shape("target.sigmas", target.sigmas, keypoints)
         if any(0 in map_.shape[2:] for map_ in maps):
             raise self._error("prediction", "maps with pixels", f"shape {list(maps[0].shape)}")
-        if any(map_.numel() == 0 for map_ in maps):
-            return
-        # One pass over each tensor and one transfer to the host: this runs at every training step. A sum is
-        # finite only if all its parts are.
-        sums = [map_.detach().sum(dtype=torch.float64) for map_ in maps]
-        bounds = [bound.double() for label in labels for bound in torch.aminmax(label)]
-        weights, scale, sigmas = target.weights, target.scale, target.sigmas
-        small = [*torch.aminmax(weights), *torch.aminmax(scale), *torch.aminmax(sigmas)]
-        # Where a keypoint is masked its place may be anything.
-        places = target.keypoints.where(weights[..., None] > 0, 0).sum(dtype=torch.float64)
-        values = torch.stack([*sums, places, *(each.double() for each in small), *bounds]).tolist()
-        total, (place, *values) = sum(values[: len(maps)]), values[len(maps) :]
-        ranges = {"weights": values[0:2], "scale": values[2:4], "sigmas": values[4:6]}
-        extremes = values[6:]
-        if not abs(total) < float("inf"):
+        if all(map_.numel() for map_ in maps):
+            self._check_values(maps, labels, target)
+
+    def _check_shape(self, argument: str, tensor: Tensor, *shape: int) -> None:
+        if tensor.shape != shape:
+            raise self._error(argument, f"shape {list(shape)}", f"{list(tensor.shape)}")
+
+    def _check_values(
+        self, maps: tuple[Tensor, ...], labels: tuple[Tensor, ...], target: KeypointTarget
+    ) -> None:
+        # One pass over each tensor and one transfer to the host. A sum is finite only if all its parts are;
+        # where a keypoint is masked its place may be anything.
+        places = target.keypoints.where(target.weights[..., None] > 0, 0)
+        sums = [each.detach().sum(dtype=torch.float64) for each in (*maps, places)]
+        ranged = {"weights": target.weights, "scale": target.scale, "sigmas": target.sigmas}
+        bounds = [end.double() for each in (*ranged.values(), *labels) for end in torch.aminmax(each)]
+        values = torch.stack([*sums, *bounds]).tolist()
+        total, place, ends = sum(values[: len(maps)]), values[len(maps)], values[len(sums) :]
+        if not math.isfinite(total):
             bad = sum(int((~map_.isfinite()).sum()) for map_ in maps)
-            raise self._error(
-                "prediction", "finite values", f"{bad} NaN or infinite (has training diverged?)"
-            )
-        outside = [extreme for extreme in extremes if not 0 <= extreme <= 1]
-        if outside:
+            raise self._error("prediction", "finite values", f"{bad} NaN or infinite (has training diverged?)")
+        if outside := [end for end in ends[6:] if not 0 <= end <= 1]:
             raise self._error("target.heatmaps", "labels in [0, 1]", f"{outside[0]:.9g}")
-        for argument, ends in ranges.items():
-            wrong = [end for end in ends if not 0 <= end < float("inf")]
-            if wrong:
+        for n, argument in enumerate(ranged):
+            if wrong := [end for end in ends[2 * n : 2 * n + 2] if not 0 <= end < math.inf]:
                 raise self._error(f"target.{argument}", "finite values of at least 0", f"{wrong[0]:g}")
-        if not abs(place) < float("inf"):
-            raise self._error(
-                "target.keypoints", "finite places of visible keypoints", "NaN or infinite ones"
-            )
+        if not math.isfinite(place):
+            raise self._error("target.keypoints", "finite places of visible keypoints", "NaN or infinite ones")
 
     def _error(self, argument: str, expected: str, found: str) -> ValueError:
         return ValueError(f"{self.name} loss: {argument}: expected {expected}, found {found}")
@@ -198,14 +193,15 @@ class PerMapLoss(HeatmapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return one term, called like the loss."""
-        predictions = visible_maps(prediction, target.weights)
-        labels = visible_maps(target.heatmaps, target.weights)
-        values = [self.map_loss(p, t) for p, t in zip(predictions, labels, strict=True)]
-        for each, maps in zip(values, predictions, strict=True):
-            if each.shape != maps.shape[:1]:
-                found = f"shape {list(each.shape)}"
+
+        def checked(maps: Tensor, labels: Tensor) -> Tensor:
+            value = self.map_loss(maps, labels)
+            if value.shape != maps.shape[:1]:
+                found = f"shape {list(value.shape)}"
                 raise self._error("map_loss", f"a number a map, shape [{len(maps)}]", found)
-        value = sum_over_axes(values)
+            return value
+
+        value = over_maps(checked, prediction, target)
         return {self.name: self.reduce(value, target.weights)}
 
     def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
@@ -237,17 +233,21 @@ def sum_over_axes(values: list[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else values[0] + values[1]
 
 
+def over_maps(
+    function: Callable[[Tensor, Tensor], Tensor], prediction: Maps, target: KeypointTarget
+) -> Tensor:
+    """Return the value ``[M]`` of each visible keypoint: the sum of ``function(map, label)`` over its maps.
+
+    The function takes raw output and labels, ``[M, N]`` both, and returns one number a map.
+    """
+    maps, labels = visible_maps(prediction, target.weights), visible_maps(target.heatmaps, target.weights)
+    return sum_over_axes([function(p, y) for p, y in zip(maps, labels, strict=True)])
+
+
 def weighted_mean(value: Tensor, weights: Tensor) -> Tensor:
     """Return ``sum(w * value) / sum(w)`` over visible keypoints, both ``[M]``; 0 where there are none."""
     total = (weights * value).sum()
     return total / weights.sum() if len(value) else total
-
-
-def checked_reduction(loss: str, reduction: str) -> Reduction:
-    """Return the reduction, or raise a ValueError that names the loss."""
-    if reduction not in ("visible", "mmpose"):
-        raise ValueError(f"{loss} loss: reduction: expected 'visible' or 'mmpose', found {reduction!r}")
-    return reduction  # type: ignore[return-value]
 
 
 def mean_over_all(value: Tensor, weights: Tensor) -> Tensor:
@@ -260,14 +260,44 @@ def mean_over_all(value: Tensor, weights: Tensor) -> Tensor:
     return (visible_weights(weights) * value).sum() / max(1, weights.numel())
 
 
+def on_maps(function: Callable[[Tensor], Tensor], maps: Maps) -> Maps:
+    """Return what a function makes of the map tensor (2D), or of both of a SimCC pair."""
+    return (function(maps[0]), function(maps[1])) if isinstance(maps, tuple) else function(maps)
+
+
 def full_precision(maps: Maps) -> Maps:
     """Return half precision maps in float32, others as they are."""
-    if isinstance(maps, tuple):
-        return tuple(full_precision(m) for m in maps)  # type: ignore[return-value]
-    return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+    return on_maps(lambda map_: map_.float() if map_.dtype in (torch.float16, torch.bfloat16) else map_, maps)
 
 
-def _cast(maps: Maps, like: Tensor) -> Maps:
-    return (
-        (maps[0].to(like.dtype), maps[1].to(like.dtype)) if isinstance(maps, tuple) else maps.to(like.dtype)
-    )
+def check_numbers(
+    where: str,
+    *,
+    at_least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    **values: float,
+) -> None:
+    """Check parameters by name: each must be a finite number within the bounds.
+
+    Raises:
+        ValueError: ``<where>: <parameter>: expected a number <bounds>, found <value>``.
+    """
+    bounds = {"of at least": at_least, "above": above, "below": below}
+    expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+    for parameter, value in values.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not (number and at_least <= value and above < value < below):
+            raise ValueError(f"{where}: {parameter}: expected a number {expected}, found {value!r}")
+
+
+def check_choice(where: str, choices: Any, **values: object) -> None:
+    """Check parameters by name: each must be one of the values of a ``Literal``.
+
+    Raises:
+        ValueError: ``<where>: <parameter>: expected <choices>, found <value>``.
+    """
+    *others, last = map(repr, get_args(choices))
+    for parameter, value in values.items():
+        if value not in get_args(choices):
+            raise ValueError(f"{where}: {parameter}: expected {', '.join(others)} or {last}, found {value!r}")

@@ -1,17 +1,14 @@
 """RSPose: Spatial-RS, which localises, plus Instance-Sort, which orders the confidences."""
 
-from typing import Literal
-
-from torch import Tensor
-
-from rspose.losses.instance_sort import InstanceSort
-from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps
-from rspose.losses.registry import build, register
-from rspose.losses.spatial_rs import Ranking, SpatialRS
+from rspose.losses.composition import Sum
+from rspose.losses.instance_sort import Level, Scope
+from rspose.losses.interface import check_numbers
+from rspose.losses.registry import register
+from rspose.losses.spatial_rs import Ranking
 
 
 @register
-class RSPose(HeatmapLoss):
+class RSPose(Sum):
     """Weighted sum of :class:`SpatialRS` and :class:`InstanceSort`.
 
     Terms: ``rank``, ``sort``, ``instance_sort``; the heatmap is the sigmoid of the logits.
@@ -33,7 +30,8 @@ class RSPose(HeatmapLoss):
     its tables. A threshold of 0.3 has the largest mean gain over MSE of both heads, 4.3 points of AP: 1.8
     better than 0.1 in 2D, 1.1 worse in 1D. Smaller and larger deltas cost AP; Instance-Sort raises the rank
     correlation between keypoint confidence and quality from 0.25 to 0.59 (2D) and from 0.38 to 0.57 (1D) at
-    weight 0.5, and costs AP at weight 2, in 1D from weight 1 on.
+    weight 0.5, and costs AP at weight 2, in 1D from weight 1 on. Added to MSE at weight 0.5, which it
+    outweighs, it cost 5 to 16 points of AP.
 
     Args:
         rank_weight: weight of S-Rank, at least 0.
@@ -44,14 +42,8 @@ class RSPose(HeatmapLoss):
         level: what Instance-Sort sorts, ``"keypoint"`` or ``"pose"``.
         scope: what it sorts together, ``"batch"`` or ``"keypoint_type"``.
         gather: let it sort over the joint batch of all processes of a distributed training.
-        added_to: name of a loss (``"mse"``, ``"kl"``) to which the ranking terms are added, on the same raw
-            output; heads, heatmap and confidence are then that loss's, and Instance-Sort sorts its
-            :meth:`~HeatmapLoss.logits`. Spatial-RS is left out where both of its
-            weights are 0: Instance-Sort on top of a loss. MSE is small (0.003 in 2D in the demo): at
-            weight 0.5 Instance-Sort outweighs it and cost 5 to 16 points of AP in the sweep.
         ranking: what S-Rank is: ``"rank_sort"``, or for comparison ``"bucketed"`` or ``"ap_loss"``, as in
-            :func:`spatial_rs`.
-        num_keypoints: number of keypoints, for losses that learn something per keypoint.
+            :func:`~rspose.losses.spatial_rs`.
 
     Example:
         >>> import torch
@@ -76,45 +68,18 @@ class RSPose(HeatmapLoss):
         instance_weight: float = 0.5,
         label_threshold: float = 0.3,
         delta: float = 0.5,
-        level: Literal["keypoint", "pose"] = "keypoint",
-        scope: Literal["batch", "keypoint_type"] = "batch",
+        level: Level = "keypoint",
+        scope: Scope = "batch",
         gather: bool = False,
-        added_to: str | None = None,
         ranking: Ranking = "rank_sort",
-        num_keypoints: int = 0,
     ) -> None:
-        super().__init__()
-        if not instance_weight >= 0:
-            raise ValueError(
-                f"{self.name} loss: instance_weight: expected a number of at least 0, found {instance_weight}"
-            )
-        self.spatial_rs = SpatialRS(rank_weight, sort_weight, label_threshold, delta, ranking)
-        self.instance_sort = InstanceSort(level, instance_weight, delta, scope, gather)
-        self.added_to = None if added_to is None else build(added_to, {}, num_keypoints)
-        if self.added_to is not None:
-            self.heads = self.added_to.heads  # type: ignore[misc]  # of this instance
-
-    def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
-        """Return ``rank``, ``sort`` and ``instance_sort``, and the terms of the loss they are added to."""
-        below = self.added_to
-        terms = {} if below is None else below.terms(prediction, target)
-        own = {}
-        if self.spatial_rs.rank_weight or self.spatial_rs.sort_weight:
-            own = self.spatial_rs.terms(prediction, target)
-        own |= self.instance_sort.terms(prediction if below is None else below.logits(prediction), target)
-        if terms.keys() & own.keys():
-            both = ", ".join(sorted(terms.keys() & own.keys()))
-            raise self._error("added_to", "a loss with terms of other names", f"one with {both}")
-        return terms | own
-
-    def logits(self, prediction: Maps) -> Maps:
-        """Return what the loss underneath makes of its raw output, if there is one."""
-        return prediction if self.added_to is None else self.added_to.logits(prediction)
-
-    def learned(self) -> dict[str, list[float]]:
-        """Return what the loss underneath has learned."""
-        return {} if self.added_to is None else self.added_to.learned()
-
-    def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
-        """Return the sigmoid of the logits, or the heatmaps of the loss underneath."""
-        return (self.added_to or self.spatial_rs).to_heatmaps(prediction, sigma)
+        check_numbers(f"{self.name} loss", at_least=0, instance_weight=instance_weight)
+        spatial_rs = {
+            "rank_weight": rank_weight,
+            "sort_weight": sort_weight,
+            "label_threshold": label_threshold,
+            "delta": delta,
+            "ranking": ranking,
+        }
+        instance_sort = {"weight": instance_weight, "level": level, "delta": delta, "scope": scope}
+        super().__init__({"spatial_rs": spatial_rs, "instance_sort": {**instance_sort, "gather": gather}})

@@ -1,20 +1,24 @@
 """Spatial-RS: rank the pixels of each heatmap, near the keypoint above all others and by closeness."""
 
-from typing import Literal, get_args
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from rspose.losses.interface import (
     HeatmapLoss,
     KeypointTarget,
     Maps,
+    check_choice,
+    check_numbers,
     full_precision,
-    sum_over_axes,
-    visible_maps,
+    on_maps,
+    over_maps,
     visible_weights,
     weighted_mean,
 )
-from rspose.losses.rank_sort.operator import ap_loss, rank_sort
+from rspose.losses.rank_sort import ap_loss, rank_sort
+from rspose.losses.registry import register
 
 Ranking = Literal["rank_sort", "bucketed", "ap_loss"]
 
@@ -62,8 +66,9 @@ def spatial_rs(
     return (ap_loss(prediction, label, delta=delta) if ranking == "ap_loss" else rank), sort
 
 
+@register
 class SpatialRS(HeatmapLoss):
-    """Module form of :func:`spatial_rs`, with the terms ``rank`` and ``sort``.
+    """S-Rank and S-Sort, module form of :func:`spatial_rs`, with the terms ``rank`` and ``sort``.
 
     The heatmap is the sigmoid of the logits: the gradients of a map sum to zero, so that the background stays
     near logit 0 and only differences are learned.
@@ -90,41 +95,23 @@ class SpatialRS(HeatmapLoss):
         ranking: Ranking = "rank_sort",
     ) -> None:
         super().__init__()
-        for parameter, value in {
-            "rank_weight": rank_weight,
-            "sort_weight": sort_weight,
-            "delta": delta,
-        }.items():
-            if not value >= 0:
-                raise ValueError(
-                    f"{self.name} loss: {parameter}: expected a number of at least 0, found {value}"
-                )
-        if not 0 <= label_threshold < 1:
-            raise ValueError(
-                f"{self.name} loss: label_threshold: expected a number in [0, 1), found {label_threshold}"
-            )
-        if ranking not in get_args(Ranking):
-            expected = ", ".join(get_args(Ranking))
-            raise ValueError(f"{self.name} loss: ranking: expected one of {expected}, found {ranking!r}")
+        where = f"{self.name} loss"
+        check_numbers(where, at_least=0, rank_weight=rank_weight, sort_weight=sort_weight, delta=delta)
+        check_numbers(where, at_least=0, below=1, label_threshold=label_threshold)
+        check_choice(where, Ranking, ranking=ranking)
         self.rank_weight, self.sort_weight = rank_weight, sort_weight
         self.label_threshold, self.delta, self.ranking = label_threshold, delta, ranking
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the terms ``rank`` and ``sort``."""
+
+        def errors(maps: Tensor, labels: Tensor) -> Tensor:
+            return torch.stack(spatial_rs(maps, labels, self.label_threshold, self.delta, self.ranking))
+
         weights = visible_weights(target.weights)
-        maps = visible_maps(prediction, target.weights)
-        labels = visible_maps(target.heatmaps, target.weights)
-        errors = [
-            spatial_rs(m, y, self.label_threshold, self.delta, self.ranking)
-            for m, y in zip(maps, labels, strict=True)
-        ]
-        rank = weighted_mean(sum_over_axes([e[0] for e in errors]), weights)
-        sort = weighted_mean(sum_over_axes([e[1] for e in errors]), weights)
+        rank, sort = (weighted_mean(each, weights) for each in over_maps(errors, prediction, target))
         return {"rank": self.rank_weight * rank, "sort": self.sort_weight * sort}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the sigmoid of the logits."""
-        prediction = full_precision(prediction)
-        if isinstance(prediction, tuple):
-            return prediction[0].sigmoid(), prediction[1].sigmoid()
-        return prediction.sigmoid()
+        return on_maps(torch.sigmoid, full_precision(prediction))

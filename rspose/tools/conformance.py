@@ -295,6 +295,8 @@ def better_than_shifted(case: Case) -> None:
     """A perfect prediction beats a shifted one."""
     target = make_target(case.head)
     loss = case.loss()
+    if not loss.localises:
+        return
     best = perfect(loss, target.heatmaps, case.head)
     least = total(loss, best, target)
     for shift in (1, 3, 6):
@@ -310,6 +312,8 @@ def better_than_noise(case: Case) -> None:
     """A perfect prediction beats noise and a flat map."""
     target = make_target(case.head)
     loss = case.loss()
+    if not loss.localises:
+        return
     best = total(loss, perfect(loss, target.heatmaps, case.head), target)
     for what, other in (
         ("noise", random_prediction(target)),

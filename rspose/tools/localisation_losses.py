@@ -7,7 +7,7 @@ from typing import Any
 from rspose.grid.config import cells, loss_settings
 from rspose.grid.files import write_json
 from rspose.grid.fingerprints import sha256_of, sha256_of_sources, sources, sources_of_settings
-from rspose.losses import available, build
+from rspose.losses import build
 from rspose.tools.localisation import LARGEST_ERROR, along_paths
 
 
@@ -35,7 +35,7 @@ def write_localisation(config: dict[str, Any], out: Path) -> None:
             {
                 "loss": name,
                 "title": settings["title"],
-                "reconstruction": available()[settings["loss"]].reconstruction,
+                "reconstruction": loss.reconstruction,
                 "head": head,
                 "paths": {
                     path: {**asdict(found), "tolerated_error": found.tolerated_error}

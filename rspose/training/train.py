@@ -21,7 +21,6 @@ from rspose.datasets.mmpose_bases import dataset_files
 from rspose.grid.config import (
     Cell,
     loss_settings,
-    registered_losses,
     scaled_learning_rate,
     training_settings,
 )
@@ -292,11 +291,11 @@ def _learned(runner: Runner) -> dict[str, list[float]]:
 
 def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
     settings = loss_settings(config, cell.loss, cell.head)
-    registered = registered_losses(config)[settings["loss"]]
+    loss = build(settings["loss"], settings["parameters"], num_keypoints=1)
     return {
         "title": settings["title"],
-        "reference": registered.reference,
-        "reconstruction": registered.reconstruction,
+        "reference": loss.reference,
+        "reconstruction": loss.reconstruction,
         "parameters": settings["parameters"],
     }
 
