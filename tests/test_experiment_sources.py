@@ -194,13 +194,14 @@ def test_an_edited_loss_file_touches_the_cells_of_its_loss_only(
     assert touched(before, after) == {cell for cell in before if cell.loss.startswith("first")}
 
 
-def test_an_edit_of_a_loss_touches_the_cells_whose_loss_is_added_to_it(
+def test_an_edit_of_a_loss_touches_the_cells_whose_loss_it_is_a_part_of(
     grid_settings: Settings, fresh_registry: None, tmp_path: Path
 ) -> None:
     (tmp_path / "first.py").write_text(LOSS_FILE.format(name="first", title="First"))
     discover(tmp_path)
     grid_settings["losses"] = ["rspose", "on_first"]
-    grid_settings["loss_settings"] = {"on_first": {"loss": "rspose", "parameters": {"added_to": "first"}}}
+    parts = {"parts": {"first": 1, "instance_sort": 0.5}}
+    grid_settings["loss_settings"] = {"on_first": {"loss": "sum", "parameters": parts}}
     before = fingerprints(grid_settings)
     with open(tmp_path / "first.py", "a") as file:
         file.write("\n# Edited.\n")

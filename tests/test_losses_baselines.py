@@ -543,7 +543,7 @@ def test_kl_with_mmposes_reduction_is_mmposes(beta: float) -> None:
         (lambda: AdaptiveWingLoss(theta=0), "awing loss: theta: expected a number above 0, found 0"),
         (lambda: FoWKALLoss(3, gamma=0), "fowkal loss: gamma: expected a number above 0, found 0"),
         (lambda: MSELoss(reduction="sum"), "mse loss: reduction: expected .* found 'sum'"),
-        (lambda: KLLoss(label_beta=0), "kl loss: label_beta: expected a number above 0 or null, found 0"),
+        (lambda: KLLoss(label_beta=0), "kl loss: label_beta: expected a number above 0, found 0"),
         (lambda: AdaptiveWingLoss(map_weight=-1), "map_weight: expected a number of at least 0, found -1"),
         (lambda: HeuristicLoss(3, dense_weight=-1), "dense_weight: expected a number .* found -1"),
         (lambda: HeuristicLoss(3, weighting="x"), "heuristic loss: weighting: expected 'none', .* found 'x'"),

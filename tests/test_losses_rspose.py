@@ -314,10 +314,14 @@ def test_a_sum_serves_the_heads_that_all_its_parts_serve(monkeypatch: pytest.Mon
         target = make_target("heatmap")
         with pytest.raises(ValueError, match=r"sum loss: prediction: expected the output of .*\('simcc',\)"):
             Sum(parts)(random_prediction(target), target)
-    with pytest.raises(ValueError, match="parts: expected losses that serve a head together, found line, plane"):
+    with pytest.raises(
+        ValueError, match="expected losses that serve a head together, found line, plane"
+    ):
         Sum({"line": 1, "plane": 1})
     target = make_target("simcc")
-    expected = "sum loss: parts: expected losses with terms of different names, found rank, sort twice, in line"
+    expected = (
+        "sum loss: parts: expected losses with terms of different names, found rank, sort twice, in line"
+    )
     with pytest.raises(ValueError, match=expected):
         Sum({"spatial_rs": 1, "line": 1})(random_prediction(target), target)
 

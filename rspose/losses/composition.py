@@ -43,11 +43,14 @@ class Sum(HeatmapLoss):
         if not (isinstance(parts, Mapping) and parts):
             raise ValueError(f"{where}: expected names of losses with their weights, found {parts!r}")
         settings = {
-            name: dict(each) if isinstance(each, Mapping) else {"weight": each} for name, each in parts.items()
+            name: dict(each) if isinstance(each, Mapping) else {"weight": each}
+            for name, each in parts.items()
         }
         self.weights = {name: each.pop("weight", 1.0) for name, each in settings.items()}
         check_numbers(where, at_least=0, **self.weights)
-        self.parts = nn.ModuleDict({name: build(name, each, num_keypoints) for name, each in settings.items()})
+        self.parts = nn.ModuleDict(
+            {name: build(name, each, num_keypoints) for name, each in settings.items()}
+        )
         base = self._base
         if not base.localises:
             raise ValueError(f"{where}: expected a loss that localises first, found {base.name!r}")

@@ -138,7 +138,9 @@ class HeatmapLoss(nn.Module, ABC):
         maps, labels = as_tuple(prediction), as_tuple(target.heatmaps)
         number, dimensions = (2, 3) if head == "simcc" else (1, 4)
         if not len(maps) == len(labels) == number:
-            raise self._error("prediction", f"{number} map tensor(s)", f"{len(maps)} and {len(labels)} labels")
+            raise self._error(
+                "prediction", f"{number} map tensor(s)", f"{len(maps)} and {len(labels)} labels"
+            )
         for map_, label in zip(maps, labels, strict=True):
             if map_.ndim != dimensions or map_.shape[:2] != maps[0].shape[:2]:
                 expected = "([B, K, Wx], [B, K, Wy])" if head == "simcc" else "[B, K, H, W]"
@@ -171,14 +173,18 @@ class HeatmapLoss(nn.Module, ABC):
         total, place, ends = sum(values[: len(maps)]), values[len(maps)], values[len(sums) :]
         if not math.isfinite(total):
             bad = sum(int((~map_.isfinite()).sum()) for map_ in maps)
-            raise self._error("prediction", "finite values", f"{bad} NaN or infinite (has training diverged?)")
+            raise self._error(
+                "prediction", "finite values", f"{bad} NaN or infinite (has training diverged?)"
+            )
         if outside := [end for end in ends[6:] if not 0 <= end <= 1]:
             raise self._error("target.heatmaps", "labels in [0, 1]", f"{outside[0]:.9g}")
         for n, argument in enumerate(ranged):
             if wrong := [end for end in ends[2 * n : 2 * n + 2] if not 0 <= end < math.inf]:
                 raise self._error(f"target.{argument}", "finite values of at least 0", f"{wrong[0]:g}")
         if not math.isfinite(place):
-            raise self._error("target.keypoints", "finite places of visible keypoints", "NaN or infinite ones")
+            raise self._error(
+                "target.keypoints", "finite places of visible keypoints", "NaN or infinite ones"
+            )
 
     def _error(self, argument: str, expected: str, found: str) -> ValueError:
         return ValueError(f"{self.name} loss: {argument}: expected {expected}, found {found}")

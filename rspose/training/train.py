@@ -33,6 +33,7 @@ from rspose.grid.fingerprints import (
     training_fingerprint,
 )
 from rspose.grid.job import LastingError
+from rspose.losses import build
 from rspose.training.checkpoints import latest_checkpoint
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
