@@ -26,8 +26,8 @@ class HeuristicLoss(HeatmapLoss):
             + \lambda_{bf} \sum_{body, foot} \frac{1}{N} \sum_k \mathrm{MSE}_k
 
     Seong, Lee, Lee, poster at AAAI 2023, row (c) of its Table 2. **A reconstruction**: the two weights are
-    not available to us. The mean over the N keypoints of a part counts visible ones only. COCO, CrowdPose and MPII
-    have one part, the body, on which this is MSE; COCO-WholeBody (133 keypoints) has four.
+    not available to us. The mean over the N keypoints of a part counts visible ones only. COCO, CrowdPose and
+    MPII have one part, the body, on which this is MSE; COCO-WholeBody (133 keypoints) has four.
 
     A map is its own heatmap, its peak the confidence.
 
