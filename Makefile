@@ -1,7 +1,7 @@
 # The two commands to know are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare named tables test lint format docs site clean
+.PHONY: help setup demo compare named tables test test-fast lint format docs site clean
 
 # Any Python 3.11 or 3.12; name another with `make PYTHON=/path/to/python3.12 ...`.
 IS_SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 help:  ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED)  ## Create .venv with everything that envs/ pins
 
@@ -47,9 +47,14 @@ named:
 tables: $(INSTALLED)  ## Make the tables of CONFIG again, after the cells that have no record
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile $(CONFIG)
 
-test: $(INSTALLED)  ## Run the whole test suite
-	@# One thread a test process: there is a process for every core.
-	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(ARGS)
+# One thread a test process: there is a process for every core.
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+
+test: $(INSTALLED)  ## Run the whole test suite: 16 minutes on two cores
+	@$(PYTEST) $(ARGS)
+
+test-fast: $(INSTALLED)  ## Run the tests that take under 4 minutes together
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(INSTALLED)  ## Check style, imports, the workflow, types and the documentation
 	@$(BIN)/ruff check .

@@ -127,7 +127,7 @@ def _make(
 ) -> None:
     """Draw a dataset with the files of the real one."""
     from rspose.drawn import make_dataset
-    from rspose.tools.progress import progress
+    from rspose.grid.progress import progress
 
     width, height = size
     val_images = val_images or max(1, images // 4)
@@ -252,9 +252,9 @@ def _diff(first: Path, second: Path) -> int:
 def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory: float) -> None:
     """Say what a grid takes before it is launched: hours, memory, disk, what is missing."""
     from rspose.grid.config import load_config
+    from rspose.grid.progress import progress
     from rspose.tools.plan import make_plan
     from rspose.tools.plan_page import plan_page
-    from rspose.tools.progress import progress
 
     with contextlib.redirect_stdout(io.StringIO()):  # mmpose's dataset classes print while they read
         plan = make_plan(load_config(config), tflops, measure, device_memory, progress("cells' networks"))

@@ -314,9 +314,7 @@ def test_a_sum_serves_the_heads_that_all_its_parts_serve(monkeypatch: pytest.Mon
         target = make_target("heatmap")
         with pytest.raises(ValueError, match=r"sum loss: prediction: expected the output of .*\('simcc',\)"):
             Sum(parts)(random_prediction(target), target)
-    with pytest.raises(
-        ValueError, match="expected losses that serve a head together, found line, plane"
-    ):
+    with pytest.raises(ValueError, match="expected losses that serve a head together, found line, plane"):
         Sum({"line": 1, "plane": 1})
     target = make_target("simcc")
     expected = (

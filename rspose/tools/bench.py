@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rspose.grid.machine import cpu_name
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple
 from rspose.losses.rank_sort.operator import ap_loss, rank_sort
 from rspose.losses.registry import available, build
@@ -344,10 +345,5 @@ def machine(device: str = "cpu") -> str:
     """The device in words, with the number of threads that torch uses."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), name)
     threads = torch.get_num_threads()
-    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}"

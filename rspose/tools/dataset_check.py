@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from rspose.datasets.check import inspect_dataset, what_to_fetch
-from rspose.tools.progress import progress
+from rspose.grid.progress import progress
 
 _PROBLEMS_SHOWN = 20
 

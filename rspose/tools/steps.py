@@ -20,9 +20,9 @@ from torch import Tensor
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import cells, loss_settings, training_settings
+from rspose.grid.progress import progress
 from rspose.losses import KeypointTarget
 from rspose.tools.bench import machine
-from rspose.tools.progress import progress
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 

@@ -9,16 +9,7 @@ from mmengine.hooks import Hook
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import cells
-
-
-def duration(seconds: float) -> str:
-    """Seconds as ``42 s``, ``3 min 20 s`` or ``2 h 5 min``."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+from rspose.grid.progress import duration
 
 
 class GridProgress:

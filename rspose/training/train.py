@@ -33,6 +33,7 @@ from rspose.grid.fingerprints import (
     training_fingerprint,
 )
 from rspose.grid.job import LastingError
+from rspose.grid.machine import cpu_name
 from rspose.losses import build
 from rspose.training.checkpoints import latest_checkpoint
 from rspose.training.compose import compose
@@ -269,7 +270,7 @@ class Training:
                     "config_sha256": sha256_of(cell_settings(self.config, self.cell)),
                     "code_sha256": code_sha256(loss_settings(self.config, self.cell.loss, self.cell.head)),
                     "training_sha256": self.fingerprint,
-                    "device": _device_name(),
+                    "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
                 },
             },
         )
@@ -310,12 +311,3 @@ def _peak_memory_mb() -> float:
     highest = torch.tensor(own)
     all_reduce(highest, "max")
     return float(highest)
-
-
-def _device_name() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "cpu"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rspose.grid.progress import duration
 from rspose.grid.records import Failure, Record
 from rspose.reporting.difference_table import comparisons
 from rspose.reporting.markup import DAGGER, CellKey, Column, Value, entry_text
@@ -27,7 +28,7 @@ _CORRELATIONS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ", "pearso
 
 # The words before a fact and how it is written; what is not here goes by its key.
 _WRITTEN = {
-    "seconds": ("wall time", lambda value: _duration(value)),
+    "seconds": ("wall time", lambda value: duration(value)),
     "seconds_per_iteration": ("time of a step", lambda value: f"{1000 * value:.0f} ms"),
     "peak_memory_mb": ("peak memory", lambda value: f"{value:,.0f} MB"),
     "config_sha256": ("SHA-256 of the config", str),
@@ -233,12 +234,6 @@ def _words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else str(value)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _difference(one: Comparison | None) -> dict[str, str] | None:
