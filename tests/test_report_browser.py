@@ -32,6 +32,8 @@ from rspose.reporting.localisation import make_localisation
 from rspose.reporting.report.page import make_report
 from rspose.reporting.style import METRICS
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSTALL = "apt-get install chromium"
 # The last ones keep the browser itself from asking for updates and the like.

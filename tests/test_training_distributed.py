@@ -27,6 +27,7 @@ from rspose.training.train import train
 Settings = dict[str, Any]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
     pytest.mark.timeout(900),  # a few seconds on two idle cores; a machine may be busy
 ]

@@ -13,6 +13,8 @@ from rspose.cli import main
 from rspose.grid.config import ConfigError
 from rspose.tools.compare_run import compare_with
 
+pytestmark = pytest.mark.slow
+
 FAILING_LOSS = """
 from rspose.losses import PerMapLoss, register
 

@@ -15,6 +15,8 @@ from builders.grid import REPOSITORY, SnakemakeRun
 
 from rspose.grid.config import cells, load_config
 
+pytestmark = pytest.mark.slow
+
 METRIC = {"coco": "AP", "mpii": "PCKh"}
 
 

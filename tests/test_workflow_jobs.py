@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from builders.grid import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 SNAKEFILE = """
 config.update(training={"device": "cpu"}, results="results")

@@ -17,7 +17,10 @@ from builders.slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
 from rspose.grid.cell import Cell
 from rspose.grid.config import cells, load_config
 
-pytestmark = pytest.mark.timeout(2400)  # under three minutes on two idle cores; a machine may be busy
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(2400),  # under three minutes on two idle cores; a machine may be busy
+]
 
 CELLS = CANCELLED, NODE_LOST, TIMED_OUT, PREEMPTED, UNDISTURBED = [
     Cell("mpii", "tiny", "simcc", loss, 0) for loss in ("mse", "kl", "awing", "kal", "rspose")

@@ -12,7 +12,7 @@ from builders.slurm_grid import ClusterGrid, running_cluster
 from rspose.grid.cell import Cell
 
 # About a minute on two idle cores. Where Snakemake loses sight of a job, it waits for ever.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CELLS = CANCELLED, TIMED_OUT, PREEMPTED = [
     Cell("mpii", "tiny", "simcc", loss, 0) for loss in ("mse", "kl", "awing")

@@ -14,6 +14,8 @@ from builders.records import COCO_METRICS, record, with_bootstrap, write
 
 from rspose.reporting.tables import make_tables
 
+pytestmark = pytest.mark.slow
+
 ABSENT = ("torch", "torchvision", "mmpose", "mmengine", "mmcv", "timm", "xtcocotools")
 BLOCKER = f"""
 import sys
