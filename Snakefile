@@ -29,7 +29,7 @@ from rspose.grid.config import (
 )
 from rspose.datasets.mmpose_bases import dataset_files
 from rspose.training.pretrained import missing_weights
-from rspose.grid.write_record import CONTROLS
+from rspose.grid.record import CONTROLS
 from rspose.grid import fingerprints
 from rspose.grid.records import record_files
 

@@ -208,12 +208,12 @@ def _report(records: list[Path], out: Path) -> None:
 )
 def _versus(loss: str, other: str, records: list[Path], latex: bool) -> None:
     """Print one loss minus another, paired: accuracy, confidence, what ordering costs."""
-    from rspose.grid.records import load_records
+    from rspose.reporting.frame import ordered_records
     from rspose.reporting.latex import to_latex
     from rspose.reporting.markup import to_markdown
     from rspose.reporting.versus import versus
 
-    table = versus(load_records(*records), loss, other)
+    table = versus(ordered_records(*records), loss, other)
     print(to_latex(table) if latex else to_markdown(table))
 
 
@@ -225,12 +225,12 @@ def _versus(loss: str, other: str, records: list[Path], latex: bool) -> None:
 )
 def _diff(first: Path, second: Path) -> int:
     """Compare two result sets: numbers beyond their intervals, cells, settings, versions."""
-    from rspose.grid.records import load_records
     from rspose.reporting.agreement import compare, described
+    from rspose.reporting.frame import ordered_records
 
     sets = []
     for folder in (first, second):
-        sets.append(load_records(folder))
+        sets.append(ordered_records(folder))
         if not sets[-1]:
             raise ValueError(f"no usable record under {folder}")
     agreement = compare(*sets)

@@ -23,7 +23,8 @@ from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.errors import KINDS
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import decode, draws, encode, kendall, pearson, spearman, summary
+from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
+from rspose.grid.replicates import decode, encode
 
 # CrowdPose's evaluator rounds these to four decimals.
 ROUNDED = ("metrics.APE", "metrics.APM", "metrics.APH")

@@ -16,8 +16,7 @@ from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
 from rspose.grid.config import cells, complete, load_config, loss_settings
 from rspose.grid.files import write_json
-from rspose.grid.records import read_record
-from rspose.grid.write_record import write_control_record, write_record
+from rspose.grid.record import read_record, write_control_record, write_record
 from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
 from rspose.reporting.tables import make_tables
 from rspose.training.compose import compose, mmpose_config

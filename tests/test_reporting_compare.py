@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from builders.records import COCO_METRICS, MPII_METRICS, record, rows_of, write
 
-from rspose.grid.records import Record, load_records
+from rspose.grid.record import Record
 from rspose.reporting.compare import LossCost, comparison, cost
+from rspose.reporting.frame import ordered_records
 from rspose.reporting.statistics import difference
 
 COST = LossCost(milliseconds=12.34, extra_mb=89.6, times_reference=1.52)
@@ -17,7 +18,7 @@ def coco(loss: str, ap: float | None, seed: int = 0, head: str = "heatmap", **tr
 
 
 def runs(folder: Path, loss: str) -> list[Record]:
-    return [run for run in load_records(folder) if run.cell.loss == loss]
+    return [run for run in ordered_records(folder) if run.cell.loss == loss]
 
 
 def test_differences_are_to_mse_and_to_the_best_other_loss(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from rspose.datasets.keypoints import COCO, MPII
-from rspose.grid.records import read_record
+from rspose.grid.record import read_record
 from rspose.reporting.figures import (
     Entry,
     heatmap_figure,

@@ -11,7 +11,8 @@ from scipy import stats
 from rspose.evaluation.mpii import Judgement
 from rspose.evaluation.mpii import replicates as pckh_replicates
 from rspose.evaluation.resampling import Matches, draws, precision_and_recall, summary
-from rspose.grid.records import Record, load_records
+from rspose.grid.record import Record
+from rspose.reporting.frame import ordered_records
 from rspose.reporting.statistics import difference, differences, estimate, holm, over_strata
 
 AP = "metrics.AP"
@@ -20,7 +21,7 @@ AP = "metrics.AP"
 def runs(loss: str, values: list[float], first_seed: int = 0, **changes: Any) -> list[Record]:
     """Records of one cell, a seed each."""
     return [
-        Record(
+        Record.of(
             Path(f"{loss}{seed}"),
             record(loss=loss, seed=seed, metrics={**COCO_METRICS, "AP": value}, **changes),
         )
@@ -29,7 +30,7 @@ def runs(loss: str, values: list[float], first_seed: int = 0, **changes: Any) ->
 
 
 def replicated(run: Record, replicates: np.ndarray, images: int = 200) -> Record:
-    return Record(run.path, with_bootstrap(run.content, {AP: replicates}, images))
+    return Record.of(run.path, with_bootstrap(run.content, {AP: replicates}, images))
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
@@ -217,7 +218,7 @@ def test_differences_compare_every_loss_with_mse_and_correct_for_all(tmp_path: P
                 write(tmp_path, record(dataset, loss, seed=seed, metrics=metrics))
     write(tmp_path, record("coco", "alone", model="other"))
     write(tmp_path, record("coco", "oracle", control=True))
-    table = differences(load_records(tmp_path), {"coco": "metrics.AP", "mpii": "metrics.PCKh"})
+    table = differences(ordered_records(tmp_path), {"coco": "metrics.AP", "mpii": "metrics.PCKh"})
     assert [(one.dataset, one.loss) for one in table] == [
         ("coco", "kl"), ("coco", "dm"), ("mpii", "kl"), ("mpii", "dm"), ("all", "kl"), ("all", "dm"),
     ]  # fmt: skip

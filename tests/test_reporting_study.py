@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from rspose.datasets.keypoints import COCO, KEYPOINT_SETS
-from rspose.grid.records import Record, read_record
+from rspose.grid.record import Record, read_record
 from rspose.reporting.comparison_figures import difference_figure, error_figure
 from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
 from rspose.reporting.results import Results

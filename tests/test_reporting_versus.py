@@ -8,7 +8,8 @@ from builders.records import record, write
 from scipy import stats
 
 from rspose.cli import main
-from rspose.grid.records import Record, load_records
+from rspose.grid.record import Record
+from rspose.reporting.frame import ordered_records
 from rspose.reporting.markup import Value
 from rspose.reporting.statistics import holm
 from rspose.reporting.versus import versus
@@ -30,7 +31,7 @@ def records(tmp_path: Path) -> list[Record]:
                 write(tmp_path, content)
     write(tmp_path, record("coco", "dm"))
     write(tmp_path, record("coco", "oracle", control=True))
-    return load_records(tmp_path)
+    return ordered_records(tmp_path)
 
 
 def test_each_score_has_its_paired_difference_and_all_share_one_correction(records: list[Record]) -> None:

@@ -155,7 +155,7 @@ def test_a_job_that_fails_leaves_a_note_that_the_tables_show(tmp_path: Path) -> 
     assert done.returncode == 1
     note = json.loads((tmp_path / "results/records/coco/tiny/heatmap/dm/seed3.failed.json").read_text())
     assert note == {
-        "format": 1,
+        "format": 2,
         "cell": {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3},
         "failed": {
             "rule": "train",

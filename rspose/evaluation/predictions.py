@@ -1,12 +1,13 @@
 """The predictions file: what a trained model says about the boxes of one validation split."""
 
 import json
-import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+
+from rspose.grid.files import replacing
 
 _DTYPES = {
     "image_id": np.int64,
@@ -110,16 +111,10 @@ class Predictions:
     def save(self, path: str | Path) -> None:
         """Write the file; it appears whole or not at all. The same predictions give the same bytes."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(self, name) for name in ARRAY_NAMES}
         arrays["protocol"] = np.asarray(json.dumps(self.protocol, sort_keys=True))
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -6,7 +6,6 @@ drawn. For one split the draws are always the same, whatever was predicted on it
 pair up, and their differences are those of the same images.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,12 @@ from zlib import crc32
 
 import numpy as np
 
+from rspose.grid.replicates import encode
+
 REPLICATES = 500
 SEED = 0
 LEVEL = 0.95
 
-# Replicates are stored in 16 bits: 0.003 percentage points apart, with one value left for undefined ones.
-_STEPS = 32767
-_UNDEFINED = -32768
 # As many replicates at a time as keep the arrays of a large split in tens of megabytes.
 _CHUNK = 100
 
@@ -239,7 +237,7 @@ def summary(
 
     Returns:
         ``over`` ("images"), ``images``, ``replicates``, ``seed``, ``intervals`` (95 %, by percentiles; None
-        where no replicate is defined) and ``values``, readable by :func:`decode`.
+        where no replicate is defined) and ``values``, readable by :func:`rspose.grid.replicates.decode`.
     """
     return {
         "over": "images",
@@ -257,19 +255,3 @@ def _interval(replicates: np.ndarray) -> list[float] | None:
     if np.isnan(replicates).all():
         return None
     return [float(end) for end in np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
-
-
-def encode(replicates: np.ndarray) -> str:
-    """Numbers in [-1, 1], NaN where undefined, as base64 of little-endian 16-bit integers."""
-    steps = np.where(np.isnan(replicates), _UNDEFINED, np.rint(np.nan_to_num(replicates) * _STEPS))
-    return b64encode(steps.astype("<i2").tobytes()).decode()
-
-
-def decode(text: str) -> np.ndarray:
-    """What :func:`encode` was given, to 0.00002, float64.
-
-    Raises:
-        ValueError: If the text is something else.
-    """
-    steps = np.frombuffer(b64decode(text, validate=True), dtype="<i2")
-    return np.where(steps == _UNDEFINED, np.nan, steps / _STEPS)

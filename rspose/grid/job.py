@@ -1,21 +1,17 @@
 """The frame around each job of the workflow: its log, its terminal, its errors, its attempts."""
 
-import json
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TextIO
 
 from rspose.grid.cell import Cell
 from rspose.grid.files import remove_unfinished
-from rspose.grid.write_record import failure_note, write_failure
-
-_CELL_WILDCARDS = [field.name for field in fields(Cell)]
+from rspose.grid.record import Failure, RecordError, failure_note, parse, write_failure
 
 
 class LastingError(RuntimeError):
@@ -40,7 +36,7 @@ def job(snakemake: Any) -> Iterator[TextIO]:
         remove_unfinished(Path(output))
     log = Path(snakemake.log[0])
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    is_of_cell = set(_CELL_WILDCARDS) <= set(snakemake.wildcards.keys())
+    is_of_cell = set(Cell._fields) <= set(snakemake.wildcards.keys())
     cell = Cell.of(snakemake.wildcards) if is_of_cell else None
     with _continued(log) as stream:
         if cell is not None:
@@ -71,9 +67,17 @@ def _look_back(snakemake: Any, cell: Cell, terminal: TextIO) -> None:
     elif not note.exists():
         message = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
         write_failure(snakemake.config, cell, snakemake.rule, message, Path(snakemake.log[0]))
-    elif json.loads(note.read_text())["failed"]["error"].startswith(f"{LastingError.__name__}:"):
+    elif _for_good(note):
         print(f"{snakemake.rule} is not tried again: it would fail as before", file=terminal, flush=True)
         os._exit(1)
+
+
+def _for_good(note: Path) -> bool:
+    try:
+        failure = Failure.of(note, parse(note, note.read_bytes()))
+    except RecordError:
+        return False
+    return failure.error.startswith(f"{LastingError.__name__}:")
 
 
 @contextmanager

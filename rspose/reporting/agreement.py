@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import Difference, by_cell, difference, estimate
 

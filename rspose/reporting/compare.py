@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from rspose.grid.records import Record, load_records
+from rspose.grid.record import Record
+from rspose.reporting.frame import ordered_records
 from rspose.reporting.markup import MISSING
 from rspose.reporting.statistics import REFERENCE, Difference, Estimate, by_cell, difference, estimate
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS, MAIN_METRIC
@@ -112,7 +113,7 @@ def cost(records: Path, loss: str, measured: Mapping[str, LossCost]) -> str:
 
 
 def _trained(records: Path) -> list[Record]:
-    return [record for record in load_records(records) if not record.content["control"]]
+    return [record for record in ordered_records(records) if not record.content["control"]]
 
 
 def _difference(first: Sequence[Record], second: Sequence[Record], metric: str) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting.difference_table import comparisons
 from rspose.reporting.panels import (
     GREY,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting.panels import (
     GREY,
     NORMAL,

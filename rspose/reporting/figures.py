@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from rspose.datasets.keypoints import BODY_KEYPOINTS, KeypointSet, keypoint_set
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting.markup import DAGGER
 from rspose.reporting.panels import saved
 from rspose.reporting.style import (

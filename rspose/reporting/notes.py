@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from rspose.grid.records import Cell, Failure
+from rspose.grid.cell import Cell
+from rspose.grid.record import Failure
 from rspose.reporting.markup import DAGGER, MISSING, TIE, Row, Value
 from rspose.reporting.statistics import KEY
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS

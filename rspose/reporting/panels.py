@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting.markup import DAGGER
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import by_cell

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from rspose.grid.records import Failure, Record, tidy
+from rspose.grid.record import Failure, Record
+from rspose.reporting.frame import tidy
 from rspose.reporting.markup import DAGGER, Value
 from rspose.reporting.published import Claim
 from rspose.reporting.statistics import KEY, by_cell, over_seeds

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 
 KEY = ["dataset", "model", "head", "loss"]
 """What a group of seeds has in common."""

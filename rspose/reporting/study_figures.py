@@ -5,9 +5,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from rspose.grid.records import Record, load_records
+from rspose.grid.record import Record
 from rspose.reporting.comparison_figures import difference_figure, error_figure
 from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
+from rspose.reporting.frame import ordered_records
 from rspose.reporting.panels import saved
 from rspose.reporting.training_figures import cost_figure, factor_figure, learning_curve_figure
 
@@ -39,7 +40,7 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
         FileNotFoundError: If there is no folder of records.
     """
     folders = [records] if isinstance(records, Path) else list(records)
-    usable = load_records(*folders)
+    usable = ordered_records(*folders)
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for dataset in dict.fromkeys(record.cell.dataset for record in usable):

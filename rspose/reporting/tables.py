@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rspose.grid.records import Record, load_failures, load_records
+from rspose.grid.record import Record
+from rspose.grid.records import load_failures
 from rspose.reporting import notes
 from rspose.reporting.claim_table import VERDICTS, claim_numbers, claim_table
 from rspose.reporting.difference_table import comparisons, difference_numbers, difference_table
+from rspose.reporting.frame import ordered_records
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markup import TIE, CellKey, Column, Entry, Row, Table, Value, to_markdown
 from rspose.reporting.published import PUBLISHED, Claim, claimed, read_claims, verdict
@@ -97,7 +99,7 @@ def read_results(folders: Sequence[Path], published: Path = PUBLISHED) -> Result
         FileNotFoundError: If a folder does not exist.
         ValueError: If there is no usable record, or the published numbers are damaged.
     """
-    usable = load_records(*folders)
+    usable = ordered_records(*folders)
     if not usable:
         where = ", ".join(map(str, folders))
         raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")

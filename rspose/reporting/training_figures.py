@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rspose.datasets.keypoints import KeypointSet, keypoint_set
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting.panels import (
     GREY,
     NORMAL,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting import notes
 from rspose.reporting.difference_table import compared_columns, compared_entries, explained, ordered, place
 from rspose.reporting.markup import DAGGER, Row, Table

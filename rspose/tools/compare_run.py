@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rspose.grid.config import ConfigError, cells, complete, load_config, loss_settings
-from rspose.grid.write_record import failure_note
+from rspose.grid.records import load_failures
 from rspose.reporting.compare import LossCost, comparison, cost
 from rspose.reporting.tables import make_tables
 from rspose.tools.bench import bench_loss
@@ -115,10 +115,9 @@ def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
     if failed:
         # The workflow makes no tables then: those of the cells that are there.
         make_tables(records, tables)
-        for cell in own:
-            note = failure_note(config, cell)
-            if note.is_file() and not (records / f"{cell.path}.json").is_file():
-                print(f"failed: {cell}: {json.loads(note.read_text())['failed']['error']}", file=sys.stderr)
+        for failure in load_failures([], records):
+            if failure.cell in own and not (records / f"{failure.cell.path}.json").is_file():
+                print(f"failed: {failure.cell}: {failure.error}", file=sys.stderr)
     print(f"\n{(tables / 'main.md').read_text()}")
     if failed and not any((records / f"{cell.path}.json").is_file() for cell in own):
         raise ValueError(f"no record of {name}: none of its cells was finished")

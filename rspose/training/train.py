@@ -195,7 +195,7 @@ class Training:
         values = json.loads(text)
         for key in ("checkpoint", "initial_weights", "work_dir", "previous"):
             values[key] = None if values[key] is None else Path(values[key])
-        return cls(**{**values, "cell": Cell(**values["cell"])})
+        return cls(**{**values, "cell": Cell(*values["cell"])})
 
     @property
     def settings(self) -> dict[str, Any]:

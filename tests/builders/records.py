@@ -54,7 +54,7 @@ def record(
     keypoint = {"spearman": correlations[0], "kendall": correlations[1], "n": 5120}
     pose = {"spearman": correlations[2], "kendall": correlations[3], "n": 980}
     content: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "cell": {"dataset": dataset, "model": model, "head": head, "loss": loss, "seed": seed},
         "control": control,
         "loss": {
@@ -98,7 +98,7 @@ def with_bootstrap(
 
 def fail(root: Path, loss: str, seed: int, rule: str, error: str) -> Path:
     """Write what a failed cell leaves."""
-    content = {"format": 1, "cell": record(loss=loss, seed=seed)["cell"]}
+    content = {"format": 2, "cell": record(loss=loss, seed=seed)["cell"]}
     content["failed"] = {"rule": rule, "error": error, "log": "somewhere.log"}
     path = root / "coco" / "tiny" / "heatmap" / loss / f"seed{seed}.failed.json"
     path.parent.mkdir(parents=True, exist_ok=True)

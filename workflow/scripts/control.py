@@ -8,7 +8,7 @@ with job(snakemake):
     from rspose.evaluation import controls
     from rspose.evaluation.evaluate import evaluate
     from rspose.grid.files import write_json
-    from rspose.grid.write_record import write_control_record
+    from rspose.grid.record import write_control_record
 
     dataset, control = snakemake.wildcards.dataset, snakemake.wildcards.control
     root = Path(snakemake.config["data"][dataset]["root"])

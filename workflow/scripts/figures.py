@@ -5,7 +5,7 @@ from pathlib import Path
 from rspose.grid.job import job
 
 with job(snakemake):
-    from rspose.grid.records import read_record
+    from rspose.grid.record import read_record
     from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
 
     files = zip(snakemake.input.records, snakemake.input.predictions, snakemake.input.samples, strict=True)

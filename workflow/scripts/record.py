@@ -6,7 +6,7 @@ from rspose.grid.job import job
 
 with job(snakemake):
     from rspose.grid.cell import Cell
-    from rspose.grid.write_record import write_record
+    from rspose.grid.record import write_record
 
     write_record(
         snakemake.config,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rspose.grid.progress import duration
-from rspose.grid.records import Failure, Record
+from rspose.grid.record import Failure, Record
 from rspose.reporting.difference_table import comparisons
 from rspose.reporting.markup import DAGGER, CellKey, Column, Value, entry_text
 from rspose.reporting.published import verdict

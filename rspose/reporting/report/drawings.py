@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rspose.datasets.keypoints import BODY_KEYPOINTS, KEYPOINT_SETS, KeypointSet, keypoint_set
-from rspose.grid.records import Record
+from rspose.grid.record import Record
 from rspose.reporting.figures import Entry, Samples, read_samples
 from rspose.reporting.results import Results
 

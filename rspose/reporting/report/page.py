@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rspose.grid.records import Cell
+from rspose.grid.cell import Cell
 from rspose.reporting import notes
 from rspose.reporting.markup import MISSING, Column, Table, Value, entry_text
 from rspose.reporting.published import PUBLISHED
@@ -141,14 +141,18 @@ def _summary(results: Results) -> dict[str, Any]:
     for each in provenance:
         for package, version in each.get("versions", {}).items():
             versions.setdefault(package, {})[str(version)] = None
-    commits = (str(each["git_commit"]).partition("-") for each in provenance if each.get("git_commit"))
+    commits = (
+        f"{each['git_commit'][:10]}{'-dirty' if each.get('clean') is False else ''}"
+        for each in provenance
+        if each.get("git_commit")
+    )
     return {
         "grids": list(dict.fromkeys(content["grid"] for content in contents if content.get("grid"))),
         "records": len(contents),
         "failed": len(results.failures),
         "missing": len(notes.missing(results.runs, results.failures)),
         "days": list(dict.fromkeys([created[0], created[-1]])) if created else [],
-        "commits": list(dict.fromkeys(commit[:10] + dash + state for commit, dash, state in commits)),
+        "commits": list(dict.fromkeys(commits)),
         "devices": list(dict.fromkeys(str(each["device"]) for each in provenance if each.get("device"))),
         "versions": [f"{package} {' / '.join(found)}" for package, found in versions.items()],
         "reconstructions": any(content["loss"]["reconstruction"] for content in contents),

@@ -11,15 +11,10 @@ import pandas as pd
 import pytest
 from builders.records import COCO_METRICS, fail, record, with_bootstrap, write
 
-from rspose.grid.records import (
-    Cell,
-    RecordError,
-    collect,
-    load_failures,
-    load_records,
-    read_record,
-    write_collected,
-)
+from rspose.grid.cell import Cell
+from rspose.grid.record import RecordError, read_record
+from rspose.grid.records import load_failures
+from rspose.reporting.frame import collect, ordered_records, write_collected
 from rspose.reporting.statistics import over_seeds
 
 
@@ -65,7 +60,7 @@ def test_rows_stand_in_the_order_of_the_tables(tmp_path: Path) -> None:
 def test_what_a_record_says_counts_and_not_where_it_lies(tmp_path: Path) -> None:
     (tmp_path / "from another machine").mkdir()
     (tmp_path / "from another machine" / "a.json").write_text(json.dumps(record(loss="kl", seed=3)))
-    assert [item.cell for item in load_records(tmp_path)] == [Cell("coco", "tiny", "heatmap", "kl", 3)]
+    assert [item.cell for item in ordered_records(tmp_path)] == [Cell("coco", "tiny", "heatmap", "kl", 3)]
 
 
 def _changed(**changes: Any) -> str:
@@ -89,24 +84,24 @@ def _changed(**changes: Any) -> str:
         ("\udcff", "not readable as JSON"),
         ("[1, 2]", "not a record"),
         ('{"images": []}', "not a record"),
-        (_changed(format=2), "record format 2: expected 1"),
+        (_changed(format=3), "record format 3: expected 2 or 1"),
         (_changed(cell__loss=...), "cell.loss is missing"),
         (_changed(protocol=...), "protocol is missing"),
-        (_changed(cell__seed="0"), "cell.seed is '0': expected a whole number"),
-        (_changed(cell__seed=True), "cell.seed is True: expected a whole number"),
-        (_changed(cell__fold=1), "cell has the keys"),
+        (_changed(cell__seed="0"), 'cell.seed is "0": expected a whole number'),
+        (_changed(cell__seed=True), "cell.seed is true: expected a whole number"),
+        (_changed(cell__fold=1), "cell.fold is 1: expected no such key"),
         (_changed(control=1), "control is 1: expected true or false"),
         (_changed(control=True), 'expected "control"'),
-        (_changed(training=[]), "training is []: expected an object or null"),
-        (_changed(config={"files": "a.yaml"}), "config.files is 'a.yaml': expected a list"),
+        (_changed(training=[]), "training is []: expected an object"),
+        (_changed(config={"files": "a.yaml"}), 'config.files is "a.yaml": expected a list'),
         (
             _changed(config={"files": [1], "directory": None, "changes": []}),
-            "config.files holds 1: expected texts",
+            "config.files.0 is 1: expected a text",
         ),
         (_changed(metrics__AP=45.1), "metrics.AP is 45.1: expected a fraction from 0 to 1"),
         (_changed(metrics__AP=-1), "metrics.AP is -1: expected a fraction from 0 to 1"),
-        (_changed(metrics__AP=float("nan")), "metrics.AP is nan: expected a finite number or null"),
-        (_changed(metrics__AP="0.4"), "metrics.AP is '0.4': expected a finite number or null"),
+        (_changed(metrics__AP=float("nan")), "metrics.AP is NaN: expected a finite number"),
+        (_changed(metrics__AP="0.4"), 'metrics.AP is "0.4": expected a fraction from 0 to 1'),
         (
             _changed(confidence__pose__kendall=-1.5),
             "confidence.pose.kendall is -1.5: expected a fraction from -1",
@@ -150,7 +145,7 @@ def test_records_of_one_cell_that_disagree_are_named_and_not_used(
     write(tmp_path / "b", record(loss="kl"))
     assert list(collect(tmp_path).loss) == ["kl"]
     (line,) = capsys.readouterr().err.splitlines()
-    assert "coco/tiny/heatmap/mse/0" in line
+    assert "coco tiny heatmap mse seed 0" in line
     assert f"metrics.AP75 is 0.5 in {first} and 0.25 in {second}" in line
 
 
@@ -172,7 +167,7 @@ def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     values = [0.41, 0.47, 0.44]
     for seed, value in enumerate(values):
         write(tmp_path, record(seed=seed, metrics={"AP": value, "APL": value if seed == 1 else None}))
-    summary = over_seeds(load_records(tmp_path)).set_index("metric")
+    summary = over_seeds(ordered_records(tmp_path)).set_index("metric")
     assert summary.loc["metrics.AP", "mean"] == pytest.approx(statistics.mean(values))
     assert summary.loc["metrics.AP", "std"] == pytest.approx(statistics.stdev(values))
     assert summary.loc["metrics.AP", "seeds"] == 3
@@ -195,7 +190,7 @@ def test_records_of_several_folders_are_merged(tmp_path: Path, capsys: pytest.Ca
 def test_of_equal_records_the_one_with_a_bootstrap_counts(tmp_path: Path) -> None:
     write(tmp_path / "a", record())
     write(tmp_path / "b", with_bootstrap(record(), {"metrics.AP": np.linspace(0.4, 0.5, 11)}))
-    (found,) = load_records(tmp_path)
+    (found,) = ordered_records(tmp_path)
     assert found.draws == (200, 11, 0)
     assert found.interval("metrics.AP") == pytest.approx((0.4025, 0.4975))
     np.testing.assert_allclose(found.replicates("metrics.AP"), np.linspace(0.4, 0.5, 11), atol=2e-5)
@@ -213,11 +208,11 @@ def test_the_collected_table_has_the_ends_of_the_intervals_and_no_replicates(tmp
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"images": "many"}, "bootstrap.images is 'many': expected a whole number"),
-        ({"intervals": {"metrics.AP": [0.4]}}, "expected two numbers or null"),
+        ({"images": "many"}, 'bootstrap.images is "many": expected a whole number'),
+        ({"intervals": {"metrics.AP": [0.4]}}, "bootstrap.intervals.metrics.AP is [0.4]: expected"),
         (
             {"intervals": {"metrics.AP": [0.4, 40]}},
-            "bootstrap.intervals.metrics.AP is 40: expected a fraction",
+            "bootstrap.intervals.metrics.AP.1 is 40: expected a fraction",
         ),
         ({"values": {}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
         ({"values": {"metrics.AP": "%"}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
@@ -237,7 +232,7 @@ def test_a_failure_counts_until_there_is_a_record(tmp_path: Path, capsys: pytest
     fail(tmp_path, "kl", 0, "predict", "no such file")
     (tmp_path / "broken.failed.json").write_text("{")
     write(tmp_path, record(loss="kl"))
-    records = load_records(tmp_path)
+    records = ordered_records(tmp_path)
     assert capsys.readouterr().err == ""
     (failure,) = load_failures(records, tmp_path)
     assert (failure.cell.loss, failure.rule, failure.error) == ("mse", "train", "out of memory")
@@ -294,9 +289,9 @@ def test_a_record_and_its_older_version_without_a_diagnosis_agree(
     content["diagnosis"] = {"ordering": {"AP_oracle_scores": 0.5, "AP_lost": 0.05}}
     write(tmp_path / "a", record())
     write(tmp_path / "b", content)
-    (found,) = load_records(tmp_path)
+    (found,) = ordered_records(tmp_path)
     assert found.scores["diagnosis.ordering.AP_lost"] == 0.05
     content["diagnosis"] = {"ordering": {"AP_oracle_scores": 0.5, "AP_lost": 0.06}}
     write(tmp_path / "c", content)
-    assert load_records(tmp_path / "b", tmp_path / "c") == []
+    assert ordered_records(tmp_path / "b", tmp_path / "c") == []
     assert "diagnosis.ordering.AP_lost is 0.05" in capsys.readouterr().err

@@ -1,0 +1,568 @@
+"""The record of a finished cell: what was measured, and everything that says how far to trust it.
+
+One model for the step that writes it and for all that read it. A record is one JSON object with the keys of
+:class:`Record`; further ones are kept in :attr:`Record.content`. A cell that failed has a :class:`Failure`
+instead, which a record of the cell outdates.
+"""
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from rspose import datasets
+from rspose.grid.cell import Cell, Name
+from rspose.grid.files import write_json
+from rspose.grid.replicates import decode
+
+FORMAT = 2
+MOST_BYTES = 2**25
+CONTROLS = {
+    "oracle": ("Oracle keypoints", "the annotated keypoints of the person that each box overlaps most"),
+    "mean_pose": ("Mean pose", "the mean training pose, stretched into every box"),
+}
+_PACKAGES = "torch torchvision mmpose onedl-mmengine mmcv-lite numpy xtcocotools opencv-python-headless"
+_EXPECTED = {
+    **dict.fromkeys(("model_type", "dict_type", "named_tuple_type"), "an object"),
+    "list_type": "a list",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "unexpected_keyword_argument": "no such key",
+    "extra_forbidden": "no such key",
+}
+
+
+class RecordError(ValueError):
+    """A file that is not a record this version can read; the message names it and what is wrong with it."""
+
+
+def _fraction(lowest: int) -> Any:
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= 1:
+            raise PydanticCustomError("expected", f"a fraction from {lowest} to 1")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise PydanticCustomError("expected", "a value, or no such key")
+    return value
+
+
+def _equally_long(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    if len({len(values) for values in columns.values()}) > 1:
+        raise PydanticCustomError("expected", "lists of the same length")
+    return columns
+
+
+T = TypeVar("T")
+Maybe = Annotated[T | None, BeforeValidator(_given)]
+"""What some records lack: MPII has no detections, older versions wrote less. It is there or it is not."""
+Fraction = Annotated[float, _fraction(0)]
+Signed = Annotated[float, _fraction(-1)]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Pair = Field(min_length=2, max_length=2)
+Columns = Annotated[dict[str, list[float | None]], AfterValidator(_equally_long)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _File(_Part):
+    _path: Path
+    _content: dict[str, Any]
+
+    @classmethod
+    def of(cls, path: Path, content: dict[str, Any]) -> Self:
+        """Check what a file holds.
+
+        Args:
+            path: The file, for messages and for :attr:`Record.run`.
+            content: Its JSON object, in the present format.
+
+        Raises:
+            RecordError: If something is wrong with it.
+        """
+        for key, value, expected in _unsound(content):
+            raise RecordError(f"{path}: {key} is {_shown(value)}: expected {expected}")
+        try:
+            found = cls.model_validate(content)
+        except ValidationError as error:
+            raise RecordError(f"{path}: {_described(error)}") from None
+        for problem in found.problems():
+            raise RecordError(f"{path}: {problem}")
+        found._path, found._content = path, content
+        return found
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with several values together."""
+        yield from ()
+
+    @property
+    def path(self) -> Path:
+        """The file it was read from; of a packed one, with the line."""
+        return self._path
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The file's JSON object, checked, in the present format."""
+        return self._content
+
+
+class Loss(_Part):
+    """The loss: its title, its source, whether something of it was filled in here, what it learned."""
+
+    title: Text
+    reference: str
+    reconstruction: bool
+    parameters: dict[str, Any]
+    learned: dict[str, list[float]] = {}
+
+
+class Correlation(_Part):
+    """Correlations between confidence and quality over ``n`` pairs; None where undefined."""
+
+    spearman: Signed | None = None
+    kendall: Signed | None = None
+    pearson: Signed | None = None
+    n: Maybe[Count] = None
+
+
+class Confidence(_Part):
+    """How well confidence says quality, on the level of keypoints and of poses; ``calibration`` in bins."""
+
+    keypoint: Correlation
+    pose: Correlation
+    keypoint_on_detections: Correlation = Correlation()
+    pose_on_truth: Correlation = Correlation()
+    keypoint_types: dict[str, Correlation] = {}
+    calibration: dict[Literal["keypoint", "pose"], Columns] = {}
+
+
+class Errors(_Part):
+    """Shares of the keypoints by kind of error, and what the main metric gains where a kind is repaired."""
+
+    good: Signed | None = None
+    jitter: Signed | None = None
+    inversion: Signed | None = None
+    swap: Signed | None = None
+    miss: Signed | None = None
+    gain: dict[str, Signed | None] = {}
+
+
+class Diagnosis(_Part):
+    """What scoring and localisation cost, and the main metric by threshold."""
+
+    ordering: dict[str, Signed | None] = {}
+    errors: Errors = Errors()
+    thresholds: dict[str, Columns] = {}
+
+
+class Protocol(_Part):
+    """How predictions were made and evaluated."""
+
+    input_size: Maybe[Annotated[list[Count], Field(min_length=2, max_length=2)]] = None
+    flip_test: Maybe[bool] = None
+    detection_file: str | None = None
+    score_mode: Maybe[str] = None
+    keypoint_score_threshold: Maybe[float] = None
+    nms: Maybe[str] = None
+    nms_threshold: Maybe[float] = None
+    evaluator: Maybe[str] = None
+
+
+class Bootstrap(_Part):
+    """A bootstrap over images: 95 % intervals, and the replicates of what tables compare, encoded."""
+
+    images: Count
+    replicates: Annotated[int, Field(ge=0, le=100_000)]
+    seed: int
+    intervals: dict[str, Annotated[list[Signed], Pair] | None]
+    values: dict[str, str]
+
+
+class Data(_Part):
+    """The dataset: whether it was drawn, a checksum over its files, and how many persons it has."""
+
+    generated: bool
+    checksum: Text
+    train_instances: Count | None = None
+    val_instances: Count | None = None
+
+
+class Training(_Part):
+    """How the cell was trained; ``curve`` is the loss and its terms by ``iteration``."""
+
+    iterations: Maybe[Count] = None
+    batch_size: Maybe[Count] = None
+    seconds: Maybe[Amount] = None
+    seconds_per_iteration: Maybe[Amount] = None
+    peak_memory_mb: Maybe[Amount] = None
+    resumed: Maybe[bool] = None
+    final_loss: dict[str, float] = {}
+    curve: Columns = {}
+
+
+class Provenance(_Part):
+    """What the record was made by; ``clean`` says whether the tree was as committed."""
+
+    git_commit: str | None = None
+    clean: bool | None = None
+    device: Maybe[str] = None
+    versions: dict[str, str | None] = {}
+    created: Maybe[str] = None
+
+
+class Given(_Part):
+    """What the grid was run from, so that its cells can be run again."""
+
+    files: list[str]
+    directory: str | None
+    changes: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*=")]]
+
+
+class Record(_File):
+    """A finished cell."""
+
+    cell: Cell
+    control: bool
+    grid: Maybe[Name] = None
+    config: Maybe[Given] = None
+    loss: Loss
+    metrics: dict[str, Fraction | None]
+    confidence: Confidence
+    diagnosis: Maybe[Diagnosis] = None
+    protocol: Protocol
+    bootstrap: Maybe[Bootstrap] = None
+    data: Data
+    training: Training | None
+    provenance: Provenance
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with several values together."""
+        if self.control and not self.cell.model == self.cell.head == "control":
+            yield f'a control record with model {_shown(self.cell.model)}: expected "control"'
+        if not self.control and self.training is None:
+            yield "training is null: expected an object, but for a control"
+        if self.bootstrap is None:
+            return
+        # No table compares losses in a diagnosis: its replicates are not kept.
+        compared = [name for name in self.bootstrap.intervals if not name.startswith("diagnosis.")]
+        for name in {**self.bootstrap.values, **dict.fromkeys(compared)}:
+            try:
+                count = len(decode(self.bootstrap.values[name]))
+            except (KeyError, ValueError):
+                yield f"bootstrap.values.{name}: expected replicates in base64; evaluate the cell again"
+            else:
+                if count != self.bootstrap.replicates:
+                    expected = f"expected {self.bootstrap.replicates}"
+                    yield f"bootstrap.values.{name} has {count} replicates: {expected}"
+
+    @property
+    def place(self) -> Path:
+        """Where the workflow puts it below the folder of records."""
+        if self.control:
+            return Path(self.cell.dataset, "control", f"{self.cell.loss}.json")
+        return Path(f"{self.cell.path}.json")
+
+    @property
+    def run(self) -> Path | None:
+        """The folder of the run: records, figures and the rest; None where the file is not in its place."""
+        parts = self.place.parts
+        return self.path.parents[len(parts)] if self.path.parts[-len(parts) :] == parts else None
+
+    @cached_property
+    def scores(self) -> dict[str, float | None]:
+        """Every metric, correlation and diagnosis, as ``metrics.AP`` or ``diagnosis.errors.gain.swap``.
+
+        Older records have no Pearson correlations and no diagnosis.
+        """
+        scores = {f"metrics.{name}": value for name, value in self.metrics.items()}
+        for level in ("keypoint", "pose", "keypoint_on_detections", "pose_on_truth"):
+            for name in ("spearman", "kendall", "pearson"):
+                scores[f"confidence.{level}.{name}"] = getattr(getattr(self.confidence, level), name)
+        if self.diagnosis is not None:
+            errors = self.diagnosis.errors
+            shares = {
+                name: getattr(errors, name) for name in Errors.model_fields if name in errors.model_fields_set
+            }
+            gains = {f"gain.{name}": value for name, value in shares.pop("gain", {}).items()}
+            scores |= {f"diagnosis.ordering.{name}": value for name, value in self.diagnosis.ordering.items()}
+            scores |= {f"diagnosis.errors.{name}": value for name, value in {**shares, **gains}.items()}
+        return scores
+
+    @property
+    def draws(self) -> tuple[int, int, int] | None:
+        """Images, replicates and seed of the bootstrap over images; None in a record without one."""
+        drawn = self.bootstrap
+        return None if drawn is None else (drawn.images, drawn.replicates, drawn.seed)
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The 95 % interval over images of a score, None where the record has none."""
+        ends = None if self.bootstrap is None else self.bootstrap.intervals.get(name)
+        return None if ends is None else (ends[0], ends[1])
+
+    def replicates(self, name: str) -> np.ndarray | None:
+        """The replicates of a score, float64 ``[replicates]``, NaN where undefined; None without any."""
+        text = None if self.bootstrap is None else self.bootstrap.values.get(name)
+        return None if text is None else decode(text)
+
+
+class Failed(_Part):
+    """What failed: the step (``train``, ...), why, in one line, and where more about it is."""
+
+    rule: Text
+    error: str
+    log: str = ""
+
+
+class Failure(_File):
+    """A cell that failed."""
+
+    cell: Cell
+    failed: Failed
+
+    @property
+    def rule(self) -> str:
+        """The step that failed."""
+        return self.failed.rule
+
+    @property
+    def error(self) -> str:
+        """Why, in one line."""
+        return self.failed.error
+
+
+def _described(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] in ("missing", "missing_argument"):
+        return f"the key {key} is missing"
+    expected = _EXPECTED.get(first["type"]) or first["msg"].removeprefix("Input should be ")
+    return f"{key} is {_shown(first['input'])}: expected {expected}"
+
+
+def _unsound(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:
+    """What no record holds, wherever it stands: its key, its value, and what was expected.
+
+    Every text of a record may become a part of a table or a page, every list is drawn or counted.
+    """
+    if depth > 8:
+        yield key, value, "a value that is not nested so deep"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            inner_key = f"{key}.{name}" if key else name
+            if not (0 < len(name) <= 100 and name.isprintable()):
+                yield key, name, "keys of 1 to 100 printable characters"
+            yield from _unsound(inner, inner_key, depth + 1)
+    elif isinstance(value, list):
+        if len(value) > 100_000:
+            yield key, value[:1], "a list of at most 100,000"
+        for inner in value:
+            yield from _unsound(inner, key, depth + 1)
+    elif isinstance(value, str):
+        most = 2**20 if key.startswith("bootstrap.values.") else 2000
+        if len(value) > most or not value.isprintable():
+            yield key, value, f"a line of at most {most} printable characters"
+    elif isinstance(value, int | float) and not abs(value) < 1e15:
+        yield key, value, "a finite number below 1e15"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def parse(path: Path, text: str | bytes) -> dict[str, Any]:
+    """The content of a record or a note of a failure, in the present format, not checked yet.
+
+    Raises:
+        RecordError: If it is neither, or is of a format that this version does not know.
+    """
+    try:
+        if len(text) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # of decoding and of JSON
+        raise RecordError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise RecordError(f'{path}: not a record: expected a JSON object with the key "format"')
+    if content["format"] == 1:
+        return _from_format_1(content)
+    if content["format"] != FORMAT:
+        raise RecordError(
+            f"{path}: record format {_shown(content['format'])}: expected {FORMAT} or 1, which this version "
+            "reads; run the cell again, or read the record with the version that wrote it"
+        )
+    return content
+
+
+def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 said with the commit whether the tree was clean."""
+    content = {**content, "format": FORMAT}
+    provenance = content.get("provenance")
+    if isinstance(provenance, dict) and isinstance(commit := provenance.get("git_commit"), str):
+        clean = {"git_commit": commit.removesuffix("-dirty"), "clean": not commit.endswith("-dirty")}
+        content["provenance"] = {**provenance, **clean}
+    return content
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record.
+
+    Raises:
+        RecordError: If the file is damaged, is something else, or was written in another format.
+        OSError: If it cannot be read.
+    """
+    return Record.of(path, parse(path, path.read_bytes()))
+
+
+def write_record(config: dict[str, Any], cell: Cell, scores: Path, training: Path, record: Path) -> None:
+    """Write the record of a trained and evaluated cell.
+
+    Args:
+        config: A completed config; the workflow adds to it what it was given (``given``).
+        cell: The cell.
+        scores: What the evaluation wrote.
+        training: What the training wrote: it knows the loss, so that records are made without torch.
+        record: Where the record goes.
+    """
+    measured = json.loads(training.read_text())
+    loss, provenance = measured.pop("loss"), measured.pop("provenance")
+    train_instances = measured.pop("train_instances")
+    _write(
+        config,
+        cell,
+        scores,
+        record,
+        control=False,
+        loss=loss,
+        training=measured,
+        train_instances=train_instances,
+        provenance=provenance,
+    )
+
+
+def write_control_record(
+    config: dict[str, Any], dataset: str, control: str, scores: Path, record: Path
+) -> None:
+    """Write the record of a control: ``oracle`` or ``mean_pose``."""
+    title, reference = CONTROLS[control]
+    _write(
+        config,
+        Cell(dataset, "control", "control", control, 0),
+        scores,
+        record,
+        control=True,
+        loss={"title": title, "reference": reference, "reconstruction": False, "parameters": {}},
+        training=None,
+        train_instances=None,
+        provenance={"device": platform.processor() or "cpu"},
+    )
+
+
+def failure_note(config: dict[str, Any], cell: Cell) -> Path:
+    """Where the note lies that a cell failed: beside the place of its record, which outdates it."""
+    return Path(config["results"]) / "records" / f"{cell.path}.failed.json"
+
+
+def write_failure(config: dict[str, Any], cell: Cell, rule: str, error: str, log: Path) -> None:
+    """Note that a cell failed.
+
+    Args:
+        config: A completed config.
+        cell: The cell.
+        rule: The step that failed.
+        error: Why.
+        log: Where more about it is.
+    """
+    printable = "".join(
+        character if character.isprintable() else "?" for character in " ".join(error.split())
+    )
+    failed = {"rule": rule, "error": printable[:1000], "log": str(log)}
+    write_json(failure_note(config, cell), {"format": FORMAT, "cell": cell._asdict(), "failed": failed})
+
+
+def _write(
+    config: dict[str, Any],
+    cell: Cell,
+    scores: Path,
+    record: Path,
+    *,
+    control: bool,
+    loss: dict[str, Any],
+    training: dict[str, Any] | None,
+    train_instances: int | None,
+    provenance: dict[str, Any],
+) -> None:
+    content = {
+        "format": FORMAT,
+        "grid": config["name"],
+        **({"config": config["given"]} if "given" in config else {}),
+        "cell": cell._asdict(),
+        "control": control,
+        "loss": loss,
+        **json.loads(scores.read_text()),
+        "data": {**_data(config, cell.dataset), "train_instances": train_instances},
+        "training": training,
+        "provenance": {
+            **provenance,
+            **_tree(),
+            "python": platform.python_version(),
+            "versions": {name: _version(name) for name in _PACKAGES.split()},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+    Record.of(record, content)
+    write_json(record, content)
+
+
+def _data(config: dict[str, Any], dataset: str) -> dict[str, Any]:
+    settings = config["data"][dataset]
+    root, generated = Path(settings["root"]), "generate" in settings
+    if generated:
+        files = json.loads((root / "manifest.json").read_text())["files"]
+        checksum = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    else:
+        digest = hashlib.sha256()
+        # Folders may be shared: COCO-WholeBody's annotations lie beside COCO's.
+        for name in datasets.dataset(dataset).files:
+            digest.update((root / name).read_bytes())
+        checksum = digest.hexdigest()
+    return {"generated": generated, "checksum": checksum}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _tree() -> dict[str, Any]:
+    """The commit of the folder that the workflow runs in, and whether nothing there differs from it."""
+    try:
+        commit, changed = (
+            subprocess.run(["git", *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"git_commit": None, "clean": None}
+    return {"git_commit": commit, "clean": not changed}

@@ -1,0 +1,80 @@
+"""Records as one tidy table, and the order in which everything shows them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rspose.grid.record import Record
+from rspose.grid.records import load_records
+from rspose.reporting.style import dataset_order, head_order, loss_order
+
+_SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence", "diagnosis", "bootstrap"}
+
+
+def ordered_records(*places: Path) -> list[Record]:
+    """What :func:`rspose.grid.records.load_records` finds, in the order of the tables."""
+    return sorted(load_records(*places), key=_order)
+
+
+def collect(*places: Path) -> pd.DataFrame:
+    """The usable records at the places as a tidy table, see :func:`rspose.grid.records.load_records`.
+
+    Returns:
+        One row a record. Columns: ``dataset``, ``model``, ``head``, ``loss``, ``seed``, ``control``, and the
+        rest of the record with its keys joined by dots (``metrics.AP``, ``training.iterations``), the
+        bootstrap as ``bootstrap.images`` and the ends of its intervals (``bootstrap.metrics.AP.low``). Lists,
+        and the parameters of the loss, are JSON text. Scores are fractions; a missing one is NaN.
+    """
+    return tidy(ordered_records(*places))
+
+
+def tidy(records: Iterable[Record]) -> pd.DataFrame:
+    """The tidy table of :func:`collect` for records already read."""
+    rows = []
+    for record in records:
+        content = record.content
+        row: dict[str, Any] = {**record.cell._asdict(), "control": content["control"]}
+        row |= {f"loss.{key}": value for key, value in content["loss"].items()}
+        row["loss.parameters"] = json.dumps(content["loss"]["parameters"], sort_keys=True)
+        row |= record.scores
+        for level in ("keypoint", "pose"):
+            row[f"confidence.{level}.n"] = content["confidence"][level].get("n")
+        row |= {key: value for key, value in content.items() if key not in _SPREAD_OUT and value is not None}
+        if record.draws is not None:
+            row["bootstrap.images"] = record.draws[0]
+            for name in record.scores:
+                if (interval := record.interval(name)) is not None:
+                    row[f"bootstrap.{name}.low"], row[f"bootstrap.{name}.high"] = interval
+        # A curve is drawn, not tabulated.
+        row["training"] = {key: value for key, value in (content["training"] or {}).items() if key != "curve"}
+        rows.append(row)
+    table = pd.json_normalize(rows)
+    for name in table.columns:
+        if table[name].map(lambda value: isinstance(value, list)).any():
+            table[name] = table[name].map(
+                lambda value: json.dumps(value) if isinstance(value, list) else value
+            )
+    scores = [name for name in table.columns if name.startswith(("metrics.", "confidence.", "diagnosis."))]
+    table[scores] = table[scores].astype(float)
+    return table
+
+
+def write_collected(table: pd.DataFrame, path: Path) -> None:
+    """Write the table of :func:`collect` as CSV, numbers in full precision."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    cell, control = record.cell, record.content["control"]
+    return (
+        dataset_order(cell.dataset),
+        control,
+        cell.model,
+        head_order(cell.head),
+        loss_order(cell.loss, control),
+        cell.seed,
+    )
