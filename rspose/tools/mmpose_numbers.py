@@ -14,24 +14,16 @@ from typing import Any
 
 import yaml
 
+from rspose.datasets import dataset
+
 PAGE = Path(__file__).parents[2] / "results" / "published" / "mmpose.csv"
 
-_DATASETS = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII", "wholebody": "COCO-WholeBody"}
+_CELL = ("dataset", "model", "head", "loss", "config")
 _METRICS = {
-    "AP": "AP",
-    "AP@0.5": "AP50",
-    "AP@0.75": "AP75",
-    "AR": "AR",
-    "AR@0.5": "AR50",
-    "AP (E)": "APE",
-    "AP (M)": "APM",
-    "AP (H)": "APH",
-    # CrowdPose has easy, medium and hard images; RTMPose's metadata calls the hard ones so.
-    "AP (L)": "APH",
-    "Mean": "PCKh",
-    "Mean@0.1": "PCKh@0.1",
-    "Whole AP": "AP",
-    "Whole AR": "AR",
+    "AP": "AP", "AP@0.5": "AP50", "AP@0.75": "AP75", "AR": "AR", "AR@0.5": "AR50",
+    # CrowdPose has easy, medium and hard images; RTMPose's metadata calls the hard ones (L).
+    "AP (E)": "APE", "AP (M)": "APM", "AP (H)": "APH", "AP (L)": "APH",
+    "Mean": "PCKh", "Mean@0.1": "PCKh@0.1", "Whole AP": "AP", "Whole AR": "AR",
     **{
         f"{part} {kind}": f"{kind}_{part.lower()}"
         for part in ("Body", "Foot", "Face", "Hand")
@@ -56,27 +48,16 @@ def page(path: Path | None = None) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    written = set()
-    for line in lines:
-        cell = (line["dataset"], line["model"], line["head"], line["loss"], line["config"])
-        if cell in written:
-            continue
-        written.add(cell)
+    for line in {tuple(line[key] for key in _CELL): line for line in lines}.values():
         metadata, model = _model(configs, line["config"])
-        of_dataset = [
-            result["Metrics"]
-            for result in model["Results"]
-            if result["Dataset"] == _DATASETS[line["dataset"]]
-        ]
-        if not of_dataset:
+        title = dataset(line["dataset"]).title
+        metrics = next((each["Metrics"] for each in model["Results"] if each["Dataset"] == title), None)
+        if metrics is None:
             raise ValueError(f"{path}: {line['config']}: mmpose has no number of it on {line['dataset']}")
-        source = {
-            "source": f"mmpose {version('mmpose')}",
-            "table": metadata.relative_to(configs).as_posix(),
-            "row": model["Name"],
-        }
-        for name, value in of_dataset[0].items():
-            writer.writerow({**line, **source, "metric": _METRICS[name], "value": f"{value:.3f}"})
+        table = metadata.relative_to(configs).as_posix()
+        line |= {"source": f"mmpose {version('mmpose')}", "table": table, "row": model["Name"]}
+        for name, value in metrics.items():
+            writer.writerow({**line, "metric": _METRICS[name], "value": f"{value:.3f}"})
     return text.getvalue()
 
 

@@ -71,6 +71,11 @@ class Row:
         """Time of a cell on the clock, if its devices share the work evenly."""
         return None if self.hours is None else self.hours / self.devices
 
+    @property
+    def too_few(self) -> bool:
+        """Whether its batch does not fit into the memory of its devices."""
+        return self.devices < self.devices_needed
+
 
 @dataclass(frozen=True)
 class Plan:
