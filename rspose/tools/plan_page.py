@@ -61,7 +61,7 @@ def plan_page(plan: Plan, config_file: Path) -> str:
 {table}
 
 Hours: {plan.time_from}.
-Of these, h / cell and h left are hours of one device; wall h / cell is shared evenly by the devices of a cell.
+h / cell and h left are hours of one device; wall h / cell is shared evenly by the devices of a cell.
 Memory: {plan.memory_from}.
 Devices: as the config says. {fit}
 Disk: the final weights, and the last two checkpoints with the state of the optimizer.
