@@ -5,7 +5,6 @@ import posixpath
 import re
 from typing import Any
 
-from docutils.utils.math import pick_math_environment
 from docutils.utils.math.latex2mathml import tex2mathml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -56,8 +55,6 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 def _mathml(formula: str, display: bool) -> str:
     tex = " ".join(html.unescape(formula).split())
-    if display and pick_math_environment(tex) == "align*":
-        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
     math = tex2mathml(tex, as_block=display)
     return f'<div class="formula">{math}</div>' if display else math
 

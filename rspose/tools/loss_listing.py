@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rspose.losses.interface import HeatmapLoss
 from rspose.losses.registry import available, parameters
+from rspose.tools.docstrings import prose
 
 PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 
@@ -23,6 +24,13 @@ benchmark: [in mmpose](mmpose.md) (*type in mmpose*), [in PyTorch](pytorch.md).
 
 """
 
+_PICTURES = """Pictures: each is of one axis of a 1D head, with a peak of the label's width. To the left, the value of the
+loss as the peak moves away from the keypoint. To the right, for a peak that is 1.5 standard deviations off
+(dashed) and the label (grey), what a step down the gradient adds to the raw output, its largest value set to 1.
+How large it is depends on the unit of the raw output, which differs by loss; so does the value. A loss that
+compares keypoints with each other is shown with a second one, at its place and less confident.
+"""
+
 
 def loss_table(losses: Iterable[type[HeatmapLoss]]) -> str:
     """A Markdown table with a row a loss."""
@@ -32,7 +40,21 @@ def loss_table(losses: Iterable[type[HeatmapLoss]]) -> str:
 
 def page() -> str:
     """The page docs/losses.md: the losses of the project."""
-    return _INTRODUCTION + loss_table(available().values())
+    losses = available().values()
+    return "\n".join([_INTRODUCTION + loss_table(losses), _PICTURES, *map(_section, losses)])
+
+
+def draw() -> None:
+    """Draw the pictures of the page."""
+    from rspose.tools.loss_pictures import draw_losses
+
+    draw_losses(PAGE.parent / "figures" / "losses")
+
+
+def _section(loss: type[HeatmapLoss]) -> str:
+    mark = " †" if loss.reconstruction else ""
+    picture = f"![{loss.title}: value and gradient](figures/losses/{loss.name}.svg)"
+    return "\n\n".join([f"## {loss.title}{mark}", picture, *prose(loss)]) + "\n"
 
 
 def _row(loss: type[HeatmapLoss]) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ def update_page(name: str, check: bool) -> str:
     module = import_module(f"rspose.tools.{module_name}")
     if not check:
         module.PAGE.write_text(module.page())
+        if hasattr(module, "draw"):
+            module.draw()
         return f"{module.PAGE} written"
     if not module.PAGE.is_file() or module.PAGE.read_text() != module.page():
         raise ValueError(f"{module.PAGE} differs from {made_from}: run make docs")
