@@ -1,6 +1,8 @@
-"""The tiny grid as fixtures."""
+"""The tiny grid and a browser as fixtures."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import yaml
 from builders.grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
+from playwright.sync_api import Browser, sync_playwright
 
 from rspose.drawn import make_dataset
 
@@ -46,3 +49,22 @@ def trainable(settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path) -> 
     for dataset, entry in settings["data"].items():
         entry["root"] = str(tiny_datasets / dataset)
     return settings
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Any Chromium; where there is none its tests are left out, with CI=true they fail."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        reason = "no Chromium is installed; to run these tests: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # The last ones keep the browser itself from asking for updates and the like.
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=flags, timeout=120_000)
+        yield browser
+        browser.close()

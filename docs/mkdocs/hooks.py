@@ -44,7 +44,8 @@ def on_page_content(content: str, **_: Any) -> str:
     inline = r'<span class="arithmatex">\\\((.*?)\\\)</span>'
     display = r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>'
     content = re.sub(inline, lambda found: _mathml(found.group(1), False), content, flags=re.DOTALL)
-    return re.sub(display, lambda found: _mathml(found.group(1), True), content, flags=re.DOTALL)
+    content = re.sub(display, lambda found: _mathml(found.group(1), True), content, flags=re.DOTALL)
+    return content.replace("&amp;#124;", "|")  # a pipe in code in a table
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
@@ -55,6 +56,7 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 def _mathml(formula: str, display: bool) -> str:
     tex = " ".join(html.unescape(formula).split())
+    tex = re.sub(r"(\\hat \w)_", r"{\1}_", tex)  # else the index is put below the hat
     math = tex2mathml(tex, as_block=display)
     return f'<div class="formula">{math}</div>' if display else math
 
@@ -69,7 +71,7 @@ def _linked(markdown: str, folder: str) -> str:
         place = posixpath.normpath(posixpath.join(folder, target))
         page = PAGES.get(place) or (place.removeprefix("docs/") if place.startswith("docs/") else None)
         if page is None:  # a file without a page: where it is, for readers who have the repository
-            return text if text.strip("`") == place else f"{text} (`{place}`)"
+            return f"`{place}`" if place.endswith(text.strip("`")) else f"{text} (`{place}`)"
         here = posixpath.relpath(folder, "docs") if folder.startswith("docs") else ""
         return f"{image}[{text}]({posixpath.relpath(page, here or '.')}{anchor})"
 

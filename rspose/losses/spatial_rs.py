@@ -34,7 +34,7 @@ def spatial_rs(
 
     Positives are the pixels with a label above the threshold, their quality is the label; all others are
     negatives. S-Rank is the ranking error (positives above negatives), S-Sort the sorting error (positives by
-    label) of :func:`rspose.losses.rank_sort.operator`, which has the formulas.
+    label) of :func:`rspose.losses.rank_sort`, which has the formulas.
 
     A reconstruction of Spatial-RS of RSPose (Keles et al., 2025, arXiv 2511.13857): made from its
     description of what is ranked; the exact form, delta and the threshold are choices. Defaults: see

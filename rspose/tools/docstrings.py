@@ -26,7 +26,7 @@ def prose(thing: object, told: set[str] | None = None) -> Iterator[str]:
     told = set() if told is None else told
     text = re.split(r"^(?:Args|Returns|Example):$", inspect.getdoc(thing) or "", flags=re.MULTILINE)[0]
     yield re.sub(r"\n{3,}", "\n\n", markdown(text)).strip()
-    for name in re.findall(r":func:`(\w+)`", text):
+    for name in re.findall(r":func:`[\w.]*?(\w+)`", text):
         if name not in told and (named := getattr(inspect.getmodule(thing), name, None)):
             told.add(name)
             yield from prose(named, told)

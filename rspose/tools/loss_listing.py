@@ -24,11 +24,12 @@ benchmark: [in mmpose](mmpose.md) (*type in mmpose*), [in PyTorch](pytorch.md).
 
 """
 
-_PICTURES = """Pictures: each is of one axis of a 1D head, with a peak of the label's width. To the left, the value of the
-loss as the peak moves away from the keypoint. To the right, for a peak that is 1.5 standard deviations off
-(dashed) and the label (grey), what a step down the gradient adds to the raw output, its largest value set to 1.
-How large it is depends on the unit of the raw output, which differs by loss; so does the value. A loss that
-compares keypoints with each other is shown with a second one, at its place and less confident.
+_PICTURES = """
+Each picture is of one axis of a 1D head, with a peak of the label's width. To the left: the value of the loss as
+the peak moves away from the keypoint. To the right: the label (grey), a peak that is 1.5 standard deviations off
+(dashed), and what a step down the gradient adds to the raw output, its largest value set to 1. Values and steps of
+different losses cannot be compared: the raw output has another unit. A loss that compares keypoints with each
+other is shown with a second one, at its place and less confident.
 """
 
 
@@ -41,7 +42,7 @@ def loss_table(losses: Iterable[type[HeatmapLoss]]) -> str:
 def page() -> str:
     """The page docs/losses.md: the losses of the project."""
     losses = available().values()
-    return "\n".join([_INTRODUCTION + loss_table(losses), _PICTURES, *map(_section, losses)])
+    return "\n".join([_INTRODUCTION + loss_table(losses) + _PICTURES, *map(_section, losses)])
 
 
 def draw() -> None:

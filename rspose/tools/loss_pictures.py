@@ -31,11 +31,7 @@ def picture(name: str) -> alt.HConcatChart:
     Where one keypoint costs nothing, because the loss compares keypoints with each other, another one stands
     beside it, at its place and less confident.
     """
-    loss = build(name, {}, num_keypoints=1)
-    values, steps = _follow(loss, keypoints=1)
-    if not steps["step"].any():
-        values, steps = _follow(build(name, {}, num_keypoints=2), keypoints=2)
-    steps["step"] /= steps["step"].abs().max() or 1
+    values, steps = numbers(name)
     colour = loss_colour(name)
     axis = alt.Axis(grid=False, values=list(range(-REACH, REACH + 1)))
     size = {"width": 300, "height": 150}
@@ -57,11 +53,19 @@ def picture(name: str) -> alt.HConcatChart:
     return chart.configure_title(anchor="start", **plain).configure_axis(titleFontWeight="normal")
 
 
+def numbers(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The value at each displacement; label, heatmap and step down the gradient at each place."""
+    values, steps = _follow(build(name, {}, num_keypoints=1), keypoints=1)
+    if not steps["step"].any():
+        values, steps = _follow(build(name, {}, num_keypoints=2), keypoints=2)
+    steps["step"] /= steps["step"].abs().max()
+    return values, steps
+
+
 def _follow(loss: HeatmapLoss, keypoints: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Value at each displacement; label, heatmap and step down the gradient at each place."""
     places = torch.arange(BINS) - BINS // 2
     displacements = torch.linspace(-REACH, REACH, 49)
-    shifted = displacements.tolist() + [SHOWN]
+    shifted = [*displacements.tolist(), SHOWN]
     label, resting = _peaks([0.0])[:, None].expand(1, keypoints, BINS), _peaks([0.0])[:, None]
     raw = raw_output(loss, (_peaks(shifted)[:, None], resting.expand(len(shifted), 1, BINS)), "simcc")
     heatmap = loss.to_heatmaps(tuple(map_[-1:] for map_ in raw), (SIGMA, SIGMA))[0]  # type: ignore[arg-type]

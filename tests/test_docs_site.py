@@ -1,0 +1,93 @@
+"""The documentation as a website: what it is made from, and that it works where there is no network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders.grid import REPOSITORY
+from playwright.sync_api import Browser, expect
+
+from rspose.losses import available
+from rspose.tools.docstrings import markdown, prose
+from rspose.tools.loss_pictures import numbers
+
+
+def test_docstrings_become_markdown() -> None:
+    docstring = """A mean.
+
+    .. math:: L = \\frac{1}{N}
+
+    With :math:`a_p` of :func:`mse` and
+    .. math::
+        A &= 1 \\\\
+        B &= 2
+    """
+    assert " ".join(markdown(docstring).split()) == (
+        r"A mean. $$ L = \frac{1}{N} $$ With $a_p$ of `mse` and "
+        r"$$ \begin{aligned} A &= 1 \\ B &= 2 \end{aligned} $$"
+    )
+
+
+def test_a_loss_is_described_with_the_functions_that_it_names_each_once() -> None:
+    told = list(prose(available()["dm"]))
+    assert [text.splitlines()[0] for text in told] == [
+        "Module form of `dm` (2D) and `dm_1d` (SimCC, x plus y). It sees no Gaussian label.",
+        "Earth Mover's Distance from each predicted heatmap to its keypoint.",
+        "Difference of the cumulative sums of each predicted SimCC map and its keypoint, squared or plain.",
+    ]
+    assert not any("Args:" in text for text in told)
+
+
+@pytest.mark.parametrize("name", available())
+def test_the_picture_of_a_loss_has_its_least_value_at_the_keypoint_and_pushes_the_peak_there(
+    name: str,
+) -> None:
+    values, steps = numbers(name)
+    assert values.value.idxmin() == len(values) // 2
+    assert values.value.iloc[[0, -1]].min() > values.value.min()
+    assert steps.step.abs().max() == pytest.approx(1)
+    if name != "instance_sort":  # lowers the confidence of what is badly placed
+        away = steps.place - 1.5
+        assert (steps.step * (away < 0)).sum() > (steps.step * (away > 0)).sum()
+    assert (REPOSITORY / "docs/figures/losses" / f"{name}.svg").is_file()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site; a link that leads nowhere, or a warning, ends its building."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--quiet", "--site-dir", folder]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    built = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_opens_from_a_folder_without_a_network(site: Path, browser: Browser) -> None:
+    context = browser.new_context(offline=True, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    complaints, requests = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request", lambda asked: None if asked.url.startswith(("file:", "data:")) else requests.append(asked)
+    )
+    for name in ("index", "losses", "findings", "config", "api/losses", "api/evaluation"):
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        widths = page.locator("article img").evaluate_all("all => all.map((image) => image.naturalWidth)")
+        assert all(widths)
+    page.goto((site / "losses.html").as_uri())
+    assert page.locator("math").count() > 20 and page.locator("merror").count() == 0
+    assert page.locator("math mfrac").first.bounding_box()["height"] > 10  # set as a formula, not as letters
+    assert r"\frac" not in page.locator("article").inner_text()
+    page.locator("label[for=__search]").first.click()
+    page.get_by_role("textbox", name="Search").press_sequentially("Sinkhorn")
+    expect(page.locator(".md-search-result__link").first).to_be_visible(timeout=60_000)
+    assert (complaints, requests) == ([], [])
+    context.close()
