@@ -21,7 +21,8 @@ class Sum(HeatmapLoss):
     The first part is the base: it says what the raw output means, by its heatmaps, confidences and logits.
     The other parts are given the same raw output, but those that only order confidences (Instance-Sort) the
     logits of the base. The sum serves the heads that all parts serve, and is a reconstruction if one of
-    them is. Beware of scales: MSE is small (0.003 in 2D in the demo), and Instance-Sort at weight 0.5 outweighs it.
+    them is. Beware of scales: MSE is small (0.003 in 2D in the demo), and Instance-Sort at weight 0.5
+    outweighs it.
 
     Args:
         parts: registered names to weights of at least 0, ``{"kl": 1, "instance_sort": 0.5}``, or to a weight

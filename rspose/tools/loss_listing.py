@@ -25,11 +25,11 @@ benchmark: [in mmpose](mmpose.md) (*type in mmpose*), [in PyTorch](pytorch.md).
 """
 
 _PICTURES = """
-Each picture is of one axis of a 1D head, with a peak of the label's width. To the left: the value of the loss as
-the peak moves away from the keypoint. To the right: the label (grey), a peak that is 1.5 standard deviations off
-(dashed), and what a step down the gradient adds to the raw output, its largest value set to 1. Values and steps of
-different losses cannot be compared: the raw output has another unit. A loss that compares keypoints with each
-other is shown with a second one, at its place and less confident.
+Each picture is of one axis of a 1D head, with a peak of the label's width. To the left: the value of the
+loss as the peak moves away from the keypoint. To the right: the label (grey), a peak that is 1.5 standard
+deviations off (dashed), and what a step down the gradient adds to the raw output, its largest value set to
+1. Values and steps of different losses cannot be compared: the raw output has another unit. A loss that
+compares keypoints with each other is shown with a second one, at its place and less confident.
 """
 
 

@@ -34,14 +34,13 @@ def picture(name: str) -> alt.HConcatChart:
     values, steps = numbers(name)
     colour = loss_colour(name)
     axis = alt.Axis(grid=False, values=list(range(-REACH, REACH + 1)))
-    size = {"width": 300, "height": 150}
-    value = alt.Chart(values, title="value", **size).mark_line(color=colour, strokeWidth=2.5)
+    value = alt.Chart(values, title="value", width=300, height=150).mark_line(color=colour, strokeWidth=2.5)
     value = value.encode(
         alt.X("displacement:Q", title="displacement of the peak (σ of the label)", axis=axis),
         alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4)),
     )
     place = alt.X("place:Q", title="place (σ of the label)", axis=axis)
-    base = alt.Chart(steps, title=f"where it pushes a peak that is {SHOWN} σ off", **size)
+    base = alt.Chart(steps, title=f"where it pushes a peak {SHOWN} σ off", width=300, height=150)
     step = alt.Y("step:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(domain=[-1, 1]))
     gradient = alt.layer(
         base.mark_area(color="#D9D9D9").encode(place, alt.Y("label:Q")),
@@ -49,8 +48,8 @@ def picture(name: str) -> alt.HConcatChart:
         base.mark_line(color=colour, strokeWidth=2.5).encode(place, step),
     )
     chart = alt.hconcat(value, gradient, spacing=40).configure_view(stroke=None)
-    plain = {"fontSize": 12, "fontWeight": "normal"}
-    return chart.configure_title(anchor="start", **plain).configure_axis(titleFontWeight="normal")
+    chart = chart.configure_title(anchor="start", fontSize=12, fontWeight="normal")
+    return chart.configure_axis(titleFontWeight="normal")
 
 
 def numbers(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
