@@ -1,55 +1,466 @@
-"""A config file read, checked against its schema, and turned into a grid of cells.
+"""The config of a grid: its keys with their meanings, defaults and ranges, and the cells that it selects.
 
 The losses, and torch with them, are imported where they are needed: tables of finished records are made in an
 environment without.
 """
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-import jsonschema
 import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
+from rspose.datasets import LAYOUTS
 from rspose.grid.cell import Cell
 
 if TYPE_CHECKING:
     from rspose.losses import HeatmapLoss
 
-__all__ = [
-    "Cell",
-    "ConfigError",
-    "cells",
-    "complete",
-    "extended",
-    "given",
-    "load_config",
-    "load_schema",
-    "loss_settings",
-    "registered_losses",
-    "scaled_learning_rate",
-    "training_settings",
-    "typed",
-]
+    Dataset = str
+else:
+    Dataset = Literal[tuple(LAYOUTS)]
 
 _CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds")
-SCHEMA_PATH = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_KINDS = {int: "number", float: "number", list: "pair", dict: "mapping"}
 
 
 class ConfigError(ValueError):
     """A config that cannot be used; the message is one line that names the key and what is allowed."""
 
 
-def load_schema() -> dict[str, Any]:
-    """The schema of the config, with descriptions and defaults."""
-    return yaml.safe_load(SCHEMA_PATH.read_text())
+def _numbers(value: Any) -> Any:
+    """A value with the numbers that YAML takes for texts, ``1e-3``, as numbers at every depth."""
+    if isinstance(value, dict):
+        return {key: _numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_numbers(each) for each in value]
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
-def load_config(path: Path) -> dict[str, Any]:
+def _rate(value: Any) -> Any:
+    value = _numbers(value)
+    if _KINDS.get(type(value)) == "number":
+        return {"value": value, "base_batch_size": None}
+    if not isinstance(value, dict | LearningRate):
+        raise ValueError(f"expected a number, or a mapping of value and base_batch_size; found {value!r}")
+    return value
+
+
+def _either(expected: str) -> Discriminator:
+    return Discriminator(
+        lambda value: _KINDS.get(type(_numbers(value))),
+        custom_error_type="kind",
+        custom_error_message=f"expected {expected}",
+    )
+
+
+class _Listed:
+    """A list without repeats. A single entry stands for a list of one: `--config losses=mse`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def checked(value: Any, validate: Callable[[Any], list[Any]]) -> list[Any]:
+            values = validate([value] if isinstance(value, str | int) else value)
+            if len(set(values)) < len(values):
+                raise ValueError(f"every entry must stand once; found {value!r}")
+            return values
+
+        return core_schema.no_info_wrap_validator_function(checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        several = handler(core)
+        return {"anyOf": [several, several["items"]]}
+
+
+Head = Literal["heatmap", "simcc"]
+# Names become folders: no slash, and no dot in front.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+][A-Za-z0-9._+-]*$", max_length=100)]
+Folder = Annotated[Path, Field(strict=False)]
+Free = Annotated[dict[str, Any], BeforeValidator(_numbers)]
+Number = Annotated[float, BeforeValidator(_numbers)]
+Factor = Annotated[Number, Field(gt=0, le=1000)]
+Sigma = Annotated[Number, Field(gt=0, le=1000)]
+SigmaPair = Annotated[list[Sigma], Field(min_length=2, max_length=2)]
+SigmaXY = Annotated[
+    Annotated[Sigma, Tag("number")] | Annotated[SigmaPair, Tag("pair")], _either("a number or a pair")
+]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Settings(BaseModel):
+    """A mapping of the config. A text is no number and no list, and true is not 1."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values: Any) -> Any:
+        unknown = [key for key in values if key not in cls.model_fields] if isinstance(values, dict) else []
+        if unknown:
+            allowed = [key for key in cls.model_fields if key != "given"]
+            raise ValueError(
+                f"unknown key {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}"
+            )
+        return values
+
+
+_Model = TypeVar("_Model", bound=Settings)
+
+
+class Drawing(Settings):
+    train_images: int = Field(ge=1, le=10**7)
+    """Training images to draw."""
+    val_images: int = Field(ge=1, le=10**7)
+    """Validation images to draw."""
+    seed: Seed
+    """Seed of the drawing. The same seed gives the same bytes."""
+    image_size: list[Annotated[int, Field(ge=64, le=8192)]] = Field([320, 240], min_length=2, max_length=2)
+    """Width and height of the images in pixels."""
+
+
+class DataSettings(Settings):
+    root: Folder
+    """Folder of the dataset, in the layout of the real one."""
+    generate: Drawing | None = None
+    """Draw the dataset into `root`. Leave out for real data, which must lie there already."""
+
+
+class Sigmas(Settings):
+    heatmap: Sigma | None = None
+    """In heatmap pixels."""
+    simcc: (
+        Annotated[
+            Annotated[Sigma, Tag("number")]
+            | Annotated[SigmaPair, Tag("pair")]
+            | Annotated[dict[Dataset, SigmaXY], Tag("mapping")],
+            _either("a number, a pair, or a mapping of datasets to them"),
+        ]
+        | None
+    ) = None
+    """In SimCC bins; one number, a pair for x and y, or a mapping with one of them per dataset."""
+
+
+class InitialWeights(Settings):
+    crops: int = Field(ge=32, le=10**7)
+    """Generated person crops to train on."""
+    epochs: int = Field(ge=1, le=10**5)
+    """Passes over the crops."""
+    learning_rate: Number = Field(0.003, gt=0, le=100)
+    """Peak learning rate (Adam, one cycle)."""
+    seed: Seed
+    """Seed of the crops, the weights and the order."""
+    threads: Threads = 2
+    """CPU threads. No cell can start before the initial weights are there; another number of threads gives
+    other weights, in the last bits."""
+
+
+class ModelSettings(Settings):
+    base: dict[Head, str] = Field(min_length=1)
+    """The mmpose config that each head builds on, a path below mmpose's `configs`. The grid leaves out heads
+    that a model has no config for."""
+    backbone: str | None = None
+    """The mmpose config whose backbone and neck take the place of those in `base`, for a head that mmpose has
+    no config of with this backbone."""
+    pretrained: str | None = None
+    """Weights that the backbone starts from: a URL, a file, or `none` for random ones. If left out, those of
+    the mmpose config."""
+    input_size: dict[
+        Dataset, Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Field(min_length=2, max_length=2)]
+    ]
+    """Width and height of the input crop in pixels, per dataset. The grid leaves out datasets that a model has
+    no entry for."""
+    sigma: Sigmas
+    """Standard deviation of the Gaussian labels, for each head of `base`."""
+    overrides: Free = {}
+    """Merged into the mmpose config of both heads (mmengine's rules, `_delete_` included)."""
+    head_overrides: dict[Head, Free] = {}
+    """The same for one head."""
+    stride: int = Field(32, ge=1, le=256)
+    """Input pixels per pixel of the feature map that the head takes."""
+    training: Free = {}
+    """Keys of `training` that are others for this model; each takes the place of that in `training`."""
+    dataset_training: dict[Dataset, Free] = {}
+    """The same for this model on one dataset."""
+    initial_weights: InitialWeights | None = None
+    """Train one set of initial weights for backbone, neck and deconvolutions on part segmentation of generated
+    figures, which favours no loss. All cells of the model start from it."""
+
+    def sigma_of(self, head: str, dataset: str) -> float | list[float]:
+        """Standard deviation of the labels of a head on a dataset, for x and y where it is a list."""
+        sigma = getattr(self.sigma, head)
+        return sigma[dataset] if isinstance(sigma, dict) else sigma
+
+
+class LearningRate(Settings):
+    value: Number = Field(gt=0, le=100)
+    """The rate at a batch of `base_batch_size`."""
+    base_batch_size: Annotated[int, Field(ge=1, le=10**6)] | None
+    """The batch size that the rate is for."""
+
+    def at(self, batch_size: int) -> float:
+        """The rate at a batch size, as mmengine scales it; without ``base_batch_size`` as it is."""
+        if self.base_batch_size is None:
+            return self.value
+        return self.value * (float(batch_size) / float(self.base_batch_size))
+
+
+Rate = Annotated[LearningRate, BeforeValidator(_rate, json_schema_input_type=Factor | LearningRate)]
+
+
+class Training(Settings):
+    epochs: int = Field(ge=1, le=10**5)
+    """Passes over the training set."""
+    batch_size: int = Field(ge=1, le=10**6)
+    """Instances per step, over all devices."""
+    learning_rate: Rate
+    """Learning rate of the mmpose config's optimizer. A number is taken as it is; a mapping of `value` and
+    `base_batch_size` is scaled linearly with `batch_size`, as mmpose's `--auto-scale-lr` does."""
+    head_learning_rate: dict[Head, Rate] = {}
+    """The same for one head, where it differs."""
+    warmup_iterations: int = Field(500, ge=0, le=10**7)
+    """Steps of linear warm-up."""
+    schedule: Literal["step", "cosine", "flat_cosine"] = "step"
+    """Decay of the learning rate: in steps as most of mmpose's recipes have it; a cosine to a hundredth for
+    short trainings; or RTMPose's, flat for the first half, then a cosine to a twentieth."""
+    milestones: list[Annotated[Number, Field(gt=0, le=1)]] = [0.81, 0.952]
+    """With `step`, the fractions of the training after which the rate falls tenfold (170 and 200 of 210
+    epochs)."""
+    augmentation: Literal["dataset", "model"] = "dataset"
+    """Whose training pipeline is used, that of the dataset's mmpose config, or that of the model's with all its
+    stages (RTMPose)."""
+    transforms: dict[
+        Literal["GetBBoxCenterScale", "RandomFlip", "RandomHalfBody", "RandomBBoxTransform"], Free
+    ] = {}
+    """Arguments of steps of mmpose's data pipeline, where they differ from the mmpose config's."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the forward pass. The losses always compute in float32."""
+    channels_last: bool = False
+    """Keep images and weights in the channels-last layout."""
+    workers: int = Field(0, ge=0, le=1024)
+    """Data loading processes per device; 0 loads in the training process."""
+    threads: Threads = 1
+    """CPU threads per device."""
+    cache_images: bool = False
+    """Keep decoded images in memory, for datasets that fit."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; `auto` takes a GPU where there is one."""
+    devices: int = Field(1, ge=1, le=1024)
+    """GPUs of one machine that a cell trains on, a process each, started by torchrun; processes on the CPU
+    where there is no GPU. `batch_size` is divided among them. Predictions are made on one."""
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """The learning rate at the batch size that is trained with."""
+        return self.learning_rate.at(self.batch_size)
+
+
+class LossSettings(Settings):
+    loss: Name | None = None
+    """The registered loss that this is a variant of; the key itself if left out."""
+    sum: dict[
+        Name,
+        Annotated[
+            Annotated[Number, Tag("number")] | Annotated[Free, Tag("mapping")],
+            _either("a weight, or a mapping of weight and the loss's parameters"),
+        ],
+    ] = Field({}, json_schema_extra={"example": "{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}"})
+    """In place of `loss`: the losses that add up to this one, each with its weight, or with a mapping of
+    `weight` and its parameters: `{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}`."""
+    title: str | None = None
+    """Name of the variant in tables."""
+    models: Annotated[list[Name], Field(min_length=1), _Listed()] | None = None
+    """Models that are trained with this loss; all if left out."""
+    parameters: Free = {}
+    """Arguments of the loss."""
+    learning_rate_factor: Factor = 1.0
+    """Factor on the learning rate, for a loss whose gradients ask for another one."""
+    head_learning_rate_factor: dict[Head, Factor] = {}
+    """The same for one head, where it differs."""
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The losses that are added up, each with its weight and parameters."""
+        parts = {name: each if isinstance(each, dict) else {"weight": each} for name, each in self.sum.items()}
+        return {name: {"weight": 1.0, **each} for name, each in parts.items()}
+
+
+class Evaluation(Settings):
+    flip_test: bool = True
+    """Average the prediction with that of the mirrored crop."""
+    batch_size: int = Field(64, ge=1, le=10**6)
+    """Crops per prediction step."""
+    drawn_samples: int = Field(6, ge=1, le=1000)
+    """Validation instances drawn in the figures."""
+
+
+@dataclass(frozen=True)
+class ChosenLoss:
+    """A loss of the grid on a head.
+
+    Attributes:
+        loss: Name of the registered loss.
+        title: Name in tables.
+        parameters: Every argument of the loss, defaults included.
+        learning_rate_factor: Factor on the learning rate.
+    """
+
+    loss: str
+    title: str
+    parameters: dict[str, Any]
+    learning_rate_factor: float
+
+
+class Config(Settings):
+    """A config selects a grid (datasets x models x heads x losses x seeds) and says how its cells are trained
+    and evaluated."""
+
+    name: Name
+    """Name of the grid; it stands in the tables' notes."""
+    results: Folder = Path("results")
+    """Folder of everything that is made. Two configs with the same folder share datasets, cells and records."""
+    records: Annotated[list[Folder], _Listed()] = []
+    """Folders of finished records, of several machines say. If there are any, nothing is trained: `snakemake
+    tables` makes the tables of these records, merged, in an environment without torch."""
+    datasets: Annotated[list[Dataset], Field(min_length=1), _Listed()]
+    """Datasets of the grid."""
+    models: Annotated[list[Name], Field(min_length=1), _Listed()]
+    """Models of the grid, each a key of `model_settings`."""
+    heads: Annotated[list[Head], Field(min_length=1), _Listed()]
+    """Heads of the grid, `heatmap` (2D) and `simcc` (1D)."""
+    losses: Annotated[list[Name], Field(min_length=1), _Listed()]
+    """Losses of the grid, each a registered loss or a key of `loss_settings`."""
+    losses_from: Annotated[list[str], _Listed()] = []
+    """Where losses from outside the project come from, each a `.py` file, relative to the working directory, or
+    the name of an entry point of the group `rspose.losses`. They are named in `losses` like any other."""
+    seeds: Annotated[list[Seed], Field(min_length=1), _Listed()]
+    """Seeds of the grid. A seed sets the initial weights of the head, the data order and the augmentation."""
+    data: dict[Dataset, DataSettings]
+    """Where each dataset is. Every dataset of the grid needs an entry."""
+    model_settings: dict[Name, ModelSettings]
+    """The models a grid can name."""
+    training: Training
+    """How every cell is trained. The loss is the only thing that changes within a (dataset, model, head,
+    seed)."""
+    pretrained_folder: Folder = Path("pretrained")
+    """Folder of the pretrained weights that URLs name; `rspose pretrained CONFIG` downloads them. What is
+    missing stops a run before its first job."""
+    loss_settings: dict[Name, LossSettings] = {}
+    """Changes to a loss, or variants of one under a name of their own. A change touches the cells of that loss
+    only."""
+    evaluation: Evaluation = Evaluation()
+    """How cells are evaluated."""
+    controls: bool = True
+    """Add the control rows, oracle keypoints and the mean pose."""
+    given: dict[str, Any] | None = None
+    """What the workflow was given, for the records; no key of a file."""
+
+    def plain(self) -> dict[str, Any]:
+        """The config as it was written, as plain data; it makes an equal config again."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def changed(self, **values: Any) -> Self:
+        """The config with some keys changed, checked again.
+
+        Raises:
+            ConfigError: As :func:`complete`.
+        """
+        return type(self).model_validate(complete({**self.plain(), **values}))
+
+    def registered_losses(self) -> "dict[str, type[HeatmapLoss]]":
+        """The losses that the config can name: those of the project, and of its ``losses_from``."""
+        from rspose.losses import available, load
+
+        for source in self.losses_from:
+            with suppress(ImportError):
+                load(source)
+        return available()
+
+    def loss_of(self, name: str, head: str) -> ChosenLoss:
+        """A loss of the grid, with what ``loss_settings`` says of it on a head."""
+        from rspose.losses import parameters
+
+        change = self.loss_settings.get(name, LossSettings())
+        registered = self.registered_losses()
+        loss = "sum" if change.sum else change.loss or name
+        return ChosenLoss(
+            loss,
+            change.title or (registered[loss].title if loss == name else name),
+            {"parts": change.parts} if change.sum else {**parameters(loss), **change.parameters},
+            change.head_learning_rate_factor.get(head, change.learning_rate_factor),
+        )
+
+    def served_heads(self, loss: str, head: str) -> tuple[str, ...]:
+        """The heads that a loss serves with the parameters that it has on a head."""
+        from rspose.losses import build
+
+        chosen = self.loss_of(loss, head)
+        return build(chosen.loss, chosen.parameters, num_keypoints=1).heads
+
+    def training_of(self, cell: Cell) -> Training:
+        """How a cell is trained: ``training``, changed by the model's own and by its own on the dataset.
+
+        ``learning_rate`` is that of the cell's head, before the factor of the loss.
+        """
+        changes: dict[str, Any] = {}
+        for _, level in self.training_levels(cell.model, cell.dataset):
+            rate = level.get("head_learning_rate", {}).get(cell.head, level.get("learning_rate"))
+            changes.update(level, **({} if rate is None else {"learning_rate": rate}))
+        return Training.model_validate({**changes, "head_learning_rate": {}})
+
+    def training_levels(self, model: str, dataset: str) -> list[tuple[str, dict[str, Any]]]:
+        """The keys that say how a model is trained on a dataset, each with what it says; later ones decide."""
+        settings, key = self.model_settings[model], f"model_settings.{model}"
+        return [
+            ("training", self.training.model_dump(exclude_unset=True)),
+            (f"{key}.training", settings.training),
+            (f"{key}.dataset_training.{dataset}", settings.dataset_training.get(dataset, {})),
+        ]
+
+    def cells(self) -> list[Cell]:
+        """The grid of the config, without what is not there to combine.
+
+        Left out are the cells of models that lack the head or the dataset, of losses that do not serve the
+        head, and of losses that are meant for other models.
+        """
+        serves = {
+            (loss, head): head in self.served_heads(loss, head) for loss in self.losses for head in self.heads
+        }
+        return [
+            Cell(dataset, model, head, loss, seed)
+            for dataset in self.datasets
+            for model in self.models
+            if dataset in self.model_settings[model].input_size
+            for head in self.heads
+            if head in self.model_settings[model].base
+            for loss in self.losses
+            if serves[loss, head]
+            and model in (self.loss_settings.get(loss, LossSettings()).models or [model])
+            for seed in self.seeds
+        ]
+
+
+def load_config(path: Path) -> Config:
     """Read a YAML config, lay it over the one it extends, and complete it with :func:`complete`."""
     return complete(extended(_read(path), path.parent))
 
@@ -155,88 +566,71 @@ def _patched(base: Any, change: Any) -> Any:
     return patched
 
 
-def complete(config: Any) -> dict[str, Any]:
-    """Check a config against the schema and fill in its defaults.
+def complete(config: Any) -> Config:
+    """Check a config and fill in its defaults.
 
     Raises:
         ConfigError: One line naming the key, what is allowed and what was found.
     """
-    schema = load_schema()
-    config = _with_single_names_as_lists(config)
-    if not isinstance(config, dict):
-        raise ConfigError(f"config: expected a mapping of keys, found {type(config).__name__}")
-    errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))
-    )
-    if errors:
-        raise ConfigError(_one_line(jsonschema.exceptions.best_match(errors)))
-    config = _with_defaults(deepcopy(config), schema)
-    if not config["records"]:
-        _load_losses(config)
-        _check_references(config)
-    return config
+    completed = _validated(Config, config)
+    if not completed.records:
+        _load_losses(completed)
+        _check_names(completed)
+        _check_losses(completed)
+    return completed
 
 
-def _with_single_names_as_lists(config: Any) -> Any:
-    # So that `--config losses=mse` means what it says.
-    if not isinstance(config, dict):
-        return config
-    axes = ("records", "datasets", "models", "heads", "losses", "losses_from", "seeds")
-    return {
-        key: [value] if key in axes and isinstance(value, (str, int)) else value
-        for key, value in config.items()
-    }
+def _validated(model: type[_Model], values: Any, *parents: str) -> _Model:
+    if not isinstance(values, dict):
+        raise ConfigError(f"config: expected a mapping of keys, found {type(values).__name__}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, values, parents)) from None
 
 
-def _one_line(error: jsonschema.ValidationError, *parents: str) -> str:
-    key = ".".join((*parents, *(str(part) for part in error.absolute_path)))
-    where = f"config key '{key}'" if key else "config"
-    found = f"found {error.instance!r}"
-    # jsonschema declares that these may be unset; those of an error that it reports never are.
-    schema: Any = error.schema
-    expected: Any = error.validator_value
-    instance: Any = error.instance
-    match error.validator:
-        case "additionalProperties" if error.parent is None or "propertyNames" not in schema:
-            allowed = list(schema.get("properties", {}))
-            unknown = [name for name in instance if name not in allowed]
-            return f"{where}: unknown key {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}"
-        case "required":
-            missing = [name for name in expected if name not in instance]
-            return f"{where}: missing key {', '.join(map(repr, missing))}"
-        case "enum":
-            return f"{where}: expected one of {', '.join(map(str, expected))}; {found}"
-        case "type":
-            types = expected if isinstance(expected, str) else " or ".join(expected)
-            return f"{where}: expected {types}; {found}"
-        case "minItems" if error.instance == []:
-            return f"{where}: the grid is empty; name at least one"
-        case "uniqueItems":
-            return f"{where}: every entry must stand once; {found}"
+def _one_line(error: ValidationError, values: dict[str, Any], parents: tuple[str, ...]) -> str:
+    first = error.errors(include_url=False)[0]
+    kind, expected, found = first["type"], first["msg"], f"found {first['input']!r}"
+    key = _key(first["loc"], values)
+    match kind:
+        case "missing":
+            said = f"missing key {first['loc'][-1]!r}"
+        case "value_error":
+            said = str(first["ctx"]["error"])
+        case "kind":
+            said = f"{expected}; {found}"
+        case "literal_error":
+            if first["loc"][-1] == "[key]":
+                key = key[:-1]
+            allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+            said = f"expected one of {allowed}; {found}"
+        case "string_pattern_mismatch":
+            said = f"expected letters, digits and ._+-, the first one no dot and no dash; {found}"
+        case "too_short" if first["input"] == []:
+            said = "the grid is empty; name at least one"
+        case "dict_type" | "model_type":
+            said = f"expected a mapping; {found}"
         case _:
-            return f"{where}: {error.message}"
+            said = f"{re.sub('^(Input|String) should (be (a valid )?)?', 'expected ', expected)}; {found}"
+    where = ".".join((*parents, *key))
+    return f"config key '{where}': {said}" if where else f"config: {said}"
 
 
-def _with_defaults(value: Any, schema: dict[str, Any]) -> Any:
-    if not isinstance(value, dict) or schema.get("type") != "object":
-        return value
-    for key, subschema in schema.get("properties", {}).items():
-        if key not in value and "default" in subschema:
-            value[key] = deepcopy(subschema["default"])
-        if key in value:
-            value[key] = _with_defaults(value[key], subschema)
-    other = schema.get("additionalProperties")
-    if isinstance(other, dict):
-        for key in value:
-            if key not in schema.get("properties", {}):
-                value[key] = _with_defaults(value[key], other)
-    return value
+def _key(location: Iterable[str | int], values: Any) -> list[str]:
+    """The keys and indices of a location that the config has; the others are pydantic's own."""
+    key = []
+    for part in location:
+        if isinstance(values, dict) and part in values or (isinstance(values, list) and isinstance(part, int)):
+            values = values[part]
+            key.append(str(part))
+    return key
 
 
-def _load_losses(config: dict[str, Any]) -> None:
+def _load_losses(config: Config) -> None:
     from rspose.losses import load
 
-    for source in config["losses_from"]:
+    for source in config.losses_from:
         try:
             load(source)
         except ImportError as error:  # of no concern to cells that do not need it
@@ -245,215 +639,114 @@ def _load_losses(config: dict[str, Any]) -> None:
             raise ConfigError(f"config key 'losses_from': {error}") from None
 
 
-def registered_losses(config: dict[str, Any]) -> "dict[str, type[HeatmapLoss]]":
-    """The losses that a config can name: those of the project, and of its ``losses_from``."""
-    from rspose.losses import available, load
-
-    for source in config["losses_from"]:
-        with suppress(ImportError):
-            load(source)
-    return available()
-
-
-def _check_references(config: dict[str, Any]) -> None:
-    """What a schema cannot say: names that must exist elsewhere."""
-    from rspose.losses import available, build, parameters, unusable
-
-    for dataset in config["datasets"]:
-        if dataset not in config["data"]:
+def _check_names(config: Config) -> None:
+    """Datasets and models must exist where they are described, and fit together."""
+    settings = config.model_settings
+    for dataset in config.datasets:
+        if dataset not in config.data:
             raise ConfigError(f"config key 'data': no entry for dataset {dataset!r}; add data.{dataset}.root")
-    settings = config["model_settings"]
-    for model in config["models"]:
+    for model in config.models:
         if model not in settings:
             raise ConfigError(
                 f"config key 'models': unknown model {model!r}; model_settings has {', '.join(settings)}"
             )
         _check_model(model, config)
     # A model may lack heads and datasets, but one that no model has is a mistake.
-    for axis, key, what in (
-        ("heads", "base", "mmpose config for head"),
-        ("datasets", "input_size", "entry for dataset"),
+    for names, key, what in (
+        (config.heads, "base", "mmpose config for head"),
+        (config.datasets, "input_size", "entry for dataset"),
     ):
-        for name in config[axis]:
-            if not any(name in settings[model][key] for model in config["models"]):
-                others = ", nor has another model of the grid" if len(config["models"]) > 1 else ""
+        for name in names:
+            if not any(name in getattr(settings[model], key) for model in config.models):
+                others = ", nor has another model of the grid" if len(config.models) > 1 else ""
                 raise ConfigError(
-                    f"config key 'model_settings.{config['models'][0]}.{key}': no {what} {name!r}{others}"
+                    f"config key 'model_settings.{config.models[0]}.{key}': no {what} {name!r}{others}"
                 )
-    registered = available()
-    names = [*registered, *(name for name in config["loss_settings"] if name not in registered)]
-    for loss in config["losses"]:
-        if loss not in names:
-            raise ConfigError(f"config key 'losses': {_unknown(loss, names)}")
-    for name, change in config["loss_settings"].items():
-        for model in change.get("models", []):
-            if model not in settings:
-                raise ConfigError(
-                    f"config key 'loss_settings.{name}.models': unknown model {model!r}; "
-                    f"model_settings has {', '.join(settings)}"
-                )
-        registered_name = change.get("loss", name)
-        if registered_name not in registered:
-            if registered_name in unusable() and name not in config["losses"]:
-                continue
-            raise ConfigError(f"config key 'loss_settings.{name}': {_unknown(registered_name, registered)}")
-        known = parameters(registered_name)
-        for key, value in change["parameters"].items():
-            if key not in known:
-                raise ConfigError(
-                    f"config key 'loss_settings.{name}.parameters': unknown parameter {key!r} of loss "
-                    f"{registered_name!r}; allowed: {', '.join(known) or 'none'}"
-                )
-            if _is_number(known[key]) and not _is_number(value):
-                raise ConfigError(
-                    f"config key 'loss_settings.{name}.parameters.{key}': expected a number; found {value!r}"
-                )
-        try:
-            build(registered_name, change["parameters"], num_keypoints=1)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"config key 'loss_settings.{name}.parameters': {error}") from None
-    if not cells(config):
-        serves = [
-            f"{loss!r} serves {', '.join(served_heads(config, loss, 'heatmap'))}" for loss in config["losses"]
-        ]
-        raise ConfigError(
-            f"config key 'heads': the grid is empty: found {', '.join(config['heads'])}; {'; '.join(serves)}"
-        )
 
 
-def _check_model(model: str, config: dict[str, Any]) -> None:
-    settings, key = config["model_settings"][model], f"config key 'model_settings.{model}"
-    for head in settings["base"]:
-        if head not in settings["sigma"]:
+def _check_model(model: str, config: Config) -> None:
+    settings, key = config.model_settings[model], f"config key 'model_settings.{model}"
+    for head in settings.base:
+        sigma = getattr(settings.sigma, head)
+        if sigma is None:
             raise ConfigError(f"{key}.sigma': no entry for head {head!r}, which 'base' has")
-        sigma = settings["sigma"][head]
-        for dataset in settings["input_size"]:
+        for dataset in settings.input_size:
             if isinstance(sigma, dict) and dataset not in sigma:
                 raise ConfigError(f"{key}.sigma.{head}': no entry for dataset {dataset!r}")
     # What is changed for a model is checked as what it changes.
-    schema = load_schema()["properties"]["training"]
-    changes = {"training": settings["training"]}
-    changes.update({f"dataset_training.{name}": each for name, each in settings["dataset_training"].items()})
-    for name, change in changes.items():
-        if "device" in change:
-            raise ConfigError(f"{key}.{name}': device is one for all models; set training.device")
-        errors = list(jsonschema.Draft202012Validator({**schema, "required": []}).iter_errors(change))
-        if errors:
+    base = config.training.model_dump()
+    for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
+        values, devices_from = base, "training"
+        for name, level in config.training_levels(model, dataset)[1:]:
+            if "device" in level:
+                raise ConfigError(f"config key '{name}': device is one for all models; set training.device")
+            _validated(Training, {**values, **level}, name)
+            values = {**values, **level}
+            devices_from = name if "devices" in level else devices_from
+        if dataset in config.datasets and values["batch_size"] % values["devices"]:
             raise ConfigError(
-                _one_line(jsonschema.exceptions.best_match(errors), f"model_settings.{model}.{name}")
+                f"config key '{devices_from}.devices': expected a divisor of the batch size of {model} on "
+                f"{dataset}, {values['batch_size']}; found {values['devices']}"
             )
-    for dataset in config["datasets"]:
-        _check_devices(model, dataset, config)
 
 
-def _check_devices(model: str, dataset: str, config: dict[str, Any]) -> None:
-    levels = {
-        "training": config["training"],
-        f"model_settings.{model}.training": config["model_settings"][model]["training"],
-        f"model_settings.{model}.dataset_training.{dataset}": config["model_settings"][model][
-            "dataset_training"
-        ].get(dataset, {}),
-    }
-    (_, batch_size), (key, devices) = (
-        [(name, level[key]) for name, level in levels.items() if key in level][-1]
-        for key in ("batch_size", "devices")
-    )
-    if batch_size % devices:
+def _check_losses(config: Config) -> None:
+    """Losses must be registered, or be variants of such, with parameters that they take."""
+    from rspose.losses import available, unusable
+
+    registered = available()
+    names = list(dict.fromkeys((*registered, *config.loss_settings)))
+    for loss in config.losses:
+        if loss not in names:
+            raise ConfigError(f"config key 'losses': {_unknown(loss, names)}")
+    for name, change in config.loss_settings.items():
+        key = f"config key 'loss_settings.{name}"
+        for model in change.models or []:
+            if model not in config.model_settings:
+                raise ConfigError(
+                    f"{key}.models': unknown model {model!r}; "
+                    f"model_settings has {', '.join(config.model_settings)}"
+                )
+        if change.sum and (change.loss or change.parameters):
+            raise ConfigError(f"{key}.sum': stands in place of loss and parameters; take those away")
+        for part, settings in change.parts.items():
+            if part not in registered:
+                raise ConfigError(f"{key}.sum': {_unknown(part, registered)}")
+            _check_parameters(f"{key}.sum.{part}", part, {k: v for k, v in settings.items() if k != "weight"})
+        if change.sum:
+            _check_parameters(f"{key}.sum", "sum", {"parts": change.parts})
+            continue
+        loss = change.loss or name
+        if loss in unusable() and name not in config.losses:
+            continue
+        if loss not in registered:
+            raise ConfigError(f"{key}': {_unknown(loss, registered)}")
+        _check_parameters(f"{key}.parameters", loss, change.parameters)
+    if not config.cells():
+        serves = [f"{loss!r} serves {', '.join(config.served_heads(loss, 'heatmap'))}" for loss in config.losses]
         raise ConfigError(
-            f"config key '{key}.devices': expected a divisor of the batch size of {model} on {dataset}, "
-            f"{batch_size}; found {devices}"
+            f"config key 'heads': the grid is empty: found {', '.join(config.heads)}; {'; '.join(serves)}"
         )
+
+
+def _check_parameters(key: str, loss: str, given: dict[str, Any]) -> None:
+    from rspose.losses import build, parameters
+
+    known = parameters(loss)
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigError(
+                f"{key}': unknown parameter {name!r} of loss {loss!r}; allowed: {', '.join(known) or 'none'}"
+            )
+        if _KINDS.get(type(known[name])) == "number" and _KINDS.get(type(value)) != "number":
+            raise ConfigError(f"{key}.{name}': expected a number; found {value!r}")
+    try:
+        build(loss, given, num_keypoints=1)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}': {error}") from None
 
 
 def _unknown(loss: str, known: Iterable[str]) -> str:
     from rspose.losses import unusable
 
     return unusable().get(loss, f"unknown loss {loss!r}; expected one of {', '.join(known)}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def loss_settings(config: dict[str, Any], loss: str, head: str) -> dict[str, Any]:
-    """The settings of a loss on a head: ``loss``, ``title``, ``parameters`` and ``learning_rate_factor``."""
-    from rspose.losses import parameters
-
-    change = config["loss_settings"].get(loss, {})
-    registered = registered_losses(config)
-    registered_name = change.get("loss", loss)
-    factor = change.get("learning_rate_factor", 1.0)
-    return {
-        "loss": registered_name,
-        "title": change.get("title", registered[registered_name].title if registered_name == loss else loss),
-        "parameters": {**parameters(registered_name), **change.get("parameters", {})},
-        "learning_rate_factor": change.get("head_learning_rate_factor", {}).get(head, factor),
-    }
-
-
-def served_heads(config: dict[str, Any], loss: str, head: str) -> tuple[str, ...]:
-    """The heads that a loss serves with the parameters that it has on a head."""
-    from rspose.losses import build
-
-    settings = loss_settings(config, loss, head)
-    return build(settings["loss"], settings["parameters"], num_keypoints=1).heads
-
-
-def training_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
-    """How a cell is trained: ``training``, changed by the model's own and by its own on the dataset.
-
-    ``learning_rate`` is that of the cell's head, before the factor of the loss, and ``head_learning_rate`` is
-    gone. ``base_batch_size`` is the batch size that it is for, or None if it is taken as it is.
-    """
-    model = config["model_settings"][cell.model]
-    settings: dict[str, Any] = {}
-    rate: Any = None
-    for level in (config["training"], model["training"], model["dataset_training"].get(cell.dataset, {})):
-        settings.update(level)
-        rate = level.get("head_learning_rate", {}).get(cell.head, level.get("learning_rate", rate))
-    del settings["head_learning_rate"]
-    if isinstance(rate, dict):
-        return {**settings, "learning_rate": rate["value"], "base_batch_size": rate["base_batch_size"]}
-    return {**settings, "learning_rate": rate, "base_batch_size": None}
-
-
-def scaled_learning_rate(training: dict[str, Any]) -> float:
-    """The learning rate at the batch size that is trained with, as mmengine scales it.
-
-    Args:
-        training: From :func:`training_settings`.
-    """
-    if training["base_batch_size"] is None:
-        return training["learning_rate"]
-    return training["learning_rate"] * (float(training["batch_size"]) / float(training["base_batch_size"]))
-
-
-def cells(config: dict[str, Any]) -> list[Cell]:
-    """The grid of a config, without what is not there to combine.
-
-    Left out are the cells of models that lack the head or the dataset, of losses that do not serve the head,
-    and of losses that are meant for other models.
-    """
-    return list(_cells(config))
-
-
-def _cells(config: dict[str, Any]) -> Iterator[Cell]:
-    serves = {
-        (loss, head): head in served_heads(config, loss, head)
-        for loss in config["losses"]
-        for head in config["heads"]
-    }
-    for dataset in config["datasets"]:
-        for model in config["models"]:
-            settings = config["model_settings"][model]
-            if dataset not in settings["input_size"]:
-                continue
-            for head in config["heads"]:
-                if head not in settings["base"]:
-                    continue
-                for loss in config["losses"]:
-                    meant_for = config["loss_settings"].get(loss, {}).get("models", [model])
-                    if model not in meant_for or not serves[loss, head]:
-                        continue
-                    for seed in config["seeds"]:
-                        yield Cell(dataset, model, head, loss, seed)
