@@ -17,17 +17,8 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.datasets.check import check_dataset_once
 from rspose.drawn import generator_version
-from rspose.grid.config import (
-    Cell,
-    ConfigError,
-    cells,
-    complete,
-    extended,
-    given,
-    training_settings,
-    typed,
-)
-from rspose.datasets.mmpose_bases import dataset_files
+from rspose.grid.cell import Cell
+from rspose.grid.config import ConfigError, complete, extended, given, typed
 from rspose.training.pretrained import missing_weights
 from rspose.grid.record import CONTROLS
 from rspose.grid import fingerprints
@@ -43,11 +34,12 @@ changes = typed(workflow.config_settings.config)
 update_config(config, changes)
 
 try:
-    completed = complete(extended(config, config_files[-1].parent))
+    CONFIG = complete(extended(config, config_files[-1].parent))
 except ConfigError as error:
     sys.exit(f"error: {error}")
+# For the jobs, as plain data; here all is read from CONFIG.
 config.clear()
-config.update(completed)
+config.update(CONFIG.plain())
 # For the records. As a param it would make every cell again where the same config lies elsewhere.
 config["given"] = given(config_files, changes, Path(workflow.basedir), Path.cwd())
 
@@ -59,8 +51,8 @@ os.environ.setdefault("RSPOSE_CORES", str(workflow.resource_settings.cores or 0)
 report: "workflow/report/workflow.rst"
 
 
-RESULTS = config["results"]
-CELLS = [] if config["records"] else cells(config)
+RESULTS = CONFIG.results
+CELLS = [] if CONFIG.records else CONFIG.cells()
 
 
 wildcard_constraints:
@@ -75,7 +67,7 @@ include: "workflow/rules/common.smk"
 
 
 # Of records that are there, only tables and the report are made: no rule may think of training their cells.
-if not config["records"]:
+if not CONFIG.records:
 
     if workflow.is_main_process:  # not in each job of a cluster: it reads every annotation file
         check_real_datasets()
@@ -90,7 +82,7 @@ include: "workflow/rules/reporting.smk"
 
 
 onerror:
-    if not config["records"]:
+    if not CONFIG.records:
         print(
             f"tables of what is there: rspose tables {RESULTS}/records --out {RESULTS}/tables",
             file=sys.stderr,
@@ -103,5 +95,5 @@ rule all:
         rules.tables.output,
         rules.study.output,
         rules.report.output,
-        [] if config["records"] else rules.localisation_report.output,
+        [] if CONFIG.records else rules.localisation_report.output,
         figure_sheets(),

@@ -167,7 +167,7 @@ def _table(config: Path) -> None:
     """Print the main table of a grid and say where the others are."""
     from rspose.grid.config import load_config
 
-    tables = Path(load_config(config)["results"]) / "tables"
+    tables = load_config(config).results / "tables"
     main_table = tables / "main.md"
     if not main_table.is_file():
         raise ValueError(f"{main_table}: no such table; run snakemake --configfile {config} first")

@@ -17,7 +17,7 @@ from builders.losses import forget_later, install_package
 from builders.sites import make_site, run_in_site
 from builders.targets import make_target, random_prediction
 
-from rspose.grid.config import cells, complete, loss_settings
+from rspose.grid.config import complete
 from rspose.grid.fingerprints import loss_sources
 from rspose.losses import available, build, load
 from rspose.tools.conformance import CHECKS, Case, description
@@ -128,10 +128,10 @@ def test_the_configs_of_the_walk_through_name_a_variant_and_a_loss_from_outside(
     monkeypatch.chdir(work)
     (work / source).parent.mkdir()
     new_loss("my_loss", (work / source).parent)
-    assert {cell.loss for cell in cells(complete({**settings, **outside}))} == {"mse", "my_loss"}
+    assert {cell.loss for cell in complete({**settings, **outside}).cells()} == {"mse", "my_loss"}
     config = complete({**settings, **variant})
-    assert {cell.loss for cell in cells(config)} == {"mse", "my_loss", "my_loss_sharp"}
-    found = loss_settings(config, "my_loss_sharp", "simcc")
+    assert {cell.loss for cell in config.cells()} == {"mse", "my_loss", "my_loss_sharp"}
+    found = config.loss_of("my_loss_sharp", "simcc")
     assert (found["title"], found["parameters"]) == ("My loss (sharp)", {"foreground": 50.0})
 
 
@@ -145,7 +145,7 @@ def test_the_entry_point_of_the_walk_through_is_one(
     install_package(tmp_path, "my_package", {"losses.py": loss_file}, entry.replace('"', ""))
     monkeypatch.syspath_prepend(tmp_path)
     config = complete({**settings, "losses": ["packaged"], "losses_from": ["my_package"]})
-    assert {cell.loss for cell in cells(config)} == {"packaged"}
+    assert {cell.loss for cell in config.cells()} == {"packaged"}
 
 
 @pytest.fixture(scope="module")

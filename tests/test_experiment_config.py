@@ -13,14 +13,10 @@ from builders.losses import forget_later
 from rspose.grid.config import (
     Cell,
     ConfigError,
-    cells,
     complete,
     extended,
     given,
     load_config,
-    loss_settings,
-    scaled_learning_rate,
-    training_settings,
     typed,
 )
 from rspose.losses import PerMapLoss, available, parameters, register, registry
@@ -55,7 +51,7 @@ def message(settings: Any) -> str:
 
 def test_the_grid_is_every_combination_in_the_order_of_the_config(settings: Settings) -> None:
     settings.update(datasets=["mpii", "coco"], losses=["rspose", "mse", "kl"], seeds=[3, 1])
-    grid = cells(complete(settings))
+    grid = complete(settings).cells()
     assert len(grid) == len(set(grid)) == 2 * 1 * 2 * 3 * 2
     assert grid[0] == Cell("mpii", "tiny", "heatmap", "rspose", 3)
     assert grid[1] == Cell("mpii", "tiny", "heatmap", "rspose", 1)
@@ -66,7 +62,7 @@ def test_the_grid_is_every_combination_in_the_order_of_the_config(settings: Sett
 
 def test_a_single_name_is_a_list_of_one(settings: Settings) -> None:
     settings.update(datasets="mpii", models="tiny", heads="simcc", losses="kl", seeds=7)
-    assert cells(complete(settings)) == [Cell("mpii", "tiny", "simcc", "kl", 7)]
+    assert complete(settings).cells() == [Cell("mpii", "tiny", "simcc", "kl", 7)]
 
 
 def test_defaults_are_filled_in_at_every_depth(settings: Settings) -> None:
@@ -208,7 +204,7 @@ def test_only_what_the_grid_uses_has_to_be_there(settings: Settings) -> None:
     settings.update(datasets=["coco"], heads=["heatmap"])
     del settings["data"]["mpii"], settings["model_settings"]["tiny"]["base"]["simcc"]
     del settings["model_settings"]["tiny"]["input_size"]["mpii"]
-    assert len(cells(complete(settings))) == 2
+    assert len(complete(settings).cells()) == 2
 
 
 def test_a_model_may_lack_heads_and_datasets(settings: Settings) -> None:
@@ -216,9 +212,9 @@ def test_a_model_may_lack_heads_and_datasets(settings: Settings) -> None:
     settings["models"] = ["tiny", "other"]
     del other["base"]["simcc"], other["sigma"]["simcc"], other["input_size"]["mpii"]
     completed = complete(settings)
-    served = {(cell.dataset, cell.head) for cell in cells(completed) if cell.model == "other"}
+    served = {(cell.dataset, cell.head) for cell in completed.cells() if cell.model == "other"}
     assert served == {("coco", "heatmap")}
-    served = {(cell.dataset, cell.head) for cell in cells(completed) if cell.model == "tiny"}
+    served = {(cell.dataset, cell.head) for cell in completed.cells() if cell.model == "tiny"}
     assert served == {(dataset, head) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")}
     settings["models"] = ["other"]
     assert "no mmpose config for head 'simcc'" in message(settings)
@@ -228,7 +224,7 @@ def test_a_loss_may_be_meant_for_some_models(settings: Settings) -> None:
     settings["model_settings"]["other"] = deepcopy(settings["model_settings"]["tiny"])
     settings.update(models=["tiny", "other"], losses=["mse", "kl"])
     settings["loss_settings"] = {"kl": {"models": ["other"]}}
-    grid = cells(complete(settings))
+    grid = complete(settings).cells()
     assert {cell.model for cell in grid if cell.loss == "kl"} == {"other"}
     assert {cell.model for cell in grid if cell.loss == "mse"} == {"tiny", "other"}
 
@@ -243,7 +239,7 @@ def test_what_is_said_closer_to_a_cell_decides_how_it_is_trained(settings: Setti
     completed = complete(settings)
 
     def trained(dataset: str, model: str, head: str) -> tuple[float, int, int]:
-        chosen = training_settings(completed, Cell(dataset, model, head, "mse", 0))
+        chosen = completed.training_of(Cell(dataset, model, head, "mse", 0))
         assert "head_learning_rate" not in chosen
         return chosen["learning_rate"], chosen["epochs"], chosen["batch_size"]
 
@@ -262,7 +258,7 @@ def test_a_rate_with_its_batch_size_follows_the_batch_size_and_a_number_does_not
 ) -> None:
     def rate(dataset: str = "coco") -> float:
         cell = Cell(dataset, "tiny", head, "mse", 0)
-        return scaled_learning_rate(training_settings(complete(settings), cell))
+        return complete(settings).training_of(cell).scaled_learning_rate
 
     at_512 = {"value": 0.003, "base_batch_size": 512}
     put(settings, "training/learning_rate", at_512)
@@ -324,7 +320,7 @@ def test_a_loss_that_serves_one_head_has_no_cell_on_the_other(
             return (prediction - label).abs().mean(-1)
 
     settings.update(datasets=["coco"], losses=["one_head", "mse"])
-    grid = cells(complete(settings))
+    grid = complete(settings).cells()
     assert [(cell.head, cell.loss) for cell in grid] == [
         ("heatmap", "mse"),
         ("simcc", "one_head"),
@@ -356,7 +352,7 @@ def test_losses_from_outside_are_named_like_any_other(
     path.write_text(LOSS_FILE.format(name="theirs"))
     settings.update(datasets=["coco"], heads=["simcc"], losses=["mse", "theirs", "theirs_too"])
     settings.update(losses_from=str(path), loss_settings={"theirs_too": {"loss": "theirs"}})
-    assert [cell.loss for cell in cells(complete(settings))] == ["mse", "theirs", "theirs_too"]
+    assert [cell.loss for cell in complete(settings).cells()] == ["mse", "theirs", "theirs_too"]
     settings["losses_from"] = [str(tmp_path / "no.py")]
     assert "'losses_from': loss file" in message(settings) and "no.py: no such file" in message(settings)
     settings["losses_from"] = ["no_package"]
@@ -373,7 +369,7 @@ def test_a_job_knows_the_losses_from_outside_without_completing_the_config_again
         config = complete(settings)
     forget_later(monkeypatch)
     assert "theirs" not in available()
-    assert loss_settings(config, "theirs", "heatmap")["title"] == "theirs"
+    assert config.loss_of("theirs", "heatmap")["title"] == "theirs"
 
 
 def test_a_file_that_cannot_be_imported_stops_only_the_grids_that_name_its_loss(
@@ -383,7 +379,7 @@ def test_a_file_that_cannot_be_imported_stops_only_the_grids_that_name_its_loss(
     (tmp_path / "torn.py").write_text(LOSS_FILE.format(name="torn") + "\nimport nothing_of_this_name\n")
     settings["losses_from"] = [str(tmp_path / "torn.py")]
     settings["loss_settings"] = {"torn_too": {"loss": "torn"}}
-    assert cells(complete(settings))
+    assert complete(settings).cells()
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "torn.py: cannot be imported: ModuleNotFoundError" in said
     for loss in ("torn", "torn_too"):
@@ -398,25 +394,25 @@ def test_a_variant_of_a_loss_stands_beside_it(settings: Settings) -> None:
         "awing": {"head_learning_rate_factor": {"simcc": 0.5}},
     }
     completed = complete(settings)
-    assert [cell.loss for cell in cells(completed)[:2]] == ["awing", "awing_wide"]
-    variant = loss_settings(completed, "awing_wide", "heatmap")
+    assert [cell.loss for cell in completed.cells()[:2]] == ["awing", "awing_wide"]
+    variant = completed.loss_of("awing_wide", "heatmap")
     assert (variant["loss"], variant["title"]) == ("awing", "AWing, wide")
     assert variant["parameters"] == {**parameters("awing"), "omega": 20.0}
     assert variant["learning_rate_factor"] == 1.0
-    assert loss_settings(completed, "awing", "heatmap")["title"] == available()["awing"].title
-    assert loss_settings(completed, "awing", "heatmap")["learning_rate_factor"] == 1.0
-    assert loss_settings(completed, "awing", "simcc")["learning_rate_factor"] == 0.5
+    assert completed.loss_of("awing", "heatmap")["title"] == available()["awing"].title
+    assert completed.loss_of("awing", "heatmap")["learning_rate_factor"] == 1.0
+    assert completed.loss_of("awing", "simcc")["learning_rate_factor"] == 0.5
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_configs_of_the_repository_are_valid(path: Path) -> None:
     config = load_config(path)
     assert config["name"] == path.stem
-    assert cells(config)
+    assert config.cells()
 
 
 def test_the_default_grid_is_three_datasets_two_heads_and_six_losses() -> None:
-    grid = cells(load_config(REPOSITORY / "config" / "demo.yaml"))
+    grid = load_config(REPOSITORY / "config" / "demo.yaml").cells()
     assert len(grid) == 36
     assert {cell.dataset for cell in grid} == {"coco", "crowdpose", "mpii"}
     assert {cell.loss for cell in grid} == {"mse", "kl", "awing", "fowkal", "dm", "rspose"}
@@ -465,7 +461,7 @@ def test_what_cannot_be_extended_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_config_of_the_project_is_valid(path: Path) -> None:
-    assert cells(load_config(path))
+    assert load_config(path).cells()
 
 
 def test_numbers_within_the_lists_and_mappings_of_a_command_line_are_numbers() -> None:

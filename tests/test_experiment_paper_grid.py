@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 
 from rspose.datasets.keypoints import keypoint_set
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells, load_config, training_settings
+from rspose.grid.config import load_config
 from rspose.training.compose import compose, mmpose_config
 
 # isort: split
@@ -24,7 +24,7 @@ from mmpose.registry import DATASETS, MODELS
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 PAPER = load_config(REPOSITORY / "config" / "paper.yaml")
-GRID = cells(PAPER)
+GRID = PAPER.cells()
 ROWS = list(dict.fromkeys((cell.dataset, cell.model, cell.head) for cell in GRID))
 COCO = [row for row in ROWS if row[0] == "coco"]
 
@@ -210,7 +210,7 @@ def test_what_mmpose_has_a_config_for_is_trained_and_tested_as_it_says(
     theirs = mmpose_config(path)
     ours = compose(PAPER, Cell(*row, "mse", 0), tmp_path, None)
     gpus, per_gpu = map(int, re.search(r"(\d+)xb(\d+)-", path).groups())
-    devices = training_settings(PAPER, Cell(*row, "mse", 0))["devices"]
+    devices = PAPER.training_of(Cell(*row, "mse", 0))["devices"]
     assert ours["train_dataloader"]["batch_size"] * devices == gpus * per_gpu
     # At the published batch, whatever mmpose's config calls its base, nothing is scaled.
     assert ours["auto_scale_lr"] == {"enable": True, "base_batch_size": gpus * per_gpu}

@@ -12,7 +12,7 @@ from builders.losses import forget_later, install_package
 import rspose
 from rspose.grid import fingerprints as sources
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells, complete
+from rspose.grid.config import complete
 from rspose.grid.fingerprints import loss_sources, sha256_of, training_fingerprint
 from rspose.losses import discover
 
@@ -53,7 +53,7 @@ def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def fingerprints(settings: Settings) -> dict[Cell, str]:
     config = complete(settings)
-    return {cell: training_fingerprint(config, cell) for cell in cells(config)}
+    return {cell: training_fingerprint(config, cell) for cell in config.cells()}
 
 
 def touched(before: dict[Cell, str], after: dict[Cell, str]) -> set[Cell]:

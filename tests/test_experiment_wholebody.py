@@ -14,7 +14,7 @@ from rspose.evaluation import controls
 from rspose.evaluation.evaluate import evaluate
 from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells, complete, load_config, loss_settings
+from rspose.grid.config import complete, load_config
 from rspose.grid.files import write_json
 from rspose.grid.record import read_record, write_control_record, write_record
 from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
@@ -115,9 +115,9 @@ def test_the_published_recipe_takes_a_step_with_every_loss_of_its_grid(
 ) -> None:
     config = load_config(REPOSITORY / "config" / "paper_wholebody.yaml")
     config["data"]["wholebody"]["root"] = str(tiny_datasets / "wholebody")
-    assert len(cells(config)) == 8
+    assert len(config.cells()) == 8
     DefaultScope.get_instance("wholebody recipe", scope_name="mmpose")
-    first = cells(config)[0]
+    first = config.cells()[0]
     composed = compose(config, first, tmp_path, None)
     theirs = mmpose_config(config["model_settings"]["hrnet-w32-dark"]["base"]["heatmap"])
     assert composed["optim_wrapper"]["optimizer"]["lr"] == theirs["optim_wrapper"]["optimizer"]["lr"]
@@ -130,8 +130,8 @@ def test_the_published_recipe_takes_a_step_with_every_loss_of_its_grid(
     people = DATASETS.build(composed["train_dataloader"]["dataset"])
     items = [people[i] for i in range(2)]
     batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
-    for cell in cells(config):
-        loss = loss_settings(config, cell.loss, cell.head)
+    for cell in config.cells():
+        loss = config.loss_of(cell.loss, cell.head)
         model.head.loss_module = build_loss(loss["loss"], loss["parameters"], 133)
         with torch.no_grad():
             terms = model(**model.data_preprocessor(batch, training=True), mode="loss")

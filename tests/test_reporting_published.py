@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from builders.grid import REPOSITORY
 
-from rspose.grid.config import cells, load_config
+from rspose.grid.config import load_config
 from rspose.reporting.published import COLUMNS, Claim, claimed, read_claims, verdict
 from rspose.tools.mmpose_numbers import PAGE as CLAIMS
 from rspose.tools.mmpose_numbers import page as mmpose_claims
@@ -80,7 +80,7 @@ def test_a_config_that_mmpose_has_no_number_of_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("grid", sorted({one.grid for one in read_claims()}))
 def test_every_claimed_cell_is_in_the_grid_that_its_command_runs(grid: str) -> None:
     in_grid = {
-        (cell.dataset, cell.model, cell.head, cell.loss) for cell in cells(load_config(REPOSITORY / grid))
+        (cell.dataset, cell.model, cell.head, cell.loss) for cell in load_config(REPOSITORY / grid).cells()
     }
     claims = {one.cell for one in read_claims() if one.model and one.grid == grid}
     assert claims and claims <= in_grid

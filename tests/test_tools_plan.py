@@ -93,12 +93,12 @@ def test_a_plan_agrees_with_the_training_that_follows(trainable: Settings, tmp_p
     (row,) = make_plan(config).rows
     cell = Cell("mpii", "tiny", "simcc", "fowkal", 0)
     with open(tmp_path / "progress.txt", "w") as terminal:
-        checkpoint = Path(config["results"]) / "cells" / cell.path / "checkpoint.pth"
+        checkpoint = config.results / "cells" / cell.path / "checkpoint.pth"
         train(config, cell, checkpoint, terminal=terminal)
     said = json.loads(checkpoint.with_name("training.json").read_text())
     assert (row.instances, row.instances_from) == (said["train_instances"], "files")
     assert (row.epochs, row.batch_size) == (said["epochs"], said["batch_size"])
-    files = sum(path.stat().st_size for path in Path(config["results"]).rglob("*.pth"))
+    files = sum(path.stat().st_size for path in config.results.rglob("*.pth"))
     assert row.disk_gb == pytest.approx(files / 1e9, rel=0.1)
 
 
@@ -109,7 +109,7 @@ def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> 
     assert [(row.dataset, row.model, row.head) for row in before.rows] == [
         (dataset, "tiny", head) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")
     ]
-    record = Path(config["results"]) / "records" / Cell("coco", "tiny", "simcc", "kl", 0).path
+    record = config.results / "records" / Cell("coco", "tiny", "simcc", "kl", 0).path
     record.parent.mkdir(parents=True)
     record.with_suffix(".json").write_text("{}")
     after = make_plan(config, tflops=2.0)

@@ -156,10 +156,10 @@ def test_a_loss_that_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
 def test_a_grid_has_the_losses_whose_cells_all_have_records(folder: Path) -> None:
     planned = compare_with(Path("tiny.yaml"), "rspose")
     assert planned.left_out == ["kl"]
-    assert planned.config["losses"] == ["mse", "rspose"]
+    assert planned.config.losses == ["mse", "rspose"]
     record = folder / "results/records/mpii/tiny/simcc/kl/seed0.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     record.touch()
     planned = compare_with(Path("tiny.yaml"), "mse")
     record.unlink()
-    assert planned.left_out == [] and planned.config["losses"] == ["kl", "mse"]
+    assert planned.left_out == [] and planned.config.losses == ["kl", "mse"]

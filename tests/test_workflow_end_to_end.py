@@ -13,7 +13,7 @@ import pytest
 import yaml
 from builders.grid import REPOSITORY, SnakemakeRun
 
-from rspose.grid.config import cells, load_config
+from rspose.grid.config import load_config
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def edited(folder: Path, tmp_path: Path, **changes: Any) -> Path:
 
 def test_every_cell_and_control_has_a_record(folder: Path) -> None:
     results = folder / "results"
-    grid = cells(load_config(folder / "tiny.yaml"))
+    grid = load_config(folder / "tiny.yaml").cells()
     expected = {f"{cell.path}.json" for cell in grid}
     expected |= {f"{dataset}/control/{name}.json" for dataset in METRIC for name in ("oracle", "mean_pose")}
     found = {str(path.relative_to(results / "records")) for path in (results / "records").rglob("*.json")}
@@ -126,7 +126,7 @@ def test_the_report_draws_the_predictions_of_every_cell(folder: Path) -> None:
     page = (folder / "results/report.html").read_text()
     (drawings,) = re.findall(r'id="data-drawings">(.*?)</script>', page)
     assert set(json.loads(drawings)["cells"]) == {
-        str(Path(cell.path).parent) for cell in cells(load_config(folder / "tiny.yaml"))
+        str(Path(cell.path).parent) for cell in load_config(folder / "tiny.yaml").cells()
     }
 
 

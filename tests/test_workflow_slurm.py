@@ -15,7 +15,7 @@ from builders.slurm_cluster import SlurmCluster, SlurmJob
 from builders.slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells, load_config
+from rspose.grid.config import load_config
 
 pytestmark = [
     pytest.mark.slow,
@@ -102,7 +102,7 @@ def disturbed(
 
 class TestAGridWhoseJobsAreDisturbed:
     def test_every_cell_has_its_record_once(self, disturbed: ClusterGrid) -> None:
-        grid = cells(load_config(disturbed.config_file))
+        grid = load_config(disturbed.config_file).cells()
         found = {
             str(path.relative_to(disturbed.folder / "results/records"))
             for path in (disturbed.folder / "results/records").rglob("*")

@@ -28,15 +28,16 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from rspose.datasets import LAYOUTS
-from rspose.grid.cell import Cell
+from rspose.datasets import DATASETS
+from rspose.grid.cell import Cell, Name
 
 if TYPE_CHECKING:
     from rspose.losses import HeatmapLoss
 
-    Dataset = str
+    Dataset = Head = str
 else:
-    Dataset = Literal[tuple(LAYOUTS)]
+    Head = Literal["heatmap", "simcc"]
+    Dataset = Literal[tuple(DATASETS)]
 
 _CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds")
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -68,8 +69,8 @@ def _rate(value: Any) -> Any:
 def _either(expected: str) -> Discriminator:
     return Discriminator(
         lambda value: _KINDS.get(type(_numbers(value))),
-        custom_error_type="kind",
-        custom_error_message=f"expected {expected}",
+        custom_error_type="expected",
+        custom_error_message=expected,
     )
 
 
@@ -90,9 +91,6 @@ class _Listed:
         return {"anyOf": [several, several["items"]]}
 
 
-Head = Literal["heatmap", "simcc"]
-# Names become folders: no slash, and no dot in front.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+][A-Za-z0-9._+-]*$", max_length=100)]
 Folder = Annotated[Path, Field(strict=False)]
 Free = Annotated[dict[str, Any], BeforeValidator(_numbers)]
 Number = Annotated[float, BeforeValidator(_numbers)]
@@ -119,9 +117,7 @@ class Settings(BaseModel):
         unknown = [key for key in values if key not in cls.model_fields] if isinstance(values, dict) else []
         if unknown:
             allowed = [key for key in cls.model_fields if key != "given"]
-            raise ValueError(
-                f"unknown key {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}"
-            )
+            raise ValueError(f"unknown key {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}")
         return values
 
 
@@ -135,7 +131,9 @@ class Drawing(Settings):
     """Validation images to draw."""
     seed: Seed
     """Seed of the drawing. The same seed gives the same bytes."""
-    image_size: list[Annotated[int, Field(ge=64, le=8192)]] = Field([320, 240], min_length=2, max_length=2)
+    image_size: list[Annotated[int, Field(ge=64, le=8192)]] = Field(
+        default=[320, 240], min_length=2, max_length=2
+    )
     """Width and height of the images in pixels."""
 
 
@@ -166,7 +164,7 @@ class InitialWeights(Settings):
     """Generated person crops to train on."""
     epochs: int = Field(ge=1, le=10**5)
     """Passes over the crops."""
-    learning_rate: Number = Field(0.003, gt=0, le=100)
+    learning_rate: Number = Field(default=0.003, gt=0, le=100)
     """Peak learning rate (Adam, one cycle)."""
     seed: Seed
     """Seed of the crops, the weights and the order."""
@@ -196,7 +194,7 @@ class ModelSettings(Settings):
     """Merged into the mmpose config of both heads (mmengine's rules, `_delete_` included)."""
     head_overrides: dict[Head, Free] = {}
     """The same for one head."""
-    stride: int = Field(32, ge=1, le=256)
+    stride: int = Field(default=32, ge=1, le=256)
     """Input pixels per pixel of the feature map that the head takes."""
     training: Free = {}
     """Keys of `training` that are others for this model; each takes the place of that in `training`."""
@@ -238,7 +236,7 @@ class Training(Settings):
     `base_batch_size` is scaled linearly with `batch_size`, as mmpose's `--auto-scale-lr` does."""
     head_learning_rate: dict[Head, Rate] = {}
     """The same for one head, where it differs."""
-    warmup_iterations: int = Field(500, ge=0, le=10**7)
+    warmup_iterations: int = Field(default=500, ge=0, le=10**7)
     """Steps of linear warm-up."""
     schedule: Literal["step", "cosine", "flat_cosine"] = "step"
     """Decay of the learning rate: in steps as most of mmpose's recipes have it; a cosine to a hundredth for
@@ -257,7 +255,7 @@ class Training(Settings):
     """Precision of the forward pass. The losses always compute in float32."""
     channels_last: bool = False
     """Keep images and weights in the channels-last layout."""
-    workers: int = Field(0, ge=0, le=1024)
+    workers: int = Field(default=0, ge=0, le=1024)
     """Data loading processes per device; 0 loads in the training process."""
     threads: Threads = 1
     """CPU threads per device."""
@@ -265,7 +263,7 @@ class Training(Settings):
     """Keep decoded images in memory, for datasets that fit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU where there is one."""
-    devices: int = Field(1, ge=1, le=1024)
+    devices: int = Field(default=1, ge=1, le=1024)
     """GPUs of one machine that a cell trains on, a process each, started by torchrun; processes on the CPU
     where there is no GPU. `batch_size` is divided among them. Predictions are made on one."""
 
@@ -284,7 +282,7 @@ class LossSettings(Settings):
             Annotated[Number, Tag("number")] | Annotated[Free, Tag("mapping")],
             _either("a weight, or a mapping of weight and the loss's parameters"),
         ],
-    ] = Field({}, json_schema_extra={"example": "{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}"})
+    ] = Field(default={}, json_schema_extra={"example": "{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}"})
     """In place of `loss`: the losses that add up to this one, each with its weight, or with a mapping of
     `weight` and its parameters: `{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}`."""
     title: str | None = None
@@ -301,16 +299,18 @@ class LossSettings(Settings):
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
         """The losses that are added up, each with its weight and parameters."""
-        parts = {name: each if isinstance(each, dict) else {"weight": each} for name, each in self.sum.items()}
+        parts = {
+            name: each if isinstance(each, dict) else {"weight": each} for name, each in self.sum.items()
+        }
         return {name: {"weight": 1.0, **each} for name, each in parts.items()}
 
 
 class Evaluation(Settings):
     flip_test: bool = True
     """Average the prediction with that of the mirrored crop."""
-    batch_size: int = Field(64, ge=1, le=10**6)
+    batch_size: int = Field(default=64, ge=1, le=10**6)
     """Crops per prediction step."""
-    drawn_samples: int = Field(6, ge=1, le=1000)
+    drawn_samples: int = Field(default=6, ge=1, le=1000)
     """Validation instances drawn in the figures."""
 
 
@@ -331,10 +331,13 @@ class ChosenLoss:
     learning_rate_factor: float
 
 
-class Config(Settings):
+class GridConfig(Settings):
     """A config selects a grid (datasets x models x heads x losses x seeds) and says how its cells are trained
     and evaluated."""
 
+    extends: str | None = None
+    """A config file, relative to this one, that this one is laid over: mappings are merged at every depth,
+    everything else is replaced, lists too, and a key set to null is taken away where that one has it."""
     name: Name
     """Name of the grid; it stands in the tables' notes."""
     results: Folder = Path("results")
@@ -386,6 +389,12 @@ class Config(Settings):
             ConfigError: As :func:`complete`.
         """
         return type(self).model_validate(complete({**self.plain(), **values}))
+
+    def dataset_files(self, name: str) -> list[Path]:
+        """The files that stand for a dataset: the manifest of a drawn one, the annotations of a real one."""
+        entry = self.data[name]
+        names = ("manifest.json",) if entry.generate else DATASETS[name].files
+        return [entry.root / file for file in names]
 
     def registered_losses(self) -> "dict[str, type[HeatmapLoss]]":
         """The losses that the config can name: those of the project, and of its ``losses_from``."""
@@ -460,7 +469,7 @@ class Config(Settings):
         ]
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path) -> GridConfig:
     """Read a YAML config, lay it over the one it extends, and complete it with :func:`complete`."""
     return complete(extended(_read(path), path.parent))
 
@@ -566,13 +575,13 @@ def _patched(base: Any, change: Any) -> Any:
     return patched
 
 
-def complete(config: Any) -> Config:
+def complete(config: Any) -> GridConfig:
     """Check a config and fill in its defaults.
 
     Raises:
         ConfigError: One line naming the key, what is allowed and what was found.
     """
-    completed = _validated(Config, config)
+    completed = _validated(GridConfig, config)
     if not completed.records:
         _load_losses(completed)
         _check_names(completed)
@@ -598,15 +607,13 @@ def _one_line(error: ValidationError, values: dict[str, Any], parents: tuple[str
             said = f"missing key {first['loc'][-1]!r}"
         case "value_error":
             said = str(first["ctx"]["error"])
-        case "kind":
-            said = f"{expected}; {found}"
         case "literal_error":
             if first["loc"][-1] == "[key]":
                 key = key[:-1]
             allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
             said = f"expected one of {allowed}; {found}"
-        case "string_pattern_mismatch":
-            said = f"expected letters, digits and ._+-, the first one no dot and no dash; {found}"
+        case "expected":
+            said = f"expected {expected}; {found}"
         case "too_short" if first["input"] == []:
             said = "the grid is empty; name at least one"
         case "dict_type" | "model_type":
@@ -621,13 +628,15 @@ def _key(location: Iterable[str | int], values: Any) -> list[str]:
     """The keys and indices of a location that the config has; the others are pydantic's own."""
     key = []
     for part in location:
-        if isinstance(values, dict) and part in values or (isinstance(values, list) and isinstance(part, int)):
+        if (isinstance(values, dict) and part in values) or (
+            isinstance(values, list) and isinstance(part, int)
+        ):
             values = values[part]
             key.append(str(part))
     return key
 
 
-def _load_losses(config: Config) -> None:
+def _load_losses(config: GridConfig) -> None:
     from rspose.losses import load
 
     for source in config.losses_from:
@@ -639,7 +648,7 @@ def _load_losses(config: Config) -> None:
             raise ConfigError(f"config key 'losses_from': {error}") from None
 
 
-def _check_names(config: Config) -> None:
+def _check_names(config: GridConfig) -> None:
     """Datasets and models must exist where they are described, and fit together."""
     settings = config.model_settings
     for dataset in config.datasets:
@@ -664,7 +673,7 @@ def _check_names(config: Config) -> None:
                 )
 
 
-def _check_model(model: str, config: Config) -> None:
+def _check_model(model: str, config: GridConfig) -> None:
     settings, key = config.model_settings[model], f"config key 'model_settings.{model}"
     for head in settings.base:
         sigma = getattr(settings.sigma, head)
@@ -690,7 +699,7 @@ def _check_model(model: str, config: Config) -> None:
             )
 
 
-def _check_losses(config: Config) -> None:
+def _check_losses(config: GridConfig) -> None:
     """Losses must be registered, or be variants of such, with parameters that they take."""
     from rspose.losses import available, unusable
 
@@ -723,7 +732,9 @@ def _check_losses(config: Config) -> None:
             raise ConfigError(f"{key}': {_unknown(loss, registered)}")
         _check_parameters(f"{key}.parameters", loss, change.parameters)
     if not config.cells():
-        serves = [f"{loss!r} serves {', '.join(config.served_heads(loss, 'heatmap'))}" for loss in config.losses]
+        serves = [
+            f"{loss!r} serves {', '.join(config.served_heads(loss, 'heatmap'))}" for loss in config.losses
+        ]
         raise ConfigError(
             f"config key 'heads': the grid is empty: found {', '.join(config.heads)}; {'; '.join(serves)}"
         )

@@ -5,12 +5,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import loss_settings, scaled_learning_rate, training_settings
+from rspose.grid.config import ChosenLoss, GridConfig
 
 _PROJECT = "rspose"
 _ROOT = Path(__file__).parents[2]
@@ -143,60 +144,60 @@ def loss_sources(loss: str) -> set[Path]:
     return {own, *files, *sources(*taken)}
 
 
-def cell_settings(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
+def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
     """The part of a config that decides the weights of a trained cell, and nothing else.
 
     Where the data lies, how many processes load it and where the checkpoints go change no weight.
     """
-    settings = config["model_settings"][cell.model]
-    chosen = training_settings(config, cell)
-    no_effect = ["workers", "cache_images", "device", "base_batch_size"]
-    if chosen["devices"] == 1:  # of several, each has a part of the batch, and its statistics
-        no_effect.append("devices")
-    training = {key: value for key, value in chosen.items() if key not in no_effect}
-    training["learning_rate"] = scaled_learning_rate(chosen)
-    sigma = settings["sigma"][cell.head]
+    settings = config.model_settings[cell.model]
+    chosen = config.training_of(cell)
+    no_effect = {"workers", "cache_images", "device", "head_learning_rate"}
+    if chosen.devices == 1:  # of several, each has a part of the batch, and its statistics
+        no_effect.add("devices")
+    training = chosen.model_dump(mode="json", exclude=no_effect)
+    training["learning_rate"] = chosen.scaled_learning_rate
+    data = config.data[cell.dataset].model_dump(mode="json")
+    initial_weights = settings.initial_weights
     return {
         "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],
-        "data": config["data"][cell.dataset].get("generate", config["data"][cell.dataset]["root"]),
+        "data": data["generate"] or data["root"],
         "model": {
-            "base": settings["base"][cell.head],
-            "backbone": settings.get("backbone"),
-            "pretrained": settings.get("pretrained"),
-            "input_size": settings["input_size"][cell.dataset],
-            "sigma": sigma[cell.dataset] if isinstance(sigma, dict) else sigma,
-            "stride": settings["stride"],
-            "overrides": [settings["overrides"], settings["head_overrides"].get(cell.head, {})],
-            "initial_weights": settings.get("initial_weights"),
+            "base": settings.base[cell.head],
+            "backbone": settings.backbone,
+            "pretrained": settings.pretrained,
+            "input_size": settings.input_size[cell.dataset],
+            "sigma": settings.sigma_of(cell.head, cell.dataset),
+            "stride": settings.stride,
+            "overrides": [settings.overrides, settings.head_overrides.get(cell.head, {})],
+            "initial_weights": initial_weights and initial_weights.model_dump(),
         },
-        "loss": loss_settings(config, cell.loss, cell.head),
+        "loss": asdict(config.loss_of(cell.loss, cell.head)),
         "training": training,
     }
 
 
-def training_fingerprint(config: dict[str, Any], cell: Cell) -> str:
+def training_fingerprint(config: GridConfig, cell: Cell) -> str:
     """Changes when, and only when, the cell has to be trained again."""
-    return sha256_of([cell_settings(config, cell), code_sha256(loss_settings(config, cell.loss, cell.head))])
+    return sha256_of([cell_settings(config, cell), code_sha256(config.loss_of(cell.loss, cell.head))])
 
 
-def initial_weights_fingerprint(config: dict[str, Any], model: str) -> str:
+def initial_weights_fingerprint(config: GridConfig, model: str) -> str:
     """Changes when the initial weights of a model have to be trained again."""
-    return sha256_of([config["model_settings"][model], sha256_of_modules("rspose.training.initial_weights")])
+    return sha256_of(
+        [
+            config.model_settings[model].model_dump(mode="json"),
+            sha256_of_modules("rspose.training.initial_weights"),
+        ]
+    )
 
 
-def code_sha256(loss: dict[str, Any]) -> str:
+def code_sha256(loss: ChosenLoss) -> str:
     """Hash of the sources that a cell depends on whose loss has the settings ``loss``."""
     return sha256_of_sources([*sources(*_TRAINING), *sources_of_settings(loss)])
 
 
-def sources_of_settings(loss: dict[str, Any]) -> set[Path]:
+def sources_of_settings(loss: ChosenLoss) -> set[Path]:
     """The files that define a loss with the settings ``loss``."""
     # The parts of a sum are looked up by name: no import says so.
-    parts = loss["parameters"].get("parts", {}) if loss["loss"] == "sum" else {}
-    own = loss_sources(loss["loss"])
-    return own.union(
-        *(
-            sources_of_settings({"loss": name, "parameters": part if isinstance(part, dict) else {}})
-            for name, part in parts.items()
-        )
-    )
+    parts = loss.parameters["parts"] if loss.loss == "sum" else {}
+    return {file for name in (loss.loss, *parts) for file in loss_sources(name)}

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rspose.grid.cell import Cell
+from rspose.grid.config import GridConfig
 from rspose.grid.files import remove_unfinished
 from rspose.grid.record import Failure, RecordError, failure_note, parse, write_failure
 
 
 class LastingError(RuntimeError):
     """What another attempt would meet again: the job is not tried any more."""
+
+
+def config_of(snakemake: Any) -> GridConfig:
+    """The config of the grid that a job is of; the Snakefile has checked it."""
+    return GridConfig.model_validate(snakemake.config)
 
 
 @contextmanager
@@ -30,7 +36,8 @@ def job(snakemake: Any) -> Iterator[TextIO]:
         snakemake: The object that Snakemake hands to a script. A rule that is tried again tells which attempt
             it is in the resource ``attempt``.
     """
-    if snakemake.config["training"]["device"] == "cpu":
+    config = config_of(snakemake)
+    if config.training.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch and mmengine look for a GPU
     for output in snakemake.output:
         remove_unfinished(Path(output))
@@ -40,7 +47,7 @@ def job(snakemake: Any) -> Iterator[TextIO]:
     cell = Cell.of(snakemake.wildcards) if is_of_cell else None
     with _continued(log) as stream:
         if cell is not None:
-            _look_back(snakemake, cell, terminal)
+            _look_back(snakemake, config, cell, terminal)
         # At the level of file descriptors: output of compiled code is caught too.
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
@@ -52,21 +59,21 @@ def job(snakemake: Any) -> Iterator[TextIO]:
             traceback.print_exc()
             message = f"{type(error).__name__}: {error}"
             if cell is not None:
-                write_failure(snakemake.config, cell, snakemake.rule, message, log)
+                write_failure(config, cell, snakemake.rule, message, log)
             print(f"{snakemake.rule} failed: {message} (log: {log})", file=terminal)
             terminal.flush()
             stream.flush()
             os._exit(1)
 
 
-def _look_back(snakemake: Any, cell: Cell, terminal: TextIO) -> None:
+def _look_back(snakemake: Any, config: GridConfig, cell: Cell, terminal: TextIO) -> None:
     """End the job if the attempt before failed for good; note it if that attempt was killed."""
-    note = failure_note(snakemake.config, cell)
+    note = failure_note(config, cell)
     if getattr(snakemake.resources, "attempt", 1) == 1:
         note.unlink(missing_ok=True)  # of an earlier run
     elif not note.exists():
         message = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
-        write_failure(snakemake.config, cell, snakemake.rule, message, Path(snakemake.log[0]))
+        write_failure(config, cell, snakemake.rule, message, Path(snakemake.log[0]))
     elif _for_good(note):
         print(f"{snakemake.rule} is not tried again: it would fail as before", file=terminal, flush=True)
         os._exit(1)

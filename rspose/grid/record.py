@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from rspose import datasets
 from rspose.grid.cell import Cell, Name
+from rspose.grid.config import GridConfig
 from rspose.grid.files import write_json
 from rspose.grid.replicates import decode
 
@@ -434,11 +435,11 @@ def read_record(path: Path) -> Record:
     return Record.of(path, parse(path, path.read_bytes()))
 
 
-def write_record(config: dict[str, Any], cell: Cell, scores: Path, training: Path, record: Path) -> None:
+def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path, record: Path) -> None:
     """Write the record of a trained and evaluated cell.
 
     Args:
-        config: A completed config; the workflow adds to it what it was given (``given``).
+        config: The config of the grid; the workflow adds to it what it was given (``given``).
         cell: The cell.
         scores: What the evaluation wrote.
         training: What the training wrote: it knows the loss, so that records are made without torch.
@@ -461,7 +462,7 @@ def write_record(config: dict[str, Any], cell: Cell, scores: Path, training: Pat
 
 
 def write_control_record(
-    config: dict[str, Any], dataset: str, control: str, scores: Path, record: Path
+    config: GridConfig, dataset: str, control: str, scores: Path, record: Path
 ) -> None:
     """Write the record of a control: ``oracle`` or ``mean_pose``."""
     title, reference = CONTROLS[control]
@@ -478,16 +479,16 @@ def write_control_record(
     )
 
 
-def failure_note(config: dict[str, Any], cell: Cell) -> Path:
+def failure_note(config: GridConfig, cell: Cell) -> Path:
     """Where the note lies that a cell failed: beside the place of its record, which outdates it."""
-    return Path(config["results"]) / "records" / f"{cell.path}.failed.json"
+    return config.results / "records" / f"{cell.path}.failed.json"
 
 
-def write_failure(config: dict[str, Any], cell: Cell, rule: str, error: str, log: Path) -> None:
+def write_failure(config: GridConfig, cell: Cell, rule: str, error: str, log: Path) -> None:
     """Note that a cell failed.
 
     Args:
-        config: A completed config.
+        config: The config of the grid.
         cell: The cell.
         rule: The step that failed.
         error: Why.
@@ -501,7 +502,7 @@ def write_failure(config: dict[str, Any], cell: Cell, rule: str, error: str, log
 
 
 def _write(
-    config: dict[str, Any],
+    config: GridConfig,
     cell: Cell,
     scores: Path,
     record: Path,
@@ -514,8 +515,8 @@ def _write(
 ) -> None:
     content = {
         "format": FORMAT,
-        "grid": config["name"],
-        **({"config": config["given"]} if "given" in config else {}),
+        "grid": config.name,
+        **({"config": config.given} if config.given else {}),
         "cell": cell._asdict(),
         "control": control,
         "loss": loss,
@@ -534,9 +535,9 @@ def _write(
     write_json(record, content)
 
 
-def _data(config: dict[str, Any], dataset: str) -> dict[str, Any]:
-    settings = config["data"][dataset]
-    root, generated = Path(settings["root"]), "generate" in settings
+def _data(config: GridConfig, dataset: str) -> dict[str, Any]:
+    settings = config.data[dataset]
+    root, generated = settings.root, settings.generate is not None
     if generated:
         files = json.loads((root / "manifest.json").read_text())["files"]
         checksum = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()

@@ -7,9 +7,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rspose.grid.config import ConfigError, cells, complete, load_config, loss_settings
+from rspose.grid.config import ConfigError, GridConfig, load_config
 from rspose.grid.records import load_failures
 from rspose.reporting.compare import LossCost, comparison, cost
 from rspose.reporting.tables import make_tables
@@ -29,7 +28,7 @@ class Comparison:
         left_out: Losses of the config's own grid that have cells without a record.
     """
 
-    config: dict[str, Any]
+    config: GridConfig
     arguments: list[str]
     left_out: list[str]
 
@@ -64,18 +63,18 @@ def compare_with(
         ConfigError: The config, or the loss in it, cannot be used; one line.
     """
     config = load_config(path)
-    sources = [*config["losses_from"], *([source] if source and source not in config["losses_from"] else [])]
-    config = complete({**config, "losses_from": sources, "losses": [*_without(config["losses"], loss), loss]})
-    if not [cell for cell in cells(config) if cell.loss == loss]:
-        heads = "', '".join(config["heads"])
-        name = loss_settings(config, loss, config["heads"][0])["loss"]
+    sources = [*config.losses_from, *([source] if source and source not in config.losses_from else [])]
+    config = config.changed(losses_from=sources, losses=[*_without(config.losses, loss), loss])
+    if not [cell for cell in config.cells() if cell.loss == loss]:
+        heads = "', '".join(config.heads)
+        name = config.loss_of(loss, config.heads[0]).loss
         raise ConfigError(f"loss {name!r} serves none of the config's heads ('{heads}')")
-    records = Path(config["results"]) / "records"
-    missing = {cell.loss for cell in cells(config) if not (records / f"{cell.path}.json").is_file()}
-    others = [name for name in config["losses"] if name not in (REFERENCE, loss)]
+    records = config.results / "records"
+    missing = {cell.loss for cell in config.cells() if not (records / f"{cell.path}.json").is_file()}
+    others = [name for name in config.losses if name not in (REFERENCE, loss)]
     with_records = [name for name in others if name not in missing]
     losses = [*_without([REFERENCE], loss), *with_records, loss]
-    config = complete({**config, "losses": losses})
+    config = config.changed(losses=losses)
     arguments = ["tables", "--configfile", str(path)]
     if cores is not None:
         arguments += ["--cores", str(cores)]
@@ -109,9 +108,9 @@ def run_comparison(path: Path, loss: str, source: str | None, cores: int | None,
     return status
 
 
-def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
-    records, tables = Path(config["results"]) / "records", Path(config["results"]) / "tables"
-    own = [cell for cell in cells(config) if cell.loss == name]
+def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
+    records, tables = config.results / "records", config.results / "tables"
+    own = [cell for cell in config.cells() if cell.loss == name]
     if failed:
         # The workflow makes no tables then: those of the cells that are there.
         make_tables(records, tables)
@@ -124,8 +123,8 @@ def _print_comparison(config: dict[str, Any], name: str, failed: bool) -> None:
     print(comparison(records, name))
     measured = {}
     for head in dict.fromkeys(cell.head for cell in own):
-        settings = loss_settings(config, name, head)
-        found = bench_loss(settings["loss"], settings["parameters"], head)
+        settings = config.loss_of(name, head)
+        found = bench_loss(settings.loss, settings.parameters, head)
         measured[head] = LossCost(found.forward_ms + found.backward_ms, found.extra_mb, found.times_mse)
     print(cost(records, name, measured))
 

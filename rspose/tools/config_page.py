@@ -1,16 +1,18 @@
-"""config/README.md, made from the schema so that it cannot drift from it."""
+"""config/README.md and config/schema.json, made from the models of the config so that neither can drift from it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rspose.grid.config import load_schema
+from rspose.grid.config import GridConfig
 
 PAGE = Path(__file__).parents[2] / "config" / "README.md"
+SCHEMA = PAGE.with_name("schema.json")
 
 _INTRODUCTION = """# Configuration
 
-<!-- Made by `make docs` from workflow/schemas/config.schema.yaml: edit the schema. -->
+<!-- Made by `make docs` from the models in rspose/grid/config.py: edit those. -->
 
 | config | grid |
 | --- | --- |
@@ -24,49 +26,73 @@ _INTRODUCTION = """# Configuration
 | [ablation_fowkal.yaml](ablation_fowkal.yaml) | FoWKAL's Tables 2 and 3 on generated COCO-WholeBody |
 
 `snakemake --configfile config/samples.yaml` runs another config;
-`snakemake --config losses=[mse,rspose] seeds=[0,1]` changes single keys of the default one. A config is
-checked before anything runs.
+`snakemake --config losses=[mse,rspose] seeds=[0,1]` changes single keys of the default one, and
+`snakemake --config training='{epochs: 2}'` a key within another: what is not named there stays. A config is
+checked before anything runs. Names (of models, losses, variants, the grid) become folders: letters, digits and
+`._+-`, the first one no dot and no dash.
+
+[schema.json](schema.json) lets an editor complete keys and underline mistakes; for VS Code's YAML extension, write
+`# yaml-language-server: $schema=schema.json` (a path from the config to it) into the config's first line.
 
 | key | type | default | meaning |
 | --- | --- | --- | --- |
 """
 
 
-def page() -> str:
-    """The page as Markdown: one row per key of the schema."""
-    return _INTRODUCTION + "\n".join(_rows(load_schema(), "")) + "\n"
+def config_page() -> str:
+    """The page as Markdown: one row a key."""
+    schema = _schema()
+    return _INTRODUCTION + "\n".join(_rows(schema, "", schema["$defs"])) + "\n"
 
 
-def _rows(schema: dict[str, Any], prefix: str) -> Iterator[str]:
-    required = schema.get("required", [])
-    for key, value in schema.get("properties", {}).items():
+def config_schema() -> str:
+    """The JSON schema for editors. Nothing is required: a config may extend another."""
+    schema = _schema()
+    models = schema["$defs"]
+    change = {key: value for key, value in models["Training"]["properties"].items() if key != "device"}
+    models["TrainingChange"] = {**models["Training"], "properties": change, "title": "TrainingChange"}
+    for model in (schema, *models.values()):
+        model.pop("required", None)
+    properties = models["ModelSettings"]["properties"]
+    properties["training"]["$ref"] = "#/$defs/TrainingChange"
+    properties["dataset_training"]["additionalProperties"] = {"$ref": "#/$defs/TrainingChange"}
+    return json.dumps(schema, indent=1) + "\n"
+
+
+def _schema() -> dict[str, Any]:
+    schema = GridConfig.model_json_schema()
+    del schema["properties"]["given"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _rows(schema: dict[str, Any], prefix: str, models: dict[str, Any]) -> Iterator[str]:
+    for key, value in schema["properties"].items():
         name = f"{prefix}{key}"
-        yield f"| `{name}` | {_type(value)} | {_default(value, key in required)} | {_text(value)} |"
-        yield from _rows(value, f"{name}.")
-    nested = schema.get("additionalProperties")
-    if isinstance(nested, dict):
-        names = schema.get("propertyNames", {}).get("enum")
-        placeholder = "<" + ("name" if names is None else "&#124;".join(names)) + ">"
-        if nested.get("properties"):
-            yield from _rows(nested, f"{prefix}{placeholder}.")
+        default = "required" if key in schema.get("required", []) else value.get("default")
+        shown = f"`{json.dumps(default)}`" if default not in (None, "required", {}) else default or ""
+        yield f"| `{name}` | {_type(value, models)} | {shown} | {' '.join(value['description'].split())} |"
+        for each in value.get("anyOf", [value]):
+            nested, inner = each.get("additionalProperties", each), name
+            if nested is not each and isinstance(nested, dict):
+                names = nested and each.get("propertyNames", {}).get("enum", ["name"])
+                inner = f"{name}.<{'&#124;'.join(names)}>"
+            if isinstance(nested, dict) and "$ref" in nested:
+                yield from _rows(_resolved(nested, models), f"{inner}.", models)
 
 
-def _type(schema: dict[str, Any]) -> str:
+def _resolved(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    return models[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
+
+
+def _type(schema: dict[str, Any], models: dict[str, Any]) -> str:
+    if several := schema.get("anyOf", schema.get("oneOf")):
+        return ", ".join(dict.fromkeys(_type(each, models) for each in several if each.get("type") != "null"))
+    schema = _resolved(schema, models)
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
-    kind = schema.get("type", "")
-    if isinstance(kind, list):
-        return ", ".join(_type({**schema, "type": each}) for each in kind)
-    if kind == "array":
-        return f"list of {_type(schema['items'])}"
-    return {"object": "mapping"}.get(kind, kind)
-
-
-def _default(schema: dict[str, Any], required: bool) -> str:
-    if required:
-        return "required"
-    return f"`{schema['default']}`" if "default" in schema else ""
-
-
-def _text(schema: dict[str, Any]) -> str:
-    return " ".join(schema.get("description", "").split())
+    if schema["type"] == "array":
+        return f"list of {_type(schema['items'], models)}"
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    return {"object": "mapping", "string": "text", "boolean": "true, false"}.get(
+        schema["type"], schema["type"]
+    ) + (f" from {low} to {high}" if low is not None and high is not None else "")

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rspose import datasets
 from rspose.datasets.check import check_dataset
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells, scaled_learning_rate, training_settings
+from rspose.grid.config import GridConfig
 from rspose.tools.steps import measure_steps, training_device
 from rspose.training.compose import compose
 from rspose.training.pretrained import Pretrained, missing_weights
@@ -115,7 +115,7 @@ class Plan:
 
 
 def make_plan(
-    config: dict[str, Any],
+    config: GridConfig,
     tflops: float = TFLOPS,
     measure: bool = False,
     device_memory_gb: float = 80.0,
@@ -124,7 +124,7 @@ def make_plan(
     """Plan the grid of a config.
 
     Args:
-        config: A completed config.
+        config: The config of the grid.
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
         measure: Measure a training step of each row, with each of its losses, on this machine.
         device_memory_gb: Memory of a GPU that the grid is to run on.
@@ -136,9 +136,9 @@ def make_plan(
     if not tflops > 0:
         raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
     groups: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in cells(config):
+    for cell in config.cells():
         groups.setdefault((cell.dataset, cell.model, cell.head), []).append(cell)
-    scope = DefaultScope.get_instance(f"plan {config['name']}", scope_name="mmpose")
+    scope = DefaultScope.get_instance(f"plan {config.name}", scope_name="mmpose")
     device = torch.device(training_device(config))
     instances: dict[str, tuple[int | None, str]] = {}
     rows = []
@@ -146,7 +146,7 @@ def make_plan(
     for (dataset, model, head), group in groups.items():
         left = [cell for cell in group if not record_of(config, cell).is_file()]
         unfinished += left
-        training = training_settings(config, group[0])
+        training = config.training_of(group[0])
         composed = compose(config, group[0], Path(), None)
         if dataset not in instances:
             instances[dataset] = _instances(config, dataset, composed)
@@ -162,7 +162,7 @@ def make_plan(
                 fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         hours = None
         if count is not None:
-            hours = {loss: each * count * training["epochs"] / 3600 for loss, each in seconds.items()}
+            hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
         rows.append(
             Row(
                 dataset,
@@ -172,23 +172,23 @@ def make_plan(
                 done=len(group) - len(left),
                 instances=count,
                 instances_from=counted_from,
-                epochs=training["epochs"],
-                batch_size=training["batch_size"],
-                learning_rate=scaled_learning_rate(training),
+                epochs=training.epochs,
+                batch_size=training.batch_size,
+                learning_rate=training.scaled_learning_rate,
                 parameters=cost.parameters,
                 flops=cost.flops,
                 hours=None if hours is None else statistics.mean(hours[cell.loss] for cell in group),
                 hours_left=None if hours is None else sum(hours[cell.loss] for cell in left),
-                memory_gb=(fixed + per_instance * training["batch_size"]) / 1e9,
-                devices=training["devices"],
-                devices_needed=_devices(fixed, per_instance, training["batch_size"], device_memory_gb),
+                memory_gb=(fixed + per_instance * training.batch_size) / 1e9,
+                devices=training.devices,
+                devices_needed=_devices(fixed, per_instance, training.batch_size, device_memory_gb),
                 disk_gb=cost.disk(_keeps_average(composed)) / 1e9,
             )
         )
         progress(len(rows), len(groups))
     del scope
     return Plan(
-        config["name"],
+        config.name,
         rows,
         time_from=(
             f"measured on this machine ({_name(device)}), without loading of data and evaluation"
@@ -207,9 +207,9 @@ def make_plan(
     )
 
 
-def record_of(config: dict[str, Any], cell: Cell) -> Path:
+def record_of(config: GridConfig, cell: Cell) -> Path:
     """Where the record of a cell is once it is done."""
-    return Path(config["results"]) / "records" / f"{cell.path}.json"
+    return config.results / "records" / f"{cell.path}.json"
 
 
 @dataclass(frozen=True)
@@ -268,24 +268,24 @@ def network_cost(composed: Any) -> NetworkCost:
     )
 
 
-def _instances(config: dict[str, Any], dataset: str, composed: Any) -> tuple[int | None, str]:
-    entry = config["data"][dataset]
+def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int | None, str]:
+    entry = config.data[dataset]
     known = datasets.dataset(dataset)
     described = {**composed["train_dataloader"]["dataset"], "pipeline": []}
-    if (Path(entry["root"]) / described["ann_file"]).is_file():
+    if (entry.root / described["ann_file"]).is_file():
         return len(DATASETS.build(described)), "files"
-    if "generate" in entry:
+    if entry.generate:
         per_image = known.drawn.instances if known.drawn else 0.0
-        return round(entry["generate"]["train_images"] * per_image), "estimated"
+        return round(entry.generate.train_images * per_image), "estimated"
     return known.release.instances, "published"
 
 
-def _missing_datasets(config: dict[str, Any], unfinished: list[Cell]) -> list[str]:
+def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:
     missing = []
     for dataset in dict.fromkeys(cell.dataset for cell in unfinished):
-        if "generate" in config["data"][dataset]:
+        if config.data[dataset].generate:
             continue
-        problems = check_dataset(Path(config["data"][dataset]["root"]), dataset)
+        problems = check_dataset(config.data[dataset].root, dataset)
         missing += [f"{dataset}: {problem}" for problem in problems[:1]]
     return missing
 

@@ -19,7 +19,7 @@ from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells, loss_settings, training_settings
+from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
 from rspose.losses import KeypointTarget
 from rspose.tools.bench import machine
@@ -52,9 +52,9 @@ class Steps:
         return [a / b for a, b in zip(self.seconds[loss], self.seconds[other], strict=True)]
 
 
-def training_device(config: dict[str, Any]) -> str:
+def training_device(config: GridConfig) -> str:
     """What a training of the config would take on this machine, ``"cuda"`` or ``"cpu"``."""
-    return "cuda" if config["training"]["device"] != "cpu" and torch.cuda.is_available() else "cpu"
+    return "cuda" if config.training.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class BenchedSteps:
 
 
 def bench_steps(
-    config: dict[str, Any],
+    config: GridConfig,
     dataset: str | None = None,
     model: str | None = None,
     head: str | None = None,
@@ -100,7 +100,7 @@ def bench_steps(
     """Measure the first cell of a grid that has the chosen dataset, model and head.
 
     Args:
-        config: A completed config.
+        config: The config of the grid.
         dataset, model, head: What to measure; by default the first of the grid.
         losses: Names of losses of the config; by default all that the config trains in such a cell.
         device: ``"cpu"`` or ``"cuda"``; by default what the training would take.
@@ -109,7 +109,7 @@ def bench_steps(
     Raises:
         ValueError: There is no such cell, loss or device.
     """
-    grid = cells(config)
+    grid = config.cells()
     chosen = {"dataset": dataset, "model": model, "head": head}
     for key, value in chosen.items():
         there = dict.fromkeys(getattr(cell, key) for cell in grid)
@@ -119,7 +119,7 @@ def bench_steps(
         cell for cell in grid if all(value in (None, getattr(cell, key)) for key, value in chosen.items())
     ]
     if not grid:
-        raise ValueError(f"{config['name']}: no cell has {' and '.join(filter(None, chosen.values()))}")
+        raise ValueError(f"{config.name}: no cell has {' and '.join(filter(None, chosen.values()))}")
     first = grid[0]
     there = dict.fromkeys(cell.loss for cell in grid if cell[:3] == first[:3])
     for loss in losses or []:
@@ -138,7 +138,7 @@ def bench_steps(
 
 
 def measure_steps(
-    config: dict[str, Any],
+    config: GridConfig,
     cell: Cell,
     composed: Any,
     losses: list[str],
@@ -150,7 +150,7 @@ def measure_steps(
     """Measure training steps of a cell's network on random images: forward, loss, backward, optimizer.
 
     Args:
-        config: A completed config.
+        config: The config of the grid.
         cell: A cell with the network; its loss does not matter.
         composed: Its composed config.
         losses: Names of losses of the config.
@@ -163,11 +163,11 @@ def measure_steps(
     Raises:
         torch.OutOfMemoryError: Not even two instances fit.
     """
-    training = training_settings(config, cell)
-    torch.set_num_threads(training["threads"])
+    training = config.training_of(cell)
+    torch.set_num_threads(training.threads)
     set_random_seed(cell.seed, deterministic=True)  # deterministic kernels, like a training
     if batch is None:
-        batch = training["batch_size"] if device.type == "cuda" else min(CPU_BATCH, training["batch_size"])
+        batch = training.batch_size if device.type == "cuda" else min(CPU_BATCH, training.batch_size)
     model = revert_sync_batchnorm(MODELS.build(composed["model"])).to(device).train()
     optimizer = build_optim_wrapper(model, dict(composed["optim_wrapper"]))
     while True:
@@ -175,8 +175,8 @@ def measure_steps(
             images, target = _random_batch(composed, model, batch, device)
             modules = {}
             for name in losses:
-                settings = loss_settings(config, name, cell.head)
-                module = build_loss(settings["loss"], settings["parameters"], target.weights.shape[1])
+                settings = config.loss_of(name, cell.head)
+                module = build_loss(settings.loss, settings.parameters, target.weights.shape[1])
                 modules[name] = module.to(device)
             return _measure(model, optimizer, modules, images, target, rounds, progress)
         except torch.OutOfMemoryError:

@@ -16,7 +16,7 @@ from mmengine.utils import import_modules_from_strings
 
 from rspose.datasets import dataset
 from rspose.grid.cell import Cell
-from rspose.grid.config import loss_settings, training_settings
+from rspose.grid.config import GridConfig, ModelSettings, Training
 from rspose.training.mmpose_configs import mmpose_config, model_config
 from rspose.training.pretrained import Pretrained, pretrained
 
@@ -37,19 +37,19 @@ TRANSFORMS = {
 """What takes the place of pipeline steps that are slow, or that only mmdet and albumentations have."""
 
 
-def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights: Path | None) -> Config:
+def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Path | None) -> Config:
     """The mmpose config that trains ``cell``.
 
     Args:
-        config: A completed config (:func:`rspose.grid.config.complete`).
+        config: The config of the grid.
         cell: The cell.
         work_dir: Folder for checkpoints and logs.
         initial_weights: Checkpoint that every cell of the model starts from, if there is one.
     """
-    model_settings = config["model_settings"][cell.model]
-    training = training_settings(config, cell)
-    loss = loss_settings(config, cell.loss, cell.head)
-    data_root = Path(config["data"][cell.dataset]["root"])
+    model_settings = config.model_settings[cell.model]
+    training = config.training_of(cell)
+    loss = config.loss_of(cell.loss, cell.head)
+    data_root = config.data[cell.dataset].root
     known = dataset(cell.dataset)
     keypoints = known.keypoints
 
@@ -62,15 +62,15 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     _set_backbone(composed["model"]["backbone"], codec, pretrained(config, cell.model, cell.head))
     _set_head(composed["model"]["head"], cell, codec, model_settings, len(keypoints))
     composed["model"]["head"].update(
-        loss={"name": loss["loss"], **loss["parameters"]}, sigmas=list(keypoints.sigmas), decoder=codec
+        loss={"name": loss.loss, **loss.parameters}, sigmas=list(keypoints.sigmas), decoder=codec
     )
     composed["model"]["test_cfg"] = _test_settings(composed["model"].get("test_cfg", {}), config)
     composed["model"]["data_preprocessor"].update(
-        type="CropPreprocessor", channels_last=training["channels_last"]
+        type="CropPreprocessor", channels_last=training.channels_last
     )
 
     use_udp = _uses_udp(composed["train_dataloader"]["dataset"]["pipeline"])
-    steps = (composed if training["augmentation"] == "model" else dataset_config)["train_dataloader"]
+    steps = (composed if training.augmentation == "model" else dataset_config)["train_dataloader"]
 
     def training_pipeline(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [
@@ -83,7 +83,7 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
         dataset_config["val_dataloader"]["dataset"]["pipeline"], "val", codec, use_udp, training
     )
     composed["train_dataloader"] = _dataloader(dataset_config, "train", train_pipeline, data_root, training)
-    composed["train_dataloader"]["batch_size"] = training["batch_size"] // training["devices"]
+    composed["train_dataloader"]["batch_size"] = training.batch_size // training.devices
     # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported
     # split: the runner gets no validation loop, and the prediction step reads its data from here.
     for key in (
@@ -96,19 +96,19 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     ):
         composed.pop(key, None)
     composed["predict_dataloader"] = _dataloader(dataset_config, "val", val_pipeline, data_root, training)
-    composed["predict_dataloader"]["batch_size"] = config["evaluation"]["batch_size"]
+    composed["predict_dataloader"]["batch_size"] = config.evaluation.batch_size
 
-    rate = training["learning_rate"] * loss["learning_rate_factor"]
-    composed["optim_wrapper"]["optimizer"]["lr"] = rate
+    rate = training.learning_rate
+    composed["optim_wrapper"]["optimizer"]["lr"] = rate.value * loss.learning_rate_factor
     composed.pop("auto_scale_lr", None)
-    if training["base_batch_size"] is not None:
-        composed["auto_scale_lr"] = {"base_batch_size": training["base_batch_size"], "enable": True}
-    if training["precision"] == "bfloat16":
+    if rate.base_batch_size is not None:
+        composed["auto_scale_lr"] = {"base_batch_size": rate.base_batch_size, "enable": True}
+    if training.precision == "bfloat16":
         composed["optim_wrapper"]["type"] = "Bfloat16OptimWrapper"
     composed["train_cfg"] = {
         "by_epoch": True,
-        "max_epochs": training["epochs"],
-        "val_interval": training["epochs"] + 1,
+        "max_epochs": training.epochs,
+        "val_interval": training.epochs + 1,
     }
     composed["param_scheduler"] = _schedule(training)
 
@@ -125,16 +125,16 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     for hook in composed.get("custom_hooks", []):
         if not hook["type"].endswith("PipelineSwitchHook"):
             stages.append(hook)
-        elif training["augmentation"] == "model":
+        elif training.augmentation == "model":
             last_epochs = published_epochs - hook["switch_epoch"]
-            switch = {"epoch": max(0, training["epochs"] - last_epochs)}
+            switch = {"epoch": max(0, training.epochs - last_epochs)}
             switch["pipeline"] = training_pipeline(hook["switch_pipeline"])
             stages.append({"type": "PipelineSwitchHook", **switch})
     composed["custom_hooks"] = [
         *stages,
         {"type": "EpochSeedHook", "seed": cell.seed},
         {"type": "PlainCheckpointHook"},
-        *([{"type": "ChannelsLastHook"}] if training["channels_last"] else []),
+        *([{"type": "ChannelsLastHook"}] if training.channels_last else []),
     ]
     imports = ["rspose.training", "rspose.training.checkpoints"]
     imports += composed.get("custom_imports", {}).get("imports", [])
@@ -144,7 +144,7 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     composed["custom_imports"] = {"imports": imports, "allow_failed_imports": False}
     composed["randomness"] = {"seed": cell.seed, "deterministic": True}
     composed["env_cfg"]["cudnn_benchmark"] = False
-    if training["devices"] > 1:
+    if training.devices > 1:
         composed["launcher"] = "pytorch"
         composed["model_wrapper_cfg"] = {
             "type": "MMDistributedDataParallel",
@@ -162,11 +162,9 @@ def compose(config: dict[str, Any], cell: Cell, work_dir: Path, initial_weights:
     return Config(composed.to_dict(), composed.text, composed.filename, format_python_code=False)
 
 
-def _codec(base: dict[str, Any], cell: Cell, model_settings: dict[str, Any]) -> dict[str, Any]:
-    width, height = model_settings["input_size"][cell.dataset]
-    sigma = model_settings["sigma"][cell.head]
-    if isinstance(sigma, dict):
-        sigma = sigma[cell.dataset]
+def _codec(base: dict[str, Any], cell: Cell, model_settings: ModelSettings) -> dict[str, Any]:
+    width, height = model_settings.input_size[cell.dataset]
+    sigma = model_settings.sigma_of(cell.head, cell.dataset)
     codec = {
         **base,
         "input_size": (width, height),
@@ -202,7 +200,7 @@ def _set_head(
     head: dict[str, Any],
     cell: Cell,
     codec: dict[str, Any],
-    model_settings: dict[str, Any],
+    model_settings: ModelSettings,
     num_keypoints: int,
 ) -> None:
     head.pop("loss", None)
@@ -215,13 +213,13 @@ def _set_head(
     head["out_channels"] = num_keypoints
     if cell.head == "simcc":
         head["input_size"] = codec["input_size"]
-        stride = model_settings["stride"]
+        stride = model_settings.stride
         head["in_featuremap_size"] = tuple(size // stride for size in codec["input_size"])
         head["simcc_split_ratio"] = codec["simcc_split_ratio"]
 
 
-def _test_settings(base: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    return {**base, "flip_test": config["evaluation"]["flip_test"], "output_heatmaps": False}
+def _test_settings(base: dict[str, Any], config: GridConfig) -> dict[str, Any]:
+    return {**base, "flip_test": config.evaluation.flip_test, "output_heatmaps": False}
 
 
 def _dataloader(
@@ -229,11 +227,11 @@ def _dataloader(
     split: str,
     pipeline: list[dict[str, Any]],
     data_root: Path,
-    training: dict[str, Any],
+    training: Training,
 ) -> dict[str, Any]:
     loader = dataset_config[f"{split}_dataloader"].to_dict()
-    loader["num_workers"] = training["workers"]
-    loader["persistent_workers"] = training["workers"] > 0
+    loader["num_workers"] = training.workers
+    loader["persistent_workers"] = training.workers > 0
     dataset = loader["dataset"]
     dataset["type"] = f"Fast{dataset['type']}"  # of rspose.training.mmpose_datasets
     dataset["data_root"] = str(data_root)
@@ -254,15 +252,15 @@ def _pipeline(
     split: str,
     codec: dict[str, Any],
     use_udp: bool,
-    training: dict[str, Any],
+    training: Training,
 ) -> list[dict[str, Any]]:
     return [_transform(step, split, codec, use_udp, training) for step in steps]
 
 
 def _transform(
-    step: dict[str, Any], split: str, codec: dict[str, Any], use_udp: bool, training: dict[str, Any]
+    step: dict[str, Any], split: str, codec: dict[str, Any], use_udp: bool, training: Training
 ) -> dict[str, Any]:
-    step = {**step, **training["transforms"].get(step["type"], {})}
+    step = {**step, **training.transforms.get(step["type"], {})}
     step["type"] = TRANSFORMS.get(step["type"], step["type"])
     if step["type"] == "TopdownAffine" and use_udp:
         step["use_udp"] = True
@@ -270,34 +268,34 @@ def _transform(
         step["input_size"] = codec["input_size"]
     if "encoder" in step:
         step["encoder"] = codec
-    if step["type"] == "LoadImage" and training["cache_images"]:
+    if step["type"] == "LoadImage" and training.cache_images:
         step["type"] = "LoadCachedImage"
     if step["type"] == "PackPoseInputs":
         step = {"type": "PackPoseTargets", "with_annotation": split == "val"}
     return step
 
 
-def _schedule(training: dict[str, Any]) -> list[dict[str, Any]]:
-    epochs = training["epochs"]
+def _schedule(training: Training) -> list[dict[str, Any]]:
+    epochs = training.epochs
     schedule: list[dict[str, Any]] = []
-    if training["warmup_iterations"]:
+    if training.warmup_iterations:
         schedule.append(
             {
                 "type": "LinearLR",
                 "begin": 0,
-                "end": training["warmup_iterations"],
-                "start_factor": 1e-5 if training["schedule"] == "flat_cosine" else 0.001,
+                "end": training.warmup_iterations,
+                "start_factor": 1e-5 if training.schedule == "flat_cosine" else 0.001,
                 "by_epoch": False,
             }
         )
-    if training["schedule"] == "cosine":
+    if training.schedule == "cosine":
         decay = {"type": "CosineAnnealingLR", "T_max": epochs, "end": epochs, "eta_min_ratio": 0.01}
         schedule.append({**decay, "by_epoch": True, "convert_to_iter_based": True})
-    elif training["schedule"] == "flat_cosine":
+    elif training.schedule == "flat_cosine":
         half = epochs // 2
         decay = {"type": "CosineAnnealingLR", "begin": half, "end": epochs, "T_max": epochs - half}
         schedule.append({**decay, "eta_min_ratio": 0.05, "by_epoch": True, "convert_to_iter_based": True})
     else:
-        milestones = sorted({max(1, round(epochs * fraction)) for fraction in training["milestones"]})
+        milestones = sorted({max(1, round(epochs * fraction)) for fraction in training.milestones})
         schedule.append({"type": "MultiStepLR", "milestones": milestones, "gamma": 0.1, "by_epoch": True})
     return schedule

@@ -7,7 +7,7 @@ the network to see figures, so that the short trainings of the demo can compare 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from rspose.drawn import PART_FLIP, PART_NAMES, figure_crops
 from rspose.grid.cell import Cell
+from rspose.grid.config import GridConfig
 from rspose.grid.files import replacing
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
@@ -27,37 +28,37 @@ BATCH_SIZE = 16
 
 
 def train_initial_weights(
-    config: dict[str, Any], model_name: str, checkpoint: Path, terminal: TextIO = sys.stderr
+    config: GridConfig, model_name: str, checkpoint: Path, terminal: TextIO = sys.stderr
 ) -> None:
     """Train and save the weights that every cell of ``model_name`` starts from.
 
     The checkpoint holds ``backbone.*`` and the deconvolutions under the names of both heads.
 
     Args:
-        config: A completed config; ``model_settings.<model_name>.initial_weights`` says how long to train.
+        config: The config of the grid; ``initial_weights`` of the model says how long to train.
         model_name: The model.
         checkpoint: Where the weights go.
         terminal: Where progress is printed.
     """
-    settings = config["model_settings"][model_name]["initial_weights"]
-    torch.set_num_threads(settings["threads"])
+    model = config.model_settings[model_name]
+    settings = model.initial_weights
+    assert settings is not None, f"no initial weights are asked for {model_name}"
+    torch.set_num_threads(settings.threads)
     hold_memory()
-    torch.manual_seed(settings["seed"])
-    dataset = config["datasets"][0]
-    width, height = config["model_settings"][model_name]["input_size"][dataset]
-    images, parts = figure_crops(settings["crops"], settings["seed"], (width, height), dataset)
+    torch.manual_seed(settings.seed)
+    dataset = config.datasets[0]
+    width, height = model.input_size[dataset]
+    images, parts = figure_crops(settings.crops, settings.seed, (width, height), dataset)
 
     network = _Segmenter(config, model_name, dataset).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings["learning_rate"])
-    steps = settings["epochs"] * (len(images) // BATCH_SIZE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    steps = settings.epochs * (len(images) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings["learning_rate"], total_steps=steps, pct_start=0.1
+        optimizer, settings.learning_rate, total_steps=steps, pct_start=0.1
     )
     weights = _class_weights(parts)
-    for step, (batch, labels) in enumerate(
-        _batches(images, parts, settings["epochs"], settings["seed"]), start=1
-    ):
+    for step, (batch, labels) in enumerate(_batches(images, parts, settings.epochs, settings.seed), start=1):
         with torch.autocast("cpu", torch.bfloat16):
             scores = network(batch)
         loss = cross_entropy(scores.float(), labels, weight=weights)
@@ -80,9 +81,9 @@ def train_initial_weights(
 class _Segmenter(nn.Module):
     """The part of a model that does not depend on head and keypoints, with a part classifier on top."""
 
-    def __init__(self, config: dict[str, Any], model_name: str, dataset: str) -> None:
+    def __init__(self, config: GridConfig, model_name: str, dataset: str) -> None:
         super().__init__()
-        cell = Cell(dataset, model_name, "heatmap", config["losses"][0], config["seeds"][0])
+        cell = Cell(dataset, model_name, "heatmap", config.losses[0], config.seeds[0])
         composed = compose(config, cell, Path(), None)
         DefaultScope.get_instance("initial weights", scope_name="mmpose")
         composed["model"]["backbone"]["frozen_stages"] = -1

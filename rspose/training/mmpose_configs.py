@@ -2,10 +2,11 @@
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
+
+from rspose.grid.config import ModelSettings
 
 
 def mmpose_config(path: str) -> Config:
@@ -20,17 +21,17 @@ def mmpose_config(path: str) -> Config:
     return Config.fromfile(file)
 
 
-def model_config(model_settings: dict[str, Any], head: str) -> Config:
+def model_config(model_settings: ModelSettings, head: str) -> Config:
     """The mmpose config of a model and head with what ``model_settings`` changes merged into it."""
-    composed = mmpose_config(model_settings["base"][head])
-    if "backbone" in model_settings:
-        donor = mmpose_config(model_settings["backbone"])["model"]
+    composed = mmpose_config(model_settings.base[head])
+    if model_settings.backbone is not None:
+        donor = mmpose_config(model_settings.backbone)["model"]
         composed["model"]["backbone"] = donor["backbone"]
         composed["model"].pop("neck", None)
         if "neck" in donor:
             composed["model"]["neck"] = donor["neck"]
         composed["model"]["head"]["in_channels"] = donor["head"]["in_channels"]
     # mmengine removes `_delete_` from what it merges.
-    composed.merge_from_dict(deepcopy(model_settings["overrides"]))
-    composed.merge_from_dict(deepcopy(model_settings["head_overrides"].get(head, {})))
+    composed.merge_from_dict(deepcopy(model_settings.overrides))
+    composed.merge_from_dict(deepcopy(model_settings.head_overrides.get(head, {})))
     return composed

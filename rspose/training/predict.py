@@ -18,26 +18,26 @@ from torch.utils.data import DataLoader
 from rspose.datasets import Dataset, dataset
 from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
-from rspose.grid.config import training_settings
+from rspose.grid.config import GridConfig, Training
 from rspose.grid.files import replacing
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
 
 
-def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: Path, samples: Path) -> None:
+def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path, samples: Path) -> None:
     """Predict every validation instance of the cell's dataset.
 
     Ground-truth boxes are predicted on every dataset; detector boxes too where the protocol has them.
 
     Args:
-        config: A completed config.
+        config: The config of the grid.
         cell: The trained cell.
         checkpoint: Its weights.
         predictions: Where the predictions go (:class:`rspose.evaluation.predictions.Predictions`).
         samples: Where crops and heatmaps of a few instances go, for drawing.
     """
-    training = training_settings(config, cell)
-    torch.set_num_threads(training["threads"])
+    training = config.training_of(cell)
+    torch.set_num_threads(training.threads)
     hold_memory()
     composed = compose(config, cell, checkpoint.parent, None)
     scope = DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
@@ -55,24 +55,24 @@ def predict(config: dict[str, Any], cell: Cell, checkpoint: Path, predictions: P
         protocol={
             "dataset": cell.dataset,
             "split": "val",
-            "flip_test": config["evaluation"]["flip_test"],
+            "flip_test": config.evaluation.flip_test,
             "shift_heatmap": bool(composed["model"]["test_cfg"].get("shift_heatmap", False)),
             "detection_file": detections,
             "input_size": list(composed["codec"]["input_size"]),
         },
     ).save(predictions)
-    _save_samples(model, truth.dataset, known, config["evaluation"]["drawn_samples"], samples)
+    _save_samples(model, truth.dataset, known, config.evaluation.drawn_samples, samples)
     del scope
 
 
-def _load(composed: Any, checkpoint: Path, training: dict[str, Any]) -> BaseModel:
-    device = "cuda" if training["device"] != "cpu" and torch.cuda.is_available() else "cpu"
+def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:
+    device = "cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu"
     model = MODELS.build(composed["model"]).to(device)
     model.load_state_dict(torch.load(checkpoint, map_location=device, weights_only=True)["state_dict"])
-    if training["channels_last"]:
+    if training.channels_last:
         model.to(memory_format=torch.channels_last)
     # In the precision of the training.
-    low_precision = torch.autocast(device, torch.bfloat16, enabled=training["precision"] == "bfloat16")
+    low_precision = torch.autocast(device, torch.bfloat16, enabled=training.precision == "bfloat16")
     model.forward = low_precision(model.forward)
     return model.eval()
 

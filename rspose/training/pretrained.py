@@ -5,11 +5,10 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells
+from rspose.grid.config import GridConfig, ModelSettings
 from rspose.grid.files import replacing
 
 # Names that mmengine's configs have for files, and the list in mmengine's package that says where each is.
@@ -37,29 +36,29 @@ class Pretrained:
         return f"{self.file}: expected pretrained weights, found no file; fetch them from {self.url}"
 
 
-def pretrained(config: dict[str, Any], model: str, head: str) -> Pretrained | None:
+def pretrained(config: GridConfig, model: str, head: str) -> Pretrained | None:
     """The weights that the backbone of a model starts from; None for random ones.
 
     Raises:
         ValueError: If the mmpose config names them in a way that is not known.
     """
-    settings = config["model_settings"][model]
-    source = settings.get("pretrained", _of_mmpose(settings, head))
+    settings = config.model_settings[model]
+    source = settings.pretrained or _of_mmpose(settings, head)
     if source in (None, "none"):
         return None
     if "://" not in source:
         return Pretrained(Path(source), None)
     url = _url(source)
-    return Pretrained(Path(config["pretrained_folder"]) / Path(urlparse(url).path).name, url)
+    return Pretrained(config.pretrained_folder / Path(urlparse(url).path).name, url)
 
 
-def needed_weights(config: dict[str, Any], some: Iterable[Cell]) -> list[Pretrained]:
+def needed_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]:
     """The pretrained weights that some cells need."""
     pairs = dict.fromkeys((cell.model, cell.head) for cell in some)
     return [each for each in dict.fromkeys(pretrained(config, *pair) for pair in pairs) if each is not None]
 
 
-def missing_weights(config: dict[str, Any], some: Iterable[Cell]) -> list[Pretrained]:
+def missing_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]:
     """The pretrained weights that some cells need and that are not there."""
     return [each for each in needed_weights(config, some) if each.problem() is not None]
 
@@ -83,17 +82,17 @@ def fetch(weights: Pretrained) -> None:
             raise OSError(f"{weights.url}: no download: {error}") from None
 
 
-def fetch_all(config: dict[str, Any]) -> list[Path]:
+def fetch_all(config: GridConfig) -> list[Path]:
     """Download the weights that a grid needs and lacks; the files of all that it needs."""
-    needed = needed_weights(config, cells(config))
+    needed = needed_weights(config, config.cells())
     for weights in needed:
         if weights.problem() is not None:
             fetch(weights)
     return [weights.file for weights in needed]
 
 
-def _of_mmpose(settings: dict[str, Any], head: str) -> str | None:
-    backbone = settings["overrides"].get("model", {}).get("backbone", {})
+def _of_mmpose(settings: ModelSettings, head: str) -> str | None:
+    backbone = settings.overrides.get("model", {}).get("backbone", {})
     if not backbone.get("_delete_"):
         from rspose.training.mmpose_configs import model_config  # reading mmpose's configs takes a second
 

@@ -2,13 +2,12 @@
 
 import sys
 import time
-from pathlib import Path
 from typing import Any, TextIO
 
 from mmengine.hooks import Hook
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import cells
+from rspose.grid.config import GridConfig
 from rspose.grid.progress import duration
 
 
@@ -20,9 +19,9 @@ class GridProgress:
         parallel: Cells that train at the same time; 0 if nobody knows, as on a cluster.
     """
 
-    def __init__(self, config: dict[str, Any], parallel: int) -> None:
-        folder = Path(config["results"]) / "cells"
-        self.checkpoints = [folder / cell.path / "checkpoint.pth" for cell in cells(config)]
+    def __init__(self, config: GridConfig, parallel: int) -> None:
+        folder = config.results / "cells"
+        self.checkpoints = [folder / cell.path / "checkpoint.pth" for cell in config.cells()]
         self.parallel = parallel
 
     def done(self) -> int:

@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,13 +17,9 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner
 
 from rspose.datasets import dataset
-from rspose.datasets.mmpose_bases import dataset_files
-from rspose.grid.config import (
-    Cell,
-    loss_settings,
-    scaled_learning_rate,
-    training_settings,
-)
+from rspose.grid.cell import Cell
+from rspose.grid.config import GridConfig
+from rspose.grid.config import Training as TrainingSettings
 from rspose.grid.files import replacing, write_json
 from rspose.grid.fingerprints import (
     cell_settings,
@@ -109,7 +105,7 @@ class _Measurements(Hook):
 
 
 def train(
-    config: dict[str, Any],
+    config: GridConfig,
     cell: Cell,
     checkpoint: Path,
     initial_weights: Path | None = None,
@@ -123,41 +119,41 @@ def train(
     run with others never does.
 
     Args:
-        config: A completed config.
+        config: The config of the grid.
         cell: The cell to train.
         checkpoint: Where the final weights go; ``training.json`` and ``config.py`` are written beside it.
         initial_weights: Weights that every cell of the model starts from.
         parallel: Cells that train at the same time, for the estimate of the time left; 0 if nobody knows.
         terminal: Where progress is printed.
     """
-    settings = training_settings(config, cell)
+    settings = config.training_of(cell)
     _check_devices(settings)
     fingerprint = training_fingerprint(config, cell)
     # The same settings on other data, or from other initial weights, are another training.
-    inputs = [*dataset_files(config, cell.dataset), *([initial_weights] if initial_weights else [])]
+    inputs = [*config.dataset_files(cell.dataset), *([initial_weights] if initial_weights else [])]
     folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
-    work_dir = Path(config["results"]) / "work" / cell.path / folder
+    work_dir = config.results / "work" / cell.path / folder
     previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
     training = Training(config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous)
-    if settings["devices"] > 1:
+    if settings.devices > 1:
         module = "rspose.training.train_process"
-        devices, threads = settings["devices"], settings["threads"]
+        devices, threads = settings.devices, settings.threads
         torchrun(module, training.as_json(), devices, threads, terminal, errors=[LastingError])
     else:
         training.run(terminal)
 
 
-def _check_devices(settings: dict[str, Any]) -> None:
-    if settings["device"] == "cpu":
+def _check_devices(settings: TrainingSettings) -> None:
+    if settings.device == "cpu":
         return
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if settings["device"] == "cuda" and not gpus:
+    if settings.device == "cuda" and not gpus:
         raise RuntimeError(
             "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
         )
-    if 0 < gpus < settings["devices"]:
+    if 0 < gpus < settings.devices:
         raise RuntimeError(
-            f"config key 'training.devices': {settings['devices']} GPUs asked for, but torch sees {gpus}"
+            f"config key 'training.devices': {settings.devices} GPUs asked for, but torch sees {gpus}"
         )
 
 
@@ -166,7 +162,7 @@ class Training:
     """A training of a cell, which one process runs, or several together.
 
     Attributes:
-        config: A completed config.
+        config: The config of the grid.
         cell: The cell.
         checkpoint: Where the final weights go.
         initial_weights: Weights that every cell of the model starts from.
@@ -176,7 +172,7 @@ class Training:
         previous: The checkpoint that the training goes on from.
     """
 
-    config: dict[str, Any]
+    config: GridConfig
     cell: Cell
     checkpoint: Path
     initial_weights: Path | None
@@ -187,7 +183,8 @@ class Training:
 
     def as_json(self) -> str:
         """For another process."""
-        return json.dumps(asdict(self), default=str)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps({**values, "config": self.config.plain(), "cell": self.cell}, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> "Training":
@@ -195,12 +192,13 @@ class Training:
         values = json.loads(text)
         for key in ("checkpoint", "initial_weights", "work_dir", "previous"):
             values[key] = None if values[key] is None else Path(values[key])
-        return cls(**{**values, "cell": Cell(*values["cell"])})
+        values.update(config=GridConfig.model_validate(values["config"]), cell=Cell(*values["cell"]))
+        return cls(**values)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> TrainingSettings:
         """How the cell is trained."""
-        return training_settings(self.config, self.cell)
+        return self.config.training_of(self.cell)
 
     def run(self, terminal: TextIO) -> None:
         """Train in this process, together with those of its process group if there is one.
@@ -212,7 +210,7 @@ class Training:
             LastingError: The loss failed; the message says at which step, term and keypoint.
         """
         settings = self.settings
-        torch.set_num_threads(settings["threads"])
+        torch.set_num_threads(settings.threads)
         hold_memory()
         composed = compose(self.config, self.cell, self.work_dir, self.initial_weights)
         if self.previous is not None:
@@ -245,19 +243,18 @@ class Training:
         settings, seconds = self.settings, measurements.seconds
         with replacing(self.checkpoint) as temporary:
             torch.save({"state_dict": _final_weights(runner), "fingerprint": self.fingerprint}, temporary)
-        scaled = scaled_learning_rate(settings)
-        factor = loss_settings(self.config, self.cell.loss, self.cell.head)["learning_rate_factor"]
+        factor = self.config.loss_of(self.cell.loss, self.cell.head).learning_rate_factor
         write_json(
             self.checkpoint.parent / "training.json",
             {
                 "iterations": runner.iter,
-                "epochs": settings["epochs"],
-                "batch_size": settings["batch_size"],
-                "devices": settings["devices"],
-                "batch_size_per_device": settings["batch_size"] // settings["devices"],
-                "learning_rate": scaled * factor,
-                "base_batch_size": settings["base_batch_size"],
-                "precision": settings["precision"],
+                "epochs": settings.epochs,
+                "batch_size": settings.batch_size,
+                "devices": settings.devices,
+                "batch_size_per_device": settings.batch_size // settings.devices,
+                "learning_rate": settings.scaled_learning_rate * factor,
+                "base_batch_size": settings.learning_rate.base_batch_size,
+                "precision": settings.precision,
                 "seconds": round(seconds, 2),
                 "seconds_per_iteration": round(seconds / runner.iter, 5),
                 "peak_memory_mb": round(peak_memory, 1),
@@ -268,7 +265,7 @@ class Training:
                 "loss": {**_description(self.config, self.cell), "learned": _learned(runner)},
                 "provenance": {
                     "config_sha256": sha256_of(cell_settings(self.config, self.cell)),
-                    "code_sha256": code_sha256(loss_settings(self.config, self.cell.loss, self.cell.head)),
+                    "code_sha256": code_sha256(self.config.loss_of(self.cell.loss, self.cell.head)),
                     "training_sha256": self.fingerprint,
                     "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
                 },
@@ -291,14 +288,14 @@ def _learned(runner: Runner) -> dict[str, list[float]]:
     return {name: [round(value, 6) for value in values] for name, values in learned.items()}
 
 
-def _description(config: dict[str, Any], cell: Cell) -> dict[str, Any]:
-    settings = loss_settings(config, cell.loss, cell.head)
-    loss = build(settings["loss"], settings["parameters"], num_keypoints=1)
+def _description(config: GridConfig, cell: Cell) -> dict[str, Any]:
+    settings = config.loss_of(cell.loss, cell.head)
+    loss = build(settings.loss, settings.parameters, num_keypoints=1)
     return {
-        "title": settings["title"],
+        "title": settings.title,
         "reference": loss.reference,
         "reconstruction": loss.reconstruction,
-        "parameters": settings["parameters"],
+        "parameters": settings.parameters,
     }
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     arguments, terminal = map(Path, sys.argv[1:])
     training = Training.from_json(arguments.read_text())
-    on_gpu = training.settings["device"] != "cpu" and torch.cuda.is_available()
+    on_gpu = training.settings.device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu else "gloo")

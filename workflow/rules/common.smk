@@ -28,11 +28,11 @@ SCORE = {"mem_mb": megabytes(4000), "runtime": minutes(0.5, jobs=2), "attempt": 
 
 
 def is_generated(dataset):
-    return "generate" in config["data"][dataset]
+    return CONFIG.data[dataset].generate is not None
 
 
 def data_root(dataset):
-    return Path(config["data"][dataset]["root"])
+    return CONFIG.data[dataset].root
 
 
 def dataset_inputs(wildcards):
@@ -41,7 +41,7 @@ def dataset_inputs(wildcards):
     None for a real one that is not there: then all of its cells are recorded (see check_real_datasets).
     """
     if is_generated(wildcards.dataset) or data_root(wildcards.dataset).is_dir():
-        return [str(file) for file in dataset_files(config, wildcards.dataset)]
+        return [str(file) for file in CONFIG.dataset_files(wildcards.dataset)]
     return []
 
 
@@ -49,7 +49,7 @@ def check_real_datasets():
     # Jobs read this file too, when all has been checked.
     if not workflow.is_main_process:
         return
-    for dataset in config["datasets"]:
+    for dataset in CONFIG.datasets:
         # Tables are made from records alone, without the data.
         recorded = all(Path(record).is_file() for record in records(dataset))
         if is_generated(dataset) or (recorded and not data_root(dataset).is_dir()):
@@ -67,7 +67,7 @@ def check_pretrained_weights():
         if not Path(f"{RESULTS}/records/{cell.path}.json").is_file()
         and not Path(f"{RESULTS}/cells/{cell.path}/checkpoint.pth").is_file()
     ]
-    missing = missing_weights(config, untrained)
+    missing = missing_weights(CONFIG, untrained)
     if missing:
         more = f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
         sys.exit(f"error: {missing[0].problem()}{more}")
@@ -75,12 +75,12 @@ def check_pretrained_weights():
 
 def devices(wildcards):
     """Processes that train a cell together, on a device each."""
-    return training_settings(config, Cell.of(wildcards))["devices"]
+    return CONFIG.training_of(Cell.of(wildcards)).devices
 
 
 def training_threads(wildcards):
     """CPU threads of a job that trains a cell, in all of its processes."""
-    return devices(wildcards) * training_settings(config, Cell.of(wildcards))["threads"]
+    return devices(wildcards) * CONFIG.training_of(Cell.of(wildcards)).threads
 
 
 def gpus(wildcards):
@@ -88,7 +88,7 @@ def gpus(wildcards):
 
     Where the config leaves the choice to the machine, a cluster's job asks for one: the login node may have none.
     """
-    device = config["training"]["device"]
+    device = CONFIG.training.device
     if device == "auto" and workflow.local_exec:
         import torch  # here, since tables of finished records are made without it
 
@@ -97,7 +97,7 @@ def gpus(wildcards):
 
 
 def initial_weights(wildcards):
-    if "initial_weights" in config["model_settings"][wildcards.model]:
+    if CONFIG.model_settings[wildcards.model].initial_weights:
         return f"{RESULTS}/work/initial_weights/{wildcards.model}.pth"
     return []
 
@@ -107,26 +107,26 @@ def localisation_code(wildcards):
     # here, since it brings torch, and tables of finished records are made without
     from rspose.tools.localisation_losses import localisation_fingerprint
 
-    return localisation_fingerprint(config)
+    return localisation_fingerprint(CONFIG)
 
 
 def records_folder(wildcards):
     """Where collect and tables look: the folder may hold records of other grids too, which join the tables."""
-    return config["records"] or [f"{RESULTS}/records"]
+    return [str(folder) for folder in CONFIG.records] or [f"{RESULTS}/records"]
 
 
 def drawn_cells(dataset):
     """The cells whose predictions are drawn: those of the first seed."""
-    return [cell for cell in CELLS if cell.dataset == dataset and cell.seed == config["seeds"][0]]
+    return [cell for cell in CELLS if cell.dataset == dataset and cell.seed == CONFIG.seeds[0]]
 
 
 def figure_sheets():
     """Sheets of the grid's predictions; records alone have none."""
-    if config["records"]:
+    if CONFIG.records:
         return []
     return expand(
         f"{RESULTS}/figures/{{dataset}}_{{kind}}.png",
-        dataset=config["datasets"],
+        dataset=CONFIG.datasets,
         kind=["predictions", "heatmaps"],
     )
 
@@ -136,11 +136,11 @@ def report_figures():
 
     A dataset whose cells are recorded but kept no samples, as where records alone were kept, has no sheet.
     """
-    if config["records"]:
+    if CONFIG.records:
         return []
     drawn = [
         dataset
-        for dataset in config["datasets"]
+        for dataset in CONFIG.datasets
         if all(
             Path(f"{RESULTS}/cells/{cell.path}/samples.npz").is_file()
             or not Path(f"{RESULTS}/records/{cell.path}.json").is_file()
@@ -156,7 +156,7 @@ def report_figures():
 
 def records(dataset):
     """Records of the cells and the controls of a dataset."""
-    controls = CONTROLS if config["controls"] else ()
+    controls = CONTROLS if CONFIG.controls else ()
     return [f"{RESULTS}/records/{cell.path}.json" for cell in CELLS if cell.dataset == dataset] + [
         f"{RESULTS}/records/{dataset}/control/{control}.json" for control in controls
     ]
@@ -164,9 +164,9 @@ def records(dataset):
 
 def all_records():
     """Records of the grid, or those of the folders that the config names instead."""
-    if config["records"]:
+    if CONFIG.records:
         try:
-            return [str(file) for file in record_files(*map(Path, config["records"]))]
+            return [str(file) for file in record_files(*CONFIG.records)]
         except FileNotFoundError as error:
             sys.exit(f"error: {error}")
-    return [record for dataset in config["datasets"] for record in records(dataset)]
+    return [record for dataset in CONFIG.datasets for record in records(dataset)]

@@ -1,12 +1,12 @@
 """Generated datasets, each in the folder that the config names. Real ones are checked when the workflow starts."""
 
-for dataset in filter(is_generated, config["datasets"]):
+for dataset in filter(is_generated, CONFIG.datasets):
 
     rule:
         name:
             f"dataset_{dataset}"
         output:
-            f"{config['data'][dataset]['root']}/manifest.json",
+            f"{data_root(dataset)}/manifest.json",
         log:
             f"{RESULTS}/logs/dataset/{dataset}.log",
         conda:
@@ -15,7 +15,7 @@ for dataset in filter(is_generated, config["datasets"]):
             **WITHOUT_MODEL,
         params:
             dataset=dataset,
-            generate=config["data"][dataset]["generate"],
+            generate=CONFIG.data[dataset].generate.model_dump(),
             code=generator_version(),
         script:
             "../scripts/dataset.py"

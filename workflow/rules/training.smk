@@ -8,12 +8,12 @@ rule initial_weights:
         f"{RESULTS}/logs/initial_weights/{{model}}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: lambda wildcards: config["model_settings"][wildcards.model]["initial_weights"]["threads"]
+    threads: lambda wildcards: CONFIG.model_settings[wildcards.model].initial_weights.threads
     resources:
         mem_mb=megabytes(8000),
         runtime=minutes(2),
     params:
-        settings=lambda wildcards: fingerprints.initial_weights_fingerprint(config, wildcards.model),
+        settings=lambda wildcards: fingerprints.initial_weights_fingerprint(CONFIG, wildcards.model),
     script:
         "../scripts/initial_weights.py"
 
@@ -40,7 +40,7 @@ rule train:
         attempt=attempt_number,
     params:
         # Checkpoints lie in a work directory that Snakemake does not know, so that a failed attempt is resumed.
-        fingerprint=lambda wildcards: fingerprints.training_fingerprint(config, Cell.of(wildcards)),
+        fingerprint=lambda wildcards: fingerprints.training_fingerprint(CONFIG, Cell.of(wildcards)),
     script:
         "../scripts/train.py"
 
@@ -57,14 +57,14 @@ rule predict:
     priority: 1  # finish a trained cell before the next one is trained
     conda:
         "../../envs/environment.yaml"
-    threads: config["training"]["threads"]
+    threads: CONFIG.training.threads
     resources:
         gpu=gpus,
         mem_mb=megabytes(16000),
         runtime=minutes(2),
         attempt=attempt_number,
     params:
-        evaluation=config["evaluation"],
+        evaluation=CONFIG.evaluation.model_dump(),
         code=fingerprints.sha256_of_modules("rspose.training.predict"),
     script:
         "../scripts/predict.py"

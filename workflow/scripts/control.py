@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rspose.grid.job import job
+from rspose.grid.job import config_of, job
 
 with job(snakemake):
     from rspose.evaluation import controls
@@ -11,9 +11,9 @@ with job(snakemake):
     from rspose.grid.record import write_control_record
 
     dataset, control = snakemake.wildcards.dataset, snakemake.wildcards.control
-    root = Path(snakemake.config["data"][dataset]["root"])
+    root = config_of(snakemake).data[dataset].root
     getattr(controls, control)(dataset, root).save(Path(snakemake.output.predictions))
     write_json(Path(snakemake.output.scores), evaluate(dataset, Path(snakemake.output.predictions), root))
     write_control_record(
-        snakemake.config, dataset, control, Path(snakemake.output.scores), Path(snakemake.output.record)
+        config_of(snakemake), dataset, control, Path(snakemake.output.scores), Path(snakemake.output.record)
     )

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from rspose.grid.job import job
+from rspose.grid.job import config_of, job
 
 with job(snakemake):
     from rspose.evaluation.evaluate import evaluate
     from rspose.grid.files import write_json
 
     dataset = snakemake.wildcards.dataset
-    root = Path(snakemake.config["data"][dataset]["root"])
+    root = config_of(snakemake).data[dataset].root
     write_json(Path(snakemake.output[0]), evaluate(dataset, Path(snakemake.input.predictions), root))

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from rspose.grid.job import job
+from rspose.grid.job import config_of, job
 
 with job(snakemake) as terminal:
     from rspose.training.initial_weights import train_initial_weights
 
-    train_initial_weights(snakemake.config, snakemake.wildcards.model, Path(snakemake.output[0]), terminal)
+    train_initial_weights(
+        config_of(snakemake), snakemake.wildcards.model, Path(snakemake.output[0]), terminal
+    )

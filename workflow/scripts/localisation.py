@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from rspose.grid.job import job
+from rspose.grid.job import config_of, job
 
 with job(snakemake):
     from rspose.tools.localisation_losses import write_localisation
 
-    write_localisation(snakemake.config, Path(snakemake.output[0]))
+    write_localisation(config_of(snakemake), Path(snakemake.output[0]))

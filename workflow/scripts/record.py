@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from rspose.grid.job import job
+from rspose.grid.job import config_of, job
 
 with job(snakemake):
     from rspose.grid.cell import Cell
     from rspose.grid.record import write_record
 
     write_record(
-        snakemake.config,
+        config_of(snakemake),
         Cell.of(snakemake.wildcards),
         Path(snakemake.input.scores),
         Path(snakemake.input.training),

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rspose.grid.job import job
+from rspose.grid.job import config_of, job
 
 cores = int(os.environ["RSPOSE_CORES"])  # the Snakefile says what 0 means
 with job(snakemake) as terminal:
@@ -11,7 +11,7 @@ with job(snakemake) as terminal:
     from rspose.training.train import train
 
     train(
-        snakemake.config,
+        config_of(snakemake),
         Cell.of(snakemake.wildcards),
         Path(snakemake.output.checkpoint),
         Path(snakemake.input.initial_weights) if snakemake.input.initial_weights else None,
