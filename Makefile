@@ -64,6 +64,7 @@ lint: $(INSTALLED)  ## Check style, imports, the workflow, types and the documen
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 	@$(BIN)/rspose docs config --check
+	@$(BIN)/rspose docs schema --check
 	@$(BIN)/rspose docs losses --check
 	@$(BIN)/rspose docs published --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -73,8 +74,9 @@ format: $(INSTALLED)  ## Format Python and Snakemake files
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile workflow
 
-docs: $(INSTALLED)  ## Write config/README.md, docs/losses.md and mmpose's numbers from what they are made of
+docs: $(INSTALLED)  ## Write config/README.md and schema.json, docs/losses.md and mmpose's numbers from what they are made of
 	@$(BIN)/rspose docs config
+	@$(BIN)/rspose docs schema
 	@$(BIN)/rspose docs losses
 	@$(BIN)/rspose docs published
 

@@ -373,8 +373,8 @@ def _compare(name: str, source: str | None, config: Path, cores: int | None, dry
     "config --check",
     _argument(
         "page",
-        "config/README.md, docs/losses.md or mmpose's numbers",
-        choices=("config", "losses", "published"),
+        "config/README.md, config/schema.json, docs/losses.md or mmpose's numbers",
+        choices=("config", "schema", "losses", "published"),
     ),
     _flag("--check", "only say whether the page is up to date"),
 )

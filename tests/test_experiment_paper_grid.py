@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 
 from rspose.datasets.keypoints import keypoint_set
 from rspose.grid.cell import Cell
-from rspose.grid.config import load_config
+from rspose.grid.config import GridConfig, load_config
 from rspose.training.compose import compose, mmpose_config
 
 # isort: split
@@ -69,11 +69,8 @@ def mmpose_scope() -> None:
 
 
 @pytest.fixture(scope="module")
-def on_generated_data(tiny_datasets: Path) -> dict[str, Any]:
-    config = deepcopy(PAPER)
-    for dataset, entry in config["data"].items():
-        entry["root"] = str(tiny_datasets / dataset)
-    return config
+def on_generated_data(tiny_datasets: Path) -> GridConfig:
+    return PAPER.changed(data={dataset: {"root": str(tiny_datasets / dataset)} for dataset in PAPER.data})
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +123,7 @@ def test_the_grid_has_the_papers_models_on_every_dataset() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids="-".join)
 def test_every_model_builds_and_takes_a_step_on_every_dataset(
-    on_generated_data: dict[str, Any], built: dict[Any, Any], tmp_path: Path, row: tuple[str, str, str]
+    on_generated_data: GridConfig, built: dict[Any, Any], tmp_path: Path, row: tuple[str, str, str]
 ) -> None:
     cell = Cell(*row, "rspose", 0)
     whole = compose(on_generated_data, cell, tmp_path, None)
@@ -210,7 +207,7 @@ def test_what_mmpose_has_a_config_for_is_trained_and_tested_as_it_says(
     theirs = mmpose_config(path)
     ours = compose(PAPER, Cell(*row, "mse", 0), tmp_path, None)
     gpus, per_gpu = map(int, re.search(r"(\d+)xb(\d+)-", path).groups())
-    devices = PAPER.training_of(Cell(*row, "mse", 0))["devices"]
+    devices = PAPER.training_of(Cell(*row, "mse", 0)).devices
     assert ours["train_dataloader"]["batch_size"] * devices == gpus * per_gpu
     # At the published batch, whatever mmpose's config calls its base, nothing is scaled.
     assert ours["auto_scale_lr"] == {"enable": True, "base_batch_size": gpus * per_gpu}

@@ -113,13 +113,14 @@ def test_the_cell_is_drawn_with_its_annotation(finished: tuple[Path, Cell], tmp_
 def test_the_published_recipe_takes_a_step_with_every_loss_of_its_grid(
     tiny_datasets: Path, tmp_path: Path
 ) -> None:
-    config = load_config(REPOSITORY / "config" / "paper_wholebody.yaml")
-    config["data"]["wholebody"]["root"] = str(tiny_datasets / "wholebody")
+    config = load_config(REPOSITORY / "config" / "paper_wholebody.yaml").changed(
+        data={"wholebody": {"root": str(tiny_datasets / "wholebody")}}
+    )
     assert len(config.cells()) == 8
     DefaultScope.get_instance("wholebody recipe", scope_name="mmpose")
     first = config.cells()[0]
     composed = compose(config, first, tmp_path, None)
-    theirs = mmpose_config(config["model_settings"]["hrnet-w32-dark"]["base"]["heatmap"])
+    theirs = mmpose_config(config.model_settings["hrnet-w32-dark"].base["heatmap"])
     assert composed["optim_wrapper"]["optimizer"]["lr"] == theirs["optim_wrapper"]["optimizer"]["lr"]
     assert composed["codec"].items() >= theirs["codec"].items()
     assert composed["model"]["test_cfg"].items() >= theirs["model"]["test_cfg"].items()
@@ -132,7 +133,7 @@ def test_the_published_recipe_takes_a_step_with_every_loss_of_its_grid(
     batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
     for cell in config.cells():
         loss = config.loss_of(cell.loss, cell.head)
-        model.head.loss_module = build_loss(loss["loss"], loss["parameters"], 133)
+        model.head.loss_module = build_loss(loss.loss, loss.parameters, 133)
         with torch.no_grad():
             terms = model(**model.data_preprocessor(batch, training=True), mode="loss")
         total = sum(value for key, value in terms.items() if key.startswith("loss_"))

@@ -77,10 +77,11 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from rspose.grid.cell import Cell
+from rspose.grid.config import complete
 from rspose.training.train import train
 
 config, cell, checkpoint = json.loads(sys.argv[1])
-train(config, Cell(*cell), Path(checkpoint))
+train(complete(config), Cell(*cell), Path(checkpoint))
 """
 
 
@@ -108,7 +109,7 @@ def start(settings: Settings, cell: Cell, folder: Path) -> subprocess.Popen[byte
     folder.mkdir(exist_ok=True)
     config = complete({**settings, "results": str(folder / "results")})
     named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
-    arguments = json.dumps([config, named, str(folder / "cell" / "checkpoint.pth")])
+    arguments = json.dumps([config.plain(), named, str(folder / "cell" / "checkpoint.pth")])
     with open(folder / "child.txt", "w") as output:
         return subprocess.Popen([sys.executable, "-c", CHILD, arguments], stdout=output, stderr=output)
 

@@ -33,6 +33,7 @@ from pathlib import Path
 import rspose.training
 from rspose.grid import files
 from rspose.grid.cell import Cell
+from rspose.grid.config import complete
 from rspose.training.train import train
 from rspose.training.hooks import EpochSeedHook
 
@@ -69,7 +70,7 @@ def open_file(name, *arguments, **settings):
 opened, builtins.open = builtins.open, open_file
 EpochSeedHook.after_train_iter = after_step
 Path.write_bytes, Path.replace = write_bytes, replace
-train(config, Cell(*cell), Path(checkpoint))
+train(complete(config), Cell(*cell), Path(checkpoint))
 """
 MOMENTS = (
     "in an epoch",
@@ -103,7 +104,9 @@ def kill(moment: str, settings: Settings, cell: Cell, folder: Path) -> None:
     reached = folder / "reached"
     reached.unlink(missing_ok=True)
     named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
-    arguments = json.dumps([config, named, str(folder / "cell" / "checkpoint.pth"), str(reached), moment])
+    arguments = json.dumps(
+        [config.plain(), named, str(folder / "cell" / "checkpoint.pth"), str(reached), moment]
+    )
     with open(folder / "child.txt", "w") as output:
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, arguments], stdout=output, stderr=subprocess.STDOUT

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders.grid import REPOSITORY
+from builders.grid import REPOSITORY, SETTINGS
 
 pytestmark = pytest.mark.slow
 
-SNAKEFILE = """
-config.update(training={"device": "cpu"}, results="results")
+CONFIG = {**SETTINGS, "training": {**SETTINGS["training"], "device": "cpu"}}
+SNAKEFILE = (
+    f"config.update({CONFIG})"
+    + """
 rule train:
     output: "{dataset}/{model}/{head}/{loss}/seed{seed}"
     log: "{dataset}-{model}-{head}-{loss}-{seed}.log"
@@ -20,6 +22,7 @@ rule train:
     resources: attempt=lambda wildcards, attempt: attempt
     script: "train.py"
 """
+)
 TARGET = "coco/tiny/heatmap/dm/seed3"
 NOTE = f"results/records/{TARGET}.failed.json"
 

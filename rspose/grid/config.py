@@ -34,13 +34,24 @@ from rspose.grid.cell import Cell, Name
 if TYPE_CHECKING:
     from rspose.losses import HeatmapLoss
 
-    Dataset = Head = str
+    Dataset = str
+    Head = str
 else:
     Head = Literal["heatmap", "simcc"]
     Dataset = Literal[tuple(DATASETS)]
 
 _CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds")
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_TYPES = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "a text",
+    "path_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
 _KINDS = {int: "number", float: "number", list: "pair", dict: "mapping"}
 
 
@@ -125,6 +136,8 @@ _Model = TypeVar("_Model", bound=Settings)
 
 
 class Drawing(Settings):
+    """What is drawn of a dataset."""
+
     train_images: int = Field(ge=1, le=10**7)
     """Training images to draw."""
     val_images: int = Field(ge=1, le=10**7)
@@ -138,6 +151,8 @@ class Drawing(Settings):
 
 
 class DataSettings(Settings):
+    """Where a dataset is."""
+
     root: Folder
     """Folder of the dataset, in the layout of the real one."""
     generate: Drawing | None = None
@@ -145,6 +160,8 @@ class DataSettings(Settings):
 
 
 class Sigmas(Settings):
+    """Standard deviation of the labels of each head."""
+
     heatmap: Sigma | None = None
     """In heatmap pixels."""
     simcc: (
@@ -160,6 +177,8 @@ class Sigmas(Settings):
 
 
 class InitialWeights(Settings):
+    """How the initial weights of a model are trained."""
+
     crops: int = Field(ge=32, le=10**7)
     """Generated person crops to train on."""
     epochs: int = Field(ge=1, le=10**5)
@@ -174,6 +193,8 @@ class InitialWeights(Settings):
 
 
 class ModelSettings(Settings):
+    """A model: the mmpose configs that it is composed from, and what differs from `training`."""
+
     base: dict[Head, str] = Field(min_length=1)
     """The mmpose config that each head builds on, a path below mmpose's `configs`. The grid leaves out heads
     that a model has no config for."""
@@ -186,8 +207,8 @@ class ModelSettings(Settings):
     input_size: dict[
         Dataset, Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Field(min_length=2, max_length=2)]
     ]
-    """Width and height of the input crop in pixels, per dataset. The grid leaves out datasets that a model has
-    no entry for."""
+    """Width and height of the input crop in pixels, per dataset. The grid leaves out datasets that a model
+    has no entry for."""
     sigma: Sigmas
     """Standard deviation of the Gaussian labels, for each head of `base`."""
     overrides: Free = {}
@@ -201,8 +222,8 @@ class ModelSettings(Settings):
     dataset_training: dict[Dataset, Free] = {}
     """The same for this model on one dataset."""
     initial_weights: InitialWeights | None = None
-    """Train one set of initial weights for backbone, neck and deconvolutions on part segmentation of generated
-    figures, which favours no loss. All cells of the model start from it."""
+    """Train one set of initial weights for backbone, neck and deconvolutions on part segmentation of
+    generated figures, which favours no loss. All cells of the model start from it."""
 
     def sigma_of(self, head: str, dataset: str) -> float | list[float]:
         """Standard deviation of the labels of a head on a dataset, for x and y where it is a list."""
@@ -211,6 +232,8 @@ class ModelSettings(Settings):
 
 
 class LearningRate(Settings):
+    """A learning rate, and the batch size that it is for."""
+
     value: Number = Field(gt=0, le=100)
     """The rate at a batch of `base_batch_size`."""
     base_batch_size: Annotated[int, Field(ge=1, le=10**6)] | None
@@ -227,6 +250,8 @@ Rate = Annotated[LearningRate, BeforeValidator(_rate, json_schema_input_type=Fac
 
 
 class Training(Settings):
+    """How cells are trained."""
+
     epochs: int = Field(ge=1, le=10**5)
     """Passes over the training set."""
     batch_size: int = Field(ge=1, le=10**6)
@@ -245,8 +270,8 @@ class Training(Settings):
     """With `step`, the fractions of the training after which the rate falls tenfold (170 and 200 of 210
     epochs)."""
     augmentation: Literal["dataset", "model"] = "dataset"
-    """Whose training pipeline is used, that of the dataset's mmpose config, or that of the model's with all its
-    stages (RTMPose)."""
+    """Whose training pipeline is used, that of the dataset's mmpose config, or that of the model's with all
+    its stages (RTMPose)."""
     transforms: dict[
         Literal["GetBBoxCenterScale", "RandomFlip", "RandomHalfBody", "RandomBBoxTransform"], Free
     ] = {}
@@ -274,6 +299,8 @@ class Training(Settings):
 
 
 class LossSettings(Settings):
+    """A change to a loss, or a variant of one."""
+
     loss: Name | None = None
     """The registered loss that this is a variant of; the key itself if left out."""
     sum: dict[
@@ -306,6 +333,8 @@ class LossSettings(Settings):
 
 
 class Evaluation(Settings):
+    """How cells are evaluated."""
+
     flip_test: bool = True
     """Average the prediction with that of the mirrored crop."""
     batch_size: int = Field(default=64, ge=1, le=10**6)
@@ -341,7 +370,8 @@ class GridConfig(Settings):
     name: Name
     """Name of the grid; it stands in the tables' notes."""
     results: Folder = Path("results")
-    """Folder of everything that is made. Two configs with the same folder share datasets, cells and records."""
+    """Folder of everything that is made. Two configs with the same folder share datasets, cells and
+    records."""
     records: Annotated[list[Folder], _Listed()] = []
     """Folders of finished records, of several machines say. If there are any, nothing is trained: `snakemake
     tables` makes the tables of these records, merged, in an environment without torch."""
@@ -354,8 +384,8 @@ class GridConfig(Settings):
     losses: Annotated[list[Name], Field(min_length=1), _Listed()]
     """Losses of the grid, each a registered loss or a key of `loss_settings`."""
     losses_from: Annotated[list[str], _Listed()] = []
-    """Where losses from outside the project come from, each a `.py` file, relative to the working directory, or
-    the name of an entry point of the group `rspose.losses`. They are named in `losses` like any other."""
+    """Where losses from outside the project come from, each a `.py` file, relative to the working directory,
+    or the name of an entry point of the group `rspose.losses`. They are named in `losses` like any other."""
     seeds: Annotated[list[Seed], Field(min_length=1), _Listed()]
     """Seeds of the grid. A seed sets the initial weights of the head, the data order and the augmentation."""
     data: dict[Dataset, DataSettings]
@@ -369,10 +399,10 @@ class GridConfig(Settings):
     """Folder of the pretrained weights that URLs name; `rspose pretrained CONFIG` downloads them. What is
     missing stops a run before its first job."""
     loss_settings: dict[Name, LossSettings] = {}
-    """Changes to a loss, or variants of one under a name of their own. A change touches the cells of that loss
-    only."""
+    """Changes to a loss, or variants of one under a name of their own. A change touches the cells of that
+    loss only."""
     evaluation: Evaluation = Evaluation()
-    """How cells are evaluated."""
+    """How every cell is evaluated."""
     controls: bool = True
     """Add the control rows, oracle keypoints and the mean pose."""
     given: dict[str, Any] | None = None
@@ -438,7 +468,7 @@ class GridConfig(Settings):
         return Training.model_validate({**changes, "head_learning_rate": {}})
 
     def training_levels(self, model: str, dataset: str) -> list[tuple[str, dict[str, Any]]]:
-        """The keys that say how a model is trained on a dataset, each with what it says; later ones decide."""
+        """The keys that say how a model is trained on a dataset, with what they say; later ones decide."""
         settings, key = self.model_settings[model], f"model_settings.{model}"
         return [
             ("training", self.training.model_dump(exclude_unset=True)),
@@ -616,10 +646,9 @@ def _one_line(error: ValidationError, values: dict[str, Any], parents: tuple[str
             said = f"expected {expected}; {found}"
         case "too_short" if first["input"] == []:
             said = "the grid is empty; name at least one"
-        case "dict_type" | "model_type":
-            said = f"expected a mapping; {found}"
         case _:
-            said = f"{re.sub('^(Input|String) should (be (a valid )?)?', 'expected ', expected)}; {found}"
+            expected = _TYPES.get(kind, re.sub("^(Input|List|Value|Dictionary) should (be )?", "", expected))
+            said = f"expected {expected}; {found}"
     where = ".".join((*parents, *key))
     return f"config key '{where}': {said}" if where else f"config: {said}"
 
@@ -628,9 +657,9 @@ def _key(location: Iterable[str | int], values: Any) -> list[str]:
     """The keys and indices of a location that the config has; the others are pydantic's own."""
     key = []
     for part in location:
-        if (isinstance(values, dict) and part in values) or (
-            isinstance(values, list) and isinstance(part, int)
-        ):
+        if isinstance(values, list):
+            values = dict(enumerate(values))
+        if isinstance(values, dict) and part in values:
             values = values[part]
             key.append(str(part))
     return key

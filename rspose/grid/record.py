@@ -461,9 +461,7 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path, r
     )
 
 
-def write_control_record(
-    config: GridConfig, dataset: str, control: str, scores: Path, record: Path
-) -> None:
+def write_control_record(config: GridConfig, dataset: str, control: str, scores: Path, record: Path) -> None:
     """Write the record of a control: ``oracle`` or ``mean_pose``."""
     title, reference = CONTROLS[control]
     _write(

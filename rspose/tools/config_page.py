@@ -1,14 +1,13 @@
-"""config/README.md and config/schema.json, made from the models of the config so that neither can drift from it."""
+"""config/README.md, made from the models of the config so that it cannot drift from them."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rspose.grid.config import GridConfig
+from rspose.tools.config_schema import models_schema
 
 PAGE = Path(__file__).parents[2] / "config" / "README.md"
-SCHEMA = PAGE.with_name("schema.json")
 
 _INTRODUCTION = """# Configuration
 
@@ -27,42 +26,22 @@ _INTRODUCTION = """# Configuration
 
 `snakemake --configfile config/samples.yaml` runs another config;
 `snakemake --config losses=[mse,rspose] seeds=[0,1]` changes single keys of the default one, and
-`snakemake --config training='{epochs: 2}'` a key within another: what is not named there stays. A config is
-checked before anything runs. Names (of models, losses, variants, the grid) become folders: letters, digits and
-`._+-`, the first one no dot and no dash.
+`snakemake --config training='{epochs: 2}'` a key within another: what is not named there stays. A config
+is checked before anything runs. Names (of models, losses, variants, the grid) become folders: letters,
+digits and `._+-`, the first one no dot and no dash.
 
-[schema.json](schema.json) lets an editor complete keys and underline mistakes; for VS Code's YAML extension, write
-`# yaml-language-server: $schema=schema.json` (a path from the config to it) into the config's first line.
+[schema.json](schema.json) lets an editor complete keys and underline mistakes. For VS Code's YAML extension,
+let the config's first line be `# yaml-language-server: $schema=schema.json`, a path from the config to it.
 
 | key | type | default | meaning |
 | --- | --- | --- | --- |
 """
 
 
-def config_page() -> str:
+def page() -> str:
     """The page as Markdown: one row a key."""
-    schema = _schema()
+    schema = models_schema()
     return _INTRODUCTION + "\n".join(_rows(schema, "", schema["$defs"])) + "\n"
-
-
-def config_schema() -> str:
-    """The JSON schema for editors. Nothing is required: a config may extend another."""
-    schema = _schema()
-    models = schema["$defs"]
-    change = {key: value for key, value in models["Training"]["properties"].items() if key != "device"}
-    models["TrainingChange"] = {**models["Training"], "properties": change, "title": "TrainingChange"}
-    for model in (schema, *models.values()):
-        model.pop("required", None)
-    properties = models["ModelSettings"]["properties"]
-    properties["training"]["$ref"] = "#/$defs/TrainingChange"
-    properties["dataset_training"]["additionalProperties"] = {"$ref": "#/$defs/TrainingChange"}
-    return json.dumps(schema, indent=1) + "\n"
-
-
-def _schema() -> dict[str, Any]:
-    schema = GridConfig.model_json_schema()
-    del schema["properties"]["given"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _rows(schema: dict[str, Any], prefix: str, models: dict[str, Any]) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from importlib import import_module
 
 PAGES = {
-    "config": ("config_page", "the schema"),
+    "config": ("config_page", "the models of the config"),
+    "schema": ("config_schema", "the models of the config"),
     "losses": ("loss_listing", "the loss files"),
     "published": ("mmpose_numbers", "the metadata of the installed mmpose"),
 }

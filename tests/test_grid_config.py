@@ -1,5 +1,6 @@
 """A config is checked, completed and turned into a grid; what is wrong with it is said in one line."""
 
+import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -10,15 +11,8 @@ import yaml
 from builders.grid import REPOSITORY, SnakemakeRun, put
 from builders.losses import forget_later
 
-from rspose.grid.config import (
-    Cell,
-    ConfigError,
-    complete,
-    extended,
-    given,
-    load_config,
-    typed,
-)
+from rspose.grid.cell import Cell
+from rspose.grid.config import ConfigError, Evaluation, complete, extended, given, load_config, typed
 from rspose.losses import PerMapLoss, available, parameters, register, registry
 
 Settings = dict[str, Any]
@@ -71,34 +65,35 @@ def test_defaults_are_filled_in_at_every_depth(settings: Settings) -> None:
     del settings["results"], settings["training"]["schedule"]
     del settings["data"]["coco"]["generate"]["image_size"]
     completed = complete(settings)
-    assert completed["results"] == "results"
-    assert completed["controls"] is True
-    assert completed["training"]["schedule"] == "step"
-    assert completed["training"]["milestones"] == [0.81, 0.952]
-    assert completed["evaluation"] == {"flip_test": True, "batch_size": 64, "drawn_samples": 2}
-    assert completed["data"]["coco"]["generate"]["image_size"] == [320, 240]
-    assert completed["model_settings"]["tiny"]["initial_weights"]["learning_rate"] == 0.003
-    assert completed["loss_settings"]["kl"]["learning_rate_factor"] == 1.0
+    assert completed.results == Path("results")
+    assert completed.controls is True
+    assert completed.training.schedule == "step"
+    assert completed.training.milestones == [0.81, 0.952]
+    assert completed.evaluation == Evaluation(drawn_samples=2)
+    assert completed.data["coco"].generate.image_size == [320, 240]
+    assert completed.model_settings["tiny"].initial_weights.learning_rate == 0.003
+    assert completed.loss_settings["kl"].learning_rate_factor == 1.0
 
 
 def test_what_the_config_says_is_kept(settings: Settings) -> None:
     settings["training"].update(learning_rate=0.125, batch_size=3)
     completed = complete(settings)
-    for key, value in settings["training"].items():
-        assert completed["training"][key] == value
-    assert completed["model_settings"]["tiny"]["overrides"] == settings["model_settings"]["tiny"]["overrides"]
+    assert completed.training.learning_rate.value == 0.125
+    assert completed.training.batch_size == 3
+    assert completed.model_settings["tiny"].overrides == settings["model_settings"]["tiny"]["overrides"]
 
 
 def test_completing_leaves_the_config_alone_and_a_second_time_changes_nothing(settings: Settings) -> None:
     before = yaml.safe_dump(settings)
     completed = complete(settings)
     assert yaml.safe_dump(settings) == before
-    assert complete(completed) == completed
+    assert complete(completed.plain()) == completed
+    assert complete(json.loads(json.dumps(completed.plain()))) == completed
 
 
 def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
-    complete(settings)["training"]["milestones"].append(0.99)
-    assert complete(settings)["training"]["milestones"] == [0.81, 0.952]
+    complete(settings).training.milestones.append(0.99)
+    assert complete(settings).training.milestones == [0.81, 0.952]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +123,10 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
         # Values of the wrong type, or out of range.
         (value("training/epochs", "ten"), ["'training.epochs'", "integer", "'ten'"]),
         (value("training/learning_rate", "fast"), ["'training.learning_rate'", "number", "'fast'"]),
-        (value("training/learning_rate", "fast"), ["expected number or object; found"]),
+        (
+            value("training/learning_rate", "fast"),
+            ["expected a number, or a mapping of value and base_batch_size; found"],
+        ),
         (value("training/learning_rate", {"value": 0.1}), ["'training.learning_rate'", "'base_batch_size'"]),
         (
             value("training/learning_rate", {"value": 0, "base_batch_size": 4}),
@@ -136,14 +134,14 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
         ),
         (value("training/devices", 0), ["'training.devices'", "0"]),
         (value("training/learning_rate", 0), ["'training.learning_rate'", "0"]),
-        (value("training/transforms", [1]), ["'training.transforms'", "object", "[1]"]),
-        (value("data", ["coco"]), ["'data'", "object", "['coco']"]),
+        (value("training/transforms", [1]), ["'training.transforms'", "mapping", "[1]"]),
+        (value("data", ["coco"]), ["'data'", "mapping", "['coco']"]),
         (value("data/coco/generate/seed", -1), ["'data.coco.generate.seed'", "-1"]),
         (value("data/coco/generate/image_size", [64]), ["'data.coco.generate.image_size'", "[64]"]),
         (value("seeds", ["zero"]), ["'seeds.0'", "integer", "'zero'"]),
         (value("seeds", [True]), ["'seeds.0'", "integer", "True"]),
-        (value("losses", {"mse": 1}), ["'losses'", "array"]),
-        (value("controls", "no"), ["'controls'", "boolean", "'no'"]),
+        (value("losses", {"mse": 1}), ["'losses'", "list"]),
+        (value("controls", "no"), ["'controls'", "true or false", "'no'"]),
         (value("name", "a b"), ["'name'", "'a b'"]),
         (value("loss_settings/awing/parameters", {"omega": "big"}), ["awing.parameters.omega'", "'big'"]),
         (value("loss_settings/kl/parameters", {"beta": -1}), ["'loss_settings.kl.parameters'", "beta", "-1"]),
@@ -240,8 +238,8 @@ def test_what_is_said_closer_to_a_cell_decides_how_it_is_trained(settings: Setti
 
     def trained(dataset: str, model: str, head: str) -> tuple[float, int, int]:
         chosen = completed.training_of(Cell(dataset, model, head, "mse", 0))
-        assert "head_learning_rate" not in chosen
-        return chosen["learning_rate"], chosen["epochs"], chosen["batch_size"]
+        assert not chosen.head_learning_rate
+        return chosen.scaled_learning_rate, chosen.epochs, chosen.batch_size
 
     assert trained("coco", "other", "heatmap") == (0.1, 10, 4)
     assert trained("coco", "other", "simcc") == (0.2, 10, 4)
@@ -369,7 +367,7 @@ def test_a_job_knows_the_losses_from_outside_without_completing_the_config_again
         config = complete(settings)
     forget_later(monkeypatch)
     assert "theirs" not in available()
-    assert config.loss_of("theirs", "heatmap")["title"] == "theirs"
+    assert config.loss_of("theirs", "heatmap").title == "theirs"
 
 
 def test_a_file_that_cannot_be_imported_stops_only_the_grids_that_name_its_loss(
@@ -396,18 +394,18 @@ def test_a_variant_of_a_loss_stands_beside_it(settings: Settings) -> None:
     completed = complete(settings)
     assert [cell.loss for cell in completed.cells()[:2]] == ["awing", "awing_wide"]
     variant = completed.loss_of("awing_wide", "heatmap")
-    assert (variant["loss"], variant["title"]) == ("awing", "AWing, wide")
-    assert variant["parameters"] == {**parameters("awing"), "omega": 20.0}
-    assert variant["learning_rate_factor"] == 1.0
-    assert completed.loss_of("awing", "heatmap")["title"] == available()["awing"].title
-    assert completed.loss_of("awing", "heatmap")["learning_rate_factor"] == 1.0
-    assert completed.loss_of("awing", "simcc")["learning_rate_factor"] == 0.5
+    assert (variant.loss, variant.title) == ("awing", "AWing, wide")
+    assert variant.parameters == {**parameters("awing"), "omega": 20.0}
+    assert variant.learning_rate_factor == 1.0
+    assert completed.loss_of("awing", "heatmap").title == available()["awing"].title
+    assert completed.loss_of("awing", "heatmap").learning_rate_factor == 1.0
+    assert completed.loss_of("awing", "simcc").learning_rate_factor == 0.5
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_configs_of_the_repository_are_valid(path: Path) -> None:
     config = load_config(path)
-    assert config["name"] == path.stem
+    assert config.name == path.stem
     assert config.cells()
 
 
