@@ -254,7 +254,7 @@ def test_a_loss_depends_on_its_own_file_and_what_it_takes_from_the_project() -> 
         "training/heads.py",
         "training/transforms.py",
         "training/compose.py",
-        "datasets/keypoints.py",
+        "datasets/interface.py",
         "training/pretrained.py",
     ],
 )
