@@ -36,19 +36,7 @@ def test_a_loss_that_takes_longer_makes_the_step_as_much_longer(
         return terms(self, *arguments)
 
     monkeypatch.setattr(RSPose, "terms", slow)
-    command = [
-        "bench",
-        "steps",
-        str(config),
-        "--head",
-        "simcc",
-        "--device",
-        "cpu",
-        "--rounds",
-        "2",
-        "--batch",
-        "2",
-    ]
+    command = f"bench steps {config} --head simcc --device cpu --rounds 2 --batch 2".split()
     assert main([*command, "--json"]) == 0
     mse, rspose = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (mse["loss"], rspose["loss"], rspose["than"]) == ("mse", "rspose", "mse")

@@ -10,21 +10,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
 from builders.grid import SETTINGS, SnakemakeRun, put
 from builders.losses import forget_later
+from builders.training import AVERAGED, Settings, completed, run, same_weights, weights
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import complete
 from rspose.grid.job import LastingError
 from rspose.training.torchrun import torchrun
-from rspose.training.train import train
-
-Settings = dict[str, Any]
 
 pytestmark = [
     pytest.mark.slow,
@@ -95,31 +91,13 @@ def ordered(trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return trainable
 
 
-def run(settings: Settings, cell: Cell, folder: Path) -> dict[str, Any]:
-    """Train a cell; what ``training.json`` says."""
-    folder.mkdir(exist_ok=True)
-    config = complete({**settings, "results": str(folder / "results")})
-    with open(folder / "progress.txt", "w") as terminal:
-        train(config, cell, folder / "cell" / "checkpoint.pth", terminal=terminal)
-    return json.loads((folder / "cell" / "training.json").read_text())
-
-
 def start(settings: Settings, cell: Cell, folder: Path) -> subprocess.Popen[bytes]:
     """The same in a process that can be killed."""
-    folder.mkdir(exist_ok=True)
-    config = complete({**settings, "results": str(folder / "results")})
+    config = completed(settings, folder)
     named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
     arguments = json.dumps([config.plain(), named, str(folder / "cell" / "checkpoint.pth")])
     with open(folder / "child.txt", "w") as output:
         return subprocess.Popen([sys.executable, "-c", CHILD, arguments], stdout=output, stderr=output)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "cell" / "checkpoint.pth", weights_only=True)["state_dict"]
-
-
-def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def is_running(process: int) -> bool:
@@ -183,10 +161,8 @@ def test_two_processes_train_as_one_with_the_whole_batch(
 
     for same in ("iterations", "epochs", "batch_size", "learning_rate", "train_instances"):
         assert together[same] == alone[same]
-    assert [(each["devices"], each["batch_size_per_device"]) for each in (alone, together)] == [
-        (1, 4),
-        (2, 2),
-    ]
+    assert (alone["devices"], alone["batch_size_per_device"]) == (1, 4)
+    assert (together["devices"], together["batch_size_per_device"]) == (2, 2)
     assert together["provenance"]["training_sha256"] != alone["provenance"]["training_sha256"]
     for term, values in alone["curve"].items():
         assert together["curve"][term] == pytest.approx(values, rel=1e-3), term
@@ -202,8 +178,7 @@ def test_a_training_killed_as_a_whole_or_in_part_ends_with_the_weights_of_an_uni
     ordered: Settings, tmp_path: Path
 ) -> None:
     ordered["training"].update(epochs=3, schedule="step", milestones=[0.3, 0.6])
-    average = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.02, "update_buffers": True}
-    put(ordered, "model_settings/tiny/overrides/custom_hooks", [average])
+    put(ordered, "model_settings/tiny/overrides/custom_hooks", [AVERAGED])
     uninterrupted = run(ordered, CELL, tmp_path / "whole")
     steps = uninterrupted["iterations"] // 3
     killed = tmp_path / "killed"

@@ -39,18 +39,10 @@ def timm_weights(positions: int) -> Weights:
     """Random weights under timm's names, which are also MAE's."""
     generator = torch.Generator().manual_seed(0)
     shapes = {"cls_token": (1, 1, DIMS), "pos_embed": (1, positions, DIMS), "norm.weight": (DIMS,)}
-    shapes |= {
-        "norm.bias": (DIMS,),
-        "patch_embed.proj.weight": (DIMS, 3, 16, 16),
-        "patch_embed.proj.bias": (DIMS,),
-    }
+    shapes |= {"norm.bias": (DIMS,), "patch_embed.proj.weight": (DIMS, 3, 16, 16)}
+    shapes |= {"patch_embed.proj.bias": (DIMS,)}
     for layer in range(LAYERS):
-        block = {
-            "norm1.weight": (DIMS,),
-            "norm1.bias": (DIMS,),
-            "norm2.weight": (DIMS,),
-            "norm2.bias": (DIMS,),
-        }
+        block = {f"norm{which}.{part}": (DIMS,) for which in (1, 2) for part in ("weight", "bias")}
         block |= {"attn.qkv.weight": (3 * DIMS, DIMS), "attn.qkv.bias": (3 * DIMS,)}
         block |= {"attn.proj.weight": (DIMS, DIMS), "attn.proj.bias": (DIMS,)}
         block |= {"mlp.fc1.weight": (HIDDEN, DIMS), "mlp.fc1.bias": (HIDDEN,)}
@@ -108,13 +100,8 @@ def vitpose(weights: Weights) -> Any:
 
 def mmpretrain(weights: Weights) -> Any:
     """As mmpose publishes MAE's encoders for its ViTPose configs."""
-    names = {
-        "blocks.": "layers.",
-        "norm1": "ln1",
-        "norm2": "ln2",
-        "patch_embed.proj": "patch_embed.projection",
-    }
-    names |= {"mlp.fc1": "ffn.layers.0.0", "mlp.fc2": "ffn.layers.1"}
+    names = {"blocks.": "layers.", "norm1": "ln1", "norm2": "ln2", "mlp.fc1": "ffn.layers.0.0"}
+    names |= {"mlp.fc2": "ffn.layers.1", "patch_embed.proj": "patch_embed.projection"}
     state = {}
     for key, value in weights.items():
         renamed = key.replace("norm.", "ln1.") if key.startswith("norm.") else key

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,13 +17,11 @@ import pytest
 import torch
 from builders.grid import put
 from builders.losses import forget_later
+from builders.training import AVERAGED, Settings, completed, run, same_weights, weights
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import complete
 from rspose.grid.job import LastingError
-from rspose.training.train import _Measurements, train
-
-Settings = dict[str, Any]
+from rspose.training.train import _Measurements
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -81,26 +80,10 @@ MOMENTS = (
 )
 
 
-def run(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | None = None) -> dict[str, Any]:
-    """Train a cell in this process; what ``training.json`` says."""
-    config = complete({**settings, "results": str(folder / "results")})
-    with open(folder / "progress.txt", "w") as terminal:
-        train(config, cell, folder / "cell" / "checkpoint.pth", initial_weights, terminal=terminal)
-    return json.loads((folder / "cell" / "training.json").read_text())
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "cell" / "checkpoint.pth", weights_only=True)["state_dict"]
-
-
-def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
 def kill(moment: str, settings: Settings, cell: Cell, folder: Path) -> None:
     """Train a cell in a process of its own, and kill it in its second epoch or at its end."""
     assert moment in MOMENTS
-    config = complete({**settings, "results": str(folder / "results")})
+    config = completed(settings, folder)
     reached = folder / "reached"
     reached.unlink(missing_ok=True)
     named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
@@ -173,8 +156,6 @@ def test_a_killed_cell_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one
     trainable["training"].update(changes)
     put(trainable, "model_settings/tiny/overrides/optim_wrapper", {"optimizer": {"fused": bool(changes)}})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    killed.mkdir()
 
     kill("in an epoch", trainable, cell, killed)
     assert not (killed / "cell" / "checkpoint.pth").exists()
@@ -199,11 +180,8 @@ def test_a_cell_killed_at_every_moment_in_turn_ends_with_the_weights_of_an_unint
     trainable.update(losses=[cell.loss], seeds=[cell.seed])
     # State in every place that has one: the loss, the optimizer, both schedules, averaged weights.
     trainable["training"].update(epochs=3, schedule="step", milestones=[0.3, 0.6], warmup_iterations=5)
-    average = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.02, "update_buffers": True}
-    put(trainable, "model_settings/tiny/overrides/custom_hooks", [average])
+    put(trainable, "model_settings/tiny/overrides/custom_hooks", [AVERAGED])
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    killed.mkdir()
     for moment in MOMENTS:
         kill(moment, trainable, cell, killed)
         assert not (killed / "cell" / "checkpoint.pth").exists()
@@ -299,14 +277,11 @@ def one_epoch(trainable: Settings) -> Settings:
 def test_the_same_cell_has_the_same_weights_and_another_seed_others(
     one_epoch: Settings, cell: Cell, tmp_path: Path
 ) -> None:
-    folders = [tmp_path / name for name in ("first", "second", "other")]
-    for folder in folders:
-        folder.mkdir()
     one_epoch["seeds"] = [0, 1]
-    run(one_epoch, cell, folders[0])
-    run(one_epoch, cell, folders[1])
-    run(one_epoch, Cell("mpii", "tiny", "heatmap", "mse", 1), folders[2])
-    first, second, other = (weights(folder) for folder in folders)
+    run(one_epoch, cell, tmp_path / "first")
+    run(one_epoch, cell, tmp_path / "second")
+    run(one_epoch, replace(cell, seed=1), tmp_path / "other")
+    first, second, other = (weights(tmp_path / name) for name in ("first", "second", "other"))
     assert same_weights(first, second)
     assert not same_weights(first, other)
 
@@ -357,8 +332,7 @@ def test_other_settings_data_or_initial_weights_start_anew(
 def test_where_the_recipe_keeps_an_average_of_the_weights_the_average_is_what_is_evaluated(
     one_epoch: Settings, cell: Cell, tmp_path: Path
 ) -> None:
-    average = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.1, "update_buffers": True}
-    put(one_epoch, "model_settings/tiny/overrides/custom_hooks", [average])
+    put(one_epoch, "model_settings/tiny/overrides/custom_hooks", [{**AVERAGED, "momentum": 0.1}])
     run(one_epoch, cell, tmp_path)
     (epoch,) = (tmp_path / "results" / "work").rglob("*.pth")
     saved = torch.load(epoch, weights_only=False)  # mmengine puts the average under `state_dict`
@@ -419,13 +393,10 @@ def test_a_loss_that_goes_wrong_is_named_with_step_term_and_keypoint(
     (tmp_path / "failing.py").write_text(FAILING_LOSS)
     one_epoch.update(losses=["failing"], losses_from=[str(tmp_path / "failing.py")])
     put(one_epoch, "loss_settings/failing", {"parameters": {"how": how}})
-    one_epoch["training"]["batch_size"] = 16  # so that every batch shows a left shoulder
+    # Every batch shows a left shoulder.
+    one_epoch["training"].update(batch_size=16, epochs=9)
     with pytest.raises(LastingError) as raised:
-        run(
-            {**one_epoch, "training": {**one_epoch["training"], "epochs": 9}},
-            Cell("coco", "tiny", head, "failing", 0),
-            tmp_path,
-        )
+        run(one_epoch, Cell("coco", "tiny", head, "failing", 0), tmp_path)
     assert str(raised.value) == f"loss failing, step 3: {said}, at keypoint left_shoulder"
     assert not (tmp_path / "cell" / "checkpoint.pth").exists()
 

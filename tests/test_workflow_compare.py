@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders.grid import jobs_of
 from builders.losses import forget_later
 from builders.records import rows_of
 
 from rspose.cli import main
+from rspose.grid.cell import Cell
 from rspose.grid.config import ConfigError
 from rspose.tools.compare_run import compare_with
 
@@ -54,13 +56,6 @@ def compare(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     return status, captured.out + captured.err
 
 
-def jobs(output: str) -> dict[str, int]:
-    """How many jobs of each rule there are to run."""
-    stats = re.search(r"^Job stats:\n.*?\ntotal +\d+$", output, re.MULTILINE | re.DOTALL)
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", stats.group(), re.MULTILINE)) if stats else {}
-    return {rule: int(count) for rule, count in counts.items() if rule != "total"}
-
-
 # The tests of one folder follow each other: what one has trained, the next finds.
 
 
@@ -73,7 +68,7 @@ def test_a_loss_is_compared_and_only_what_is_missing_is_trained(
         r"^Running: snakemake tables --configfile tiny.yaml .*losses=\[mse,my_loss\]", said, re.M
     )
     assert "Not compared in every cell with kl: some have no record" in said
-    assert jobs(said)["train"] == 2
+    assert jobs_of(said)["train"] == 2
     _, main_table, differences, costs = re.split(r"^\*\*", said, flags=re.MULTILINE)
     assert [row["Loss"] for row in rows_of(main_table)] == ["MSE", "My loss"]
     (row,) = rows_of(differences)
@@ -96,7 +91,7 @@ def test_a_variant_trains_its_own_cell_alone(capfd: pytest.CaptureFixture[str]) 
     planned = compare_with(Path("tiny.yaml"), "my_loss_wide", cores=2)
     assert planned.arguments[-2] == "losses=[mse,my_loss_wide]"
     status, said = compare(capfd, "my_loss_wide", "--dry-run")
-    assert (status, jobs(said)["train"]) == (0, 1)
+    assert (status, jobs_of(said)["train"]) == (0, 1)
 
 
 def test_a_loss_that_fails_stops_its_own_cell_and_the_tables_show_what_is_there(
@@ -111,13 +106,7 @@ def test_a_loss_that_fails_stops_its_own_cell_and_the_tables_show_what_is_there(
     failure = folder / "results/records/mpii/tiny/simcc/failing/seed0.failed.json"
     assert f"failed: mpii tiny simcc failing seed 0: LastingError: {reason}" in said
     written = json.loads(failure.read_text())
-    assert written["cell"] == {
-        "dataset": "mpii",
-        "model": "tiny",
-        "head": "simcc",
-        "loss": "failing",
-        "seed": 0,
-    }
+    assert Cell(**written["cell"]) == Cell("mpii", "tiny", "simcc", "failing", 0)
     assert written["failed"]["rule"] == "train" and reason in written["failed"]["error"]
     assert re.search(r"^\| My loss +\| +[\d*]", said, re.MULTILINE)
     assert re.search(r"^\| failing +\| +failed \|", said, re.MULTILINE)
@@ -132,7 +121,7 @@ def test_a_loss_that_is_mended_is_trained_again_and_no_other(
     (folder / "failing.py").write_text(FAILING_LOSS.replace("nan", "1"))
     status, said = compare(capfd, "failing", "--from", "failing.py")
     assert status == 0, said
-    assert jobs(said)["train"] == 1
+    assert jobs_of(said)["train"] == 1
     assert json.loads(failure.with_name("seed0.json").read_text())["config"] == {
         "files": [str(folder / "tiny.yaml")],
         "directory": str(folder),

@@ -32,23 +32,8 @@ def planning(folder: Path, cells: int) -> Work:
     }
     (folder / "grid.yaml").write_text(yaml.safe_dump(config))
     snakemake = ["-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", "grid.yaml"]
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "cProfile",
-            "-o",
-            "calls",
-            *snakemake,
-            "--cores",
-            "1",
-            "--dry-run",
-            "--quiet",
-            "all",
-        ],
-        cwd=folder,
-        check=True,
-    )
+    profiled = [sys.executable, "-m", "cProfile", "-o", "calls", *snakemake]
+    subprocess.run([*profiled, "--cores", "1", "--dry-run", "--quiet", "all"], cwd=folder, check=True)
     calls = {file: 0 for file in ("ours", "everyone")}
     for (file, _, _), (_, count, *_) in pstats.Stats(str(folder / "calls")).stats.items():
         calls["everyone"] += count

@@ -6,18 +6,25 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from builders.grid import REPOSITORY, SnakemakeRun
+from builders.grid import REPOSITORY, SnakemakeRun, jobs_of
 
 from rspose.grid.config import load_config
 
 pytestmark = pytest.mark.slow
 
 METRIC = {"coco": "AP", "mpii": "PCKh"}
+OF_RECORDS = dict.fromkeys(("collect", "tables", "study", "report"), 1)
+
+
+def of_cells(count: int) -> dict[str, int]:
+    """The jobs that ``count`` cells have each."""
+    return dict.fromkeys(("train", "predict", "evaluate", "record"), count)
 
 
 def run(folder: Path, *arguments: str) -> SnakemakeRun:
@@ -34,16 +41,10 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     assert run(folder).jobs == {
         "dataset_coco": 1,
         "dataset_mpii": 1,
-        "train": 8,
-        "predict": 8,
-        "evaluate": 8,
-        "record": 8,
         "control": 4,
-        "collect": 1,
-        "tables": 1,
-        "study": 1,
-        "report": 1,
         "figures": 2,
+        **of_cells(8),
+        **OF_RECORDS,
         "localisation": 1,
         "localisation_report": 1,
     }
@@ -67,13 +68,7 @@ def test_every_cell_and_control_has_a_record(folder: Path) -> None:
     assert found == expected
     for cell in grid:
         record = json.loads((results / "records" / f"{cell.path}.json").read_text())
-        assert record["cell"] == {
-            "dataset": cell.dataset,
-            "model": cell.model,
-            "head": cell.head,
-            "loss": cell.loss,
-            "seed": 0,
-        }
+        assert record["cell"] == asdict(cell)
         assert record["control"] is False
         assert 0 <= record["metrics"][METRIC[cell.dataset]] <= 1
         assert record["data"]["generated"] is True
@@ -143,8 +138,8 @@ def test_the_command_that_the_report_gives_for_a_cell_runs_it_alone(folder: Path
     )
     assert planned.returncode == 0, planned.stderr
     # Its data and the weights it starts from are there: they lie in the folder, not in the repository.
-    jobs = dict(re.findall(r"^([a-z_]+) +(\d+)$", planned.stdout, re.MULTILINE))
-    assert jobs == {"train": "1", "predict": "1", "evaluate": "1", "record": "1", "total": "4"}
+    jobs = jobs_of(planned.stdout)
+    assert jobs == of_cells(1)
 
 
 def test_the_report_has_the_heatmaps_and_loss_against_localisation(folder: Path) -> None:
@@ -171,17 +166,7 @@ def test_a_changed_learning_rate_factor_reruns_the_cells_of_its_loss_only(
 ) -> None:
     changed = edited(folder, tmp_path, loss_settings={"rspose": {"learning_rate_factor": 0.5}})
     planned = run(changed, "--dry-run", "--workflow-profile", "none")
-    assert planned.jobs == {
-        "train": 4,
-        "predict": 4,
-        "evaluate": 4,
-        "record": 4,
-        "collect": 1,
-        "tables": 1,
-        "study": 1,
-        "report": 1,
-        "figures": 2,
-    }
+    assert planned.jobs == {**of_cells(4), **OF_RECORDS, "figures": 2}
     trained = re.findall(r"^rule train:\n.*?output: (\S+?),", planned.output, re.MULTILINE | re.DOTALL)
     assert sorted(trained) == [
         f"results/cells/{dataset}/tiny/{head}/rspose/seed0/checkpoint.pth"
@@ -194,14 +179,8 @@ def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
     selected = ["losses=[mse,rspose,kl]", "heads=simcc", "datasets=mpii"]
     planned = run(edited(folder, tmp_path), "--dry-run", "--config", *selected)
     assert planned.jobs == {
-        "train": 1,
-        "predict": 1,
-        "evaluate": 1,
-        "record": 1,
-        "collect": 1,
-        "tables": 1,
-        "study": 1,
-        "report": 1,
+        **of_cells(1),
+        **OF_RECORDS,
         "figures": 1,
         "localisation": 1,
         "localisation_report": 1,

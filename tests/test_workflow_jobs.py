@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from builders.grid import REPOSITORY, SETTINGS
+from builders.records import record, write
+
+from rspose.reporting.tables import make_tables
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +26,7 @@ rule train:
     script: "train.py"
 """
 )
+CELL = {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3}
 TARGET = "coco/tiny/heatmap/dm/seed3"
 NOTE = f"results/records/{TARGET}.failed.json"
 
@@ -118,6 +122,31 @@ def test_what_would_fail_again_is_not_tried_again_in_this_run(tmp_path: Path) ->
     }
 
 
+FAILS = """
+from rspose.grid.job import job
+
+with job(snakemake):
+    raise ValueError("the loss is\\nnot finite")
+"""
+
+
+def test_a_job_that_fails_leaves_a_note_that_the_tables_show(tmp_path: Path) -> None:
+    assert train(tmp_path, FAILS).returncode == 1
+    assert json.loads((tmp_path / NOTE).read_text()) == {
+        "format": 2,
+        "cell": CELL,
+        "failed": {
+            "rule": "train",
+            "error": "ValueError: the loss is not finite",
+            "log": "coco-tiny-heatmap-dm-3.log",
+        },
+    }
+    write(tmp_path / "results/records", record())
+    make_tables(tmp_path / "results/records", tmp_path / "tables")
+    main = (tmp_path / "tables/main.md").read_text()
+    assert "failed" in main and "COCO tiny 2D dm seed 3 (ValueError: the loss is not finite)" in main
+
+
 ALWAYS_KILLED = """
 import os, signal
 from pathlib import Path
@@ -134,5 +163,5 @@ def test_a_cell_whose_every_attempt_is_killed_is_noted_as_failed(tmp_path: Path)
     note.write_text('{"failed": {"error": "LastingError: in an earlier run"}}')
     assert train(tmp_path, ALWAYS_KILLED).returncode == 1
     said = json.loads(note.read_text())
-    assert said["cell"] == {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3}
+    assert said["cell"] == CELL
     assert said["failed"]["error"].startswith("killed, or ended by a limit of time or memory")

@@ -1,6 +1,5 @@
 """Tables and report of finished records, where torch and mmpose are not, by the workflow and the command."""
 
-import json
 import os
 import resource
 import subprocess
@@ -11,8 +10,6 @@ import numpy as np
 import pytest
 from builders.grid import REPOSITORY
 from builders.records import COCO_METRICS, record, with_bootstrap, write
-
-from rspose.reporting.tables import make_tables
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +40,13 @@ def run(arguments: list[str], folder: Path, environment: dict[str, str]) -> subp
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def snakemake(
+    folder: Path, environment: dict[str, str], config: list[str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    workflow = ["-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+    return run([*workflow, *arguments, "--config", *config], folder, environment)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -77,14 +81,8 @@ def test_workflow_and_command_make_tables_and_report_of_five_hundred_records_wit
     assert sum(1 for folder in folders for _ in folder.rglob("*.json")) == 504
     for target in ("tables", "report"):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = run(
-            [
-                *("-m", "snakemake", target, "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"),
-                *("--config", f"records=[{','.join(map(str, folders))}]", "results=merged"),
-            ],
-            tmp_path,
-            without_torch,
-        )
+        config = [f"records=[{','.join(map(str, folders))}]", "results=merged"]
+        done = snakemake(tmp_path, without_torch, config, target)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert done.returncode == 0, done.stderr
         # Processor time: how long it takes beside other tests says nothing.
@@ -110,60 +108,14 @@ def test_records_of_the_results_folder_are_not_trained_again(
     tmp_path: Path, without_torch: dict[str, str]
 ) -> None:
     write(tmp_path / "results/records", record(model="resnet18-w24"))
-    done = run(
-        [
-            *("-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--dry-run"),
-            *("--config", "records=results/records", "--workflow-profile", "none", "--cores", "1"),
-        ],
-        tmp_path,
-        without_torch,
-    )
+    options = ("--dry-run", "--workflow-profile", "none")
+    done = snakemake(tmp_path, without_torch, ["records=results/records"], *options)
     assert done.returncode == 0, done.stderr
     assert "rule tables:" in done.stdout and "rule train:" not in done.stdout
 
 
 def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    done = run(
-        [
-            *("-m", "snakemake", "tables", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "1"),
-            *("--config", "records=nowhere"),
-        ],
-        tmp_path,
-        dict(os.environ),
-    )
+    done = snakemake(tmp_path, dict(os.environ), ["records=nowhere"], "tables")
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "no folder of records at nowhere" in line
-
-
-def test_a_job_that_fails_leaves_a_note_that_the_tables_show(tmp_path: Path) -> None:
-    (tmp_path / "Snakefile").write_text(
-        'config.update(training={"device": "cpu"}, results="results")\n'
-        "rule train:\n"
-        '    output: "{dataset}/{model}/{head}/{loss}/seed{seed}"\n'
-        '    log: "{dataset}-{model}-{head}-{loss}-{seed}.log"\n'
-        '    script: "train.py"\n'
-    )
-    (tmp_path / "train.py").write_text(
-        "from rspose.grid.job import job\n"
-        "with job(snakemake):\n"
-        "    raise ValueError('the loss is\\nnot finite')\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    target = "coco/tiny/heatmap/dm/seed3"
-    done = run(["-m", "snakemake", target, "--cores", "1"], tmp_path, environment)
-    assert done.returncode == 1
-    note = json.loads((tmp_path / "results/records/coco/tiny/heatmap/dm/seed3.failed.json").read_text())
-    assert note == {
-        "format": 2,
-        "cell": {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3},
-        "failed": {
-            "rule": "train",
-            "error": "ValueError: the loss is not finite",
-            "log": "coco-tiny-heatmap-dm-3.log",
-        },
-    }
-    write(tmp_path / "results/records", record())
-    make_tables(tmp_path / "results/records", tmp_path / "tables")
-    main = (tmp_path / "tables/main.md").read_text()
-    assert "failed" in main and "COCO tiny 2D dm seed 3 (ValueError: the loss is not finite)" in main

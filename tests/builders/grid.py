@@ -83,6 +83,13 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
     settings[key] = value
 
 
+def jobs_of(output: str) -> dict[str, int]:
+    """How many jobs of each rule snakemake says there are to run."""
+    stats = re.search(r"^Job stats:\n.*?\ntotal +\d+$", output, re.MULTILINE | re.DOTALL)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", stats.group(), re.MULTILINE)) if stats else {}
+    return {rule: int(count) for rule, count in counts.items() if rule != "total"}
+
+
 class SnakemakeRun:
     """A snakemake command that has ended.
 
@@ -109,9 +116,6 @@ class SnakemakeRun:
     def jobs(self) -> dict[str, int]:
         """How many jobs of each rule there were to run."""
         assert self.returncode == 0, self.output
-        stats = re.search(r"^Job stats:\n.*?\ntotal +\d+$", self.output, re.MULTILINE | re.DOTALL)
-        if stats is None:
+        if "Job stats:" not in self.output:
             assert "Nothing to be done" in self.output, self.output
-            return {}
-        counts = dict(re.findall(r"^(\w+) +(\d+)$", stats.group(), re.MULTILINE))
-        return {rule: int(count) for rule, count in counts.items() if rule not in ("total", "all")}
+        return {rule: count for rule, count in jobs_of(self.output).items() if rule != "all"}
