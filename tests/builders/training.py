@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import complete
+from rspose.grid.config import GridConfig, complete
 from rspose.training.train import train
 
 Settings = dict[str, Any]
@@ -16,7 +16,7 @@ AVERAGED = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.02, "
 """A hook that keeps a moving average of the weights."""
 
 
-def completed(settings: Settings, folder: Path) -> Settings:
+def completed(settings: Settings, folder: Path) -> GridConfig:
     """The config of ``settings``, with its results in ``folder``, which is made if it is not there."""
     folder.mkdir(exist_ok=True)
     return complete({**settings, "results": str(folder / "results")})
