@@ -208,10 +208,10 @@ def _report(records: list[Path], out: Path) -> None:
 )
 def _versus(loss: str, other: str, records: list[Path], latex: bool) -> None:
     """Print one loss minus another, paired: accuracy, confidence, what ordering costs."""
+    from rspose.reporting.difference_tables import versus
     from rspose.reporting.frame import ordered_records
     from rspose.reporting.latex import to_latex
-    from rspose.reporting.markup import to_markdown
-    from rspose.reporting.versus import versus
+    from rspose.reporting.markdown import to_markdown
 
     table = versus(ordered_records(*records), loss, other)
     print(to_latex(table) if latex else to_markdown(table))

@@ -6,8 +6,10 @@ import pytest
 from builders.records import COCO_METRICS, MPII_METRICS, record, rows_of, write
 
 from rspose.grid.record import Record
-from rspose.reporting.compare import LossCost, comparison, cost
+from rspose.reporting.difference_tables import LossCost, beside, cost_table
 from rspose.reporting.frame import ordered_records
+from rspose.reporting.markdown import to_markdown
+from rspose.reporting.results import read_results
 from rspose.reporting.statistics import difference
 
 COST = LossCost(milliseconds=12.34, extra_mb=89.6, times_reference=1.52)
@@ -15,6 +17,14 @@ COST = LossCost(milliseconds=12.34, extra_mb=89.6, times_reference=1.52)
 
 def coco(loss: str, ap: float | None, seed: int = 0, head: str = "heatmap", **training: float) -> dict:
     return record(loss=loss, seed=seed, head=head, metrics={**COCO_METRICS, "AP": ap}, training=training)
+
+
+def comparison(folder: Path, loss: str) -> list[dict[str, str]]:
+    return rows_of(to_markdown(beside(read_results([folder]), loss)))
+
+
+def cost(folder: Path, measured: dict[str, LossCost]) -> list[dict[str, str]]:
+    return rows_of(to_markdown(cost_table(read_results([folder]), "mine", measured)))
 
 
 def runs(folder: Path, loss: str) -> list[Record]:
@@ -33,7 +43,7 @@ def test_differences_are_to_mse_and_to_the_best_other_loss(tmp_path: Path) -> No
         record("coco", "oracle", metrics={**COCO_METRICS, "AP": 0.99}, control=True),
     ):
         write(tmp_path, each)
-    one, other, alone = rows_of(comparison(tmp_path, "mine"))
+    one, other, alone = comparison(tmp_path, "mine")
     assert (one["Dataset"], one["Head"], one["Metric"], one["MINE"]) == ("COCO", "2D", "AP", "42.0")
     assert (one["minus MSE"], one["minus the best"], one["which is"]) == ("+2.0", "-3.0", "KL")
     assert (other["Head"], other["minus MSE"], other["which is"]) == ("1D", "+10.0", "MSE")
@@ -51,7 +61,7 @@ def test_differences_are_over_the_seeds_that_both_have(tmp_path: Path) -> None:
         coco("mine", 0.9, 3),
     ):
         write(tmp_path, each)
-    (row,) = rows_of(comparison(tmp_path, "mine"))
+    (row,) = comparison(tmp_path, "mine")
     assert row["minus MSE"].startswith("+2.0 [")  # the mean of 1 and 3
     assert row["MINE"].startswith("61.3 [")
     low, high = (float(end) for end in row["minus MSE"].removeprefix("+2.0 [").removesuffix("]").split(", "))
@@ -75,9 +85,9 @@ def test_the_cost_is_that_of_the_loss_and_of_trainings_of_the_same_dataset_and_m
         record("mpii", "mse", metrics=MPII_METRICS, training={"seconds_per_iteration": 9.0}),
     ):
         write(tmp_path, each)
-    (row,) = rows_of(cost(tmp_path, "mine", {"heatmap": COST}))
+    (row,) = cost(tmp_path, {"heatmap": COST})
     assert (row["Head"], row["loss"], row["of MSE's"], row["memory"]) == ("2D", "12.3 ms", "1.5 x", "90 MB")
     assert row["training step (MSE)"] == "300 ms (200 ms)"
     assert row["peak memory (MSE)"] == "900 MB (800 MB)"
-    (row,) = rows_of(cost(tmp_path, "mine", {"simcc": LossCost(1.0, None, 1.0)}))
+    (row,) = cost(tmp_path, {"simcc": LossCost(1.0, None, 1.0)})
     assert (row["memory"], row["training step (MSE)"]) == ("—", "— (—)")

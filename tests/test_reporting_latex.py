@@ -23,7 +23,7 @@ from builders.records import (
 )
 
 from rspose.cli import main
-from rspose.reporting.latex_characters import escaped
+from rspose.reporting.latex import escaped
 from rspose.reporting.tables import make_tables
 
 REFERENCE = Path(__file__).parents[1] / "results/reference"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from builders.records import COCO_METRICS, record, with_bootstrap, write
 from scipy import stats
@@ -13,7 +14,8 @@ from rspose.evaluation.mpii import replicates as pckh_replicates
 from rspose.evaluation.resampling import Matches, draws, precision_and_recall, summary
 from rspose.grid.record import Record
 from rspose.reporting.frame import ordered_records
-from rspose.reporting.statistics import difference, differences, estimate, holm, over_strata
+from rspose.reporting.results import Results
+from rspose.reporting.statistics import comparisons, difference, differences, estimate, holm, over_strata
 
 AP = "metrics.AP"
 
@@ -218,14 +220,19 @@ def test_differences_compare_every_loss_with_mse_and_correct_for_all(tmp_path: P
                 write(tmp_path, record(dataset, loss, seed=seed, metrics=metrics))
     write(tmp_path, record("coco", "alone", model="other"))
     write(tmp_path, record("coco", "oracle", control=True))
-    table = differences(ordered_records(tmp_path), {"coco": "metrics.AP", "mpii": "metrics.PCKh"})
+    metrics = {"coco": "metrics.AP", "mpii": "metrics.PCKh"}
+    found = differences(ordered_records(tmp_path), {"main": metrics})
+    table = comparisons(found)
     assert [(one.dataset, one.loss) for one in table] == [
         ("coco", "kl"), ("coco", "dm"), ("mpii", "kl"), ("mpii", "dm"), ("all", "kl"), ("all", "dm"),
     ]  # fmt: skip
-    np.testing.assert_allclose([one.p_holm for one in table[:4]], holm([one.found.p for one in table[:4]]))
+    np.testing.assert_allclose([one.p_holm for one in table[:4]], holm([one.p for one in table[:4]]))
     for one in table[4:]:
-        single = [other.found.difference for other in table[:4] if other.loss == one.loss]
-        assert one.found.difference == pytest.approx(np.mean(single))
-        assert one.found.low < one.found.difference < one.found.high
+        single = [other.difference for other in table[:4] if other.loss == one.loss]
+        assert one.difference == pytest.approx(np.mean(single))
+        assert one.low < one.difference < one.high
         assert np.isnan(one.p_holm)
-        assert one.found.probability == (one.loss == "kl")
+        assert one.probability == (one.loss == "kl")
+    # A chart of one dataset has the corrected p of the table of all.
+    part = Results(ordered_records(tmp_path)).of("mpii").differences
+    pd.testing.assert_series_equal(part.p_holm, found.p_holm[found.dataset == "mpii"])

@@ -20,8 +20,8 @@ from rspose.reporting.comparison_figures import difference_figure, error_figure
 from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
 from rspose.reporting.results import Results
 from rspose.reporting.study_figures import FIGURES, make_study_figures
-from rspose.reporting.study_table import study_table
 from rspose.reporting.style import loss_colour, loss_marker
+from rspose.reporting.tables import diagnosis_table
 from rspose.reporting.training_figures import cost_figure, factor_figure, learning_curve_figure
 
 
@@ -302,11 +302,11 @@ def test_every_figure_is_written_twice_and_the_same_each_time(tmp_path: Path) ->
 def test_the_table_has_means_over_seeds_and_bold_only_where_more_is_better(tmp_path: Path) -> None:
     contents = [studied(loss, seed=seed) for loss in ("mse", "kl") for seed in (0, 1)]
     contents[0]["diagnosis"]["ordering"]["AP_lost"] = 0.02
-    table = study_table(Results(read(tmp_path, *contents)))
+    table = diagnosis_table(Results(read(tmp_path, *contents)))
     assert [row.stub for row in table.rows] == [("COCO", "2D", "MSE"), ("COCO", "2D", "KL")]
     labels = [column.label for column in table.columns]
     assert table.rows[0].values[labels.index("misordering")].mean == pytest.approx(0.04)
     assert table.rows[0].values[labels.index("miss")].mean == pytest.approx(0.1)
     competing = {column.header for column in table.columns if column.competes}
     assert competing == {"Pearson's r kpt.", "Pearson's r pose", "Keypoints (%) good"}
-    assert study_table(Results(read(tmp_path / "older", record()))) is None
+    assert diagnosis_table(Results(read(tmp_path / "older", record()))) is None

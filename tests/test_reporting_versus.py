@@ -9,10 +9,10 @@ from scipy import stats
 
 from rspose.cli import main
 from rspose.grid.record import Record
+from rspose.reporting.difference_tables import versus
 from rspose.reporting.frame import ordered_records
-from rspose.reporting.markup import Value
 from rspose.reporting.statistics import holm
-from rspose.reporting.versus import versus
+from rspose.reporting.table import Value
 
 RHO = {"mse": [0.20, 0.22, 0.21, 0.25], "kl": [0.50, 0.51, 0.53, 0.52]}
 AP = {"mse": [0.40, 0.43, 0.41, 0.42], "kl": [0.41, 0.42, 0.43, 0.415]}

@@ -1,23 +1,18 @@
 """The table of what publications claim beside what was measured."""
 
-from dataclasses import replace
-
 import pandas as pd
 
 from rspose.reporting import notes
-from rspose.reporting.markup import Column, Row, Table, Value
 from rspose.reporting.published import TOLERANCE, Claim, verdict
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import KEY
 from rspose.reporting.style import MAIN_METRIC, dataset_order, head_order, loss_order
+from rspose.reporting.table import Column, Row, Table, Value
 
 VERDICTS = (
     "Claimed: published for this cell (results/published). A measured number within "
     f"{100 * TOLERANCE:.1f} points of it has reproduced it. Only numbers on real data are compared."
 )
-
-
-_SOURCE_CENTIMETRES = 3.0
 
 
 def claim_table(results: Results) -> Table:
@@ -27,52 +22,36 @@ def claim_table(results: Results) -> Table:
     """
     rows = []
     for claim, value in _claims(results):
-        source = ", ".join(part for part in (claim.source, claim.table) if part)
+        # Of a file of mmpose's documentation the name says no more than the row's labels.
+        place = "" if "/" in claim.table else claim.table
         entries = (
             Value(claim.value),
             "not run" if value is None else value,
             verdict(claim, None if value is None else value.mean),
-            f"{source}: {claim.row}",
+            ", ".join(filter(None, (claim.source, place))),
+            f"{', '.join(filter(None, (claim.source, claim.table)))}: {claim.row}",
             f"`{claim.command}`" if value is None else "",
         )
         stub = (dataset_title(claim.dataset), claim.model, head_label(claim.head), claim.title)
-        cells = (None, claim.cell, None, None, None)
+        cells = (None, claim.cell, None, None, None, None)
         rows.append(Row(stub, f"{claim.dataset} {claim.model}", False, entries, cells))
-    columns = (
-        Column("", "claimed", competes=False),
-        Column("", "measured", competes=False),
-        Column("", "verdict", competes=False, text=True),
-        Column("", "source", competes=False, text=True),
-        Column("", "command", competes=False, text=True),
-    )
-    spread = notes.spread(results.runs, results.summary)
-    table = Table(
+    return Table(
         "claimed",
         "Claimed and measured, real data: AP, on MPII PCKh (%)",
         ("Dataset", "Model", "Head", "Loss"),
-        columns,
+        (
+            Column("", "claimed", competes=False),
+            Column("", "measured", competes=False),
+            Column("", "verdict", competes=False, text=True),
+            Column("", "source", competes=False, text=True, only="paper"),
+            Column("", "source", competes=False, text=True, only="screen"),
+            Column("", "command", competes=False, text=True, only="screen"),
+        ),
         tuple(rows),
-        (VERDICTS, spread),
-    )
-    return replace(table, printed=_printed(table, [claim for claim, _ in _claims(results)]))
-
-
-def _printed(table: Table, claims: list[Claim]) -> Table:
-    """The table as it fits a page."""
-    rows = []
-    for row, claim in zip(table.rows, claims, strict=True):
-        # Of a file of mmpose's documentation the name says no more than the row's labels.
-        place = () if "/" in claim.table else (claim.table,)
-        source = ", ".join(part for part in (claim.source, *place) if part)
-        entries = (*row.values[:3], source)
-        rows.append(replace(row, block=claim.dataset, values=entries, cells=row.cells[:4]))
-    *numbers, source_column, _ = table.columns
-    in_full = "The sources in full, and the commands that run what was not run, are in claimed.md."
-    return replace(
-        table,
-        columns=(*numbers, replace(source_column, centimetres=_SOURCE_CENTIMETRES)),
-        rows=tuple(rows),
-        notes=(*table.notes, in_full),
+        (
+            f"{VERDICTS} The sources in full, and the commands that run what was not run, are in claimed.md.",
+            notes.spread(results.runs, results.summary),
+        ),
     )
 
 
@@ -103,12 +82,10 @@ def _claims(results: Results) -> list[tuple[Claim, Value | None]]:
             loss_order(claim.loss, False),
         )
     )
-    return [
-        (
-            claim,
-            results.values.get((*claim.cell, f"metrics.{claim.metric}"))
-            if claim.dataset in results.real
-            else None,
-        )
+    measured = [
+        results.values.get((*claim.cell, f"metrics.{claim.metric}"))
+        if claim.dataset in results.real
+        else None
         for claim in claims
     ]
+    return list(zip(claims, measured, strict=True))

@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rspose.grid.record import Record
-from rspose.reporting.difference_table import comparisons
 from rspose.reporting.panels import (
     GREY,
     NORMAL,
@@ -24,7 +23,7 @@ from rspose.reporting.panels import (
     runs_of,
 )
 from rspose.reporting.results import Results
-from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE, Comparison
+from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE, Comparison, comparisons
 from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker
 
 # Colours of the cividis map: from light to dark with any colour vision and on a grey print. No loss has them.
@@ -133,7 +132,7 @@ def difference_figure(records: Sequence[Record]) -> Figure | None:
     if not runs:
         return None
     results = Results([record for each in runs for record in each.records])
-    compared = [one for one in comparisons(results) if one.dataset != "all"]
+    compared = [one for one in comparisons(results.differences) if one.dataset != "all"]
     if not compared:
         return None
     panels_of = list(dict.fromkeys((one.model, one.head) for one in compared))
@@ -151,7 +150,7 @@ def difference_figure(records: Sequence[Record]) -> Figure | None:
         axes.set_xlabel(f"{metric}, percentage points", fontsize=NORMAL)
     grid[0].set_yticks(range(len(losses)), [results.labels[loss] for loss in losses], fontsize=SMALL)
     grid[0].set_ylim(len(losses) - 0.5, -0.5)
-    bases = {one.found.basis for one in compared} - {None}
+    bases = {one.basis for one in compared} - {None}
     marks = [
         Line2D([], [], linestyle="", marker="o", color=GREY, label="differs (p < 0.05, Holm)"),
         Line2D([], [], linestyle="", marker="o", color=GREY, markerfacecolor="white", label="may be a tie"),
@@ -165,10 +164,10 @@ def difference_figure(records: Sequence[Record]) -> Figure | None:
 
 
 def _draw_difference(axes: Axes, place: int, compared: Comparison) -> None:
-    colour, found = loss_colour(compared.loss), compared.found
+    colour, found = loss_colour(compared.loss), compared
     if found.basis is not None:
         axes.plot([100 * found.low, 100 * found.high], [place, place], color=colour, linewidth=1.8)
-    differs = compared.p_holm < SIGNIFICANCE
+    differs = compared.p_holm < SIGNIFICANCE, Comparison, comparisons
     axes.plot(
         100 * found.difference,
         place,

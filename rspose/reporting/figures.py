@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rspose.datasets.keypoints import BODY_KEYPOINTS, KeypointSet, keypoint_set
 from rspose.grid.record import Record
-from rspose.reporting.markup import DAGGER
 from rspose.reporting.panels import saved
 from rspose.reporting.style import (
     DATASET_TITLES,
@@ -28,6 +27,7 @@ from rspose.reporting.style import (
     loss_colour,
     loss_order,
 )
+from rspose.reporting.table import DAGGER
 
 _PANEL, _GAP = 1.25, 0.05  # inches: width of a panel, space between panels
 _LETTER, _RIGHT, _TOP, _BOTTOM = 0.076, 0.1, 0.62, 0.5  # inches: a letter of a label, margin, title, legend

@@ -1,76 +1,43 @@
-"""A table of numbers as LaTeX, which compiles and fits the pages of a paper."""
+"""A table as LaTeX, which compiles and fits the pages of a paper."""
 
-import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from itertools import chain, groupby
 
-from rspose.reporting.latex_characters import escaped
-from rspose.reporting.markup import (
-    Column,
-    Entry,
+from pylatexenc.latexencode import RULE_DICT, RULE_REGEX, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
+
+from rspose.reporting.table import (
     Row,
     Table,
     Value,
-    best_cells,
     entry_text,
     shown,
+    spread_and_interval,
     without_repeats,
 )
 
-TEXT_POINTS = 460.0
-"""Width that tables are laid out for: somewhat less than both columns of CVPR, 497."""
-
-PAGE_LINES = 46
+_WIDTH = 118
+"""Characters of a line across both columns of CVPR at ``\\footnotesize``. LaTeX shrinks what is wider."""
+_HEIGHT = 46
 """Lines of a page that rows, headers and notes of one table take at most: article on letter paper."""
 
-_GAP_POINTS = 6.0  # two \tabcolsep
-_POINTS_PER_CENTIMETRE = 72.27 / 2.54
-
-# Characters of about 2.6 and 6.2 points at \footnotesize; the others have about 4.25.
-_NARROW = " .,:;'!iIjltfr()[]-/"
-_WIDE = "ABCDEFGHKLMNOPQRSTUVWXYZmw+=%&@"
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How a table is broken to fit the width of a page.
-
-    Attributes:
-        panels: Indices of the columns that stand side by side; panels stand below each other.
-        below: Whether intervals stand below their numbers.
-    """
-
-    panels: tuple[tuple[int, ...], ...]
-    below: bool
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """An entry: what stands on its line, and its interval, which may stand below it."""
-
-    line: str
-    interval: str = ""
-
-    @property
-    def both(self) -> str:
-        return f"{self.line} {self.interval}".strip()
+# What pdfLaTeX prints without further packages: Latin and Greek letters, and signs.
+_PRINTED = " -~¡-ª¬®-º¼-ÏÑ-Ýß-ïñ-ýÿ-ăĆ-ďĒ-ėĚ-ĭİ-ĿŁ-ňŌ-űŴ-žΑ-ΡΣ-Ωα-ω–—‘’“”†‡•…→←−∞≈≠≤≥∆∑∏√∂∇∈∫"
 
 
 def to_latex(table: Table) -> str:
     """The table as a ``table*`` in the style of booktabs, its caption above and its notes below.
 
     Labels that all rows share move into the caption. Where it is wider than a page, intervals move below
-    their numbers and groups of columns below each other; where it is longer, it is several tables, with the
-    notes below the last. A page that is narrower still than :data:`TEXT_POINTS` shrinks it to its width.
+    their numbers and groups of columns below each other, and LaTeX shrinks what is still wider; where it is
+    longer, it is several tables, with the notes below the last.
     """
-    table = _without_shared_labels(table.printed or table)
-    cells = _cells(table)
-    layout = _layout(table, cells)
-    pages = _pages(table, layout)
-    packages = ["booktabs", "graphicx", *(["array"] if any(c.centimetres for c in table.columns) else [])]
-    lines = [rf"% Needs \usepackage{{{','.join(packages)}}}."]
+    table = _without_shared_labels(table.on("paper"))
+    panels, below = _layout(table)
+    lines = [r"% Needs \usepackage{booktabs,graphicx}."]
+    pages = _pages(table, len(panels), 2 if below else 1)
     for number, page in enumerate(pages, start=1):
         first, last = number == 1, number == len(pages)
         lines += [
@@ -78,12 +45,38 @@ def to_latex(table: Table) -> str:
             rf"\caption{{{escaped(table.caption if first else f'{table.caption}, continued')}}}",
             rf"\label{{tab:{table.name}{'' if first else f'-{number}'}}}",
             r"\smallskip\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            *_tabular(table, cells, layout, page),
-            *(["", r"\smallskip\raggedright"] if last and table.notes else []),
-            *(escaped(note) + r"\par" for note in (table.notes if last else ())),
-            r"\end{table*}",
         ]
+        for panel in panels:
+            lines += _tabular(table, page, panel, below)
+        if last and table.notes:
+            lines += ["", r"\smallskip\raggedright", *(escaped(note) + r"\par" for note in table.notes)]
+        lines.append(r"\end{table*}")
     return "\n".join([*lines, ""])
+
+
+@cache
+def _encoder() -> UnicodeToLatexEncoder:
+    signs = {"|": r"\textbar", "`": r"\textasciigrave", "<": r"\textless", ">": r"\textgreater"}
+    own = UnicodeToLatexConversionRule(RULE_DICT, {ord(sign): text for sign, text in signs.items()})
+    dashes = UnicodeToLatexConversionRule(RULE_REGEX, [(re.compile("-(?=-)"), "-{}")])  # would join
+    return UnicodeToLatexEncoder(
+        conversion_rules=[own, dashes, "defaults"],
+        replacement_latex_protection="braces-all",
+        unknown_char_policy=_number,
+    )
+
+
+def escaped(text: str) -> str:
+    """``text`` so that LaTeX prints it as it stands, whichever characters it has.
+
+    One that no font of pdfLaTeX's has is named by its number, as U+4E2D.
+    """
+    printed = re.sub(f"[^{_PRINTED}]", lambda found: _number(found[0]), " ".join(text.split()))
+    return str(_encoder().unicode_to_latex(printed))
+
+
+def _number(character: str) -> str:
+    return f"U+{ord(character):04X}"
 
 
 def _without_shared_labels(table: Table) -> Table:
@@ -102,54 +95,151 @@ def _without_shared_labels(table: Table) -> Table:
     return replace(table, caption=f"{table.caption}; {words}", stub=stub, rows=tuple(rows))
 
 
-def _cells(table: Table) -> list[list[_Cell]]:
-    """The entries of every row."""
-    best = best_cells(table)
-    columns = []
-    for j, column in enumerate(table.columns):
-        entries = [row.values[j] for row in table.rows]
-        columns.append(_column_cells(entries, column, {i for i, of in best if of == j}))
-    return [list(row) for row in zip(*columns, strict=True)] if table.rows else []
+def _layout(table: Table) -> tuple[list[list[int]], bool]:
+    """The columns of each panel, one below the other, and whether intervals stand below their numbers.
+
+    The lowest layout whose rows have at most as many characters as fit a line; else the narrowest.
+    """
+    groups = [list(of) for _, of in groupby(range(len(table.columns)), lambda j: table.columns[j].group)]
+    labels = zip(table.stub, *(row.stub for row in table.rows), strict=True)
+    stub = sum(max(map(len, of_column)) + 1 for of_column in labels)
+    beside, beneath = ([_characters(table, j, below) for j in range(len(table.columns))] for below in (0, 1))
+    # Intervals are worth a second line where most columns have them.
+    used = sum(a != b for a, b in zip(beside, beneath, strict=True))
+    fitting = []
+    for size in range(len(groups), 0, -1):
+        panels = [list(chain(*groups[start : start + size])) for start in range(0, len(groups), size)]
+        for below in (False, True) if 2 * used > len(table.columns) else (False,):
+            widths = beneath if below else beside
+            if stub + max(sum(widths[j] + 1 for j in panel) for panel in panels) <= _WIDTH:
+                fitting.append((len(panels) * (1 + below), (panels, below)))
+    return min(fitting, key=lambda found: found[0], default=(0, (panels, below)))[1]
 
 
-def _column_cells(entries: Sequence[Entry], column: Column, bold: set[int]) -> list[_Cell]:
-    """The entries of a column, padded so that decimal points stand below each other."""
-    values = [entry for entry in entries if isinstance(entry, Value)]
-    unsigned = replace(column, signed=False)
-    marks = {value.mark: escaped(value.mark) for value in values if value.mark}
-    mark = rf"\phantom{{{max(marks.values(), default='')}}}" if marks else ""
-    stds = [shown(value.std, unsigned) for value in values if value.std is not None]
-    intervals = [_interval(value, column) for value in values]
+def _characters(table: Table, j: int, below: int) -> int:
+    """Characters of the widest entry of a column, with or without its interval beside it."""
+    column = table.columns[j]
+    lengths = [len(column.label)]
+    for row in table.rows:
+        entry = row.values[j]
+        both = entry_text(entry, column)
+        number = entry_text(entry, replace(column, interval=False)) if below else both
+        lengths.append(max(len(number), len(both) - len(number) - 1))
+    return max(lengths)
+
+
+def _pages(table: Table, panels: int, height: int) -> list[list[int]]:
+    """The rows of each page: as few pages as hold them, each as full as the others.
+
+    A block is cut only where it is longer than a page.
+    """
+    grouped = any(column.group for column in table.columns)
+    height *= panels
+    most = _HEIGHT - panels * (2 if grouped else 1) - len(table.caption) // _WIDTH
+    words = sum(1 + len(note) // _WIDTH for note in table.notes)
+    blocks = [
+        list(of)
+        for _, of in groupby(range(len(table.rows)), lambda i: (table.rows[i].block, table.rows[i].control))
+    ]
+    found = []
+    for room in range(1, max(1, most // height) + 1):
+        pages: list[list[int]] = [[]]
+        for block in blocks:
+            if pages[-1] and len(pages[-1]) + len(block) > room >= len(block):
+                pages.append([])
+            for i in block:
+                if len(pages[-1]) == room:
+                    pages.append([])
+                pages[-1].append(i)
+        found.append((len(pages[-1]) * height + words > most, len(pages), room, pages))
+    return min(found)[3]
+
+
+def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: bool) -> list[str]:
+    """The rows of one page with the columns of one panel, which LaTeX shrinks where they are too wide."""
+    # A model that was not trained with the head of a panel has no rows in it.
+    filled = [{j for j, entry in enumerate(row.values) if entry not in (None, "")} for row in table.rows]
+    page = [i for i in page if not filled[i] or filled[i] & set(panel)]
+    if not page:
+        return []
+    best = table.best()
+    columns = [_column(table, j, {i for i, of in best if of == j}, below) for j in panel]
+    stub = len(table.stub)
+    labels = []
+    for i in page:
+        *first, name = map(escaped, table.rows[i].stub)
+        labels.append([*first, rf"\emph{{{name}}}" if table.rows[i].control else name])
+    lines: list[str] = []
+    previous: Row | None = None
+    for i, names in zip(page, without_repeats(labels, stub), strict=True):
+        row = table.rows[i]
+        if previous and (row.block != previous.block or row.control != previous.control):
+            lines.append(r"\midrule")
+        elif previous and below:
+            lines.append(r"\addlinespace[2pt]")
+        lines.append(_line([*names, *(cells[i][0] for _, _, cells in columns)]))
+        if below:
+            lines.append(_line([*[""] * stub, *(cells[i][1] for _, _, cells in columns)]))
+        previous = row
+    headers, rules, first = [], [], stub + 1
+    for group, members in groupby(zip(panel, columns, strict=True), lambda one: table.columns[one[0]].group):
+        width = sum(parts for _, (_, parts, _) in members)
+        headers.append(_spanning(width, group))
+        rules += [rf"\cmidrule(lr){{{first}-{first + width - 1}}}"] if group else []
+        first += width
+    names = [
+        escaped(table.columns[j].label) if parts == 1 else _spanning(parts, table.columns[j].label)
+        for j, (_, parts, _) in zip(panel, columns, strict=True)
+    ]
+    return [
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{'l' * stub}{''.join(alignment for alignment, _, _ in columns)}}}",
+        r"\toprule",
+        *([_line([*[""] * stub, *headers]), " ".join(rules)] if rules else []),
+        _line([*map(escaped, table.stub), *names]),
+        r"\midrule",
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}}\par",
+    ]
+
+
+def _column(table: Table, j: int, bold: set[int], below: bool) -> tuple[str, int, list[tuple[str, str]]]:
+    """A column: its alignment, its parts, and of every row the entry and what stands below it.
+
+    Number, deviation and interval are columns of LaTeX's, so that their points stand below each other.
+    """
+    column = table.columns[j]
+    values = [row.values[j] for row in table.rows]
+    spreads = [
+        spread_and_interval(value, column) if isinstance(value, Value) else ("", "") for value in values
+    ]
+    marked = any(isinstance(value, Value) and value.mark for value in values) or any(
+        std for std, _ in spreads
+    )
+    beside = not below and any(interval for _, interval in spreads)
+    parts = 1 + marked + beside
     cells = []
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, Value):
-            cells.append(_Cell(escaped(entry_text(entry, column))))
-            continue
-        number = _minus(shown(entry.mean, column))
-        line = (rf"\textbf{{{number}}}" if index in bold else number) + marks.get(entry.mark, mark)
-        if stds:
-            own = "" if entry.std is None else shown(entry.std, unsigned)
-            line += " " + _padded(own, stds, r"{{\scriptsize$\pm${}}}")
-        interval = (
-            _padded(_interval(entry, column), intervals, r"{{\scriptsize {}}}") if any(intervals) else ""
-        )
-        cells.append(_Cell(line, interval))
-    return cells
+    for i, (value, (spread, interval)) in enumerate(zip(values, spreads, strict=True)):
+        small = rf"{{\scriptsize {_minus(interval)}}}" if interval else ""
+        if isinstance(value, Value):
+            number = _minus(shown(value.mean, column))
+            written = [rf"\textbf{{{number}}}" if i in bold else number]
+            if marked:
+                written.append(escaped(value.mark) + (rf" {{\scriptsize$\pm${spread}}}" if spread else ""))
+            written += [small] * beside
+            text = " & ".join(written)
+        else:
+            words = entry_text(value, column)
+            text = escaped(words) if parts == 1 else _spanning(parts, words)
+        under = small if below else ""
+        cells.append((text, under if parts == 1 else rf"\multicolumn{{{parts}}}{{c}}{{{under}}}"))
+    alignment = "l" if column.text else "r" + "@{}l" * marked + "@{ }r" * beside
+    return alignment, parts, cells
 
 
-def _interval(value: Value, column: Column) -> str:
-    if value.interval is None or not column.interval:
-        return ""
-    return f"[{', '.join(shown(end, column) for end in value.interval)}]"
-
-
-def _padded(text: str, others: Iterable[str], written: str) -> str:
-    """``text``, written so, behind as much room as it lacks to the longest of others."""
-    longest = max(others, key=len)
-    if not text:
-        return rf"\phantom{{{written.format(_minus(longest))}}}"
-    missing = len(longest) - len(text)
-    return written.format((rf"\phantom{{{'0' * missing}}}" if missing else "") + _minus(text))
+def _spanning(columns: int, text: str) -> str:
+    return rf"\multicolumn{{{columns}}}{{c}}{{{escaped(text)}}}"
 
 
 def _minus(number: str) -> str:
@@ -157,199 +247,7 @@ def _minus(number: str) -> str:
     return number.replace("-", "$-$")
 
 
-def _layout(table: Table, cells: Sequence[Sequence[_Cell]]) -> _Layout:
-    """The lowest layout that fits the width of a page; the narrowest where none does."""
-    groups = [[j for j, _ in members] for _, members in groupby(enumerate(table.columns), _group)]
-    stub = sum(
-        _GAP_POINTS + max(map(_points, map(escaped, labels)))
-        for labels in zip(table.stub, *(row.stub for row in table.rows), strict=True)
-    )
-    # Intervals are worth a second line where most columns have them.
-    used = sum(any(row[j].interval for row in cells) for j in range(len(table.columns)))
-    fitting: list[tuple[int, _Layout]] = []
-    for size in range(len(groups), 0, -1):
-        parts = [groups[start : start + size] for start in range(0, len(groups), size)]
-        for below in (False, True) if 2 * used > len(table.columns) else (False,):
-            layout = _Layout(tuple(tuple(chain(*part)) for part in parts), below)
-            widths = [sum(_group_width(table, cells, group, below) for group in part) for part in parts]
-            if stub + max(widths) <= TEXT_POINTS:
-                fitting.append((len(parts) * (1 + below), layout))
-    return min(fitting, key=lambda found: found[0], default=(0, layout))[1]
-
-
-def _group(numbered: tuple[int, Column]) -> str:
-    return numbered[1].group
-
-
-def _group_width(table: Table, cells: Sequence[Sequence[_Cell]], group: Sequence[int], below: bool) -> float:
-    """Width of neighbouring columns and of the name above them."""
-    widths = []
-    for j in group:
-        column = table.columns[j]
-        if column.centimetres:
-            widths.append(column.centimetres * _POINTS_PER_CENTIMETRE)
-            continue
-        texts = [escaped(column.label)]
-        for row in cells:
-            texts += [row[j].line, row[j].interval] if below else [row[j].both]
-        widths.append(max(map(_points, texts)))
-    inner = sum(widths) + _GAP_POINTS * len(widths)
-    return max(inner, _points(escaped(table.columns[group[0]].group)) + _GAP_POINTS)
-
-
-def _points(latex: str) -> float:
-    r"""Width of a text in Computer Modern at \footnotesize, roughly; of \scriptsize from where it begins."""
-    size, points = 1.0, 0.0
-    for part in latex.split(r"\scriptsize"):
-        text = re.sub(r"\\(textbf|emph|phantom)|[{}$]", "", part)
-        text = re.sub(r"\\[A-Za-z]+", "+", text).replace("\\", "")
-        points += size * sum(2.6 if c in _NARROW else 6.2 if c in _WIDE else 4.25 for c in text)
-        size = 0.94
-    return points
-
-
-def _pages(table: Table, layout: _Layout) -> list[list[int]]:
-    """The rows of each page: as few pages as can be, filled alike."""
-
-    def lines(text: str, points: float) -> int:
-        return math.ceil(_points(escaped(text)) / points)
-
-    headers = 1 + any(column.group for column in table.columns)
-    heights = []
-    for row in table.rows:
-        wrapped = [
-            lines(entry, column.centimetres * _POINTS_PER_CENTIMETRE)
-            for entry, column in zip(row.values, table.columns, strict=True)
-            if column.centimetres and isinstance(entry, str)
-        ]
-        heights.append(max([1 + layout.below, *wrapped]) * len(layout.panels))
-    most = PAGE_LINES - lines(table.caption, TEXT_POINTS) - headers * len(layout.panels)
-    words = sum(lines(note, TEXT_POINTS) for note in table.notes)
-    found = _filled(table.rows, heights, most)
-    fitting = False
-    for room in range(most, max(heights, default=0), -1):
-        pages = _filled(table.rows, heights, room)
-        if fitting and len(pages) > len(found):
-            break
-        if sum(heights[i] for i in pages[-1]) + words <= most:
-            found, fitting = pages, True
-    return found
-
-
-def _filled(rows: Sequence[Row], heights: Sequence[int], room: int) -> list[list[int]]:
-    """Pages with rows up to a height; a block that fits on one page is not cut."""
-    pages: list[list[int]] = [[]]
-    used = 0
-    for _, members in groupby(range(len(rows)), lambda i: (rows[i].block, rows[i].control)):
-        block = list(members)
-        if pages[-1] and used + sum(heights[i] for i in block) > room >= sum(heights[i] for i in block):
-            pages, used = [*pages, []], 0
-        for i in block:
-            if pages[-1] and used + heights[i] > room:
-                pages, used = [*pages, []], 0
-            pages[-1].append(i)
-            used += heights[i]
-    return pages
-
-
-def _tabular(
-    table: Table, cells: Sequence[Sequence[_Cell]], layout: _Layout, page: Sequence[int]
-) -> list[str]:
-    """The rules and rows of one page, in a box that is shrunk where it is wider than the text around it."""
-    widest = max(layout.panels, key=len)
-    alignment = [_alignment(table.columns[j]) for j in widest]
-    lines: list[str] = []
-    for panel in layout.panels:
-        if rows := _rows(table, cells, layout.below, page, panel, alignment):
-            lines += [r"\midrule"] * bool(lines)
-            lines += [*_headers(table, cells, panel, alignment), *rows]
-    return [
-        r"\sbox0{%",
-        rf"\begin{{tabular}}{{{'l' * len(table.stub)}{''.join(alignment)}}}",
-        r"\toprule",
-        *lines,
-        r"\bottomrule",
-        r"\end{tabular}}%",
-        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
-    ]
-
-
-def _headers(
-    table: Table, cells: Sequence[Sequence[_Cell]], panel: Sequence[int], alignment: Sequence[str]
-) -> list[str]:
-    """The names of the groups of columns, where they have some, and of the columns."""
-    stub = len(table.stub)
-    columns = [table.columns[j] for j in panel]
-    lines = []
-    if any(column.group for column in columns):
-        names, rules, first = [""] * stub, [], stub + 1
-        for group, members in groupby(columns, key=lambda column: column.group):
-            width = len(list(members))
-            names.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(group)}}}")
-            if group:
-                rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
-            first += width
-        lines += [_line(names, len(alignment) + stub - first + 1), " ".join(rules)]
-    labels = _aligned([escaped(column.label) for column in columns], columns, alignment)
-    for at, j in enumerate(panel):
-        if any(r"\scriptsize" in row[j].both for row in cells):  # a number with its spread: in the middle
-            labels[at] = rf"\multicolumn{{1}}{{c}}{{{escaped(columns[at].label)}}}"
-    headers = [*map(escaped, table.stub), *labels]
-    return [*lines, _line(headers, len(alignment) - len(panel)), r"\midrule"]
-
-
-def _rows(
-    table: Table,
-    cells: Sequence[Sequence[_Cell]],
-    below: bool,
-    page: Sequence[int],
-    panel: Sequence[int],
-    alignment: Sequence[str],
-) -> list[str]:
-    """The rows of one page, those of different blocks apart; with ``below`` two lines a row."""
-    stub = len(table.stub)
-    columns = [table.columns[j] for j in panel]
-    empty = len(alignment) - len(panel)
-    # A model that was not trained with the head of a panel has no rows in it.
-    filled = [{j for j, entry in enumerate(row.values) if entry not in (None, "")} for row in table.rows]
-    page = [i for i in page if not filled[i] or filled[i] & set(panel)]
-    labels = []
-    for i in page:
-        row = table.rows[i]
-        names = [escaped(label) for label in row.stub]
-        labels.append([*names[:-1], rf"\emph{{{names[-1]}}}" if row.control else names[-1]])
-    lines: list[str] = []
-    previous: Row | None = None
-    for i, names in zip(page, without_repeats(labels, stub), strict=True):
-        row, of_row = table.rows[i], [cells[i][j] for j in panel]
-        if previous and (row.block != previous.block or row.control != previous.control):
-            lines.append(r"\midrule")
-        elif previous and below:
-            lines.append(r"\addlinespace[2pt]")
-        entries = [cell.line if below else cell.both for cell in of_row]
-        lines.append(_line([*names, *_aligned(entries, columns, alignment)], empty))
-        if below:
-            intervals = _aligned([cell.interval for cell in of_row], columns, alignment)
-            lines.append(_line([*[""] * stub, *intervals], empty))
-        previous = row
-    return lines
-
-
-def _line(texts: Sequence[str], empty: int) -> str:
-    r"""A line of a table and as many empty columns; what opens it is no argument of the \\ above."""
-    line = " & ".join([*texts, *[""] * empty]) + r" \\"
+def _line(texts: Sequence[str]) -> str:
+    r"""A line of a table; what opens it is no argument of the \\ above."""
+    line = " & ".join(texts) + r" \\"
     return f"{{}}{line}" if line.startswith(("[", "*")) else line
-
-
-def _alignment(column: Column) -> str:
-    if column.centimetres:
-        return rf">{{\raggedright\arraybackslash}}p{{{column.centimetres:g}cm}}"
-    return "l" if column.text else "r"
-
-
-def _aligned(texts: Sequence[str], columns: Sequence[Column], alignment: Sequence[str]) -> list[str]:
-    """Texts as their columns align them, where they stand in columns of another panel."""
-    return [
-        text if (own := _alignment(column)) == at else rf"\multicolumn{{1}}{{{own}}}{{{text}}}"
-        for text, column, at in zip(texts, columns, alignment, strict=False)
-    ]

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rspose.reporting.markup import DAGGER, Column, Row, Table, Value, to_markdown
+from rspose.reporting.markdown import to_markdown
 from rspose.reporting.style import HEAD_LABELS, loss_colour
+from rspose.reporting.table import DAGGER, Column, Row, Table, Value
 
 _PATHS = {
     "shifted": "peak moves",

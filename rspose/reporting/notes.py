@@ -1,6 +1,6 @@
 """The sentences under a table: where its numbers come from and how to read them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -8,9 +8,9 @@ import pandas as pd
 
 from rspose.grid.cell import Cell
 from rspose.grid.record import Failure
-from rspose.reporting.markup import DAGGER, MISSING, TIE, Row, Value
 from rspose.reporting.statistics import KEY
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS
+from rspose.reporting.table import DAGGER, MISSING, TIE, Row, Value
 
 RECONSTRUCTION = f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
 _INTERVALS = {
@@ -44,6 +44,14 @@ def data_kind(runs: pd.DataFrame) -> str:
     """Whether the numbers are from generated or real data."""
     return " and ".join(
         "generated data" if generated else "real data" for generated in _distinct(runs, "data.generated")
+    )
+
+
+def metrics_named(metrics: Mapping[str, str]) -> str:
+    """The metric of each dataset, given as ``metrics.AP``, in words."""
+    return ", ".join(
+        f"{metric.removeprefix('metrics.')} on {DATASET_TITLES.get(dataset, dataset)} val"
+        for dataset, metric in metrics.items()
     )
 
 

@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from rspose.grid.record import Record
-from rspose.reporting.markup import DAGGER
 from rspose.reporting.results import Results, dataset_title, head_label
 from rspose.reporting.statistics import by_cell
 from rspose.reporting.style import (
@@ -23,6 +22,7 @@ from rspose.reporting.style import (
     loss_marker,
     loss_order,
 )
+from rspose.reporting.table import DAGGER
 
 SMALL, NORMAL, LARGE = 8, 9, 11  # points
 GREY = "#6E6E6E"

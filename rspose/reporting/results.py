@@ -3,31 +3,35 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rspose.grid.record import Failure, Record
-from rspose.reporting.frame import tidy
-from rspose.reporting.markup import DAGGER, Value
-from rspose.reporting.published import Claim
-from rspose.reporting.statistics import KEY, by_cell, over_seeds
+from rspose.grid.records import load_failures
+from rspose.reporting.frame import ordered_records, tidy
+from rspose.reporting.published import PUBLISHED, Claim, read_claims
+from rspose.reporting.statistics import KEY, CellKey, by_cell, differences, over_seeds, ties
 from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS, MAIN_METRIC, METRICS, dataset_order
+from rspose.reporting.table import DAGGER, Value
 
 
 @dataclass(frozen=True)
 class Results:
-    """What tables are made of.
+    """What tables and figures are made of. Every statistic is computed once, here.
 
     Attributes:
         records: The records, at least one.
         failures: The cells that failed.
         claims: Published numbers.
+        whole: The results that these are a part of: the comparisons of all of them are corrected together.
     """
 
     records: Sequence[Record]
     failures: Sequence[Failure] = ()
     claims: Sequence[Claim] = ()
+    whole: "Results | None" = None
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -40,7 +44,17 @@ class Results:
         return over_seeds(self.records)
 
     @cached_property
-    def cells(self) -> dict[tuple[str, str, str, str], list[Record]]:
+    def differences(self) -> pd.DataFrame:
+        """The differences to MSE in the main metrics, one row a comparison; see :func:`differences`.
+
+        ``p_holm`` is corrected over the whole set, also where this is a part of it.
+        """
+        if self.whole is None:
+            return differences(self.records, {"main": self.main_metrics}).drop(columns="score")
+        return self.whole.differences[lambda all_of: all_of.dataset.isin(self.datasets)]
+
+    @cached_property
+    def cells(self) -> dict[CellKey, list[Record]]:
         """The records of each dataset, model, head and loss."""
         return by_cell(self.records)
 
@@ -54,6 +68,20 @@ class Results:
         }
 
     @cached_property
+    def _ties(self) -> dict[str, set[CellKey]]:
+        return {}
+
+    def ties(self, metric: str) -> set[CellKey]:
+        """The cells whose metric cannot be told from that of the best loss."""
+        if self.whole is not None:
+            return self.whole.ties(metric)
+        if metric not in self._ties:
+            trained = self.summary[(self.summary.model != "control") & (self.summary.metric == metric)]
+            means = {tuple(key): mean for *key, mean in trained[[*KEY, "mean"]].itertuples(index=False)}
+            self._ties[metric] = ties(self.cells, means, metric)
+        return self._ties[metric]
+
+    @cached_property
     def datasets(self) -> list[str]:
         """The datasets in their order."""
         return sorted(self.runs.dataset.unique(), key=dataset_order)
@@ -63,6 +91,11 @@ class Results:
         """Datasets whose records are of real data: only those are compared with published numbers."""
         generated = set(self.runs.dataset[self.runs["data.generated"].astype(bool)])
         return set(self.datasets) - generated
+
+    @cached_property
+    def several_models(self) -> bool:
+        """Whether tables need a column of models."""
+        return self.runs.model[~self.runs.control].nunique() > 1
 
     @cached_property
     def main_metrics(self) -> dict[str, str]:
@@ -75,6 +108,7 @@ class Results:
             [record for record in self.records if record.cell.dataset == dataset],
             [failure for failure in self.failures if failure.cell.dataset == dataset],
             [claim for claim in self.claims if claim.dataset == dataset],
+            self.whole or self,
         )
 
     def metrics(self, dataset: str) -> dict[str, str]:
@@ -104,6 +138,20 @@ class Results:
             name = f"{title} ({loss})" if titles.count(title) > 1 else title
             labels[loss] = f"{name} {DAGGER}" if reconstruction else name
         return labels
+
+
+def read_results(folders: Sequence[Path], published: Path = PUBLISHED) -> Results:
+    """The records and failures under the folders, merged, and the published numbers.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist.
+        ValueError: If there is no usable record, or the published numbers are damaged.
+    """
+    usable = ordered_records(*folders)
+    if not usable:
+        where = ", ".join(map(str, folders))
+        raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
+    return Results(usable, load_failures(usable, *folders), read_claims(published))
 
 
 def dataset_title(dataset: str) -> str:

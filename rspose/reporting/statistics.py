@@ -15,6 +15,10 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from rspose.grid.record import Record
+from rspose.reporting.style import dataset_order, head_order, loss_order
+
+CellKey = tuple[str, str, str, str]
+"""Dataset, model, head and loss."""
 
 KEY = ["dataset", "model", "head", "loss"]
 """What a group of seeds has in common."""
@@ -24,6 +28,9 @@ SIGNIFICANCE = 0.05
 """A difference with a corrected p-value below it is called one."""
 REFERENCE = "mse"
 """The loss that the others are compared with."""
+
+ALL = "all"
+"""Stands for dataset and head in a mean over several."""
 
 Basis = Literal["seeds", "images"]
 _RESAMPLES = 4000
@@ -194,9 +201,9 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def by_cell(records: Iterable[Record]) -> dict[tuple[str, str, str, str], list[Record]]:
+def by_cell(records: Iterable[Record]) -> dict[CellKey, list[Record]]:
     """The records of each dataset, model, head and loss, in their order."""
-    cells: dict[tuple[str, str, str, str], list[Record]] = {}
+    cells: dict[CellKey, list[Record]] = {}
     for record in records:
         cells.setdefault(record.cell[:4], []).append(record)
     return cells
@@ -220,59 +227,99 @@ def over_seeds(records: Iterable[Record]) -> pd.DataFrame:
 
 
 class Comparison(NamedTuple):
-    """A loss compared with the reference.
-
-    Attributes:
-        dataset: Dataset; ``all`` for the mean over several.
-        model: Model.
-        head: Head; ``all`` for the mean over several.
-        loss: Loss.
-        metric: What is compared, as ``metrics.AP``; ``mean`` for the mean over several.
-        found: Their difference.
-        p_holm: Its p-value corrected for all comparisons that were made; NaN for the mean over several, which
-            is no further one.
-    """
+    """A row of :func:`differences`: what is compared, the fields of :class:`Difference`, the corrected p."""
 
     dataset: str
     model: str
     head: str
     loss: str
     metric: str
-    found: Difference
+    difference: float
+    low: float
+    high: float
+    probability: float
+    p: float
+    pairs: int
+    basis: Basis | None
     p_holm: float
 
 
+def comparisons(frame: pd.DataFrame) -> list[Comparison]:
+    """The rows of :func:`differences`."""
+    return [Comparison(*row) for row in frame[list(Comparison._fields)].itertuples(index=False, name=None)]
+
+
 def differences(
-    records: Iterable[Record], main_metrics: Mapping[str, str], reference: str = REFERENCE
-) -> list[Comparison]:
+    records: Iterable[Record], scores: Mapping[str, Mapping[str, str]], reference: str = REFERENCE
+) -> pd.DataFrame:
     """Every loss minus the reference, in the same dataset, model and head and over the same seeds.
 
     A loss that can be compared in several datasets and heads of a model is also compared in the mean of them.
+    All rows are one family: Holm's correction is over every comparison in the frame.
 
     Args:
         records: Records; controls are left out.
-        main_metrics: The metric to compare in each dataset, as ``metrics.AP``.
+        scores: What to compare: by the name of a score, for each dataset the metric, as ``metrics.AP``.
         reference: The loss to compare with.
+
+    Returns:
+        One row a comparison, in the order of the scores and then of the tables: ``score``, ``dataset``,
+        ``model``, ``head``, ``loss``, ``metric``, the fields of :class:`Difference`, and ``p_holm``. In a
+        mean over several, dataset and head are ``all``, the metric is ``mean``, and ``p_holm`` is NaN: it is
+        no further comparison.
     """
     cells = by_cell(record for record in records if not record.content["control"])
-    found: list[tuple[tuple[str, str, str, str], str, Difference]] = []
-    strata_of: dict[tuple[str, str], list[tuple[list[Record], list[Record], str]]] = {}
-    for (dataset, model, head, loss), runs in cells.items():
-        theirs = cells.get((dataset, model, head, reference))
-        if loss == reference or theirs is None:
-            continue
-        stratum = (runs, theirs, main_metrics[dataset])
-        gap = difference([stratum])
-        if gap is not None:
-            found.append(((dataset, model, head, loss), main_metrics[dataset], gap))
-            strata_of.setdefault((model, loss), []).append(stratum)
-    corrected = holm([gap.p for _, _, gap in found])
-    comparisons = [
-        Comparison(*cell, metric, gap, float(p))
-        for (cell, metric, gap), p in zip(found, corrected, strict=True)
-    ]
-    for (model, loss), strata in strata_of.items():
-        overall = difference(strata) if len(strata) > 1 else None
-        if overall is not None:
-            comparisons.append(Comparison("all", model, "all", loss, "mean", overall, np.nan))
-    return comparisons
+    rows = []
+    for score, metrics in scores.items():
+        strata_of: dict[tuple[str, str], list[tuple[list[Record], list[Record], str]]] = {}
+        for (dataset, model, head, loss), runs in cells.items():
+            theirs = cells.get((dataset, model, head, reference))
+            if loss == reference or theirs is None:
+                continue
+            stratum = (runs, theirs, metrics[dataset])
+            found = difference([stratum])
+            if found is not None:
+                rows.append((score, dataset, model, head, loss, metrics[dataset], *found))
+                strata_of.setdefault((model, loss), []).append(stratum)
+        for (model, loss), strata in strata_of.items():
+            overall = difference(strata) if len(strata) > 1 else None
+            if overall is not None:
+                rows.append((score, ALL, model, ALL, loss, "mean", *overall))
+    places = list(scores)
+    rows.sort(
+        key=lambda row: (
+            places.index(row[0]),
+            row[1] == ALL,
+            dataset_order(row[1]),
+            row[2],
+            head_order(row[3]),
+            loss_order(row[4], False),
+        )
+    )
+    frame = pd.DataFrame(rows, columns=["score", *KEY, "metric", *Difference._fields])
+    return frame.assign(p_holm=holm(frame.p.where(frame.dataset != ALL)))
+
+
+def ties(
+    cells: Mapping[CellKey, Sequence[Record]], means: Mapping[CellKey, float], metric: str
+) -> set[CellKey]:
+    """The cells whose metric cannot be told from that of the best loss of their dataset, model and head.
+
+    Holm's correction is over the losses of a dataset, model and head: a column of a table.
+
+    Args:
+        cells: The records of each cell.
+        means: The metric of each cell that competes.
+        metric: Its name, as ``metrics.AP``.
+    """
+    groups: dict[tuple[str, ...], list[CellKey]] = {}
+    for cell in sorted(means, key=lambda cell: loss_order(cell[3], False)):
+        groups.setdefault(cell[:3], []).append(cell)
+    tied: set[CellKey] = set()
+    for group in groups.values():
+        best = max(group, key=means.__getitem__)
+        others = [cell for cell in group if cell != best]
+        found = [difference([(cells[best], cells[other], metric)]) for other in others]
+        corrected = holm([np.nan if one is None else one.p for one in found])
+        tied |= {other for other, p in zip(others, corrected, strict=True) if p >= SIGNIFICANCE}
+    return tied

@@ -1,4 +1,4 @@
-"""The comparison tables, from records alone.
+"""The tables of a result set, from records alone.
 
 One a dataset, one of confidence quality, one that tells scoring from localisation, one of the differences to
 MSE, one of what publications claim, and an overview.
@@ -8,48 +8,62 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from rspose.grid.record import Record
-from rspose.grid.records import load_failures
 from rspose.reporting import notes
 from rspose.reporting.claim_table import VERDICTS, claim_numbers, claim_table
-from rspose.reporting.difference_table import comparisons, difference_numbers, difference_table
-from rspose.reporting.frame import ordered_records
+from rspose.reporting.difference_tables import difference_table
 from rspose.reporting.latex import to_latex
-from rspose.reporting.markup import TIE, CellKey, Column, Entry, Row, Table, Value, to_markdown
-from rspose.reporting.published import PUBLISHED, Claim, claimed, read_claims, verdict
-from rspose.reporting.results import Results, dataset_title, head_label
-from rspose.reporting.statistics import KEY, SIGNIFICANCE, difference, holm
-from rspose.reporting.study_table import study_table
-from rspose.reporting.style import head_order, loss_order
+from rspose.reporting.markdown import to_markdown
+from rspose.reporting.published import PUBLISHED, Claim, claimed, verdict
+from rspose.reporting.results import Results, dataset_title, head_label, read_results
+from rspose.reporting.statistics import KEY, CellKey
+from rspose.reporting.style import dataset_order, head_order, loss_order
+from rspose.reporting.table import TIE, Column, Entry, Row, Table, Value
 
-_CORRELATIONS = {
-    "confidence.keypoint.spearman": "kpt. ρ",
-    "confidence.keypoint.kendall": "kpt. τ",
-    "confidence.pose.spearman": "pose ρ",
-    "confidence.pose.kendall": "pose τ",
-}
 _CONTENTS = {
     "coco": "keypoint AP and AR",
     "crowdpose": "keypoint AP, also on easy, medium and hard images",
     "mpii": "PCKh@0.5 per joint group, their mean, and mean PCKh@0.1",
     "wholebody": "AP and AR of all 133 keypoints, AP of each part",
 }
+_CORRELATIONS = {
+    "confidence.keypoint.spearman": "kpt. ρ",
+    "confidence.keypoint.kendall": "kpt. τ",
+    "confidence.pose.spearman": "pose ρ",
+    "confidence.pose.kendall": "pose τ",
+}
+_ERRORS = {"jitter": "jitter", "inversion": "inv.", "swap": "swap", "miss": "miss"}
+_DIAGNOSIS = {
+    "confidence.keypoint.pearson": Column("Pearson's r", "kpt.", 1, 2),
+    "confidence.pose.pearson": Column("Pearson's r", "pose", 1, 2),
+    "diagnosis.errors.good": Column("Keypoints (%)", "good"),
+    **{
+        f"diagnosis.errors.{name}": Column("Keypoints (%)", label, competes=False)
+        for name, label in _ERRORS.items()
+    },
+    **{
+        f"diagnosis.errors.gain.{name}": Column("Gain without", label, competes=False)
+        for name, label in _ERRORS.items()
+    },
+    "diagnosis.ordering.AP_lost": Column("Gain without", "misordering", competes=False),
+}
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the entries of a column come from.
+    """A column and where its entries come from.
 
     Attributes:
+        column: The column.
         dataset: None where each row has its own.
         head: Head, which controls have not.
         metric: Name of the score.
         kind: What is shown: ``measured``, ``claimed`` or the ``verdict``.
     """
 
+    column: Column
     dataset: str | None
     head: str
     metric: str
@@ -80,53 +94,36 @@ def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUB
     results = read_results([records] if isinstance(records, Path) else records, published)
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for table, of_table in all_tables(results):
-        for suffix, text in (
-            ("md", to_markdown(table)),
-            ("tex", to_latex(table)),
-            ("csv", of_table.to_csv(index=False)),
-        ):
+    for table, numbers in all_tables(results):
+        texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": numbers.to_csv(index=False)}
+        for suffix, text in texts.items():
             path = out / f"{table.name}.{suffix}"
             path.write_text(text, encoding="utf-8")
             written.append(path)
     return written
 
 
-def read_results(folders: Sequence[Path], published: Path = PUBLISHED) -> Results:
-    """The records and failures under the folders, merged, and the published numbers.
-
-    Raises:
-        FileNotFoundError: If a folder does not exist.
-        ValueError: If there is no usable record, or the published numbers are damaged.
-    """
-    usable = ordered_records(*folders)
-    if not usable:
-        where = ", ".join(map(str, folders))
-        raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
-    return Results(usable, load_failures(usable, *folders), read_claims(published))
-
-
 def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
     """Every table of :func:`make_tables`, the overview last, with what it is made from: its CSV."""
-    numbers = _numbers(results)
-    is_metric = numbers.metric.str.startswith("metrics.")
-    is_main = numbers.metric == numbers.dataset.map(results.main_metrics)
-    tables: list[tuple[Table, pd.DataFrame]] = [
+    facts = results.runs[[*KEY, "control", "loss.title", "loss.reconstruction"]].drop_duplicates(KEY)
+    facts = facts.rename(columns={"loss.title": "title", "loss.reconstruction": "reconstruction"})
+    numbers = facts.merge(results.summary, on=KEY)
+    kind = numbers.metric.str.partition(".")[0]
+    tables: list[tuple[Table | None, pd.DataFrame]] = [
         *(
-            (_dataset_table(results, dataset), numbers[is_metric & (numbers.dataset == dataset)])
+            (
+                _dataset_table(results.of(dataset), dataset),
+                numbers[(kind == "metrics") & (numbers.dataset == dataset)],
+            )
             for dataset in results.datasets
         ),
-        (_confidence_table(results), numbers[numbers.metric.str.startswith("confidence.")]),
+        (_confidence_table(results), numbers[kind == "confidence"]),
+        (diagnosis_table(results), numbers[kind == "diagnosis"]),
+        (difference_table(results), results.differences),
+        (claim_table(results) if results.real else None, claim_numbers(results)),
+        (_main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
     ]
-    if (study := study_table(results)) is not None:
-        tables.append((study, numbers[numbers.metric.str.startswith("diagnosis.")]))
-    compared = comparisons(results)
-    if compared:
-        tables.append((difference_table(results, compared), difference_numbers(compared)))
-    if results.real:
-        tables.append((claim_table(results), claim_numbers(results)))
-    tables.append((_main_table(results), numbers[is_main]))
-    return tables
+    return [(table, of_table) for table, of_table in tables if table is not None]
 
 
 def main_table(records: Sequence[Record]) -> str:
@@ -139,63 +136,146 @@ def main_table(records: Sequence[Record]) -> str:
 
 
 def _dataset_table(results: Results, dataset: str) -> Table:
-    results = results.of(dataset)
-    names = results.metrics(dataset)
     main = results.main_metrics[dataset]
-    sources = [_Source(dataset, head, f"metrics.{name}") for head in _heads(results.runs) for name in names]
-    columns = [
-        Column(
-            head_label(source.head),
-            names[source.metric.removeprefix("metrics.")],
+    sources = []
+    for head in _heads(results.runs):
+        for name, label in results.metrics(dataset).items():
+            metric = f"metrics.{name}"
             # A dozen columns of intervals are nothing to read: the CSV has them all.
-            interval=source.metric == main,
-        )
-        for source in sources
-    ]
+            column = Column(head_label(head), label, interval=metric == main)
+            sources.append(_Source(column, dataset, head, metric))
     contents = _CONTENTS.get(dataset, "all metrics")
     caption = f"{dataset_title(dataset)} val, {notes.data_kind(results.runs)}: {contents} (%)"
-    return _table(dataset, caption, results, sources, columns)
+    return _table(dataset, caption, results, sources)
 
 
 def _confidence_table(results: Results) -> Table:
-    sources = [_Source(None, head, metric) for head in _heads(results.runs) for metric in _CORRELATIONS]
-    columns = [Column(head_label(source.head), _CORRELATIONS[source.metric], 1, 2) for source in sources]
+    sources = [
+        _Source(Column(head_label(head), label, 1, 2), None, head, metric)
+        for head in _heads(results.runs)
+        for metric, label in _CORRELATIONS.items()
+    ]
     kind = notes.data_kind(results.runs)
     caption = f"Rank correlation between confidence and localisation quality, {kind}"
+    table = _table("confidence", caption, results, sources, results.datasets)
     explained = (
         "Spearman's ρ and Kendall's τ. Keypoint (kpt.): confidence of a keypoint against its keypoint "
         "similarity. Pose: score of an instance against its OKS."
     )
-    return _table("confidence", caption, results, sources, columns, results.datasets, explained)
+    return replace(table, notes=(explained, *table.notes))
 
 
 def _main_table(results: Results) -> Table:
-    sources, columns = [], []
+    sources = []
     metrics = results.main_metrics
     for dataset in results.datasets:
-        name = metrics[dataset].removeprefix("metrics.")
+        metric, title = metrics[dataset], dataset_title(dataset)
         for head in _heads(results.runs[results.runs.dataset == dataset]):
-            measured = _Source(dataset, head, metrics[dataset])
+            label = f"{head_label(head)} {metric.removeprefix('metrics.')}"
             if not _claims_of(results, dataset, head):
-                sources.append(measured)
-                columns.append(Column(dataset_title(dataset), f"{head_label(head)} {name}"))
+                sources.append(_Source(Column(title, label), dataset, head, metric))
                 continue
-            group = f"{dataset_title(dataset)} {head_label(head)} {name}"
-            sources += [replace(measured, kind="claimed"), measured, replace(measured, kind="verdict")]
-            columns += [
-                Column(group, "claimed", competes=False),
-                Column(group, "measured"),
-                Column(group, "verdict", competes=False, text=True),
-            ]
-    what = ", ".join(
-        f"{metrics[dataset].removeprefix('metrics.')} on {dataset_title(dataset)} val"
-        for dataset in results.datasets
-    )
-    caption = f"Overview, {notes.data_kind(results.runs)}: {what} (%)"
-    table = _table("main", caption, results, sources, columns)
+            for kind in ("claimed", "measured", "verdict"):
+                measured = kind == "measured"
+                column = Column(f"{title} {label}", kind, competes=measured, text=kind == "verdict")
+                sources.append(_Source(column, dataset, head, metric, kind))
+    caption = f"Overview, {notes.data_kind(results.runs)}: {notes.metrics_named(metrics)} (%)"
+    table = _table("main", caption, results, sources)
     if any(source.kind == "verdict" for source in sources):
         table = replace(table, notes=(*table.notes, f"{VERDICTS} Table claimed has the commands."))
     return table
+
+
+def diagnosis_table(results: Results) -> Table | None:
+    """What tells a gain in scoring from one in localisation: a row for each dataset, model, head and loss.
+
+    None where no record has a diagnosis.
+    """
+    runs = results.runs
+    cells = sorted(
+        set(runs[~runs.control][KEY].itertuples(index=False, name=None)),
+        key=lambda cell: (dataset_order(cell[0]), cell[1], head_order(cell[2]), loss_order(cell[3], False)),
+    )
+    rows = []
+    for cell in cells:
+        values = {score: results.values.get((*cell, score)) for score in _DIAGNOSIS}
+        if not any(value for score, value in values.items() if score.startswith("diagnosis")):
+            continue
+        entries = tuple(None if value is None else Value(value.mean) for value in values.values())
+        dataset, model, head, loss = cell
+        stub = [dataset_title(dataset), model, head_label(head), results.labels[loss]]
+        if not results.several_models:
+            del stub[1]
+        rows.append(Row(tuple(stub), f"{dataset} {model} {head}", False, entries, (cell,) * len(entries)))
+    if not rows:
+        return None
+    explained = (
+        "Pearson's r of confidence with quality, as in the table of rank correlations. Keypoints: share of "
+        "good ones and of each error after Ronchi and Perona (ICCV 2017), on detections, MPII: on "
+        "ground-truth boxes. Gain: percentage points of AP (MPII: PCKh) if an error were repaired; without "
+        "misordering: if the score of every detection that suppression kept were its OKS. Means over the "
+        "seeds; their intervals stand in the CSV file."
+    )
+    return Table(
+        "diagnosis",
+        f"Scoring and localisation, {notes.data_kind(runs)}",
+        ("Dataset", *(["Model"] if results.several_models else []), "Head", "Loss"),
+        tuple(_DIAGNOSIS.values()),
+        tuple(rows),
+        (explained, *notes.gaps(runs, results.failures), " ".join(notes.marks(rows))),
+    )
+
+
+def _table(
+    name: str,
+    caption: str,
+    results: Results,
+    sources: Sequence[_Source],
+    row_datasets: Sequence[str | None] = (None,),
+) -> Table:
+    """A row for each model and loss, or, with ``row_datasets``, for each dataset, model and loss."""
+    shown_claims = [
+        claim
+        for source in sources
+        if source.kind == "claimed" and source.dataset is not None
+        for claim in _claims_of(results, source.dataset, source.head)
+    ]
+    rows = []
+    for dataset in row_datasets:
+        for model, control, loss in _lines(results if dataset is None else results.of(dataset), shown_claims):
+            cells = tuple(
+                (source.dataset or dataset or "", model, "control" if control else source.head, loss)
+                for source in sources
+            )
+            values = tuple(_entry(results, source, cell) for source, cell in zip(sources, cells, strict=True))
+            if control and not any(values):  # a constant confidence has no rank correlation
+                continue
+            stub = [] if dataset is None else [dataset_title(dataset)]
+            stub += [model] * results.several_models + [results.labels[loss]]
+            rows.append(Row(tuple(stub), f"{dataset} {model}", control, values, cells))
+    stub_headers = ["Dataset"] * (row_datasets[0] is not None) + ["Model"] * results.several_models + ["Loss"]
+    shown = results.summary[results.summary.metric.isin({source.metric for source in sources})]
+    sentences = [*notes.provenance(results.runs), *notes.gaps(results.runs, results.failures)]
+    sentences.append(" ".join([notes.spread(results.runs, shown), *notes.marks(rows)]))
+    columns = tuple(source.column for source in sources)
+    return Table(name, caption, tuple(stub_headers), columns, tuple(rows), tuple(sentences))
+
+
+def _entry(results: Results, source: _Source, cell: CellKey) -> Entry:
+    """What stands in the row of a cell."""
+    value = results.values.get((*cell, source.metric))
+    claim = None
+    if cell[0] in results.real:
+        claim = claimed(results.claims, cell, source.metric.removeprefix("metrics."))
+    if source.kind == "claimed":
+        return "" if claim is None else Value(claim.value)
+    if source.kind == "verdict":
+        return "" if claim is None else verdict(claim, None if value is None else value.mean)
+    if value is not None:
+        return replace(value, mark=TIE) if cell in results.ties(source.metric) else value
+    if cell not in results.cells and any(failure.cell[:4] == cell for failure in results.failures):
+        return "failed"
+    return None if claim is None else "not run"
 
 
 def _claims_of(results: Results, dataset: str, head: str) -> list[Claim]:
@@ -209,109 +289,6 @@ def _claims_of(results: Results, dataset: str, head: str) -> list[Claim]:
         for claim in results.claims
         if (claim.dataset, claim.head, claim.metric) == (dataset, head, metric) and claim.model in models
     ]
-
-
-def _table(
-    name: str,
-    caption: str,
-    results: Results,
-    sources: list[_Source],
-    columns: list[Column],
-    row_datasets: list[str] | None = None,
-    explained: str | None = None,
-) -> Table:
-    """A row for each model and loss, or, with ``row_datasets``, for each dataset, model and loss."""
-    runs = results.runs
-    labels = results.labels
-    with_models = runs[~runs.control].model.nunique() > 1
-    shown_claims = [
-        claim
-        for source in sources
-        if source.kind == "claimed" and source.dataset is not None
-        for claim in _claims_of(results, source.dataset, source.head)
-    ]
-    rows = []
-    blocks: Sequence[str | None] = row_datasets or [None]
-    for dataset in blocks:
-        subset = results if dataset is None else results.of(dataset)
-        lines = _lines(subset, shown_claims)
-        for model in dict.fromkeys(model for model, _, _ in lines):
-            of_model = [line for line in lines if line[0] == model]
-            entries = [_column_entries(results, source, dataset, of_model) for source in sources]
-            for (_, control, loss), values in zip(of_model, zip(*entries, strict=True), strict=True):
-                if control and not any(values):  # a constant confidence has no rank correlation
-                    continue
-                stub = [] if dataset is None else [dataset_title(dataset)]
-                stub += [model, labels[loss]] if with_models else [labels[loss]]
-                cells = tuple(_cell(source, dataset, model, control, loss) for source in sources)
-                rows.append(Row(tuple(stub), f"{dataset} {model}", control, values, cells))
-    stub_headers = ["Dataset"] * bool(row_datasets) + ["Model"] * with_models + ["Loss"]
-    metrics = {source.metric for source in sources}
-    shown = results.summary[results.summary.metric.isin(metrics)]
-    sentences = [*notes.provenance(runs), *notes.gaps(runs, results.failures)]
-    sentences.append(" ".join([notes.spread(runs, shown), *notes.marks(rows)]))
-    if explained:
-        sentences.insert(0, explained)
-    return Table(name, caption, tuple(stub_headers), tuple(columns), tuple(rows), tuple(sentences))
-
-
-def _cell(source: _Source, dataset: str | None, model: str, control: bool, loss: str) -> CellKey:
-    """The cell of a row in a column; a control has no head."""
-    return source.dataset or dataset or "", model, "control" if control else source.head, loss
-
-
-def _column_entries(
-    results: Results, source: _Source, dataset: str | None, lines: Sequence[tuple[str, bool, str]]
-) -> list[Entry]:
-    """The entries of one column for the losses of one model, in their order."""
-    cells = [_cell(source, dataset, *line) for line in lines]
-    dataset = source.dataset or dataset or ""
-    values = [results.values.get((*cell, source.metric)) for cell in cells]
-    metric = source.metric.removeprefix("metrics.")
-    claims = [claimed(results.claims, cell, metric) if dataset in results.real else None for cell in cells]
-    if source.kind == "claimed":
-        return ["" if claim is None else Value(claim.value) for claim in claims]
-    if source.kind == "verdict":
-        return [
-            "" if claim is None else verdict(claim, None if value is None else value.mean)
-            for claim, value in zip(claims, values, strict=True)
-        ]
-    failed = {failure.cell[:4] for failure in results.failures}
-    competing = [
-        cell
-        for cell, value, line in zip(cells, values, lines, strict=True)
-        if value is not None and not line[1]
-    ]
-    ties = _ties(results, competing, source.metric)
-    entries: list[Entry] = []
-    for cell, value, claim in zip(cells, values, claims, strict=True):
-        if value is not None:
-            entries.append(replace(value, mark=TIE) if cell in ties else value)
-        elif cell in failed and cell not in results.cells:
-            entries.append("failed")
-        else:
-            entries.append(None if claim is None else "not run")
-    return entries
-
-
-def _ties(
-    results: Results, competing: Sequence[tuple[str, str, str, str]], metric: str
-) -> set[tuple[str, str, str, str]]:
-    """The cells whose score cannot be told from that of the best one."""
-    if len(competing) < 2:
-        return set()
-    best = max(competing, key=lambda cell: results.values[(*cell, metric)].mean)
-    others = [cell for cell in competing if cell != best]
-    found = [difference([(results.cells[best], results.cells[other], metric)]) for other in others]
-    corrected = holm([np.nan if one is None else one.p for one in found])
-    return {other for other, p in zip(others, corrected, strict=True) if p >= SIGNIFICANCE}
-
-
-def _numbers(results: Results) -> pd.DataFrame:
-    """What the tables show, one number a line: the contents of the CSV files."""
-    facts = results.runs[[*KEY, "control", "loss.title", "loss.reconstruction"]].drop_duplicates(KEY)
-    facts = facts.rename(columns={"loss.title": "title", "loss.reconstruction": "reconstruction"})
-    return facts.merge(results.summary, on=KEY)
 
 
 def _lines(results: Results, claims: Sequence[Claim]) -> list[tuple[str, bool, str]]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from rspose.grid.config import ConfigError, GridConfig, load_config
 from rspose.grid.records import load_failures
-from rspose.reporting.compare import LossCost, comparison, cost
+from rspose.reporting.difference_tables import LossCost, beside, cost_table
+from rspose.reporting.markdown import to_markdown
+from rspose.reporting.results import read_results
 from rspose.reporting.tables import make_tables
 from rspose.tools.bench import bench_loss
 
@@ -120,13 +122,14 @@ def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
     print(f"\n{(tables / 'main.md').read_text()}")
     if failed and not any((records / f"{cell.path}.json").is_file() for cell in own):
         raise ValueError(f"no record of {name}: none of its cells was finished")
-    print(comparison(records, name))
+    results = read_results([records])
+    print(to_markdown(beside(results, name)))
     measured = {}
     for head in dict.fromkeys(cell.head for cell in own):
         settings = config.loss_of(name, head)
         found = bench_loss(settings.loss, settings.parameters, head)
         measured[head] = LossCost(found.forward_ms + found.backward_ms, found.extra_mb, found.times_mse)
-    print(cost(records, name, measured))
+    print(to_markdown(cost_table(results, name, measured)))
 
 
 def _without(losses: list[str], loss: str) -> list[str]:

@@ -9,13 +9,12 @@ import numpy as np
 
 from rspose.grid.progress import duration
 from rspose.grid.record import Failure, Record
-from rspose.reporting.difference_table import comparisons
-from rspose.reporting.markup import DAGGER, CellKey, Column, Value, entry_text
 from rspose.reporting.published import verdict
 from rspose.reporting.report.charts import value_chart
 from rspose.reporting.results import Results, dataset_title, head_label
-from rspose.reporting.statistics import REFERENCE, Comparison
+from rspose.reporting.statistics import REFERENCE, CellKey, Comparison, comparisons
 from rspose.reporting.style import loss_colour
+from rspose.reporting.table import DAGGER, Column, Value, entry_text
 
 _PERCENT, _CORRELATION = Column("", ""), Column("", "", 1, 2)
 _LEVELS = {
@@ -45,7 +44,7 @@ def cell_details(results: Results) -> dict[str, dict[str, Any]]:
 
     Numbers are words, rounded as in the tables. What the seeds share is said once.
     """
-    compared = {tuple(one[:4]): one for one in comparisons(results)}
+    compared = {tuple(one[:4]): one for one in comparisons(results.differences)}
     failed: dict[CellKey, list[Failure]] = {}
     for failure in results.failures:
         failed.setdefault(failure.cell[:4], []).append(failure)
@@ -239,18 +238,17 @@ def _words(value: Any) -> str:
 def _difference(one: Comparison | None) -> dict[str, str] | None:
     if one is None:
         return None
-    found = one.found
-    known = found.basis is not None
+    known = one.basis is not None
     signed = Column("", "", signed=True)
     return {
         "reference": REFERENCE,
         "metric": one.metric.removeprefix("metrics."),
         "difference": entry_text(
-            Value(found.difference, interval=(found.low, found.high) if known else None), signed
+            Value(one.difference, interval=(one.low, one.high) if known else None), signed
         ),
-        "probability": f"{100 * found.probability:.0f} %" if known else "—",
+        "probability": f"{100 * one.probability:.0f} %" if known else "—",
         "p": "—" if np.isnan(one.p_holm) else "< 0.001" if one.p_holm < 0.0005 else f"{one.p_holm:.3f}",
-        "basis": f"over {found.basis}" if known else "without an interval",
+        "basis": f"over {one.basis}" if known else "without an interval",
     }
 
 

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from rspose.datasets.keypoints import KEYPOINT_SETS
 from rspose.reporting.confidence_figures import calibration_curve
-from rspose.reporting.difference_table import comparisons
 from rspose.reporting.panels import Runs, models_and_heads, runs_of
 from rspose.reporting.results import Results, dataset_title, head_label
-from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE
+from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE, comparisons
 from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker
 from rspose.reporting.training_figures import places
 
@@ -58,19 +57,19 @@ def charts(results: Results) -> list[dict[str, Any]]:
 
 
 def _differences(results: Results, runs: Sequence[Runs]) -> Chart | None:
-    compared = [one for one in comparisons(results) if one.dataset != "all"]
+    compared = [one for one in comparisons(results.differences) if one.dataset != "all"]
     if not compared:
         return None
     heads = [head for _, head in models_and_heads(runs)]
     losses = list(dict.fromkeys(one.loss for one in compared))
     traces = []
     for one in compared:
-        found, panel = one.found, heads.index(one.head)
+        panel = heads.index(one.head)
         differs = one.p_holm < SIGNIFICANCE
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": "markers",
-            "x": [_percent(found.difference)],
+            "x": [_percent(one.difference)],
             "y": [results.labels[one.loss]],
             "xaxis": _axis("x", panel),
             "yaxis": "y",
@@ -82,12 +81,12 @@ def _differences(results: Results, runs: Sequence[Runs]) -> Chart | None:
             + ("differs" if differs else "may be a tie")
             + "</extra>",
         }
-        if found.basis is not None:
+        if one.basis is not None:
             trace["error_x"] = {
                 "type": "data",
                 "symmetric": False,
-                "array": [_percent(found.high - found.difference)],
-                "arrayminus": [_percent(found.difference - found.low)],
+                "array": [_percent(one.high - one.difference)],
+                "arrayminus": [_percent(one.difference - one.low)],
                 "color": loss_colour(one.loss),
                 "thickness": 2,
                 "width": 0,

@@ -15,16 +15,16 @@ from markupsafe import Markup
 
 from rspose.grid.cell import Cell
 from rspose.reporting import notes
-from rspose.reporting.markup import MISSING, Column, Table, Value, entry_text
+from rspose.reporting.html import address_of, to_html
 from rspose.reporting.published import PUBLISHED
 from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.charts import charts
 from rspose.reporting.report.drawings import drawings
-from rspose.reporting.report.html_table import address_of, to_html
 from rspose.reporting.report.pictures import heatmap_sheets, localisations
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, dataset_title, head_label, read_results
 from rspose.reporting.style import loss_colour
-from rspose.reporting.tables import all_tables, read_results
+from rspose.reporting.table import MISSING, Column, Table, Value, entry_text
+from rspose.reporting.tables import all_tables
 
 _SCRIPTS = ("theme.js", "libraries.js", "tables.js", "charts.js", "drawings.js", "panel.js", "main.js")
 _STYLES = ("page.css", "tables.css", "panel.css")

@@ -12,8 +12,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from rspose.reporting.html import to_html
 from rspose.reporting.localisation import tolerated_errors
-from rspose.reporting.report.html_table import to_html
 from rspose.reporting.results import Results, dataset_title, head_label
 
 MOST_BYTES = 3_000_000

@@ -1,8 +1,9 @@
-"""A table of numbers, and how Markdown shows it; :mod:`rspose.reporting.latex` prints it."""
+"""What a table is; the modules ``markdown``, ``latex`` and ``html`` show it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tabulate import tabulate
+from rspose.reporting.statistics import CellKey
 
 MISSING = "—"
 DAGGER = "†"
@@ -24,7 +25,7 @@ class Column:
         competes: Whether the best number is bold.
         least: Whether the least number is bold, an error, also where it stands alone.
         text: Whether it holds words.
-        centimetres: Width that LaTeX breaks its words to; as wide as they are if 0.
+        only: Where it is shown: on ``screen`` (Markdown, HTML), on ``paper`` (LaTeX), or, if empty, on both.
     """
 
     group: str
@@ -36,7 +37,7 @@ class Column:
     competes: bool = True
     least: bool = False
     text: bool = False
-    centimetres: float = 0.0
+    only: str = ""
 
     @property
     def header(self) -> str:
@@ -63,9 +64,6 @@ class Value:
 
 Entry = Value | str | None
 """What a cell of a table holds: a number, words, or nothing."""
-
-CellKey = tuple[str, str, str, str]
-"""Dataset, model, head and loss."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,6 @@ class Table:
         columns: The columns of numbers, neighbours of one group together.
         rows: The rows, those of one block together.
         notes: Sentences below it, a line each.
-        printed: What LaTeX has instead; this table if left out.
     """
 
     name: str
@@ -107,7 +104,41 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
-    printed: "Table | None" = None
+
+    def on(self, medium: str) -> "Table":
+        """The table with the columns that ``screen`` or ``paper`` shows."""
+        kept = [j for j, column in enumerate(self.columns) if column.only in ("", medium)]
+        rows = [
+            replace(
+                row,
+                values=tuple(row.values[j] for j in kept),
+                cells=tuple(row.cells[j] for j in kept) if row.cells else (),
+            )
+            for row in self.rows
+        ]
+        return replace(self, columns=tuple(self.columns[j] for j in kept), rows=tuple(rows))
+
+    def best(self) -> set[tuple[int, int]]:
+        """Row and column indices of the best numbers: the largest of each column and block, or the least.
+
+        Numbers that are shown alike are all of them best, unless they are marked as ties. Controls do not
+        compete, and a loss that stands alone has won nothing.
+        """
+        best: set[tuple[int, int]] = set()
+        for block in {row.block for row in self.rows}:
+            competing = [i for i, row in enumerate(self.rows) if row.block == block and not row.control]
+            for j, column in enumerate(self.columns):
+                entries = {i: self.rows[i].values[j] for i in competing if column.competes}
+                values = {i: entry for i, entry in entries.items() if isinstance(entry, Value)}
+                if len(values) > (0 if column.least else 1):
+                    extreme = min if column.least else max
+                    top = shown(extreme(value.mean for value in values.values()), column)
+                    best |= {
+                        (i, j)
+                        for i, value in values.items()
+                        if shown(value.mean, column) == top and value.mark != TIE
+                    }
+        return best
 
 
 def shown(number: float, column: Column) -> str:
@@ -117,50 +148,12 @@ def shown(number: float, column: Column) -> str:
     return f"{sign}{rounded:.{column.decimals}f}"
 
 
-def best_cells(table: Table) -> set[tuple[int, int]]:
-    """Row and column indices of the best numbers: the largest of each column and block, or the least.
-
-    Numbers that are shown alike are all of them best, unless they are marked as ties. Controls do not
-    compete, and a loss that stands alone has won nothing.
-    """
-    best: set[tuple[int, int]] = set()
-    for block in {row.block for row in table.rows}:
-        competing = [i for i, row in enumerate(table.rows) if row.block == block and not row.control]
-        for j, column in enumerate(table.columns):
-            if not column.competes:
-                continue
-            entries = {i: table.rows[i].values[j] for i in competing}
-            values = {i: entry for i, entry in entries.items() if isinstance(entry, Value)}
-            if len(values) > (0 if column.least else 1):
-                extreme = min if column.least else max
-                top = shown(extreme(value.mean for value in values.values()), column)
-                best |= {
-                    (i, j)
-                    for i, value in values.items()
-                    if shown(value.mean, column) == top and value.mark != TIE
-                }
-    return best
-
-
-def to_markdown(table: Table) -> str:
-    """The table in Markdown, caption above, notes below; column groups are prefixes of the headers."""
-    best = best_cells(table)
-    headers = [name.replace("|", r"\|") for name in (*table.stub, *(c.header for c in table.columns))]
-    body = []
-    for i, row in enumerate(table.rows):
-        numbers = []
-        for j, (value, column) in enumerate(zip(row.values, table.columns, strict=True)):
-            numbers.append(entry_text(value, column, "**{}**" if (i, j) in best else "{}"))
-        labels = [label.replace("|", r"\|") for label in row.stub]
-        if row.control:
-            labels[-1] = f"*{labels[-1]}*"
-        body.append([*labels, *numbers])
-    align = ["left"] * len(table.stub) + ["left" if column.text else "right" for column in table.columns]
-    grid = tabulate(
-        without_repeats(body, len(table.stub)), headers, "pipe", colalign=align, disable_numparse=True
-    )
-    # Two trailing spaces break the line in Markdown, and one blank line ends the table.
-    return "\n".join([f"**{table.caption}**", "", grid, "", "  \n".join(table.notes)]) + "\n"
+def spread_and_interval(value: Value, column: Column) -> tuple[str, str]:
+    """The standard deviation and the interval of a number as ``column`` shows them, empty without any."""
+    spread = "" if value.std is None else shown(value.std, replace(column, signed=False))
+    if value.interval is None or not column.interval:
+        return spread, ""
+    return spread, f"[{', '.join(shown(end, column) for end in value.interval)}]"
 
 
 def entry_text(
@@ -174,15 +167,12 @@ def entry_text(
         return MISSING
     if isinstance(entry, str):
         return entry
+    std, ends = spread_and_interval(entry, column)
     text = number.format(shown(entry.mean, column)) + entry.mark
-    if entry.std is not None:
-        text += spread.format(shown(entry.std, replace(column, signed=False)))
-    if column.interval and entry.interval is not None:
-        text += interval.format(f"[{', '.join(shown(end, column) for end in entry.interval)}]")
-    return text
+    return text + (spread.format(std) if std else "") + (interval.format(ends) if ends else "")
 
 
-def without_repeats(body: list[list[str]], stub: int) -> list[list[str]]:
+def without_repeats(body: Sequence[list[str]], stub: int) -> list[list[str]]:
     """Rows whose leading labels (all but the last) are blank where they repeat those above."""
     rows, above = [], [""] * (stub - 1)
     for row in body:

@@ -1,4 +1,4 @@
-"""A table of numbers as HTML: the same words as in Markdown, and what a browser sorts by and links to."""
+"""A table as HTML: the same words as in Markdown, and what a browser sorts by and links to."""
 
 from collections.abc import Collection, Sequence
 from itertools import groupby
@@ -6,17 +6,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from rspose.reporting.markup import (
-    CellKey,
-    Column,
-    Entry,
-    Row,
-    Table,
-    Value,
-    best_cells,
-    entry_text,
-)
+from rspose.reporting.statistics import CellKey
 from rspose.reporting.style import loss_colour
+from rspose.reporting.table import Column, Entry, Row, Table, Value, entry_text
 
 _LAST = -9.0  # sorts before every number: what has none
 
@@ -29,7 +21,8 @@ def to_html(table: Table, linked: Collection[CellKey] = (), name: str = "") -> M
         linked: The cells that the page can show: their numbers link to them.
         name: What tells it from others of the page; its own name if left out.
     """
-    best = best_cells(table)
+    table = table.on("screen")
+    best = table.best()
     body = []
     for i, row in enumerate(table.rows):
         entries = []
