@@ -164,12 +164,12 @@ def difference_figure(records: Sequence[Record]) -> Figure | None:
 
 
 def _draw_difference(axes: Axes, place: int, compared: Comparison) -> None:
-    colour, found = loss_colour(compared.loss), compared
-    if found.basis is not None:
-        axes.plot([100 * found.low, 100 * found.high], [place, place], color=colour, linewidth=1.8)
-    differs = compared.p_holm < SIGNIFICANCE, Comparison, comparisons
+    colour = loss_colour(compared.loss)
+    if compared.basis is not None:
+        axes.plot([100 * compared.low, 100 * compared.high], [place, place], color=colour, linewidth=1.8)
+    differs = compared.p_holm < SIGNIFICANCE
     axes.plot(
-        100 * found.difference,
+        100 * compared.difference,
         place,
         color=colour,
         marker=loss_marker(compared.loss),

@@ -104,8 +104,7 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
     several = compared.model.nunique() > 1
     rows = [
         Row((score, *_place(one, several)), score, False, _entries(results, one, other))
-        for score, of_score in compared.groupby("score", sort=False)
-        for one in comparisons(of_score)
+        for score, one in zip(compared.score, comparisons(compared), strict=True)
     ]
     ours, theirs = results.labels[loss], results.labels[other]
     sentences = (

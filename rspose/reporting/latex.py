@@ -181,12 +181,14 @@ def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: boo
         if below:
             lines.append(_line([*[""] * stub, *(cells[i][1] for _, _, cells in columns)]))
         previous = row
-    headers, rules, first = [], [], stub + 1
+    headers: list[str] = []
+    rules: list[str] = []
+    first_column = stub + 1
     for group, members in groupby(zip(panel, columns, strict=True), lambda one: table.columns[one[0]].group):
         width = sum(parts for _, (_, parts, _) in members)
         headers.append(_spanning(width, group))
-        rules += [rf"\cmidrule(lr){{{first}-{first + width - 1}}}"] if group else []
-        first += width
+        rules += [rf"\cmidrule(lr){{{first_column}-{first_column + width - 1}}}"] if group else []
+        first_column += width
     names = [
         escaped(table.columns[j].label) if parts == 1 else _spanning(parts, table.columns[j].label)
         for j, (_, parts, _) in zip(panel, columns, strict=True)

@@ -51,7 +51,8 @@ class Results:
         """
         if self.whole is None:
             return differences(self.records, {"main": self.main_metrics}).drop(columns="score")
-        return self.whole.differences[lambda all_of: all_of.dataset.isin(self.datasets)]
+        of_whole = self.whole.differences
+        return of_whole[of_whole.dataset.isin(self.datasets)]
 
     @cached_property
     def cells(self) -> dict[CellKey, list[Record]]:

@@ -297,7 +297,7 @@ def differences(
         )
     )
     frame = pd.DataFrame(rows, columns=["score", *KEY, "metric", *Difference._fields])
-    return frame.assign(p_holm=holm(frame.p.where(frame.dataset != ALL)))
+    return frame.assign(p_holm=holm(frame.p.where(frame.dataset != ALL).to_numpy()))
 
 
 def ties(
