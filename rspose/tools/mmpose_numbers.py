@@ -20,10 +20,20 @@ PAGE = Path(__file__).parents[2] / "results" / "published" / "mmpose.csv"
 
 _CELL = ("dataset", "model", "head", "loss", "config")
 _METRICS = {
-    "AP": "AP", "AP@0.5": "AP50", "AP@0.75": "AP75", "AR": "AR", "AR@0.5": "AR50",
+    "AP": "AP",
+    "AP@0.5": "AP50",
+    "AP@0.75": "AP75",
+    "AR": "AR",
+    "AR@0.5": "AR50",
     # CrowdPose has easy, medium and hard images; RTMPose's metadata calls the hard ones (L).
-    "AP (E)": "APE", "AP (M)": "APM", "AP (H)": "APH", "AP (L)": "APH",
-    "Mean": "PCKh", "Mean@0.1": "PCKh@0.1", "Whole AP": "AP", "Whole AR": "AR",
+    "AP (E)": "APE",
+    "AP (M)": "APM",
+    "AP (H)": "APH",
+    "AP (L)": "APH",
+    "Mean": "PCKh",
+    "Mean@0.1": "PCKh@0.1",
+    "Whole AP": "AP",
+    "Whole AR": "AR",
     **{
         f"{part} {kind}": f"{kind}_{part.lower()}"
         for part in ("Body", "Foot", "Face", "Hand")

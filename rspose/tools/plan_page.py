@@ -32,8 +32,11 @@ def plan_page(plan: Plan, config_file: Path) -> str:
     """The plan of a config as plain text: a table, what its numbers rest on, and what is missing."""
     totals = plan.totals()
     whole = {
-        "dataset": "all", "cells": totals["cells"], "done": totals["done"],
-        "h left": _hours(totals["hours_left"]), "GB disk / cell": f"{totals['disk_gb']:,.0f} in all",
+        "dataset": "all",
+        "cells": totals["cells"],
+        "done": totals["done"],
+        "h left": _hours(totals["hours_left"]),
+        "GB disk / cell": f"{totals['disk_gb']:,.0f} in all",
     }
     table = tabulate(
         [
