@@ -9,8 +9,10 @@ from torch import Tensor
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, build
 from rspose.losses.instance_sort import peak
 from rspose.losses.interface import as_tuple
-from rspose.tools.localisation import LARGEST_ERROR, PATHS, SIGMA, Path, along_paths, raw_output
+from rspose.tools.localisation import LARGEST_ERROR, PATHS, Followed, along_paths, raw_output
+from rspose.tools.targets import FULL
 
+SIGMA = {head: layout.sigma[0] for head, layout in FULL.items()}
 both_heads = pytest.mark.parametrize("head", ["heatmap", "simcc"])
 
 
@@ -66,9 +68,9 @@ def test_what_a_loss_tolerates_is_read_off_its_values(head: str) -> None:
 
 
 def test_the_tolerated_error_is_where_the_loss_is_back_at_its_start() -> None:
-    assert Path([0, 1, 2, 3], [2.0, 1.0, 1.5, 2.5]).tolerated_error == 2.5
-    assert Path([0, 1, 2], [2.0, 2.0, 3.0]).tolerated_error == 0
-    assert Path([0, 1, 2], [2.0, 3.0, 1.0]).tolerated_error == 2, "what it prefers later counts too"
+    assert Followed([0, 1, 2, 3], [2.0, 1.0, 1.5, 2.5]).tolerated_error == 2.5
+    assert Followed([0, 1, 2], [2.0, 2.0, 3.0]).tolerated_error == 0
+    assert Followed([0, 1, 2], [2.0, 3.0, 1.0]).tolerated_error == 2, "what it prefers later counts too"
 
 
 @both_heads

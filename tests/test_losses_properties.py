@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rspose.losses import Maps, build, spatial_rs
-from rspose.tools.conformance import KEYPOINTS, noise, perfect, total
+from rspose.tools.conformance import KEYPOINTS, perfect, total
+from rspose.tools.targets import as_maps, noise
 
 few = settings(max_examples=15, deadline=None)
 seeds = st.integers(0, 2**31 - 1)

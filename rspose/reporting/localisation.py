@@ -42,7 +42,7 @@ def make_localisation(source: Path, out: Path) -> list[Path]:
     """Write ``source`` as a table (``table.md``, ``.csv``) and a figure (``figure.svg``, ``.png``).
 
     Args:
-        source: File written by :func:`rspose.tools.localisation_losses.write_localisation`.
+        source: File written by :func:`rspose.tools.localisation.write_localisation`.
         out: Folder of the files, made if it is not there.
 
     Returns:

@@ -6,7 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,11 @@ import torch
 from torch import Tensor
 
 from rspose.grid.machine import cpu_name
-from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple
-from rspose.losses.rank_sort.operator import ap_loss, rank_sort
+from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
+from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import available, build
+from rspose.tools.targets import FULL, KEYPOINTS, full_batch, learnable
 
-BATCH, KEYPOINTS = 64, 17
-SIZE = {"heatmap": (48, 64), "simcc": (384, 512)}
-"""Width and height of the maps: heatmap pixels, and SimCC bins for an input of 192 x 256."""
-SIGMA = {"heatmap": 2.0, "simcc": 6.0}
 _SAMPLE = 24  # maps on which the slow forms are timed
 
 
@@ -77,38 +74,44 @@ def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_
 def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterator[Measurement]:
     """Measure every registered loss on every head it serves, then the ranking operator and its relatives.
 
-    A batch of 64 instances with 17 keypoints: heatmaps of 48 x 64 pixels with sigma 2, and SimCC vectors of
-    384 and 512 bins with sigma 6. Predictions are standard normal. The operator takes every pixel with a
-    label above 0 for a positive, up to 169 a map.
+    The batch is that of :func:`rspose.tools.targets.full_batch`. Predictions are standard normal. The operator
+    takes every pixel with a label above 0 for a positive, up to 169 a map.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
         repeats: Runs of which the median counts, after one to warm up.
         seed: Of keypoints and predictions.
     """
-    for head in SIZE:
-        target, prediction = _batch(head, device, seed)
-        losses = {name: build(name, {}, KEYPOINTS).to(device) for name in available()}
-        mse = losses.pop("mse")
-
-        def time_loss(
-            loss: HeatmapLoss, target: KeypointTarget = target, prediction: Maps = prediction
-        ) -> tuple[float, float, float | None]:
-            return _time(partial(loss, prediction, target), prediction, repeats)
-
-        def mse_now(mse: HeatmapLoss = mse, time_loss: Callable[..., Any] = time_loss) -> float:
-            """MSE's time, taken anew beside each: the machine is not always as fast."""
-            forward, backward, _ = time_loss(mse)
-            return float(forward + backward)
-
-        mse_now()  # the first one finds nothing in the caches
-        yield Measurement("mse", head, *time_loss(mse), times_mse=1.0)
-        for name, loss in sorted(losses.items()):
+    for head in FULL:
+        target, prediction = full_batch(head, device, seed)
+        bench = _Bench(head, target, prediction, build("mse", {}, KEYPOINTS).to(device), repeats)
+        bench.mse_now()  # the first one finds nothing in the caches
+        for name, loss in sorted(available().items(), key=lambda pair: (pair[0] != "mse", pair[0])):
             if head in loss.heads:
-                reference = mse_now()
-                forward, backward, extra = time_loss(loss)
-                yield Measurement(name, head, forward, backward, extra, (forward + backward) / reference)
-        yield from _operators(head, target, prediction, mse_now, repeats)
+                yield bench.measure(name, partial(build(name, {}, KEYPOINTS).to(device), prediction, target))
+        yield from _operators(bench)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """One head, its batch, and MSE, whose time is taken anew beside each loss: no machine is always as fast."""
+
+    head: str
+    target: KeypointTarget
+    prediction: Maps
+    mse: HeatmapLoss
+    repeats: int
+
+    def mse_now(self) -> float:
+        forward, backward, _ = _time(partial(self.mse, self.prediction, self.target), self.prediction, self.repeats)
+        return forward + backward
+
+    def measure(
+        self, name: str, run: Callable[[], dict[str, Tensor]], leaves: Maps | None = None
+    ) -> Measurement:
+        reference = self.mse_now()
+        forward, backward, extra = _time(run, leaves or self.prediction, self.repeats)
+        return Measurement(name, self.head, forward, backward, extra, (forward + backward) / reference)
 
 
 def bench_loss(
@@ -123,51 +126,39 @@ def bench_loss(
         repeats: Runs of which the median counts, after one to warm up.
         seed: Of keypoints and predictions.
     """
-    target, prediction = _batch(head, "cpu", seed)
-    losses = build("mse", {}, KEYPOINTS), build(name, parameters, KEYPOINTS)
-    mse, own = (_time(partial(loss, prediction, target), prediction, repeats) for loss in losses)
-    return Measurement(name, head, *own, times_mse=(own[0] + own[1]) / (mse[0] + mse[1]))
+    target, prediction = full_batch(head, "cpu", seed)
+    bench = _Bench(head, target, prediction, build("mse", {}, KEYPOINTS), repeats)
+    return bench.measure(name, partial(build(name, parameters, KEYPOINTS), prediction, target))
 
 
-def _operators(
-    head: str, target: KeypointTarget, prediction: Maps, mse_now: Callable[[], float], repeats: int
-) -> Iterator[Measurement]:
-    rows = [
-        (map_.detach().flatten(0, 1).flatten(1).requires_grad_(), label.flatten(0, 1).flatten(1))
-        for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True)
-    ]
-    scores = tuple(row for row, _ in rows)
+def _operators(bench: _Bench) -> Iterator[Measurement]:
+    """The ranking operator, how much longer its slow forms take, and its relatives."""
+    rows = learnable(on_maps(_as_rows, bench.prediction))
+    pairs = list(zip(as_tuple(rows), as_tuple(on_maps(_as_rows, bench.target.heatmaps)), strict=True))
 
-    def time_on_rows(operator: Callable[..., tuple[Tensor, ...]]) -> tuple[float, float, float | None]:
-        def run() -> dict[str, Tensor]:
-            return {f"{n} {m}": e.sum() for n, row in enumerate(rows) for m, e in enumerate(operator(*row))}
+    def run(operator: Callable[..., tuple[Tensor, ...]]) -> dict[str, Tensor]:
+        return {f"{n} {m}": e.sum() for n, pair in enumerate(pairs) for m, e in enumerate(operator(*pair))}
 
-        return _time(run, scores, repeats)  # type: ignore[arg-type]
-
-    mse = mse_now()
-    forward, backward, extra = time_on_rows(rank_sort)
-    total = forward + backward
-    sample = [(row.detach()[:_SAMPLE], label[:_SAMPLE]) for row, label in rows]
-    scale = len(scores[0]) / _SAMPLE
+    measured = bench.measure("rank_sort", partial(run, rank_sort), rows)
+    scale = len(pairs[0][0]) / _SAMPLE / (measured.forward_ms + measured.backward_ms)
     slower = {}
     for name, form in (("published", published_form), ("dense", dense_form)):
         samples = []
         for _ in range(3):
-            started = _now(scores[0].device)
-            for row, label in sample:
-                form(row, label, 0.5)
-            samples.append(_now(scores[0].device) - started)
-        slower[name] = 1000 * statistics.median(samples) * scale / total
-    yield Measurement(
-        "rank_sort", head, forward, backward, extra, total / mse, slower["published"], slower["dense"]
+            started = _now(pairs[0][0].device)
+            for row, label in pairs:
+                form(row.detach()[:_SAMPLE], label[:_SAMPLE], 0.5)
+            samples.append(1000 * (_now(pairs[0][0].device) - started))
+        slower[f"times_faster_than_{name}"] = statistics.median(samples) * scale
+    yield replace(measured, **slower)
+    yield bench.measure(
+        "rank_sort, bucketed", partial(run, partial(rank_sort, implementation="bucketed")), rows
     )
-    for name, operator in (
-        ("rank_sort, bucketed", partial(rank_sort, implementation="bucketed")),
-        ("ap_loss", lambda *row: (ap_loss(*row),)),
-    ):
-        mse = mse_now()
-        forward, backward, extra = time_on_rows(operator)
-        yield Measurement(name, head, forward, backward, extra, (forward + backward) / mse)
+    yield bench.measure("ap_loss", partial(run, lambda *pair: (ap_loss(*pair),)), rows)
+
+
+def _as_rows(maps: Tensor) -> Tensor:
+    return maps.flatten(0, 1).flatten(1)
 
 
 def published_form(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -241,35 +232,6 @@ def dense_form(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Te
 
 def _smoothed_step(difference: Tensor, delta: float) -> Tensor:
     return (difference / (2 * delta) + 0.5).clamp(0, 1)
-
-
-def _batch(head: str, device: str, seed: int) -> tuple[KeypointTarget, Maps]:
-    generator = torch.Generator().manual_seed(seed)
-    size, sigma = SIZE[head], SIGMA[head]
-    keypoints = torch.rand(BATCH, KEYPOINTS, 2, generator=generator) * (torch.tensor(size) - 1)
-    labels = []
-    for axis, length in enumerate(size):
-        distance = torch.arange(length) - keypoints[..., axis, None].round()
-        # Labels end at 3 sigma, as mmpose draws heatmaps.
-        labels.append(torch.exp(-(distance**2) / (2 * sigma**2)) * (distance.abs() <= 3 * sigma))
-    x, y = labels
-    heatmaps: Maps = (x, y) if head == "simcc" else y[..., :, None] * x[..., None, :]
-
-    def moved(maps: Maps) -> Maps:
-        return tuple(map_.to(device) for map_ in maps) if isinstance(maps, tuple) else maps.to(device)  # type: ignore[return-value]
-
-    target = KeypointTarget(
-        heatmaps=moved(heatmaps),
-        keypoints=keypoints.to(device),
-        weights=torch.ones(BATCH, KEYPOINTS, device=device),
-        scale=torch.full((BATCH,), size[1] / 2, device=device),
-        sigmas=torch.full((KEYPOINTS,), 0.08, device=device),
-    )
-    maps = [torch.randn(label.shape, generator=generator) for label in as_tuple(heatmaps)]
-    prediction = moved((maps[0], maps[1]) if head == "simcc" else maps[0])
-    for map_ in as_tuple(prediction):
-        map_.requires_grad_()
-    return target, prediction
 
 
 def _time(

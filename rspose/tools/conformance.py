@@ -13,9 +13,9 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,30 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple
+from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
 from rspose.losses.registry import available, build
 from rspose.losses.registry import parameters as parameters_of
+from rspose.tools.targets import (
+    SMALL,
+    as_maps,
+    gaussian_labels,
+    learnable,
+    make_target,
+    noise,
+    random_prediction,
+    squared_distance,
+)
 
-SIGMA = {"heatmap": (2.0, 2.0), "simcc": (4.9, 5.66)}
-SIZE = {"heatmap": (24, 32), "simcc": (48, 64)}
-"""Width and height of the maps, in map units."""
 KEYPOINTS = 5
 
 
 class Violation(AssertionError):
     """A promise that a loss does not keep; the message says what was found and what to do."""
+
+
+def _require(holds: object, problem: str) -> None:
+    if not holds:
+        raise Violation(problem)
 
 
 @dataclass(frozen=True)
@@ -55,51 +67,15 @@ class Case:
         """A new loss for this number of keypoints."""
         return build(self.name, self.parameters, keypoints)
 
+    def start(self) -> tuple[HeatmapLoss, KeypointTarget, Maps]:
+        """A new loss, a target and random output for it."""
+        target = make_target(self.head)
+        return self.loss(), target, random_prediction(target)
 
-def gaussian_labels(head: str, keypoints: Tensor) -> Maps:
-    """Gaussian labels with peak 1 around keypoints ``[B, K, 2]``, for ``"heatmap"`` or ``"simcc"``."""
-    x, y = (
-        torch.exp(-((torch.arange(n, dtype=keypoints.dtype) - k[..., None]) ** 2) / (2 * s**2))
-        for n, k, s in zip(SIZE[head], keypoints.unbind(-1), SIGMA[head], strict=True)
-    )
-    return (x, y) if head == "simcc" else y[..., :, None] * x[..., None, :]
-
-
-def make_target(
-    head: str,
-    instances: int = 4,
-    keypoints: int = KEYPOINTS,
-    dtype: torch.dtype = torch.float32,
-    seed: int = 0,
-) -> KeypointTarget:
-    """Keypoints at random places well inside the map, on whole pixels, all visible."""
-    generator = torch.Generator().manual_seed(seed)
-    size = torch.tensor(SIZE[head], dtype=dtype)
-    place = (0.25 + 0.5 * torch.rand(instances, keypoints, 2, generator=generator, dtype=dtype)) * size
-    place = place.round()
-    return KeypointTarget(
-        heatmaps=gaussian_labels(head, place),
-        keypoints=place,
-        weights=torch.ones(instances, keypoints, dtype=dtype),
-        scale=torch.full((instances,), float(size.min()) / 2, dtype=dtype),
-        sigmas=torch.full((keypoints,), 0.08, dtype=dtype),
-    )
-
-
-def on_maps(function: Callable[[Tensor], Tensor], maps: Maps) -> Maps:
-    """Apply a function to the map tensor (2D), or to both of a SimCC pair."""
-    return (function(maps[0]), function(maps[1])) if isinstance(maps, tuple) else function(maps)
-
-
-def noise(like: Maps, seed: int, scale: float = 1.0) -> Maps:
-    """Normal raw output in the shape of ``like``."""
-    generator = torch.Generator().manual_seed(seed)
-    return on_maps(lambda map_: scale * torch.randn(map_.shape, generator=generator, dtype=map_.dtype), like)
-
-
-def random_prediction(target: KeypointTarget, seed: int = 1) -> Maps:
-    """Standard normal raw output in the shape of the target, with gradients."""
-    return on_maps(Tensor.requires_grad_, noise(target.heatmaps, seed))
+    def perfect(self) -> tuple[HeatmapLoss, KeypointTarget, Maps]:
+        """A new loss, a target and the output that comes closest to it."""
+        loss, target = self.loss(), make_target(self.head)
+        return loss, target, perfect(loss, target.heatmaps, self.head)
 
 
 def total(loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> Tensor:
@@ -111,39 +87,18 @@ def perfect(loss: HeatmapLoss, label: Maps, head: str) -> Maps:
     """Raw output whose heatmap comes closest to the label, among the label, its logit and its log."""
     floored = on_maps(lambda y: y.clamp(1e-4, 1 - 1e-4), label)
     candidates = [label, on_maps(torch.logit, floored), on_maps(torch.log, floored)]
-
-    def distance(candidate: Maps) -> float:
-        found = loss.to_heatmaps(candidate, SIGMA[head])
-        return sum(
-            (a - b).square().sum().item() for a, b in zip(as_tuple(found), as_tuple(label), strict=True)
-        )
-
-    return min(candidates, key=distance)
+    sigma = SMALL[head].sigma
+    return min(candidates, key=lambda raw: squared_distance(loss.to_heatmaps(raw, sigma), label).item())
 
 
 NOT_DETERMINISTIC_ON_A_GPU = frozenset(
-    {
-        "_adaptive_avg_pool2d_backward",
-        "_adaptive_avg_pool3d_backward",
-        "_ctc_loss_backward",
-        "adaptive_max_pool2d_backward",
-        "avg_pool3d_backward",
-        "fractional_max_pool2d_backward",
-        "grid_sampler_2d_backward",
-        "grid_sampler_3d_backward",
-        "histc",
-        "max_pool3d_with_indices_backward",
-        "max_unpool2d",
-        "median.dim",
-        "nll_loss2d_forward",
-        "put_",
-        "reflection_pad1d_backward",
-        "reflection_pad2d_backward",
-        "upsample_bicubic2d_backward",
-        "upsample_bilinear2d_backward",
-        "upsample_linear1d_backward",
-        "upsample_trilinear3d_backward",
-    }
+    """
+    _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward _ctc_loss_backward adaptive_max_pool2d_backward
+    avg_pool3d_backward fractional_max_pool2d_backward grid_sampler_2d_backward grid_sampler_3d_backward histc
+    max_pool3d_with_indices_backward max_unpool2d median.dim nll_loss2d_forward put_ reflection_pad1d_backward
+    reflection_pad2d_backward upsample_bicubic2d_backward upsample_bilinear2d_backward
+    upsample_linear1d_backward upsample_trilinear3d_backward
+    """.split()
 )
 """Operations that raise an error on CUDA under ``torch.use_deterministic_algorithms(True)``, by aten's names.
 
@@ -178,89 +133,80 @@ def _check(function: Callable[[Case], None]) -> Callable[[Case], None]:
 @_check
 def terms(case: Case) -> None:
     """Terms are named finite scalars with a gradient."""
-    target = make_target(case.head)
-    prediction = random_prediction(target)
-    found = case.loss()(prediction, target)
-    if not (isinstance(found, dict) and found and all(isinstance(term, str) for term in found)):
-        raise Violation(f"terms: expected a dict of named terms, found {_type(found)}")
+    loss, target, prediction = case.start()
+    found = loss(prediction, target)
+    named = isinstance(found, dict) and found and all(isinstance(term, str) for term in found)
+    kind = "an empty dict" if found == {} else type(found).__name__
+    _require(named, f"terms: expected a dict of named terms, found {kind}")
     for term, value in found.items():
-        if not isinstance(value, Tensor) or value.shape != ():
-            shape = f"shape {list(value.shape)}" if isinstance(value, Tensor) else _type(value)
-            raise Violation(
-                f"term {term!r}: expected a scalar tensor, found {shape}; take the mean over the keypoints "
-                "with weighted_mean (map_loss returns one number a map, [M])"
-            )
+        shape = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        _require(
+            shape == "shape []",
+            f"term {term!r}: expected a scalar tensor, found {shape}; take the mean over the keypoints with "
+            "weighted_mean (map_loss returns one number a map, [M])",
+        )
         _require_finite(f"term {term!r}", value)
     value = sum(found.values(), torch.zeros(()))
     if value.requires_grad:
         value.backward()
     for gradient in _gradients(prediction):
-        if gradient is None or not (gradient != 0).any():
-            raise Violation("no gradient reaches the prediction, nothing can be learned; is there a detach?")
+        learns = gradient is not None and (gradient != 0).any()
+        _require(learns, "no gradient reaches the prediction, nothing can be learned; is there a detach?")
         _require_finite("the gradient", gradient)
 
 
 @_check
 def masked_keypoints(case: Case) -> None:
     """Masked keypoints change neither value nor gradient."""
-    target = make_target(case.head)
+    loss, target, prediction = case.start()
     target.weights[1, 2] = target.weights[3] = 0
     masked = target.weights == 0
-    loss = case.loss()
-    prediction, other = random_prediction(target), random_prediction(target)
-    with torch.no_grad():
-        for map_ in as_tuple(other):
-            map_[masked] = 100 * torch.randn(
-                map_[masked].shape, generator=torch.Generator().manual_seed(2), dtype=map_.dtype
-            )
-    value, other_value = total(loss, prediction, target), total(loss, other, target)
+
+    def changed(map_: Tensor) -> Tensor:
+        return map_.detach() + 100 * masked.view(*masked.shape, *[1] * (map_.ndim - 2)) * map_.detach().roll(1, 0)
+
+    value, other = total(loss, prediction, target), total(loss, on_maps(changed, prediction), target)
     advice = "compute only visible_maps(...), those of weight above 0, and take their weighted_mean"
-    if value != other_value:
-        raise Violation(
-            f"the loss depends on masked keypoints (weight 0): {value:g} became {other_value:g} when only "
-            f"their maps changed; {advice}"
-        )
+    _require(
+        value == other,
+        f"the loss depends on masked keypoints (weight 0): {value:g} became {other:g} when only their maps "
+        f"changed; {advice}",
+    )
     value.backward()
     for gradient in _gradients(prediction):
-        if (gradient[masked] != 0).any():
-            raise Violation(
-                f"masked keypoints (weight 0) get a gradient, up to {gradient[masked].abs().max():.2g}; "
-                f"{advice}"
-            )
-        if not (gradient[~masked] != 0).any():
-            raise Violation("visible keypoints get no gradient where others are masked")
+        most = gradient[masked].abs().max()
+        _require(most == 0, f"masked keypoints (weight 0) get a gradient, up to {most:.2g}; {advice}")
+        seen = (gradient[~masked] != 0).any()
+        _require(seen, "visible keypoints get no gradient where others are masked")
 
 
 @_check
 def weights(case: Case) -> None:
     """Weights are relative: twice the weights are the same loss."""
-    target = make_target(case.head)
+    loss, target, prediction = case.start()
     doubled = dataclasses.replace(target, weights=2 * target.weights)
-    prediction, loss = random_prediction(target), case.loss()
     once, twice = total(loss, prediction, target), total(loss, prediction, doubled)
-    if not _close(once, twice):
-        raise Violation(
-            f"twice the weights change the loss from {once:g} to {twice:g}; a term is a mean weighted by "
-            "target.weights: use weighted_mean"
-        )
+    _require(
+        _close(once, twice),
+        f"twice the weights change the loss from {once:g} to {twice:g}; a term is a mean weighted by "
+        "target.weights: use weighted_mean",
+    )
 
 
 @_check
 def nothing_visible(case: Case) -> None:
     """A batch without visible keypoints gives 0 and no gradient."""
-    target = make_target(case.head)
+    loss, target, prediction = case.start()
     target.weights.zero_()
-    prediction = random_prediction(target)
-    value = total(case.loss(), prediction, target)
-    if value != 0:
-        raise Violation(f"a batch without visible keypoints gives {value:g}, not 0; weighted_mean does")
+    value = total(loss, prediction, target)
+    _require(value == 0, f"a batch without visible keypoints gives {value:g}, not 0; weighted_mean does")
     value.backward()
     for gradient in _gradients(prediction):
-        if gradient is None or (gradient != 0).any():
-            raise Violation(
-                "a batch without visible keypoints: expected a gradient of 0 in every place, found "
-                + ("none at all; sum over the (empty) maps" if gradient is None else "others")
-            )
+        found = "none at all; sum over the (empty) maps" if gradient is None else "others"
+        _require(
+            gradient is not None and not gradient.any(),
+            f"a batch without visible keypoints: expected a gradient of 0 in every place, found {found}",
+        )
 
 
 @_check
@@ -268,8 +214,7 @@ def empty_batch(case: Case) -> None:
     """An empty batch gives 0."""
     target = make_target(case.head, instances=0)
     value = total(case.loss(), random_prediction(target), target)
-    if value != 0:
-        raise Violation(f"an empty batch gives {value:g}, not 0")
+    _require(value == 0, f"an empty batch gives {value:g}, not 0")
 
 
 @_check
@@ -277,198 +222,169 @@ def shapes(case: Case) -> None:
     """Any number of instances and keypoints, and maps that are not contiguous, are taken."""
     for instances, keypoints in ((1, 1), (1, 7), (3, 1)):
         target = make_target(case.head, instances, keypoints)
-        _require_finite(
-            f"the loss of {instances} instance(s) with {keypoints} keypoint(s)",
-            total(case.loss(keypoints), random_prediction(target), target),
-        )
-    target, loss = make_target(case.head), case.loss()
-    prediction = noise(target.heatmaps, 1)
+        value = total(case.loss(keypoints), random_prediction(target), target)
+        _require_finite(f"the loss of {instances} instance(s) with {keypoints} keypoint(s)", value)
+    loss, target, prediction = case.start()
     # The same values with the dimensions laid out in memory the other way round, as channels_last does.
     strided = on_maps(lambda map_: map_.transpose(1, -1).contiguous().transpose(1, -1), prediction)
     expected, found = total(loss, prediction, target), total(loss, strided, target)
-    if not _close(expected, found):
-        raise Violation(f"maps that are not contiguous in memory give {found:g} instead of {expected:g}")
+    _require(
+        _close(expected, found),
+        f"maps that are not contiguous in memory give {found:g} instead of {expected:g}",
+    )
 
 
 @_check
 def better_than_shifted(case: Case) -> None:
     """A perfect prediction beats a shifted one."""
-    target = make_target(case.head)
-    loss = case.loss()
-    if not loss.localises:
-        return
-    best = perfect(loss, target.heatmaps, case.head)
+    loss, target, best = case.perfect()
     least = total(loss, best, target)
-    for shift in (1, 3, 6):
-        shifted = total(loss, _shifted(best, shift), target)
-        if not least < shifted:
-            raise Violation(
-                f"a perfect prediction costs {least:g}, one {shift} pixels aside {shifted:g}: {_MUST_FALL}"
-            )
+    for shift in (1, 3, 6) if loss.localises else ():
+        value = total(loss, on_maps(lambda map_: map_.roll(shift, dims=-1), best), target)  # noqa: B023
+        found = f"a perfect prediction costs {least:g}, one {shift} pixels aside {value:g}: {_MUST_FALL}"
+        _require(least < value, found)
 
 
 @_check
 def better_than_noise(case: Case) -> None:
     """A perfect prediction beats noise and a flat map."""
-    target = make_target(case.head)
-    loss = case.loss()
-    if not loss.localises:
-        return
-    best = total(loss, perfect(loss, target.heatmaps, case.head), target)
-    for what, other in (
-        ("noise", random_prediction(target)),
-        ("a map of zeros", on_maps(torch.zeros_like, target.heatmaps)),
-    ):
+    loss, target, best = case.perfect()
+    least = total(loss, best, target)
+    others = {"noise": random_prediction(target), "a map of zeros": on_maps(torch.zeros_like, best)}
+    for what, other in others.items() if loss.localises else ():
         value = total(loss, other, target)
-        if not best < value:
-            raise Violation(f"a perfect prediction costs {best:g}, {what} {value:g}: {_MUST_FALL}")
+        _require(least < value, f"a perfect prediction costs {least:g}, {what} {value:g}: {_MUST_FALL}")
 
 
 @_check
 def noise_never_helps(case: Case) -> None:
     """No noise makes a perfect prediction better."""
-    target = make_target(case.head)
-    loss = case.loss()
-    best = perfect(loss, target.heatmaps, case.head)
+    loss, target, best = case.perfect()
     least = total(loss, best, target)
-    for seed in range(5):
-        for scale in (0.3, 1.0, 3.0):
-            value = total(loss, _sum(best, noise(target.heatmaps, seed, scale)), target)
-            if not value >= least:
-                raise Violation(
-                    f"a perfect prediction costs {least:g}, the same with normal noise of {scale} added "
-                    f"{value:g}: nothing may be better than perfect"
-                )
+    for seed, scale in product(range(5), (0.3, 1.0, 3.0)):
+        added = zip(as_tuple(best), as_tuple(noise(best, seed, scale)), strict=True)
+        value = total(loss, as_maps([map_ + other for map_, other in added]), target)
+        _require(
+            value >= least,
+            f"a perfect prediction costs {least:g}, the same with normal noise of {scale} added {value:g}: "
+            "nothing may be better than perfect",
+        )
 
 
 @_check
 def moving_away(case: Case) -> None:
     """A peak that moves away from the keypoint never lowers the loss, as long as it overlaps the label."""
+    sigma = SMALL[case.head].sigma
     # Near a corner, so that the border does not cut the moved peak.
-    centre = torch.tensor([[[int(2.5 * sigma) for sigma in SIGMA[case.head]]]], dtype=torch.float32)
-    target = dataclasses.replace(
-        make_target(case.head, instances=1, keypoints=1),
-        keypoints=centre,
-        heatmaps=gaussian_labels(case.head, centre),
-    )
-    loss = case.loss(1)
-    steps = int(4 * min(SIGMA[case.head]))
+    centre = torch.tensor([[[int(2.5 * s) for s in sigma]]], dtype=torch.float32)
+    target, loss = make_target(case.head, instances=1, keypoints=1), case.loss(1)
+    target = dataclasses.replace(target, keypoints=centre, heatmaps=gaussian_labels(case.head, centre))
     for direction in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
         values = []
-        for step in range(steps):
+        for step in range(int(4 * min(sigma))):
             away = gaussian_labels(case.head, centre + step * torch.tensor(direction))
             values.append(total(loss, perfect(loss, away, case.head), target).item())
         for step, (before, after) in enumerate(pairwise(values)):
-            if not after >= before - 1e-6:
-                raise Violation(
-                    f"the loss falls from {before:g} to {after:g} when the peak moves from {step} to "
-                    f"{step + 1} pixels beside the keypoint, in direction {direction}: {_MUST_FALL}"
-                )
+            _require(
+                after >= before - 1e-6,
+                f"the loss falls from {before:g} to {after:g} when the peak moves from {step} to {step + 1} "
+                f"pixels beside the keypoint, in direction {direction}: {_MUST_FALL}",
+            )
 
 
 @_check
 def heatmap_of_a_perfect_prediction(case: Case) -> None:
     """The heatmap of a perfect prediction peaks at the keypoint, with high confidence."""
-    target = make_target(case.head)
-    loss = case.loss()
+    loss, target, best = case.perfect()
     advice = "write to_heatmaps, which turns raw output into a map in [0, 1] (sigmoid, softmax, ...)"
-    heatmaps = loss.to_heatmaps(perfect(loss, target.heatmaps, case.head), SIGMA[case.head])
+    heatmaps = loss.to_heatmaps(best, SMALL[case.head].sigma)
     for found, label in zip(as_tuple(heatmaps), as_tuple(target.heatmaps), strict=True):
-        if found.shape != label.shape:
-            raise Violation(f"to_heatmaps: expected shape {list(label.shape)}, found {list(found.shape)}")
-        if (found.flatten(2).argmax(-1) != label.flatten(2).argmax(-1)).any():
-            raise Violation(f"the heatmap of a perfect prediction peaks beside the keypoint; {advice}")
+        shape = f"expected shape {list(label.shape)}, found {list(found.shape)}"
+        _require(found.shape == label.shape, f"to_heatmaps: {shape}")
+        there = (found.flatten(2).argmax(-1) == label.flatten(2).argmax(-1)).all()
+        _require(there, f"the heatmap of a perfect prediction peaks beside the keypoint; {advice}")
         # A little above 1 only where a distribution was normalised after the border had cut its tail.
-        if not (found.min() >= 0 and found.max() <= 1.05):
-            raise Violation(
-                f"the heatmap of a perfect prediction has values from {found.min():g} to {found.max():g}, "
-                f"expected [0, 1]; {advice}"
-            )
-        peaks = found.flatten(2).amax(-1)
-        if not (peaks > 0.5).all():
-            raise Violation(
-                f"the confidence of a perfect prediction is as low as {peaks.min():.2f}, expected above 0.5; "
-                f"{advice}"
-            )
+        _require(
+            found.min() >= 0 and found.max() <= 1.05,
+            f"the heatmap of a perfect prediction has values from {found.min():g} to {found.max():g}, "
+            f"expected [0, 1]; {advice}",
+        )
+        least = found.flatten(2).amax(-1).min()
+        _require(
+            least > 0.5,
+            f"the confidence of a perfect prediction is as low as {least:.2f}, expected above 0.5; {advice}",
+        )
 
 
 @_check
 def confidence_of_a_split_prediction(case: Case) -> None:
     """A prediction split into two peaks of half the height is less confident than a perfect one."""
-    target = make_target(case.head)
-    loss = case.loss()
+    loss, target, best = case.perfect()
     split = on_maps(lambda y: (y + y.roll(y.shape[-1] // 2, dims=-1)) / 2, target.heatmaps)
-    sure = loss.to_heatmaps(perfect(loss, target.heatmaps, case.head), SIGMA[case.head])
-    unsure = loss.to_heatmaps(perfect(loss, split, case.head), SIGMA[case.head])
+    sure, unsure = (
+        loss.to_heatmaps(raw, SMALL[case.head].sigma) for raw in (best, perfect(loss, split, case.head))
+    )
     for a, b in zip(as_tuple(sure), as_tuple(unsure), strict=True):
-        if not (b.flatten(2).amax(-1) < a.flatten(2).amax(-1)).all():
-            raise Violation(
-                f"a prediction split into two peaks has a confidence of up to {b.max():.2f}, a perfect one "
-                f"{a.max():.2f}: to_heatmaps must keep what tells the two apart"
-            )
+        _require(
+            (b.flatten(2).amax(-1) < a.flatten(2).amax(-1)).all(),
+            f"a prediction split into two peaks has a confidence of up to {b.max():.2f}, a perfect one "
+            f"{a.max():.2f}: to_heatmaps must keep what tells the two apart",
+        )
 
 
 @_check
 def no_positives_or_all(case: Case) -> None:
     """Labels of 0 everywhere and of 1 everywhere give finite values and gradients, ties included."""
-    for label in (0.0, 1.0):
-        for scale in (0.0, 1.0):
-            target = make_target(case.head)
-            target = dataclasses.replace(target, heatmaps=_filled(target.heatmaps, label))
-            what = f"labels of {label:g} everywhere and {'random' if scale else 'equal'} output"
-            _require_finite_training(what, case.loss(), noise(target.heatmaps, 0, scale), target)
+    for label, scale in product((0.0, 1.0), (0.0, 1.0)):
+        target = make_target(case.head)
+        filled = on_maps(lambda map_: torch.full_like(map_, label), target.heatmaps)  # noqa: B023
+        what = f"labels of {label:g} everywhere and {'random' if scale else 'equal'} output"
+        target = dataclasses.replace(target, heatmaps=filled)
+        _require_finite_training(what, case.loss(), noise(filled, 0, scale), target)
 
 
 @_check
 def perfect_output(case: Case) -> None:
     """A perfect prediction gives a finite value and gradient."""
-    target, loss = make_target(case.head), case.loss()
-    best = perfect(loss, target.heatmaps, case.head)
-    _require_finite_training(
-        "a perfect prediction", loss, on_maps(lambda map_: map_.detach().clone(), best), target
-    )
+    loss, target, best = case.perfect()
+    _require_finite_training("a perfect prediction", loss, best, target)
 
 
 @_check
 def huge_output(case: Case) -> None:
     """Outputs of tens of thousands give finite values and gradients."""
-    target = make_target(case.head)
-    _require_finite_training(
-        "raw output of the order of 10000", case.loss(), noise(target.heatmaps, 0, 1e4), target
-    )
+    loss, target, _ = case.start()
+    _require_finite_training("raw output of the order of 10000", loss, noise(target.heatmaps, 0, 1e4), target)
 
 
 @_check
 def single_bin(case: Case) -> None:
     """A map of a single bin (1D) gives a finite value and gradient."""
-    if case.head != "simcc":
-        return
-    target = make_target(case.head)
-    one = dataclasses.replace(target, heatmaps=on_maps(lambda map_: map_[..., :1], target.heatmaps))
-    _require_finite_training(
-        "a map of a single bin", case.loss(), on_maps(torch.zeros_like, one.heatmaps), one
-    )
+    loss, target, _ = case.start()
+    if case.head == "simcc":
+        target = dataclasses.replace(target, heatmaps=on_maps(lambda map_: map_[..., :1], target.heatmaps))
+        flat = on_maps(torch.zeros_like, target.heatmaps)
+        _require_finite_training("a map of a single bin", loss, flat, target)
 
 
 @_check
 def half_precision(case: Case) -> None:
     """Half precision is computed in float32, also under autocast."""
-    target, loss = make_target(case.head), case.loss()
+    loss, target, prediction = case.start()
     for dtype in (torch.bfloat16, torch.float16):
-        half = _in(dtype, random_prediction(target))
+        half, kind = on_maps(lambda map_: map_.detach().to(dtype), prediction), _dtype(dtype)  # noqa: B023
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = loss(half, target)
         expected = loss(on_maps(Tensor.float, half), target)
         for term, value in found.items():
-            if value.dtype != torch.float32 or not _close(value, expected[term]):
-                raise Violation(
-                    f"{_dtype(dtype)} input: term {term!r}: expected {expected[term]:g} in float32, found "
-                    f"{value:g} in {_dtype(value.dtype)}; forward casts the input: write terms or map_loss "
-                    "instead of it, and cast nothing down"
-                )
-        for map_ in as_tuple(loss.to_heatmaps(half, SIGMA[case.head])):
-            if not map_.isfinite().all():
-                raise Violation(f"to_heatmaps of {_dtype(dtype)} output is not finite; use full_precision")
+            _require(
+                value.dtype == torch.float32 and _close(value, expected[term]),
+                f"{kind} input: term {term!r}: expected {expected[term]:g} in float32, found {value:g} in "
+                f"{_dtype(value.dtype)}; forward casts the input: write terms or map_loss instead of it, and "
+                "cast nothing down",
+            )
+        for map_ in as_tuple(loss.to_heatmaps(half, SMALL[case.head].sigma)):
+            _require(map_.isfinite().all(), f"to_heatmaps of {kind} output is not finite; use full_precision")
 
 
 @_check
@@ -477,88 +393,69 @@ def double_precision(case: Case) -> None:
     target = make_target(case.head, dtype=torch.float64)
     prediction = random_prediction(target)
     found = case.loss().double()(prediction, target)
-    single = dataclasses.replace(
-        target,
-        heatmaps=on_maps(Tensor.float, target.heatmaps),
-        keypoints=target.keypoints.float(),
-        weights=target.weights.float(),
-        scale=target.scale.float(),
-        sigmas=target.sigmas.float(),
-    )
-    expected = case.loss()(on_maps(Tensor.float, prediction), single)
+    expected = case.loss()(on_maps(Tensor.float, prediction), target.map(Tensor.float))
     for term, value in found.items():
-        if value.dtype != torch.float64:
-            raise Violation(f"float64 input: term {term!r} comes out in {_dtype(value.dtype)}")
-        if not torch.allclose(value.float(), expected[term], rtol=1e-4, atol=1e-6):
-            raise Violation(
-                f"float64 input: term {term!r} is {value:g}, in float32 {expected[term]:g}; something is "
-                "cast to a lower precision, or unstable"
-            )
+        double = value.dtype == torch.float64
+        _require(double, f"float64 input: term {term!r} comes out in {_dtype(value.dtype)}")
+        _require(
+            torch.allclose(value.float(), expected[term], rtol=1e-4, atol=1e-6),
+            f"float64 input: term {term!r} is {value:g}, in float32 {expected[term]:g}; something is cast to "
+            "a lower precision, or unstable",
+        )
 
 
 @_check
 def same_bits(case: Case) -> None:
     """The same input gives the same bits."""
-    results = []
-    for _ in range(2):
-        target = make_target(case.head)
-        prediction = random_prediction(target)
-        value = total(case.loss(), prediction, target)
-        value.backward()
-        results.append([value.detach(), *_gradients(prediction)])
-    if not all(torch.equal(a, b) for a, b in zip(*results, strict=True)):
-        raise Violation("twice the same input gives two different results; is something drawn at random?")
+    one, other = (_trained(*case.start()) for _ in range(2))
+    _require(
+        all(map(torch.equal, one, other)),
+        "twice the same input gives two different results; is something drawn at random?",
+    )
 
 
 @_check
 def operations_on_a_gpu(case: Case) -> None:
     """Every operation has a deterministic form on a GPU too, where a training stops at one that has none."""
-    target = make_target(case.head)
+    loss, target, prediction = case.start()
     with _Operations() as operations:
-        total(case.loss(), random_prediction(target), target).backward()
+        total(loss, prediction, target).backward()
     found = sorted(operations.names & NOT_DETERMINISTIC_ON_A_GPU)
-    if found:
-        raise Violation(
-            f"uses {', '.join(found)}, of which torch has no deterministic form on a GPU: trainings run with "
-            "torch.use_deterministic_algorithms, and would stop there; compute it by other operations"
-        )
+    _require(
+        not found,
+        f"uses {', '.join(found)}, of which torch has no deterministic form on a GPU: trainings run with "
+        "torch.use_deterministic_algorithms, and would stop there; compute it by other operations",
+    )
 
 
 @_check
 def input_untouched(case: Case) -> None:
     """Prediction and target are left as they were."""
-    target, untouched = make_target(case.head), make_target(case.head)
-    prediction, original = random_prediction(target), random_prediction(target)
-    total(case.loss(), prediction, target).backward()
-    pairs = [
-        ("the prediction", as_tuple(prediction), as_tuple(original)),
-        ("target.heatmaps", as_tuple(target.heatmaps), as_tuple(untouched.heatmaps)),
-        *(
-            (f"target.{name}", (getattr(target, name),), (getattr(untouched, name),))
-            for name in ("keypoints", "weights", "scale", "sigmas")
-        ),
-    ]
-    for what, now, before in pairs:
-        if not all(torch.equal(a, b) for a, b in zip(now, before, strict=True)):
-            raise Violation(f"{what} was changed in place; take a copy (no x += y, x[...] = y or y.add_())")
+    loss, target, prediction = case.start()
+    _, untouched, original = case.start()
+    total(loss, prediction, target).backward()
+    pairs = {"the prediction": (prediction, original)}
+    for argument in (each.name for each in dataclasses.fields(target)):
+        pairs[f"target.{argument}"] = getattr(target, argument), getattr(untouched, argument)
+    for what, (now, before) in pairs.items():
+        _require(
+            all(map(torch.equal, as_tuple(now), as_tuple(before))),
+            f"{what} was changed in place; take a copy (no x += y, x[...] = y or y.add_())",
+        )
 
 
 @_check
 def compiled(case: Case) -> None:
     """Traced by torch.compile, a loss has the same value and gradient."""
-    target, loss = make_target(case.head), case.loss()
-    found = []
+    loss, target, prediction = case.start()
     torch.compiler.reset()  # else torch gives up tracing after a few losses, and the check could not fail
     logging.getLogger("torch._dynamo").setLevel(logging.ERROR)  # a break in the traced graph is no mistake
+    plain = _trained(loss, target, prediction)
     # The eager backend needs no compiler.
-    for call in (loss, torch.compile(loss, backend="eager")):
-        prediction = on_maps(Tensor.requires_grad_, noise(target.heatmaps, 0))
-        value = sum(call(prediction, target).values(), torch.zeros(()))
-        value.backward()
-        found.append([value.detach(), *_gradients(prediction)])
-    for plain, traced in zip(*found, strict=True):
-        if not _close(traced, plain):
-            raise Violation("under torch.compile the value or the gradient comes out different")
+    traced = _trained(torch.compile(loss, backend="eager"), target, learnable(prediction))
+    _require(
+        all(map(_close, traced, plain)), "under torch.compile the value or the gradient comes out different"
+    )
 
 
 def description(name: str) -> list[str]:
@@ -672,49 +569,29 @@ def _gradients(prediction: Maps) -> list[Tensor]:
     return [map_.grad for map_ in as_tuple(prediction)]  # type: ignore[misc]
 
 
-def _shifted(maps: Maps, shift: int) -> Maps:
-    return on_maps(lambda map_: map_.roll(shift, dims=-1), maps)
-
-
-def _filled(maps: Maps, value: float) -> Maps:
-    return on_maps(lambda map_: torch.full_like(map_, value), maps)
-
-
-def _in(dtype: torch.dtype, maps: Maps) -> Maps:
-    return on_maps(lambda map_: map_.detach().to(dtype), maps)
-
-
-def _sum(one: Maps, other: Maps) -> Maps:
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return one[0] + other[0], one[1] + other[1]
-    return one + other  # type: ignore[operator, return-value]
+def _trained(loss: HeatmapLoss, target: KeypointTarget, prediction: Maps) -> list[Tensor]:
+    """The value, and the gradients of the prediction."""
+    value = total(loss, prediction, target)
+    value.backward()
+    return [value.detach(), *_gradients(prediction)]
 
 
 def _require_finite(what: str, value: Tensor) -> None:
-    if not value.isfinite().all():
-        bad = int((~value.isfinite()).sum())
-        found = f"{value.item():g}" if value.numel() == 1 else f"{bad} of {value.numel()} NaN or infinite"
-        raise Violation(f"{what}: expected finite numbers, found {found}")
+    bad = int((~value.isfinite()).sum())
+    found = f"{value.item():g}" if value.numel() == 1 else f"{bad} of {value.numel()} NaN or infinite"
+    _require(bad == 0, f"{what}: expected finite numbers, found {found}")
 
 
 def _require_finite_training(what: str, loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> None:
-    for map_ in as_tuple(prediction):
-        map_.requires_grad_()
-    value = total(loss, prediction, target)
+    value, *gradients = _trained(loss, target, learnable(prediction))
     _require_finite(f"{what}: the loss", value)
-    value.backward()
-    for gradient in _gradients(prediction):
-        _require_finite(
-            f"{what}: the gradient (a root, a power or a logarithm at 0 has none: clamp before it)", gradient
-        )
+    for gradient in gradients:
+        advice = "a root, a power or a logarithm at 0 has none: clamp before it"
+        _require_finite(f"{what}: the gradient ({advice})", gradient)
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found, expected, rtol=1.3e-6, atol=1e-5)
-
-
-def _type(value: object) -> str:
-    return "an empty dict" if value == {} else type(value).__name__
 
 
 def _dtype(dtype: torch.dtype) -> str:

@@ -1,16 +1,19 @@
-"""Loss against localisation: how far off a peak may be before a loss minds, if only the map looks cleaner."""
+"""Loss against localisation: how far off a peak may be until the loss rises, if the map looks cleaner meanwhile."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple
+from rspose.grid.config import GridConfig
+from rspose.grid.files import write_json
+from rspose.grid.fingerprints import sha256_of, sha256_of_sources, sources, sources_of_settings
+from rspose.losses import build
+from rspose.losses.interface import HeatmapLoss, Maps, as_tuple, on_maps
+from rspose.tools.targets import FULL, as_maps, learnable, squared_distance, target_around
 
-SIZE = {"heatmap": (48, 64), "simcc": (384, 512)}
-"""Width and height of the maps: heatmap pixels, and SimCC bins for an input of 192 x 256."""
-SIGMA = {"heatmap": 2.0, "simcc": 6.0}
 LARGEST_ERROR = 3.0
 """Localisation error at the end of each path, in standard deviations of the label."""
 
@@ -42,7 +45,7 @@ it narrows from twice the label's width to the label's (``blurred``), a second p
 
 
 @dataclass(frozen=True)
-class Path:
+class Followed:
     """What a loss says along a path.
 
     Attributes:
@@ -71,7 +74,7 @@ class Path:
         return self.errors[last] + share * (self.errors[last + 1] - self.errors[last])
 
 
-def along_paths(loss: HeatmapLoss, head: str, steps: int = 16) -> dict[str, Path]:
+def along_paths(loss: HeatmapLoss, head: str, steps: int = 16) -> dict[str, Followed]:
     """Follow every path of :data:`PATHS` with one keypoint in the middle of a map.
 
     The loss is given the raw output whose heatmap, as the loss itself reads it, has the shape in question.
@@ -85,27 +88,20 @@ def along_paths(loss: HeatmapLoss, head: str, steps: int = 16) -> dict[str, Path
     Returns:
         The path of each name in :data:`PATHS`.
     """
-    width, height = SIZE[head]
-    centre = torch.tensor([(width - 1) // 2, (height - 1) // 2], dtype=torch.float64)
-    label = _maps(head, centre, _Shape(0.0))
-    target = KeypointTarget(
-        heatmaps=label,
-        keypoints=centre[None, None],
-        weights=torch.ones(1, 1),
-        scale=torch.full((1,), width / 2),
-        sigmas=torch.full((1,), 0.08),
-    )
+    layout = FULL[head]
+    centre = torch.tensor([(length - 1) // 2 for length in layout.size], dtype=torch.float64)
+    target = target_around(centre[None, None], _maps(head, centre, _Shape(0.0)), layout)
     followed = {}
     for name, path in PATHS.items():
         shapes = [path(step / (steps - 1)) for step in range(steps)]
-        raw = raw_output(loss, _stacked([_maps(head, centre, shape) for shape in shapes]), head)
+        stacked = zip(*(as_tuple(_maps(head, centre, shape)) for shape in shapes), strict=True)
+        raw = raw_output(loss, as_maps([torch.cat(maps) for maps in stacked]), head)
         values = []
         for step in range(steps):
-            one = tuple(map_[step : step + 1] for map_ in as_tuple(raw))
             with torch.no_grad():
-                terms = loss(one if head == "simcc" else one[0], target)
+                terms = loss(on_maps(lambda map_: map_[step : step + 1], raw), target)  # noqa: B023
             values.append(float(sum(terms.values())))
-        followed[name] = Path([shape.shift for shape in shapes], values)
+        followed[name] = Followed([shape.shift for shape in shapes], values)
     return followed
 
 
@@ -120,39 +116,29 @@ def raw_output(loss: HeatmapLoss, heatmaps: Maps, head: str) -> Maps:
         heatmaps: ``[B, K, H, W]`` or a pair ``([B, K, Wx], [B, K, Wy])``, in [0, 1].
         head: ``"heatmap"`` or ``"simcc"``.
     """
-    sigma = (SIGMA[head], SIGMA[head])
-    wanted = [_peak_one(map_) for map_ in as_tuple(heatmaps)]
+    wanted = on_maps(_peak_one, heatmaps)
 
-    def distance(raw: tuple[Tensor, ...]) -> Tensor:
-        read = loss.to_heatmaps(raw if head == "simcc" else raw[0], sigma)  # type: ignore[arg-type]
-        return torch.stack(
-            [(_peak_one(a) - b).square().sum() for a, b in zip(as_tuple(read), wanted, strict=True)]
-        ).sum()
+    def distance(raw: Maps) -> Tensor:
+        return squared_distance(on_maps(_peak_one, loss.to_heatmaps(raw, FULL[head].sigma)), wanted)
 
-    floored = [map_.clamp(1e-6, 1 - 1e-6) for map_ in as_tuple(heatmaps)]
-    candidates: list[tuple[Tensor, ...]] = [
-        as_tuple(heatmaps),
-        tuple(map_.logit() for map_ in floored),
-        *(tuple(map_.log() * factor for map_ in floored) for factor in (1.0, 0.1)),
-    ]
+    floored = on_maps(lambda map_: map_.clamp(1e-6, 1 - 1e-6), heatmaps)
+    log = on_maps(torch.log, floored)
+    candidates = [heatmaps, on_maps(torch.logit, floored), log, on_maps(lambda map_: 0.1 * map_, log)]
     best = min(candidates, key=lambda raw: distance(raw).item())
-    if distance(best) > _EXACT * sum(map_.square().sum() for map_ in wanted):
-        best = _fitted(distance, best)
-    return best if head == "simcc" else best[0]  # type: ignore[return-value]
+    exact = _EXACT * sum(float(map_.square().sum()) for map_ in as_tuple(wanted))
+    return best if distance(best) <= exact else _fitted(distance, best)
 
 
-def _fitted(
-    distance: Callable[[tuple[Tensor, ...]], Tensor], start: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
-    raw = tuple(map_.clone().requires_grad_() for map_ in start)
-    optimizer = torch.optim.Adam(raw, lr=_FIT_RATE)
+def _fitted(distance: Callable[[Maps], Tensor], start: Maps) -> Maps:
+    raw = learnable(start)
+    optimizer = torch.optim.Adam(as_tuple(raw), lr=_FIT_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _FIT_STEPS)
     for _ in range(_FIT_STEPS):
         optimizer.zero_grad()
         torch.autograd.backward(distance(raw))
         optimizer.step()
         schedule.step()
-    return tuple(map_.detach() for map_ in raw)
+    return on_maps(Tensor.detach, raw)
 
 
 def _peak_one(maps: Tensor) -> Tensor:
@@ -162,13 +148,11 @@ def _peak_one(maps: Tensor) -> Tensor:
 
 def _maps(head: str, centre: Tensor, shape: _Shape) -> Maps:
     """One map, ``[1, 1, ...]`` each, with its peak at a shifted place; both coordinates shift alike."""
-    sigma = SIGMA[head]
-    offset = sigma / 2**0.5
     profiles = []
-    for length, middle in zip(SIZE[head], centre.tolist(), strict=True):
+    for length, middle, sigma in zip(FULL[head].size, centre.tolist(), FULL[head].sigma, strict=True):
         places = torch.arange(length, dtype=torch.float64)
-        peak = middle + shape.shift * offset
-        other = middle - LARGEST_ERROR * offset
+        offset = sigma / 2**0.5
+        peak, other = middle + shape.shift * offset, middle - LARGEST_ERROR * offset
         profiles.append(
             (
                 torch.exp(-((places - peak) ** 2) / (2 * (shape.width * sigma) ** 2)),
@@ -180,10 +164,51 @@ def _maps(head: str, centre: Tensor, shape: _Shape) -> Maps:
         found = [torch.maximum(x, shape.second * x_other), torch.maximum(y, shape.second * y_other)]
     else:
         found = [torch.maximum(y[:, None] * x, shape.second * (y_other[:, None] * x_other))]
-    maps = [(shape.background + (1 - shape.background) * map_)[None, None].float() for map_ in found]
-    return (maps[0], maps[1]) if head == "simcc" else maps[0]
+    return as_maps(
+        [(shape.background + (1 - shape.background) * map_)[None, None].float() for map_ in found]
+    )
 
 
-def _stacked(maps: list[Maps]) -> Maps:
-    stacked = [torch.cat(each) for each in zip(*(as_tuple(map_) for map_ in maps), strict=True)]
-    return (stacked[0], stacked[1]) if len(stacked) == 2 else stacked[0]
+def losses_and_heads(config: GridConfig) -> list[tuple[str, str]]:
+    """Every loss of the grid with every head it is trained on, in the order of the config."""
+    return sorted(
+        {(cell.loss, cell.head) for cell in config.cells()},
+        key=lambda pair: (config.heads.index(pair[1]), config.losses.index(pair[0])),
+    )
+
+
+def write_localisation(config: GridConfig, out: Path) -> None:
+    """Follow the paths of :data:`PATHS` with every loss of a grid.
+
+    Args:
+        config: The config of the grid.
+        out: Where the JSON file goes.
+    """
+    followed = []
+    for name, head in losses_and_heads(config):
+        settings = config.loss_of(name, head)
+        loss = build(settings.loss, settings.parameters, num_keypoints=1)
+        paths = along_paths(loss, head)
+        followed.append(
+            {
+                "loss": name,
+                "title": settings.title,
+                "reconstruction": loss.reconstruction,
+                "head": head,
+                "paths": {
+                    path: {**asdict(found), "tolerated_error": found.tolerated_error}
+                    for path, found in paths.items()
+                },
+            }
+        )
+    write_json(out, {"largest_error": LARGEST_ERROR, "losses": followed})
+
+
+def localisation_fingerprint(config: GridConfig) -> str:
+    """Changes when a loss of the grid, its settings, or the maps it is shown change."""
+    pairs = losses_and_heads(config)
+    settings = [config.loss_of(loss, head) for loss, head in pairs]
+    # Nothing is trained: the learning rate does not matter.
+    plain = [(each.loss, each.title, each.parameters) for each in settings]
+    files = {file for each in settings for file in sources_of_settings(each)}
+    return sha256_of([pairs, plain, sha256_of_sources(files | sources("rspose.tools.localisation"))])

@@ -7,7 +7,7 @@ on logits puts every peak that is below zero at (-1, -1) and hands the evaluator
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mmpose.models.utils.tta import flip_heatmaps, flip_vectors
 from mmpose.registry import MODELS
 from torch import Tensor
 
-from rspose.losses import HeatmapLoss, KeypointTarget, Maps, build
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, build, on_maps
 from rspose.training.watch import watched_terms
 
 
@@ -57,15 +57,63 @@ def keypoint_target(
     )
 
 
-def _with_clipped_scores(predictions: list[Any]) -> list[Any]:
-    # Losses whose raw output is the heatmap itself (MSE) may overshoot 1 a little; the location stays.
-    for instances in predictions:
-        instances.keypoint_scores = np.clip(instances.keypoint_scores, 0.0, 1.0)
-    return predictions
+class _BenchmarkHead(BaseHead):
+    """What the heads share: the call of the loss, and confidences in place of raw output."""
+
+    watch_gradients = False
+
+    def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        parameters = {key: value for key, value in loss.items() if key != "name"}
+        self.loss_module = build_loss(loss["name"], parameters, self.out_channels)
+        self.register_buffer("sigmas", torch.tensor(sigmas, dtype=torch.float32), persistent=False)
+
+    def loss(self, feats: Any, batch_data_samples: Sequence[Any], train_cfg: Any = None) -> dict[str, Tensor]:
+        """The named terms of the loss, each key prefixed ``loss_``."""
+        prediction = self.forward(feats)
+        labels = on_maps(lambda map_: map_.to(self.sigmas.device), self._labels(batch_data_samples))
+        target = keypoint_target(batch_data_samples, labels, self._input_per_map(), self.sigmas)
+        terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
+        return {f"loss_{term}": value for term, value in terms.items()}
+
+    def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> Any:
+        """Confidence maps ``[B, K, H, W]``, or vectors ``([B, K, Wx], [B, K, Wy])``.
+
+        They are averaged over the flip test if ``test_cfg`` asks for one.
+        """
+        if not test_cfg.get("flip_test", False):
+            return self._confidences(feats)
+        straight, mirrored = (self._confidences(each) for each in feats)
+        mirrored = self._flipped(mirrored, batch_data_samples[0].metainfo["flip_indices"], test_cfg)
+        mean = tuple((a + b) / 2 for a, b in zip(as_tuple(straight), as_tuple(mirrored), strict=True))
+        return mean if isinstance(straight, tuple) else mean[0]
+
+    def _confidences(self, feats: Any) -> Maps:
+        x, y = np.broadcast_to(self.decoder.sigma, 2)
+        return on_maps(Tensor.float, self.loss_module.to_heatmaps(self.forward(feats), (float(x), float(y))))
+
+    def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
+        """Keypoints in input pixels and confidences in [0, 1].
+
+        With ``output_heatmaps`` the maps too, for drawing; in 1D the outer product of the two vectors as a
+        map ``[K, Wy, Wx]``.
+        """
+        test_cfg = test_cfg or {}
+        maps = self.heatmaps(feats, batch_data_samples, test_cfg)
+        predictions = self.decode(maps)
+        for instances in predictions:
+            # Where the raw output is the heatmap itself (MSE) it may overshoot 1 a little; the location stays.
+            instances.keypoint_scores = np.clip(instances.keypoint_scores, 0.0, 1.0)
+        if not test_cfg.get("output_heatmaps", False):
+            return predictions
+        if isinstance(maps, tuple):
+            x, y = (vectors.clamp(min=0) for vectors in maps)
+            maps = y[:, :, :, None] * x[:, :, None, :]
+        return predictions, [PixelData(heatmaps=each) for each in maps]
 
 
 @MODELS.register_module()
-class BenchmarkHeatmapHead(HeatmapHead):
+class BenchmarkHeatmapHead(_BenchmarkHead, HeatmapHead):
     """mmpose's 2D ``HeatmapHead`` with a loss of the benchmark.
 
     Args:
@@ -75,105 +123,37 @@ class BenchmarkHeatmapHead(HeatmapHead):
             used).
     """
 
-    watch_gradients = False
+    def _labels(self, samples: Sequence[Any]) -> Maps:
+        return torch.stack([sample.gt_fields.heatmaps for sample in samples])
 
-    def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        parameters = {key: value for key, value in loss.items() if key != "name"}
-        self.loss_module = build_loss(loss["name"], parameters, self.out_channels)
-        self.register_buffer("sigmas", torch.tensor(sigmas, dtype=torch.float32), persistent=False)
+    def _input_per_map(self) -> np.ndarray:
+        return self.decoder.scale_factor
 
-    def loss(self, feats: Any, batch_data_samples: Sequence[Any], train_cfg: Any = None) -> dict[str, Tensor]:
-        """The named terms of the loss, each key prefixed ``loss_``."""
-        prediction = self.forward(feats)
-        labels = torch.stack([sample.gt_fields.heatmaps for sample in batch_data_samples]).to(
-            prediction.device
-        )
-        target = keypoint_target(batch_data_samples, labels, self.decoder.scale_factor, self.sigmas)
-        terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
-        return {f"loss_{term}": value for term, value in terms.items()}
-
-    def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> Tensor:
-        """Confidence maps ``[B, K, H, W]``, averaged over the flip test if ``test_cfg`` asks for one."""
-        sigma = (float(self.decoder.sigma), float(self.decoder.sigma))
-        if not test_cfg.get("flip_test", False):
-            return self._confidences(feats, sigma)
-        straight, mirrored = (self._confidences(each, sigma) for each in feats)
-        mirrored = flip_heatmaps(
-            mirrored,
-            flip_mode=test_cfg.get("flip_mode", "heatmap"),
-            flip_indices=batch_data_samples[0].metainfo["flip_indices"],
-            shift_heatmap=test_cfg.get("shift_heatmap", False),
-        )
-        return (straight + mirrored) / 2
-
-    def _confidences(self, feats: Any, sigma: tuple[float, float]) -> Tensor:
-        return cast(Tensor, self.loss_module.to_heatmaps(self.forward(feats), sigma)).float()
-
-    def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
-        """Keypoints in input pixels and confidences in [0, 1]; the maps too if ``output_heatmaps`` is set."""
-        test_cfg = test_cfg or {}
-        maps = self.heatmaps(feats, batch_data_samples, test_cfg)
-        predictions = _with_clipped_scores(self.decode(maps))
-        if test_cfg.get("output_heatmaps", False):
-            return predictions, [PixelData(heatmaps=each) for each in maps]
-        return predictions
+    def _flipped(self, maps: Maps, flip_indices: list[int], test_cfg: Any) -> Maps:
+        mode, shift = test_cfg.get("flip_mode", "heatmap"), test_cfg.get("shift_heatmap", False)
+        return flip_heatmaps(maps, flip_mode=mode, flip_indices=flip_indices, shift_heatmap=shift)
 
 
-class _SimCCOutput(BaseHead):
+class _SimCCOutput(_BenchmarkHead):
     """What the 1D heads share: vectors of x and y, however the head makes them."""
 
-    watch_gradients = False
-
-    def __init__(self, *, loss: dict[str, Any], sigmas: Sequence[float], **arguments: Any) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         if self.decoder.normalize:
             raise ValueError(
                 f"{type(self).__name__}: decoder.normalize must be False: losses expect labels with peak 1"
             )
-        parameters = {key: value for key, value in loss.items() if key != "name"}
-        self.loss_module = build_loss(loss["name"], parameters, self.out_channels)
-        self.register_buffer("sigmas", torch.tensor(sigmas, dtype=torch.float32), persistent=False)
 
-    def loss(self, feats: Any, batch_data_samples: Sequence[Any], train_cfg: Any = None) -> dict[str, Tensor]:
-        """The named terms of the loss, each key prefixed ``loss_``."""
-        prediction = self.forward(feats)
-        x_labels, y_labels = (
-            torch.cat([sample.gt_instance_labels[key] for sample in batch_data_samples]).to(
-                prediction[0].device
-            )
-            for key in ("keypoint_x_labels", "keypoint_y_labels")
-        )
-        input_per_bin = np.full(2, 1.0 / self.simcc_split_ratio)
-        target = keypoint_target(batch_data_samples, (x_labels, y_labels), input_per_bin, self.sigmas)
-        terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
-        return {f"loss_{term}": value for term, value in terms.items()}
+    def _labels(self, samples: Sequence[Any]) -> Maps:
+        keys = ("keypoint_x_labels", "keypoint_y_labels")
+        x, y = (torch.cat([sample.gt_instance_labels[key] for sample in samples]) for key in keys)
+        return x, y
 
-    def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> tuple[Tensor, Tensor]:
-        """Confidence vectors ``([B, K, Wx], [B, K, Wy])``, averaged over the flip test if asked for."""
-        sigma = (float(self.decoder.sigma[0]), float(self.decoder.sigma[1]))
-        if not test_cfg.get("flip_test", False):
-            x, y = self.loss_module.to_heatmaps(self.forward(feats), sigma)
-            return x.float(), y.float()
-        straight, mirrored = (self.loss_module.to_heatmaps(self.forward(each), sigma) for each in feats)
-        mirrored = flip_vectors(*mirrored, flip_indices=batch_data_samples[0].metainfo["flip_indices"])
-        return (straight[0].float() + mirrored[0].float()) / 2, (
-            straight[1].float() + mirrored[1].float()
-        ) / 2
+    def _input_per_map(self) -> np.ndarray:
+        return np.full(2, 1.0 / self.simcc_split_ratio)
 
-    def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
-        """Keypoints in input pixels and confidences in [0, 1].
-
-        With ``output_heatmaps`` also the outer product of the two vectors as a 2D map ``[K, Wy, Wx]``, for
-        drawing.
-        """
-        test_cfg = test_cfg or {}
-        x, y = self.heatmaps(feats, batch_data_samples, test_cfg)
-        predictions = _with_clipped_scores(self.decode((x, y)))
-        if test_cfg.get("output_heatmaps", False):
-            maps = y.clamp(min=0)[:, :, :, None] * x.clamp(min=0)[:, :, None, :]
-            return predictions, [PixelData(heatmaps=each) for each in maps]
-        return predictions
+    def _flipped(self, maps: Maps, flip_indices: list[int], test_cfg: Any) -> Maps:
+        return flip_vectors(*maps, flip_indices=flip_indices)
 
 
 @MODELS.register_module()
@@ -192,8 +172,5 @@ class BenchmarkSimCCHead(_SimCCOutput, SimCCHead):
 class BenchmarkRTMCCHead(_SimCCOutput, RTMCCHead):
     """mmpose's 1D ``RTMCCHead``, RTMPose's with its gated attention unit, with a loss of the benchmark.
 
-    Args:
-        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
-        sigmas: OKS sigma of each keypoint.
-        arguments: As for ``RTMCCHead``; the decoder as for :class:`BenchmarkSimCCHead`.
+    Arguments as for :class:`BenchmarkSimCCHead` and ``RTMCCHead``.
     """

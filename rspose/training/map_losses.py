@@ -15,7 +15,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from rspose.datasets import DATASETS
-from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, build
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, build, on_maps
 from rspose.training.watch import watched_terms
 
 # A person covers 0.53 of its box (what CrowdPose's evaluation takes for the area); mmpose's crop is 1.25
@@ -60,7 +60,8 @@ class MapLoss(nn.Module):
                 of ``SimCCLabel``) are scaled to a peak of 1.
             target_weight: ``[B, K]``; 0 masks a keypoint.
         """
-        labels = _with_peak_one(target)
+        # Only SimCC's codec has labels that are distributions; in 2D a low peak is that of a joint outside.
+        labels = on_maps(_scaled, target) if isinstance(target, tuple) else target
         first = as_tuple(labels)[0]
         if first.shape[1] != len(self.sigmas):
             raise ValueError(
@@ -112,13 +113,6 @@ def map_scale(labels: Maps) -> float:
     else:
         height, width = labels.shape[-2:]
     return math.sqrt(_COVERED * width * height) / _PADDING
-
-
-def _with_peak_one(labels: Maps) -> Maps:
-    # Only SimCC's codec has labels that are distributions; in 2D a low peak is that of a joint outside.
-    if isinstance(labels, tuple):
-        return _scaled(labels[0]), _scaled(labels[1])
-    return labels
 
 
 def _scaled(labels: Tensor) -> Tensor:

@@ -67,8 +67,11 @@ def watched_terms(
         with _alone(loss):
             raise _failure_of_raised(loss, prediction, target, error) from error
     if not torch.stack([value.detach() for value in terms.values()]).isfinite().all():
+        term, value = next((term, value) for term, value in terms.items() if not value.isfinite())
+        problem = f"term {term!r} is {'NaN' if value.isnan() else 'infinite'}"
         with _alone(loss):
-            raise _failure_of_terms(loss, prediction, target, terms)
+            found = _keypoints_alone(target, lambda alone: not loss(prediction, alone)[term].isfinite())
+        raise LossFailure(loss.name, problem, *found)
     if gradients:
         # Detached: a hook that held its own tensor would keep the maps of every step in memory.
         maps = tuple(map_.detach() for map_ in as_tuple(prediction))
@@ -96,18 +99,6 @@ def _failure_of_raised(
         return False
 
     problem = f"raises {type(error).__name__}: {' '.join(str(error).split())}"
-    return LossFailure(loss.name, problem, *_keypoints_alone(target, fails))
-
-
-def _failure_of_terms(
-    loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, terms: dict[str, Tensor]
-) -> LossFailure:
-    term, value = next((term, value) for term, value in terms.items() if not value.isfinite())
-
-    def fails(alone: KeypointTarget) -> bool:
-        return not loss(prediction, alone)[term].isfinite()
-
-    problem = f"term {term!r} is {'NaN' if value.isnan() else 'infinite'}"
     return LossFailure(loss.name, problem, *_keypoints_alone(target, fails))
 
 

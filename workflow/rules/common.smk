@@ -105,7 +105,7 @@ def initial_weights(wildcards):
 def localisation_code(wildcards):
     """Fingerprint of the losses and of the maps that they are shown."""
     # here, since it brings torch, and tables of finished records are made without
-    from rspose.tools.localisation_losses import localisation_fingerprint
+    from rspose.tools.localisation import localisation_fingerprint
 
     return localisation_fingerprint(CONFIG)
 

@@ -5,6 +5,6 @@ from pathlib import Path
 from rspose.grid.job import config_of, job
 
 with job(snakemake):
-    from rspose.tools.localisation_losses import write_localisation
+    from rspose.tools.localisation import write_localisation
 
     write_localisation(config_of(snakemake), Path(snakemake.output[0]))

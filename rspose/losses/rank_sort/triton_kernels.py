@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from rspose.losses.rank_sort.operator import NEGLIGIBLE
+from rspose.losses.rank_sort.positives import NEGLIGIBLE
 
 # A program compares some positives with a row, a block at a time. Blocks of one warp need no traffic between
 # warps for their sums; the wide ones load a positive once for several elements a thread.

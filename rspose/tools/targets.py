@@ -1,0 +1,101 @@
+"""Keypoints, labels and raw output that losses are tried on: for checks, times and localisation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rspose.losses.interface import KeypointTarget, Maps, as_tuple, on_maps
+
+BATCH, KEYPOINTS = 64, 17
+"""Instances and keypoints of the batch that times are taken with."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The maps of a head, each as (x, y) in map units: width and height, standard deviation of the labels."""
+
+    size: tuple[int, int]
+    sigma: tuple[float, float]
+
+
+SMALL = {"heatmap": Layout((24, 32), (2.0, 2.0)), "simcc": Layout((48, 64), (4.9, 5.66))}
+"""For checks."""
+FULL = {"heatmap": Layout((48, 64), (2.0, 2.0)), "simcc": Layout((384, 512), (6.0, 6.0))}
+"""For an input of 192 x 256."""
+
+
+def gaussian_labels(
+    head: str, keypoints: Tensor, layout: Layout | None = None, reach: float = float("inf")
+) -> Maps:
+    """Gaussian labels with peak 1 around keypoints ``[B, K, 2]``, 0 beyond ``reach`` standard deviations."""
+    layout = layout or SMALL[head]
+    profiles = []
+    for length, place, sigma in zip(layout.size, keypoints.unbind(-1), layout.sigma, strict=True):
+        distance = torch.arange(length, dtype=keypoints.dtype) - place[..., None]
+        profiles.append(torch.exp(-(distance**2) / (2 * sigma**2)) * (distance.abs() <= reach * sigma))
+    x, y = profiles
+    return (x, y) if head == "simcc" else y[..., :, None] * x[..., None, :]
+
+
+def target_around(keypoints: Tensor, heatmaps: Maps, layout: Layout) -> KeypointTarget:
+    """All keypoints ``[B, K, 2]`` visible, on instances half as large as the map."""
+    instances, number = keypoints.shape[:2]
+    return KeypointTarget(
+        heatmaps=heatmaps,
+        keypoints=keypoints,
+        weights=torch.ones(instances, number, dtype=keypoints.dtype),
+        scale=torch.full((instances,), min(layout.size) / 2, dtype=keypoints.dtype),
+        sigmas=torch.full((number,), 0.08, dtype=keypoints.dtype),
+    )
+
+
+def make_target(
+    head: str,
+    instances: int = 4,
+    keypoints: int = 5,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    layout: Layout | None = None,
+    reach: float = float("inf"),
+) -> KeypointTarget:
+    """Keypoints at random places well inside the map, on whole pixels, all visible."""
+    layout = layout or SMALL[head]
+    generator = torch.Generator().manual_seed(seed)
+    shares = 0.25 + 0.5 * torch.rand(instances, keypoints, 2, generator=generator, dtype=dtype)
+    place = (shares * torch.tensor(layout.size, dtype=dtype)).round()
+    return target_around(place, gaussian_labels(head, place, layout, reach), layout)
+
+
+def full_batch(head: str, device: str, seed: int) -> tuple[KeypointTarget, Maps]:
+    """The batch that times are taken with, and raw output for it; labels end at 3 sigma, as mmpose's do."""
+    target = make_target(head, BATCH, KEYPOINTS, seed=seed, layout=FULL[head], reach=3.0)
+    prediction = noise(target.heatmaps, seed)
+    return target.map(lambda each: each.to(device)), learnable(on_maps(lambda map_: map_.to(device), prediction))
+
+
+def noise(like: Maps, seed: int, scale: float = 1.0) -> Maps:
+    """Normal raw output in the shape of ``like``."""
+    generator = torch.Generator().manual_seed(seed)
+    return on_maps(lambda map_: scale * torch.randn(map_.shape, generator=generator, dtype=map_.dtype), like)
+
+
+def random_prediction(target: KeypointTarget, seed: int = 1) -> Maps:
+    """Standard normal raw output in the shape of the target, with gradients."""
+    return learnable(noise(target.heatmaps, seed))
+
+
+def learnable(maps: Maps) -> Maps:
+    """The maps as leaves that get gradients."""
+    return on_maps(lambda map_: map_.detach().clone().requires_grad_(), maps)
+
+
+def as_maps(maps: tuple[Tensor, ...] | list[Tensor]) -> Maps:
+    """One tensor as heatmaps, two as a SimCC pair: the reverse of ``as_tuple``."""
+    return (maps[0], maps[1]) if len(maps) == 2 else maps[0]
+
+
+def squared_distance(one: Maps, other: Maps) -> Tensor:
+    """Sum over all pixels or bins."""
+    pairs = zip(as_tuple(one), as_tuple(other), strict=True)
+    return torch.stack([(a - b).square().sum() for a, b in pairs]).sum()
