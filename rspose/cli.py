@@ -314,7 +314,7 @@ def _bench_steps(config: Path, json: bool, **options: Any) -> None:
 def _list_losses(source: str | None) -> None:
     """List every loss: title, reference, heads, parameters."""
     from rspose.losses import available, load
-    from rspose.tools.loss_listing import loss_table
+    from rspose.tools.list_losses import loss_table
 
     if source:
         load(source)
@@ -325,15 +325,16 @@ def _list_losses(source: str | None) -> None:
     "new-loss",
     "my_loss",
     _argument("name", "of the loss and of its file"),
-    _path("--folder", "where the file goes (default: baselines)"),
+    _path("--folder", "where the file goes (default: baselines in a clone, else here)"),
 )
 def _new_loss(name: str, folder: Path | None) -> None:
     """Write a loss file that already runs, to be changed."""
-    from rspose.tools.loss_template import new_loss
+    from rspose.losses.registry import baselines_folder
+    from rspose.tools.new_loss import new_loss
 
     path = new_loss(name, folder)
-    source = f" --from {path}" if folder else ""
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    source = "" if path.resolve().parent == baselines_folder() else f" --from {shown}"
     print(f"{shown} written: it already runs. Change it, then")
     print(f"  rspose check-loss {name}{source}")
     print(f"  rspose compare {name}{source}")
@@ -343,7 +344,7 @@ def _new_loss(name: str, folder: Path | None) -> None:
 def _check_loss(name: str, source: str | None) -> int:
     """See whether a loss keeps what every loss promises."""
     from rspose.losses import load
-    from rspose.tools.conformance import check_loss, described
+    from rspose.tools.check_loss import check_loss, described
 
     if source:
         load(source)

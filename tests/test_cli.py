@@ -16,7 +16,7 @@ from rspose.cli import COMMANDS, main, parser
 from rspose.datasets.manifest import read_manifest
 from rspose.losses import available
 from rspose.tools import config_page, mmpose_numbers
-from rspose.tools import loss_listing as listing
+from rspose.tools import list_losses as listing
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

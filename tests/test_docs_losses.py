@@ -20,8 +20,8 @@ from builders.targets import make_target, random_prediction
 from rspose.grid.config import complete
 from rspose.grid.fingerprints import loss_sources
 from rspose.losses import available, build, load
-from rspose.tools.conformance import CHECKS, Case, description
-from rspose.tools.loss_template import new_loss
+from rspose.tools.check_loss import CHECKS, Case, description
+from rspose.tools.new_loss import new_loss
 
 EXAMPLES = files("add-a-loss.md")
 HEADS = {

@@ -1,6 +1,6 @@
 """What every registered loss promises on every head it serves; a loss that is added is under it at once.
 
-The promises are the checks of :mod:`rspose.tools.conformance`, which `rspose check-loss` runs too. That each
+The promises are the checks of :mod:`rspose.tools.check_loss`, which `rspose check-loss` runs too. That each
 of them can fail is shown here on losses that break it.
 """
 
@@ -36,7 +36,7 @@ from rspose.losses import (
     visible_maps,
     visible_weights,
 )
-from rspose.tools.conformance import (
+from rspose.tools.check_loss import (
     CHECKS,
     KEYPOINTS,
     Case,
@@ -45,7 +45,7 @@ from rspose.tools.conformance import (
     check_loss,
     description,
 )
-from rspose.tools.loss_template import new_loss
+from rspose.tools.new_loss import new_loss
 
 
 @every_loss_and_head

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rspose.losses import Maps, build, spatial_rs
-from rspose.tools.conformance import KEYPOINTS, perfect, total
+from rspose.tools.check_loss import KEYPOINTS, perfect, total
 from rspose.tools.targets import as_maps, noise
 
 few = settings(max_examples=15, deadline=None)

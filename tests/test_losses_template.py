@@ -12,7 +12,7 @@ from builders.losses import forget_later
 from builders.targets import make_target
 
 from rspose.losses import available, build, load, parameters, unusable
-from rspose.tools.loss_template import new_loss
+from rspose.tools.new_loss import new_loss
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,18 @@ def test_the_new_file_is_a_loss_with_title_reference_heads_and_parameters(tmp_pa
     loss = available()["my_loss"]
     assert (loss.__name__, loss.title, loss.heads) == ("MyLoss", "My loss", ("heatmap", "simcc"))
     assert loss.reference and parameters("my_loss") == {"foreground": 10.0}
+
+
+def test_the_file_goes_to_the_baselines_of_a_clone_and_elsewhere_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert new_loss("mine") == tmp_path / "mine.py"
+    (tmp_path / "baselines").mkdir()
+    assert new_loss("other").parent == tmp_path, "a folder of that name alone is no clone"
+    (tmp_path / "rspose/losses").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "rspose")
+    assert new_loss("third") == tmp_path / "baselines/third.py"
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])

@@ -152,7 +152,7 @@ def _import(path: Path) -> str | None:
     """Import a loss file; what failed, in one line."""
     _discovered.add(path)
     # The path makes the name unique: two folders may hold files of one name.
-    in_baselines = path.parent == _baselines()
+    in_baselines = path.parent == baselines_folder()
     module = f"rspose.baselines.{path.stem}" if in_baselines else f"{path.stem} ({path})"
     try:
         if in_baselines:
@@ -178,7 +178,7 @@ def available() -> dict[str, type[HeatmapLoss]]:
 
     A file that cannot be imported is left out, with one line on stderr.
     """
-    baselines = _baselines()
+    baselines = baselines_folder()
     if baselines is not None:
         for failure in _discover(baselines):
             print(f"warning: {failure}", file=sys.stderr)
@@ -238,7 +238,8 @@ def _constructor_parameters(loss: type[HeatmapLoss]) -> list[inspect.Parameter]:
     return [parameter for parameter in inspect.signature(loss).parameters.values()]
 
 
-def _baselines() -> Path | None:
+def baselines_folder() -> Path | None:
+    """Return the folder of the project's own loss files, None where it is not installed."""
     spec = importlib.util.find_spec("rspose.baselines")
     locations = spec.submodule_search_locations if spec else None
     return Path(next(iter(locations))).resolve() if locations else None

@@ -46,7 +46,8 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
 
     Args:
         name: Name of the loss and of its file.
-        folder: Where the file goes; the folder of the baselines if left out, where it is found by itself.
+        folder: Where the file goes. If left out, ``baselines`` of the clone of this project that the current
+            folder lies in, where it is found by itself; elsewhere the current folder.
 
     Returns:
         The file.
@@ -66,10 +67,7 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
         raise ValueError(f"loss name {name!r} is taken: {unusable()[name]}")
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
         raise ValueError(f"loss name {name!r} shadows the Python module of that name: take another one")
-    if folder is None:
-        import rspose.baselines as baselines
-
-        folder = Path(str(baselines.__file__)).resolve().parent
+    folder = folder or _baselines_of_the_clone() or Path.cwd()
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
     path = folder / f"{name}.py"
@@ -84,3 +82,10 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
     with open(path, "x") as file:
         file.write(text)
     return path
+
+
+def _baselines_of_the_clone() -> Path | None:
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "baselines").is_dir() and (folder / "rspose" / "losses").is_dir():
+            return folder / "baselines"
+    return None
