@@ -11,7 +11,7 @@ from builders.targets import make_target, random_prediction
 from torch import Tensor
 
 import rspose.training  # noqa: F401  (makes mmpose importable without its compiled operators)
-from rspose.baselines.awing import AdaptiveWingLoss, awing, weighted_loss_map
+from rspose.baselines.awing import AdaptiveWingLoss, awing
 from rspose.baselines.fowkal import FoWKALLoss, fowkal
 from rspose.baselines.heuristic import HeuristicLoss
 from rspose.baselines.kal import KALLoss, kal
@@ -83,15 +83,22 @@ def test_kl_of_a_label_without_mass_is_zero_with_zero_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [(2.1, 14.0, 1.0, 0.5), (2.5, 3.0, 0.4, 0.2)], ids=["published", "other"]
+    ("function", "pixel", "parameters"),
+    [
+        (awing, awing_of_one_pixel, (2.1, 14.0, 1.0, 0.5)),
+        (awing, awing_of_one_pixel, (2.5, 3.0, 0.4, 0.2)),
+        (wahr_weight, wahr_of_one_pixel, (0.3,)),
+        (fwahr_weight, weight_of_one_pixel, (0.01, 0.3)),
+    ],
 )
-def test_awing_equals_the_formula_pixel_by_pixel(parameters: tuple[float, float, float, float]) -> None:
+def test_functions_of_pixels_equal_the_formula(
+    function: Callable[..., Tensor], pixel: Callable[..., float], parameters: tuple[float, ...]
+) -> None:
     prediction, label = random_maps()
-    expected = [
-        awing_of_one_pixel(y, p, *parameters)
-        for p, y in zip(prediction.flatten().tolist(), label.flatten().tolist(), strict=True)
-    ]
-    assert awing(prediction, label, *parameters).flatten().tolist() == pytest.approx(expected)
+    label[:, 2] = 1e-40  # for FWAHR below 2 ** -100: background, though not 0
+    pairs = zip(prediction.flatten().tolist(), label.flatten().tolist(), strict=True)
+    expected = [pixel(y, p, *parameters) for p, y in pairs]
+    assert function(prediction, label, *parameters).flatten().tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
@@ -134,39 +141,6 @@ def test_awing_stays_finite_far_away() -> None:
     prediction = torch.tensor([1e30, -1e30, 0.0], requires_grad=True)
     awing(prediction, torch.tensor([0.0, 1.0, 0.0])).sum().backward()
     assert prediction.grad.isfinite().all()
-
-
-def test_fwahr_weight_equals_the_formula_pixel_by_pixel() -> None:
-    prediction, label = random_maps()
-    label[:, 2] = 1e-40  # below 2 ** -100: background, though not 0
-    expected = [
-        weight_of_one_pixel(y, p, 0.01, 0.3)
-        for p, y in zip(prediction.flatten().tolist(), label.flatten().tolist(), strict=True)
-    ]
-    assert fwahr_weight(prediction, label, 0.01, 0.3).flatten().tolist() == pytest.approx(expected)
-
-
-def test_wahr_weight_equals_the_formula_pixel_by_pixel() -> None:
-    prediction, label = random_maps()
-    expected = [
-        wahr_of_one_pixel(y, p, 0.3)
-        for p, y in zip(prediction.flatten().tolist(), label.flatten().tolist(), strict=True)
-    ]
-    assert wahr_weight(prediction, label, 0.3).flatten().tolist() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("head", ["heatmap", "simcc"])
-def test_wahr_and_fwahr_are_the_weighted_squared_error(head: str) -> None:
-    target = make_target(head, instances=2, keypoints=3, dtype=torch.float64)
-    prediction = random_prediction(target)
-    expected = {"wahr": 0.0, "fwahr": 0.0}
-    for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
-        for p, y in zip(map_.flatten().tolist(), label.flatten().tolist(), strict=True):
-            share = (p - y) ** 2 * 6**-1 / map_[0, 0].numel()
-            expected["wahr"] += share * wahr_of_one_pixel(y, p, 0.01)
-            expected["fwahr"] += share * weight_of_one_pixel(y, p, 0.01, 0.3)
-    assert WAHRLoss()(prediction, target)["wahr"].item() == pytest.approx(expected["wahr"])
-    assert FWAHRLoss(tau=0.3)(prediction, target)["fwahr"].item() == pytest.approx(expected["fwahr"])
 
 
 def test_without_a_learned_factor_kal_is_half_of_both() -> None:
@@ -251,6 +225,7 @@ REGULARISER = 0.6
 
 PARAMETERS: list[tuple[str, dict[str, Any], Pixel, str]] = [
     ("mse", {"reduction": "mmpose"}, lambda y, p, k, near: (y - p) ** 2, "all keypoints"),
+    ("wahr", {}, lambda y, p, k, near: wahr_of_one_pixel(y, p, 0.01) * (y - p) ** 2, "visible"),
     ("wahr", {"gamma": 0.3}, lambda y, p, k, near: wahr_of_one_pixel(y, p, 0.3) * (y - p) ** 2, "visible"),
     (
         "fwahr",
@@ -266,8 +241,8 @@ PARAMETERS: list[tuple[str, dict[str, Any], Pixel, str]] = [
     ),
     (
         "awing",
-        {"map_weight": 3.0, "reduction": "mmpose"},
-        lambda y, p, k, near: awing_of_one_pixel(y, p, 2.1, 14, 1, 0.5) * (4 if near >= 0.2 else 1),
+        {"map_weight": 10.0, "reduction": "mmpose"},
+        lambda y, p, k, near: awing_of_one_pixel(y, p, 2.1, 14, 1, 0.5) * (11 if near >= 0.2 else 1),
         "all keypoints",
     ),
     (
@@ -280,6 +255,12 @@ PARAMETERS: list[tuple[str, dict[str, Any], Pixel, str]] = [
         "fowkal",
         {"gamma": 0.3, "tau": 0.8, "regulariser_weight": REGULARISER},
         lambda y, p, k, near: weight_of_one_pixel(y, p, 0.3, 0.8) * adaptive_of_one_pixel(y, p, k),
+        "parts",
+    ),
+    (
+        "fowkal",
+        {},
+        lambda y, p, k, near: weight_of_one_pixel(y, p, 0.01, 0.5) * adaptive_of_one_pixel(y, p, k),
         "parts",
     ),
     (
@@ -397,39 +378,6 @@ def test_what_kal_learned_is_told_per_keypoint() -> None:
         loss.factor_logits.copy_(torch.tensor([-100.0, 0.0, 100.0]))
     assert loss.learned() == {"factor": [0.0, 0.5, 1.0]}
     assert MSELoss().learned() == {}
-
-
-@pytest.mark.parametrize("head", ["heatmap", "simcc"])
-def test_awings_weighted_loss_map_equals_a_loop(head: str) -> None:
-    """A pixel counts 1 + 10 times where it or a neighbour (8 in 2D, 2 in 1D) has a label of at least 0.2."""
-    target = make_target(head, instances=1, keypoints=2, dtype=torch.float64)
-    prediction = random_prediction(target)
-    expected = 0.0
-    for maps, labels in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
-        for map_, label in zip(maps[0], labels[0], strict=True):
-            total = 0.0
-            for place in product(*(range(n) for n in label.shape)):
-                near = label[tuple(slice(max(0, i - 1), i + 2) for i in place)]
-                pixel = awing_of_one_pixel(label[place].item(), map_[place].item(), 2.1, 14, 1, 0.5)
-                total += pixel * (11 if near.max() >= 0.2 else 1)
-            expected += total / label.numel() / 2
-    found = AdaptiveWingLoss(map_weight=10.0)(prediction, target)["awing"]
-    assert found.item() == pytest.approx(expected)
-    assert weighted_loss_map(as_tuple(target.heatmaps)[0]).unique().tolist() == [1, 11]
-
-
-def test_fowkal_equals_a_loop() -> None:
-    prediction, label = random_maps()
-    factor = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
-    expected = []
-    for ps, ys, share in zip(prediction.tolist(), label.tolist(), factor.tolist(), strict=True):
-        pixels = [
-            weight_of_one_pixel(y, p, 0.01, 0.5)
-            * (share * awing_of_one_pixel(y, p, 2.1, 14, 1, 0.5) + (1 - share) * (y - p) ** 2)
-            for p, y in zip(ps, ys, strict=True)
-        ]
-        expected.append(sum(pixels) / len(pixels))
-    assert fowkal(prediction, label, factor).tolist() == pytest.approx(expected)
 
 
 SMOOTH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from builders.losses import every_loss_and_head
 from builders.targets import make_target, on_maps, random_prediction
 
-from rspose.losses import KeypointTarget, Maps, available, build, rank_sort
+from rspose.losses import KeypointTarget, Maps, build, rank_sort
 from rspose.losses.interface import as_tuple
 
 DEVICE = "cuda"
 KEYPOINTS = 5
-CELLS = [(name, head) for name, loss in available().items() for head in loss.heads]
-every_loss_and_head = pytest.mark.parametrize(("name", "head"), CELLS, ids=[f"{n}-{h}" for n, h in CELLS])
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU that torch sees: a torch built for it, and its driver"
 )
@@ -27,22 +26,12 @@ def deterministic() -> Iterator[None]:
     torch.use_deterministic_algorithms(before)
 
 
-def moved(target: KeypointTarget, device: str) -> KeypointTarget:
-    return KeypointTarget(
-        heatmaps=on_maps(lambda map_: map_.to(device), target.heatmaps),
-        keypoints=target.keypoints.to(device),
-        weights=target.weights.to(device),
-        scale=target.scale.to(device),
-        sigmas=target.sigmas.to(device),
-    )
-
-
 def run(name: str, maps: Maps, target: KeypointTarget, device: str, half: bool = False) -> list[torch.Tensor]:
     """Value and gradients of a loss on a device, brought back."""
     prediction = on_maps(lambda map_: map_.detach().to(device).requires_grad_(), maps)
     loss = build(name, {}, KEYPOINTS).to(device)
     with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-        value = sum(loss(prediction, moved(target, device)).values())
+        value = sum(loss(prediction, target.map(lambda each: each.to(device))).values())
     value.backward()
     return [value.detach().cpu(), *(map_.grad.cpu() for map_ in as_tuple(prediction))]
 

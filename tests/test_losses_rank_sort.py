@@ -89,16 +89,23 @@ def with_gradients(
     return rank.detach(), sort.detach(), rank_gradient, sort_gradient
 
 
+def assert_as_defined(
+    scores: Tensor, labels: Tensor, delta: float, implementation: str = "auto", tolerance: float = 1e-5
+) -> None:
+    """Values and gradients are those of the loops."""
+    found = with_gradients(scores, labels, delta, implementation)
+    expected = rank_sort_reference(scores.cpu(), labels.cpu(), delta)
+    for name, a, b in zip(("rank", "sort", "rank gradient", "sort gradient"), found, expected, strict=True):
+        close = {"rtol": tolerance, "atol": min(tolerance, 1e-6)}
+        torch.testing.assert_close(a.cpu(), b, **close, msg=lambda m, name=name: f"{name}: {m}")
+
+
 @pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("delta", DELTAS)
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_values_and_gradients_equal_the_definition(seed: int, ties: bool, delta: float) -> None:
-    scores, labels = random_rows(seed, ties)
-    found = with_gradients(scores, labels, delta)
-    expected = rank_sort_reference(scores, labels, delta)
-    for name, a, b in zip(("rank", "sort", "rank gradient", "sort gradient"), found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+    assert_as_defined(*random_rows(seed, ties), delta)
 
 
 def test_triton_kernels_equal_the_definition(tmp_path: Path) -> None:
@@ -140,26 +147,18 @@ def test_triton_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delta", DELTAS)
 def test_on_a_gpu_values_and_gradients_equal_the_definition(delta: float, implementation: str) -> None:
     scores, labels = random_rows(1, ties=True)
-    found = with_gradients(scores.cuda(), labels.cuda(), delta, implementation)
-    for a, b in zip(found, rank_sort_reference(scores, labels, delta), strict=True):
-        torch.testing.assert_close(a.cpu(), b, rtol=1e-5, atol=1e-6)
+    assert_as_defined(scores.cuda(), labels.cuda(), delta, implementation)
 
 
 def test_the_reference_is_an_implementation_too() -> None:
-    scores, labels = random_rows(1, ties=False)
-    found = with_gradients(scores, labels, 0.5, "reference")
-    for a, b in zip(found, rank_sort_reference(scores, labels, 0.5), strict=True):
-        assert torch.equal(a, b)
+    assert_as_defined(*random_rows(1, ties=False), 0.5, "reference", tolerance=0)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 def test_bucketed_ranking_is_exact_without_smoothing(seed: int, ties: bool) -> None:
     """Theorem 4.1 of the paper."""
-    scores, labels = random_rows(seed, ties)
-    found = with_gradients(scores, labels, 0.0, "bucketed")
-    for a, b in zip(found, rank_sort_reference(scores, labels, 0.0), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert_as_defined(*random_rows(seed, ties), 0.0, "bucketed")
 
 
 def test_bucketed_ranking_is_close_with_smoothing_and_worked_out_by_hand() -> None:
@@ -322,10 +321,7 @@ def test_ap_loss_is_one_minus_the_average_precision_of_a_ranked_list() -> None:
 @pytest.mark.parametrize("delta", DELTAS)
 def test_float64_stays_float64_and_is_exact(delta: float) -> None:
     scores, labels = random_rows(3, ties=True, dtype=torch.float64)
-    for a, b in zip(
-        with_gradients(scores, labels, delta), rank_sort_reference(scores, labels, delta), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert_as_defined(scores, labels, delta, tolerance=1e-9)
 
 
 @pytest.mark.usefixtures("both_forms")
@@ -333,10 +329,7 @@ def test_more_rows_than_a_block_holds() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(40, 900, generator=generator)
     labels = torch.rand(40, 900, generator=generator) * (torch.arange(900) % 11 == 0)
-    for a, b in zip(
-        with_gradients(scores, labels, 0.5), rank_sort_reference(scores, labels, 0.5), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert_as_defined(scores, labels, 0.5)
 
 
 def test_more_positives_than_a_block_holds() -> None:
@@ -345,10 +338,7 @@ def test_more_positives_than_a_block_holds() -> None:
     scores = torch.randn(2, 1100, generator=generator, dtype=torch.float64)
     labels = torch.rand(2, 1100, generator=generator, dtype=torch.float64).clamp_min(0.01)
     labels[1, 5:] = 0
-    for a, b in zip(
-        with_gradients(scores, labels, 0.5), rank_sort_reference(scores, labels, 0.5), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    assert_as_defined(scores, labels, 0.5, tolerance=1e-9)
 
 
 def test_one_misplaced_positive_worked_out_by_hand() -> None:
@@ -449,10 +439,7 @@ def test_scores_far_out_count_like_all_others(extreme: float, delta: float) -> N
     """Masked scores are often the lowest number that there is."""
     scores, labels = random_rows(7, ties=False)
     scores[labels == 0] += torch.tensor([-extreme, 0.0, extreme])[torch.arange(int((labels == 0).sum())) % 3]
-    for a, b in zip(
-        with_gradients(scores, labels, delta), rank_sort_reference(scores, labels, delta), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert_as_defined(scores, labels, delta)
 
 
 @pytest.mark.usefixtures("both_forms")

@@ -48,28 +48,9 @@ def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def test_the_losses_of_the_benchmark_are_there() -> None:
-    assert {"mse", "kl", "awing", "fowkal", "dm", "rspose"} <= set(available())
-
-
-@pytest.mark.parametrize("name", sorted(available()))
-def test_every_loss_says_what_it_is(name: str) -> None:
-    loss = available()[name]
-    assert loss.name == name
-    assert loss.title and loss.reference
-    assert set(loss.heads) <= {"heatmap", "simcc"} and loss.heads
-    assert isinstance(loss.reconstruction, bool)
-
-
 def test_reconstructions_are_marked() -> None:
-    losses = available()
-    assert {
-        name for name in ("mse", "kl", "awing", "fowkal", "dm", "rspose") if losses[name].reconstruction
-    } == {
-        "fowkal",
-        "dm",
-        "rspose",
-    }
+    losses = ("mse", "kl", "awing", "fowkal", "dm", "rspose")
+    assert {name for name in losses if available()[name].reconstruction} == {"fowkal", "dm", "rspose"}
 
 
 def test_published_defaults() -> None:
@@ -118,7 +99,7 @@ def test_a_file_that_cannot_be_imported_leaves_the_others_usable(
 ) -> None:
     (tmp_path / "broken.py").write_text(LOSS_FILE.replace("mae", "half") + "\n1 / 0")
     (tmp_path / "mae.py").write_text(LOSS_FILE)
-    monkeypatch.setattr(registry, "_baselines", lambda: tmp_path)
+    monkeypatch.setattr(registry, "baselines_folder", lambda: tmp_path)
     monkeypatch.setattr("rspose.baselines.__path__", [str(tmp_path)])
     losses = available()
     assert "mae" in losses and "mse" in losses

@@ -1,5 +1,6 @@
 """Spatial-RS, Instance-Sort and their sum, against the loop definition and values worked out by hand."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import get_args
@@ -73,7 +74,7 @@ def test_spatial_rs_is_rank_and_sort_of_labels_above_the_threshold() -> None:
 def test_terms_are_weighted_means_over_keypoints_of_the_sum_over_axes(head: str) -> None:
     target = make_target(head, instances=2, keypoints=3)
     weights = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 1.0]])
-    target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
+    target = dataclasses.replace(target, weights=weights)
     prediction = random_prediction(target)
     terms = SpatialRS(2.0, 3.0, label_threshold=0.1, delta=1.5)(prediction, target)
     expected = {"rank": 0.0, "sort": 0.0}
@@ -171,9 +172,8 @@ def test_only_a_perfect_location_is_similar_to_an_instance_of_scale_zero() -> No
 @pytest.mark.parametrize("level", ["keypoint", "pose"])
 def test_instance_sort_moves_peaks_only_and_sorts_what_it_says(head: str, level: str, delta: float) -> None:
     target = make_target(head, instances=6, keypoints=3)
-    weights = target.weights.clone()
+    weights = target.weights
     weights[0, 1], weights[2] = 0, 0
-    target = KeypointTarget(target.heatmaps, target.keypoints, weights, target.scale, target.sigmas)
     prediction = random_prediction(target)
     (term,) = InstanceSort(level, delta)(prediction, target).values()
     term.backward()
@@ -211,10 +211,15 @@ def test_instance_sort_by_type_sorts_each_keypoint_type_on_its_own(head: str, de
     assert term.item() == pytest.approx(sum(errors) / 2, abs=1e-6)
 
 
-def _sort_on_half_of_a_batch(rank: int, store: str, results: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+def gathered_target() -> KeypointTarget:
     target = make_target("heatmap", instances=6, keypoints=3)
     target.weights[0, 1] = target.weights[4, 2] = 0
+    return target
+
+
+def _sort_on_half_of_a_batch(rank: int, store: str, results: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    target = gathered_target()
     own = slice(3 * rank, 3 * rank + 3)
     half = KeypointTarget(
         target.heatmaps[own], target.keypoints[own], target.weights[own], target.scale[own], target.sigmas
@@ -240,8 +245,7 @@ def test_two_processes_sort_their_joint_batch(tmp_path: Path) -> None:
     """Value and gradient, averaged as DistributedDataParallel does, are those of one process."""
     torch.multiprocessing.spawn(_sort_on_half_of_a_batch, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
-    target = make_target("heatmap", instances=6, keypoints=3)
-    target.weights[0, 1] = target.weights[4, 2] = 0
+    target = gathered_target()
     for name, arguments in GATHERED.items():
         prediction = random_prediction(target)
         value = InstanceSort(**arguments)(prediction, target)["instance_sort"]

@@ -74,8 +74,8 @@ def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_
 def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterator[Measurement]:
     """Measure every registered loss on every head it serves, then the ranking operator and its relatives.
 
-    The batch is that of :func:`rspose.tools.targets.full_batch`. Predictions are standard normal. The operator
-    takes every pixel with a label above 0 for a positive, up to 169 a map.
+    The batch is that of :func:`rspose.tools.targets.full_batch`, with standard normal predictions. The
+    operator takes every pixel with a label above 0 for a positive, 169 a map.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
@@ -94,7 +94,7 @@ def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterat
 
 @dataclass(frozen=True)
 class _Bench:
-    """One head, its batch, and MSE, whose time is taken anew beside each loss: no machine is always as fast."""
+    """One head, its batch, and MSE, timed anew beside each loss: no machine is always as fast."""
 
     head: str
     target: KeypointTarget
@@ -103,15 +103,18 @@ class _Bench:
     repeats: int
 
     def mse_now(self) -> float:
-        forward, backward, _ = _time(partial(self.mse, self.prediction, self.target), self.prediction, self.repeats)
+        run = partial(self.mse, self.prediction, self.target)
+        forward, backward, _ = _time(run, self.prediction, self.repeats)
         return forward + backward
 
     def measure(
         self, name: str, run: Callable[[], dict[str, Tensor]], leaves: Maps | None = None
     ) -> Measurement:
         reference = self.mse_now()
-        forward, backward, extra = _time(run, leaves or self.prediction, self.repeats)
-        return Measurement(name, self.head, forward, backward, extra, (forward + backward) / reference)
+        leaves = self.prediction if leaves is None else leaves
+        forward, backward, extra = _time(run, leaves, self.repeats)
+        times = 1.0 if name == "mse" else (forward + backward) / reference
+        return Measurement(name, self.head, forward, backward, extra, times)
 
 
 def bench_loss(

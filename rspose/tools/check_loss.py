@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise, product
 from pathlib import Path
@@ -91,15 +91,16 @@ def perfect(loss: HeatmapLoss, label: Maps, head: str) -> Maps:
     return min(candidates, key=lambda raw: squared_distance(loss.to_heatmaps(raw, sigma), label).item())
 
 
-NOT_DETERMINISTIC_ON_A_GPU = frozenset(
-    """
-    _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward _ctc_loss_backward adaptive_max_pool2d_backward
-    avg_pool3d_backward fractional_max_pool2d_backward grid_sampler_2d_backward grid_sampler_3d_backward histc
-    max_pool3d_with_indices_backward max_unpool2d median.dim nll_loss2d_forward put_ reflection_pad1d_backward
-    reflection_pad2d_backward upsample_bicubic2d_backward upsample_bilinear2d_backward
-    upsample_linear1d_backward upsample_trilinear3d_backward
-    """.split()
-)
+# fmt: off
+NOT_DETERMINISTIC_ON_A_GPU = frozenset({
+    "_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward", "_ctc_loss_backward",
+    "adaptive_max_pool2d_backward", "avg_pool3d_backward", "fractional_max_pool2d_backward",
+    "grid_sampler_2d_backward", "grid_sampler_3d_backward", "histc", "max_pool3d_with_indices_backward",
+    "max_unpool2d", "median.dim", "nll_loss2d_forward", "put_", "reflection_pad1d_backward",
+    "reflection_pad2d_backward", "upsample_bicubic2d_backward", "upsample_bilinear2d_backward",
+    "upsample_linear1d_backward", "upsample_trilinear3d_backward",
+})
+# fmt: on
 """Operations that raise an error on CUDA under ``torch.use_deterministic_algorithms(True)``, by aten's names.
 
 From the documentation of that function, for torch 2.11. It names ``cumsum`` too, for which the library of
@@ -163,7 +164,9 @@ def masked_keypoints(case: Case) -> None:
     masked = target.weights == 0
 
     def changed(map_: Tensor) -> Tensor:
-        return map_.detach() + 100 * masked.view(*masked.shape, *[1] * (map_.ndim - 2)) * map_.detach().roll(1, 0)
+        other = map_.detach().clone()
+        other[masked] = 100 * other[masked].roll(1, 0)
+        return other
 
     value, other = total(loss, prediction, target), total(loss, on_maps(changed, prediction), target)
     advice = "compute only visible_maps(...), those of weight above 0, and take their weighted_mean"

@@ -1,4 +1,4 @@
-"""Loss against localisation: how far off a peak may be until the loss rises, if the map looks cleaner meanwhile."""
+"""Loss against localisation: how far off a peak may be before the loss rises, if the map looks cleaner."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -5,7 +5,7 @@ from importlib import import_module
 PAGES = {
     "config": ("config_page", "the models of the config"),
     "schema": ("config_schema", "the models of the config"),
-    "losses": ("loss_listing", "the loss files"),
+    "losses": ("list_losses", "the loss files"),
     "published": ("mmpose_numbers", "the metadata of the installed mmpose"),
 }
 """Of each page its module here, which has its place ``PAGE`` and what makes it, ``page``; and its source."""

@@ -70,8 +70,8 @@ def make_target(
 def full_batch(head: str, device: str, seed: int) -> tuple[KeypointTarget, Maps]:
     """The batch that times are taken with, and raw output for it; labels end at 3 sigma, as mmpose's do."""
     target = make_target(head, BATCH, KEYPOINTS, seed=seed, layout=FULL[head], reach=3.0)
-    prediction = noise(target.heatmaps, seed)
-    return target.map(lambda each: each.to(device)), learnable(on_maps(lambda map_: map_.to(device), prediction))
+    prediction = on_maps(lambda map_: map_.to(device), noise(target.heatmaps, seed))
+    return target.map(lambda each: each.to(device)), learnable(prediction)
 
 
 def noise(like: Maps, seed: int, scale: float = 1.0) -> Maps:

@@ -102,7 +102,7 @@ class _BenchmarkHead(BaseHead):
         maps = self.heatmaps(feats, batch_data_samples, test_cfg)
         predictions = self.decode(maps)
         for instances in predictions:
-            # Where the raw output is the heatmap itself (MSE) it may overshoot 1 a little; the location stays.
+            # Where the raw output is the heatmap itself (MSE) it may overshoot 1; the location stays.
             instances.keypoint_scores = np.clip(instances.keypoint_scores, 0.0, 1.0)
         if not test_cfg.get("output_heatmaps", False):
             return predictions

@@ -21,7 +21,8 @@ def ap_loss(
 ) -> Tensor:
     r"""Average precision loss of each row: one minus the mean precision at its positives.
 
-    With H, positives and negatives of :func:`~rspose.losses.rank_sort.operator.rank_sort`, but each positive counting itself once,
+    With H, positives and negatives of :func:`~rspose.losses.rank_sort.operator.rank_sort`, but each positive
+    counting itself once,
 
     .. math::
         \mathrm{rank}^+(i) = 1 + \sum_{\mathcal P \setminus i} H(x_{ij}), \qquad

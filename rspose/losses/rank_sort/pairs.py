@@ -23,7 +23,7 @@ def step(difference: Tensor, delta: float) -> Tensor:
 
 
 def among_positives(positives: Positives, delta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Compare positives with positives: return rank+, l_S - l_S* and |P| times the gradient of the sorting error."""
+    """Return rank+, l_S - l_S* and |P| times the gradient of the sorting error, all ``[M, P]``."""
     s, y, present = positives.scores, positives.labels, positives.present
     rows, width = s.shape
     rank_plus, sorting, gradient = torch.ones_like(s), torch.zeros_like(s), torch.zeros_like(s)

@@ -1,4 +1,4 @@
-"""What every form of the operator begins with: its arguments checked, and the positives of each row packed."""
+"""What every form of the operator begins with: arguments checked, the positives of each row packed."""
 
 import torch
 from torch import Tensor
