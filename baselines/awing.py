@@ -54,10 +54,7 @@ def awing(
     Args:
         prediction: predicted maps, any shape and range; a perfect prediction equals the label.
         label: Gaussian labels in [0, 1], of the same shape.
-        alpha: exponent on the background, above 2 so that the loss is smooth at 0 for every label.
-        omega: scale of the non-linear part.
-        epsilon: width of the non-linear part.
-        theta: error at which the loss becomes linear.
+        alpha, omega, epsilon, theta: as for :class:`AdaptiveWingLoss`.
 
     Returns:
         The loss of each pixel, at least 0, of the same shape.
@@ -132,7 +129,7 @@ class AdaptiveWingLoss(HeatmapLoss):
     masked keypoints do not count.
 
     Args:
-        alpha: exponent on the background, above 2.
+        alpha: exponent on the background, above 2 so that the loss is smooth at 0 for every label.
         omega: scale of the non-linear part, above 0.
         epsilon: width of the non-linear part, above 0.
         theta: error at which the loss becomes linear, above 0.

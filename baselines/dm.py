@@ -68,14 +68,9 @@ def dm(
         keypoints: ``[M, 2]``, x and y in pixels; a keypoint outside the map counts as the nearest point on
             it.
         size: height and width of the map, each at least 2.
-        beta: inverse temperature of the softmax, above 0.
-        epsilon: entropic regularisation with which v is found, in pixels, at least 0.001.
-        iterations: Sinkhorn iterations to find v, at least 1.
-        demand: ``"subpixel"`` for the four demanders, ``"nearest"`` for the naive one, the nearest pixel
-            (between two, the one to the right or below).
-        transport: ``"entropic"`` as above, or ``"expected"``, the closed form :math:`\sum_k w_k \sum_p a_p
-            d_{pk}`: the expected distance, exact for one demander, else an upper bound that ignores that the
-            suppliers choose the nearer demander. No iterations, a fraction of the time.
+        beta, epsilon, iterations, demand, transport: as for :class:`DMLoss`. ``"expected"`` is
+            :math:`\sum_k w_k \sum_p a_p d_{pk}`: exact for one demander, else an upper bound that ignores that
+            the suppliers choose the nearer demander; no iterations, a fraction of the time.
 
     Returns:
         ``[M]``, at least 0 but for rounding, in fractions of the longer side of the map.
@@ -134,10 +129,7 @@ def dm_1d(
     Args:
         prediction: logits ``[M, N]``, any range.
         keypoints: ``[M]`` in bins; a keypoint outside the map counts as the nearest point on it.
-        beta: inverse temperature of the softmax, above 0.
-        power: 1 for the Earth Mover's Distance, 2 for the squared difference of the cumulative sums.
-        demand: ``"subpixel"`` for two neighbouring bins, ``"nearest"`` for the naive demander, the nearest
-            (between two, the upper).
+        beta, power, demand: as for :class:`DMLoss`.
 
     Returns:
         ``[M]`` in [0, 1], divided by the number of bins (p = 1: in fractions of the length of the map).
@@ -275,7 +267,8 @@ class DMLoss(HeatmapLoss):
             2D it is the distance).
         epsilon: entropic regularisation with which the 2D transport is solved, in pixels, at least 0.001.
         iterations: Sinkhorn iterations of the 2D solver, at least 1.
-        demand: ``"subpixel"``, or ``"nearest"`` for the naive demander.
+        demand: ``"subpixel"`` for the pixels or bins around the keypoint, ``"nearest"`` for the naive
+            demander, the nearest one (between two, the one to the right or below).
         transport: ``"entropic"``, or ``"expected"`` for the closed form (2D; in 1D no transport is solved).
     """
 

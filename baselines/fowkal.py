@@ -22,8 +22,7 @@ def fowkal(
         prediction: predicted maps ``[M, N]``, any range; a perfect prediction equals the label.
         label: Gaussian labels ``[M, N]`` in [0, 1].
         factor: lambda of each map, ``[M]`` in [0, 1].
-        gamma: exponent of the foreground weight, above 0.
-        tau: weight of the background, at least 0.
+        gamma, tau: as for :class:`FoWKALLoss`.
 
     Returns:
         ``[M]``, at least 0.

@@ -35,9 +35,7 @@ def kl(prediction: Tensor, label: Tensor, beta: float = 1.0, label_beta: float |
         prediction: logits ``[M, N]``, any range; a perfect prediction is the log of the label plus a
             constant.
         label: Gaussian labels ``[M, N]`` in [0, 1].
-        beta: inverse temperature of the softmax, above 0 (SimCC: 1; RTMPose: 10).
-        label_beta: inverse temperature of the label's softmax, above 0 (RTMPose: 10); None for SimCC's
-            labels, in proportion to y.
+        beta, label_beta: as for :class:`KLLoss`.
 
     Returns:
         ``[M]``, at least 0.
@@ -70,9 +68,9 @@ class KLLoss(PerMapLoss):
     wider one, more for a narrower one, always below 1.
 
     Args:
-        beta: inverse temperature of the softmax, above 0.
-        label_beta: inverse temperature of the label's softmax, above 0, as in RTMPose; None for labels in
-            proportion to the Gaussian.
+        beta: inverse temperature of the softmax, above 0 (SimCC: 1; RTMPose: 10).
+        label_beta: inverse temperature of the label's softmax, above 0 (RTMPose: 10); None for SimCC's
+            labels, in proportion to the Gaussian.
         reduction: ``"visible"``, the sum over bins and the mean over visible keypoints; ``"mmpose"``, as
             ``KLDiscretLoss``, the mean over bins, the sum over the batch, the mean over keypoint types.
     """

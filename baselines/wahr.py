@@ -21,7 +21,7 @@ def wahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01) -> Tenso
     Args:
         prediction: predicted maps, any shape and range.
         label: Gaussian labels in [0, 1], of the same shape.
-        gamma: exponent that tells foreground from background, above 0. Default: that of the authors' code.
+        gamma: as for :class:`WAHRLoss`.
 
     Returns:
         The weight of each pixel, at least 0, of the same shape.
@@ -52,8 +52,7 @@ def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: fl
     Args:
         prediction: predicted maps, any shape and range.
         label: Gaussian labels in [0, 1], of the same shape.
-        gamma: exponent that tells foreground from background, above 0. Default: that of WAHR's code.
-        tau: weight of the background, at least 0.
+        gamma, tau: as for :class:`FWAHRLoss`.
 
     Returns:
         The weight of each pixel, at least 0, of the same shape.
@@ -92,7 +91,7 @@ class WAHRLoss(PerMapLoss):
     WAHR on its own, without SAHR, which changes the labels by a predicted scale.
 
     Args:
-        gamma: exponent that tells foreground from background, above 0.
+        gamma: exponent that tells foreground from background, above 0. Default: that of the authors' code.
     """
 
     name = "wahr"

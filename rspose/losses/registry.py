@@ -196,11 +196,7 @@ def parameters(name: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such loss.
     """
-    return {
-        parameter.name: parameter.default
-        for parameter in _constructor_parameters(_find(name))
-        if parameter.name != "num_keypoints"
-    }
+    return {key: default for key, default in _arguments(_find(name)).items() if key != "num_keypoints"}
 
 
 def build(name: str, parameters: Mapping[str, Any], num_keypoints: int) -> HeatmapLoss:
@@ -215,13 +211,13 @@ def build(name: str, parameters: Mapping[str, Any], num_keypoints: int) -> Heatm
         ValueError: there is no such loss or parameter, or the loss rejects a value.
     """
     loss = _find(name)
-    names = [parameter.name for parameter in _constructor_parameters(loss)]
-    allowed = [parameter for parameter in names if parameter != "num_keypoints"]
+    arguments = _arguments(loss)
+    allowed = [parameter for parameter in arguments if parameter != "num_keypoints"]
     for parameter in parameters:
         if parameter not in allowed:
             expected = f"one of {', '.join(allowed)}" if allowed else "none: this loss has no parameters"
             raise ValueError(f"{name} loss: unknown parameter {parameter!r}: expected {expected}")
-    passed = {"num_keypoints": num_keypoints} if "num_keypoints" in names else {}
+    passed = {"num_keypoints": num_keypoints} if "num_keypoints" in arguments else {}
     return loss(**passed, **parameters)
 
 
@@ -232,10 +228,11 @@ def _find(name: str) -> type[HeatmapLoss]:
     return losses[name]
 
 
-def _constructor_parameters(loss: type[HeatmapLoss]) -> list[inspect.Parameter]:
-    if loss.__init__ is HeatmapLoss.__init__:  # nn.Module's: no parameters of the loss's own
-        return []
-    return [parameter for parameter in inspect.signature(loss).parameters.values()]
+def _arguments(loss: type[HeatmapLoss]) -> dict[str, Any]:
+    """The arguments of the constructor with their defaults; none where it is nn.Module's."""
+    if loss.__init__ is HeatmapLoss.__init__:
+        return {}
+    return {argument.name: argument.default for argument in inspect.signature(loss).parameters.values()}
 
 
 def baselines_folder() -> Path | None:

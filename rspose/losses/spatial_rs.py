@@ -44,10 +44,7 @@ def spatial_rs(
         prediction: logits ``[M, N]``, any range; only their differences count. A perfect prediction grows
             with the label, with steps of several delta.
         label: Gaussian labels ``[M, N]`` in [0, 1].
-        label_threshold: labels at or below it are background, in [0, 1).
-        delta: half width of the smoothed step in units of the logits, at least 0.
-        ranking: what S-Rank is. ``"rank_sort"`` ranks as defined, ``"bucketed"`` with negatives in buckets
-            (an approximation, see :func:`rank_sort`), ``"ap_loss"`` takes :func:`ap_loss` instead.
+        label_threshold, delta, ranking: as for :class:`SpatialRS`.
 
     Returns:
         S-Rank and S-Sort, ``[M]`` each, in [0, 1).
@@ -78,7 +75,8 @@ class SpatialRS(HeatmapLoss):
         sort_weight: weight of S-Sort, at least 0.
         label_threshold: labels at or below it are background, in [0, 1).
         delta: half width of the smoothed step in units of the logits, at least 0.
-        ranking: ``"rank_sort"``, ``"bucketed"`` or ``"ap_loss"``: what S-Rank is.
+        ranking: what S-Rank is. ``"rank_sort"`` ranks as defined, ``"bucketed"`` with negatives in buckets
+            (an approximation, see :func:`rank_sort`), ``"ap_loss"`` takes :func:`ap_loss` instead.
     """
 
     name = "spatial_rs"

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -164,73 +164,67 @@ def _as_rows(maps: Tensor) -> Tensor:
     return maps.flatten(0, 1).flatten(1)
 
 
-def published_form(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Rank & Sort row by row in the published way: a Python loop over the positives of each row.
+def _row_by_row(form: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Of what a form makes of a row's positives and negatives, the result for all rows.
+
+    That is ranking and sorting error ``[M]``, and the gradient of their sum ``[M, N]``.
+    """
+
+    @wraps(form)
+    def of_rows(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
+        errors, gradients = scores.new_zeros(2, len(scores)), torch.zeros_like(scores)
+        for m, (row, label) in enumerate(zip(scores, labels, strict=True)):
+            positive = label > 0
+            if positive.any():
+                negative = ~positive & (row >= row[positive].min() - delta)
+                rank, sort, up, down = form(row[positive], label[positive], row[negative], delta)
+                errors[:, m] = torch.stack([rank.mean(), sort.mean()])
+                gradients[m, positive], gradients[m, negative] = up / len(up), down / len(up)
+        return errors[0], errors[1], gradients
+
+    return of_rows
+
+
+@_row_by_row
+def published_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[Tensor, ...]:
+    """Rank & Sort in the published way: a Python loop over the positives of each row.
 
     The algorithm of the authors' code (arXiv 2107.11669), whose cost is the number of positives times a few
     vector operations over all relevant elements.
-
-    Returns:
-        Ranking and sorting error of each row ``[M]``, and the gradient of their sum ``[M, N]``.
     """
-    rank, sort = scores.new_zeros(len(scores)), scores.new_zeros(len(scores))
-    gradients = torch.zeros_like(scores)
-    for m in range(len(scores)):
-        positive = labels[m] > 0
-        count = int(positive.sum())
-        if count == 0:
-            continue
-        s, y = scores[m, positive], labels[m, positive]
-        relevant = (labels[m] == 0) & (scores[m] >= s.min() - delta)
-        negatives = scores[m, relevant]
-        positive_gradient, negative_gradient = torch.zeros_like(s), torch.zeros_like(negatives)
-        ranking, sorting = torch.zeros_like(s), torch.zeros_like(s)
-        for i in range(count):
-            above = _smoothed_step(s - s[i], delta)
-            false_positives = _smoothed_step(negatives - s[i], delta)
-            rank_plus, mistaken = above.sum(), false_positives.sum()
-            ranking[i] = mistaken / (rank_plus + mistaken)
-            current = (above * (1 - y)).sum() / rank_plus
-            rightly = (y >= y[i]) * above
-            sorting[i] = current - (rightly * (1 - y)).sum() / rightly.sum()
-            if mistaken > 1e-10:
-                positive_gradient[i] -= ranking[i]
-                negative_gradient += false_positives * (ranking[i] / mistaken)
-            wrongly = (y < y[i]) * above
-            missorted = wrongly.sum()
-            if missorted > 1e-10:
-                positive_gradient[i] -= sorting[i]
-                positive_gradient += wrongly * (sorting[i] / missorted)
-        gradients[m, positive] = positive_gradient / count
-        gradients[m, relevant] = negative_gradient / count
-        rank[m], sort[m] = ranking.mean(), sorting.mean()
-    return rank, sort, gradients
+    up, down = torch.zeros_like(s), torch.zeros_like(negatives)
+    ranking, sorting = torch.zeros_like(s), torch.zeros_like(s)
+    for i in range(len(s)):
+        above = _smoothed_step(s - s[i], delta)
+        false_positives = _smoothed_step(negatives - s[i], delta)
+        rank_plus, mistaken = above.sum(), false_positives.sum()
+        ranking[i] = mistaken / (rank_plus + mistaken)
+        rightly, wrongly = (y >= y[i]) * above, (y < y[i]) * above
+        sorting[i] = (above * (1 - y)).sum() / rank_plus - (rightly * (1 - y)).sum() / rightly.sum()
+        if mistaken > 1e-10:
+            up[i] -= ranking[i]
+            down += false_positives * (ranking[i] / mistaken)
+        missorted = wrongly.sum()
+        if missorted > 1e-10:
+            up[i] -= sorting[i]
+            up += wrongly * (sorting[i] / missorted)
+    return ranking, sorting, up, down
 
 
-def dense_form(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Rank & Sort with all pairs of a row in one tensor ``[N, P]``, row by row; as :func:`published_form`."""
-    rank, sort = scores.new_zeros(len(scores)), scores.new_zeros(len(scores))
-    gradients = torch.zeros_like(scores)
-    for m in range(len(scores)):
-        positive = labels[m] > 0
-        if not positive.any():
-            continue
-        s, y = scores[m, positive], labels[m, positive]
-        pairs = _smoothed_step(scores[m, :, None] - s, delta)
-        above, false_positives = pairs[positive], pairs * ~positive[:, None]
-        rank_plus, mistaken = above.sum(0), false_positives.sum(0)
-        ranking = mistaken / (rank_plus + mistaken)
-        wrongly = above * (y[:, None] < y)
-        missorted = wrongly.sum(0)
-        price = 1 - y
-        sorting = price @ above / rank_plus - price @ (above - wrongly) / (rank_plus - missorted)
-        sorting = sorting.where(missorted > 0, 0)
-        gradient = false_positives @ (ranking / mistaken).where(mistaken > 1e-10, 0)
-        pushed = wrongly @ (sorting / missorted).where(missorted > 1e-10, 0)
-        gradient[positive] = pushed - ranking - sorting
-        gradients[m] = gradient / len(s)
-        rank[m], sort[m] = ranking.mean(), sorting.mean()
-    return rank, sort, gradients
+@_row_by_row
+def dense_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[Tensor, ...]:
+    """Rank & Sort with all pairs of a row in one tensor."""
+    pairs = _smoothed_step(torch.cat([s, negatives])[:, None] - s, delta)
+    above, false_positives = pairs.split([len(s), len(negatives)])
+    rank_plus, mistaken = above.sum(0), false_positives.sum(0)
+    ranking = mistaken / (rank_plus + mistaken)
+    wrongly = above * (y[:, None] < y)
+    missorted, price = wrongly.sum(0), 1 - y
+    sorting = price @ above / rank_plus - price @ (above - wrongly) / (rank_plus - missorted)
+    sorting = sorting.where(missorted > 0, 0)
+    down = false_positives @ (ranking / mistaken).where(mistaken > 1e-10, 0)
+    pushed = wrongly @ (sorting / missorted).where(missorted > 1e-10, 0)
+    return ranking, sorting, pushed - ranking - sorting, down
 
 
 def _smoothed_step(difference: Tensor, delta: float) -> Tensor:

@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,13 @@ from rspose.losses.registry import available, build
 from rspose.losses.registry import parameters as parameters_of
 from rspose.tools.targets import (
     SMALL,
-    as_maps,
     gaussian_labels,
     learnable,
     make_target,
     noise,
     random_prediction,
     squared_distance,
+    with_noise,
 )
 
 KEYPOINTS = 5
@@ -237,41 +238,36 @@ def shapes(case: Case) -> None:
     )
 
 
+def _require_least(case: Case, what: str, other: Callable[[Maps], Maps], ties: bool = False) -> None:
+    loss, target, best = case.perfect()
+    if loss.localises or ties:
+        least, value = total(loss, best, target), total(loss, other(best), target)
+        rule = "nothing may be better than perfect" if ties else _MUST_FALL
+        holds = least <= value if ties else least < value
+        _require(holds, f"a perfect prediction costs {least:g}, {what} {value:g}: {rule}")
+
+
 @_check
 def better_than_shifted(case: Case) -> None:
     """A perfect prediction beats a shifted one."""
-    loss, target, best = case.perfect()
-    least = total(loss, best, target)
-    for shift in (1, 3, 6) if loss.localises else ():
-        value = total(loss, on_maps(lambda map_: map_.roll(shift, dims=-1), best), target)  # noqa: B023
-        found = f"a perfect prediction costs {least:g}, one {shift} pixels aside {value:g}: {_MUST_FALL}"
-        _require(least < value, found)
+    for n in (1, 3, 6):
+        aside = partial(on_maps, partial(torch.roll, shifts=n, dims=-1))
+        _require_least(case, f"one {n} pixels aside", aside)
 
 
 @_check
 def better_than_noise(case: Case) -> None:
     """A perfect prediction beats noise and a flat map."""
-    loss, target, best = case.perfect()
-    least = total(loss, best, target)
-    others = {"noise": random_prediction(target), "a map of zeros": on_maps(torch.zeros_like, best)}
-    for what, other in others.items() if loss.localises else ():
-        value = total(loss, other, target)
-        _require(least < value, f"a perfect prediction costs {least:g}, {what} {value:g}: {_MUST_FALL}")
+    _require_least(case, "noise", partial(noise, seed=1))
+    _require_least(case, "a map of zeros", partial(on_maps, torch.zeros_like))
 
 
 @_check
 def noise_never_helps(case: Case) -> None:
     """No noise makes a perfect prediction better."""
-    loss, target, best = case.perfect()
-    least = total(loss, best, target)
     for seed, scale in product(range(5), (0.3, 1.0, 3.0)):
-        added = zip(as_tuple(best), as_tuple(noise(best, seed, scale)), strict=True)
-        value = total(loss, as_maps([map_ + other for map_, other in added]), target)
-        _require(
-            value >= least,
-            f"a perfect prediction costs {least:g}, the same with normal noise of {scale} added {value:g}: "
-            "nothing may be better than perfect",
-        )
+        noisy = partial(with_noise, seed=seed, scale=scale)
+        _require_least(case, f"the same with normal noise of {scale} added", noisy, ties=True)
 
 
 @_check

@@ -95,6 +95,12 @@ def as_maps(maps: tuple[Tensor, ...] | list[Tensor]) -> Maps:
     return (maps[0], maps[1]) if len(maps) == 2 else maps[0]
 
 
+def with_noise(maps: Maps, seed: int, scale: float) -> Maps:
+    """Maps with normal noise added."""
+    pairs = zip(as_tuple(maps), as_tuple(noise(maps, seed, scale)), strict=True)
+    return as_maps([map_ + other for map_, other in pairs])
+
+
 def squared_distance(one: Maps, other: Maps) -> Tensor:
     """Sum over all pixels or bins."""
     pairs = zip(as_tuple(one), as_tuple(other), strict=True)
