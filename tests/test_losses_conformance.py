@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
+from builders.grid import REPOSITORY
 from builders.losses import every_loss_and_head, forget_later
 from builders.targets import gaussian_labels, make_target, on_maps, random_prediction
 from torch import Tensor
@@ -23,6 +23,7 @@ from torch.nn.functional import interpolate
 
 import rspose.baselines as baselines
 import rspose.losses
+from rspose.grid.config import load_config
 from rspose.losses import (
     HeatmapLoss,
     KeypointTarget,
@@ -58,13 +59,14 @@ def test_every_loss_keeps_what_a_check_asks(name: str, head: str, check: str) ->
 def cases_of_the_configs() -> list[Case]:
     """Each loss with parameters other than its defaults that a config trains, on every head it serves."""
     found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
-    for path in sorted((Path(__file__).parents[1] / "config").glob("*.yaml")):
-        for key, setting in yaml.safe_load(path.read_text()).get("loss_settings", {}).items():
-            name = setting.get("loss", key)
-            defaults = parameters(name)
-            chosen = {k: v for k, v in setting.get("parameters", {}).items() if v != defaults[k]}
+    for path in sorted((REPOSITORY / "config").glob("*.yaml")):
+        config = load_config(path)
+        for key in config.loss_settings:
+            loss = config.loss_of(key, "heatmap")
+            defaults = parameters(loss.loss)
+            chosen = {name: value for name, value in loss.parameters.items() if value != defaults[name]}
             if chosen:
-                found[name, repr(sorted(chosen.items()))] = name, chosen
+                found[loss.loss, repr(sorted(chosen.items()))] = loss.loss, chosen
     return [Case(name, head, chosen) for name, chosen in found.values() for head in available()[name].heads]
 
 
