@@ -85,7 +85,8 @@ def dm(
         >>> dm(logits, torch.tensor([[1.0, 1.0]]), (4, 4))  # two pixels of four
         tensor([0.5000])
     """
-    _check_parameters(beta=beta, epsilon=epsilon, iterations=iterations, demand=demand, transport=transport)
+    check_numbers("dm loss", above=0, beta=beta)
+    _check_solver(epsilon, iterations, demand, transport)
     height, width = size
     _require(height >= 2 and width >= 2, "size", "a height and a width of at least 2", tuple(size))
     maps = len(prediction)
@@ -145,7 +146,9 @@ def dm_1d(
         >>> dm_1d(logits, torch.tensor([1.5]))  # (1 + 0.5 ** 2) / 4
         tensor([0.3125])
     """
-    _check_parameters(beta=beta, power=power, demand=demand)
+    check_numbers("dm loss", above=0, beta=beta)
+    check_choice("dm loss", Power, power=power)
+    check_choice("dm loss", Demand, demand=demand)
     _require(prediction.ndim == 2, "prediction", "shape [M, N]", list(prediction.shape))
     _require_shape("keypoints", keypoints, (len(prediction),))
     bins = prediction.shape[1]
@@ -156,24 +159,12 @@ def dm_1d(
     return difference.abs().pow(power).sum(dim=-1) / bins
 
 
-def _check_parameters(
-    *,
-    beta: float = 1.0,
-    beta_simcc: float = 1.0,
-    power: int = 1,
-    epsilon: float = 0.1,
-    iterations: int = 1,
-    demand: str = "subpixel",
-    transport: str = "entropic",
-) -> None:
-    """Raise a ValueError that names the parameter, what was expected and what was found."""
-    check_numbers("dm loss", above=0, beta=beta, beta_simcc=beta_simcc)
+def _check_solver(epsilon: float, iterations: int, demand: str, transport: str) -> None:
     check_numbers("dm loss", at_least=0.001, epsilon=epsilon)
-    check_choice("dm loss", Power, power=power)
-    check_choice("dm loss", Demand, demand=demand)
-    check_choice("dm loss", Transport, transport=transport)
     whole = isinstance(iterations, int) and iterations >= 1
     _require(whole, "iterations", "a whole number of at least 1", iterations)
+    check_choice("dm loss", Demand, demand=demand)
+    check_choice("dm loss", Transport, transport=transport)
 
 
 def _require_shape(argument: str, found: Tensor, shape: tuple[int, ...]) -> None:
@@ -207,16 +198,8 @@ def _demanders(keypoints: Tensor, height: int, width: int) -> tuple[Tensor, Tens
     """Return distances ``[M, 4, H * W]`` of pixels to the four around each keypoint, and their weights."""
     x, y = keypoints[:, 0].clamp(0, width - 1), keypoints[:, 1].clamp(0, height - 1)
     left, top = x.floor().clamp_max(width - 2), y.floor().clamp_max(height - 2)
-    right_share, bottom_share = x - left, y - top
-    demand = torch.stack(
-        [
-            (1 - right_share) * (1 - bottom_share),
-            right_share * (1 - bottom_share),
-            (1 - right_share) * bottom_share,
-            right_share * bottom_share,
-        ],
-        dim=1,
-    )
+    shares = [torch.stack([1 - part, part], dim=1) for part in (x - left, y - top)]
+    demand = (shares[0][:, None, :] * shares[1][:, :, None]).flatten(1)
     # Squared distances along the axes, [M, 2, W] and [M, 2, H], combine to all four corners.
     corner = torch.arange(2, device=x.device)
     across = (torch.arange(width, device=x.device) - (left[:, None] + corner)[:, :, None]).square()
@@ -291,15 +274,9 @@ class DMLoss(HeatmapLoss):
         transport: Transport = "entropic",
     ) -> None:
         super().__init__()
-        _check_parameters(
-            beta=beta,
-            beta_simcc=beta_simcc,
-            power=power,
-            epsilon=epsilon,
-            iterations=iterations,
-            demand=demand,
-            transport=transport,
-        )
+        check_numbers("dm loss", above=0, beta=beta, beta_simcc=beta_simcc)
+        check_choice("dm loss", Power, power=power)
+        _check_solver(epsilon, iterations, demand, transport)
         self.demand, self.transport = demand, transport
         self.beta, self.beta_simcc, self.power = beta, beta_simcc, power
         self.epsilon, self.iterations = epsilon, iterations

@@ -168,6 +168,17 @@ def test_wrong_input_is_named(name: str, head: str) -> None:
     expect(f"target.heatmaps: expected labels for a {head} head", heatmaps=other)
 
 
+def test_the_checks_of_each_step_can_be_left_out() -> None:
+    loss, target = build("mse", {}, KEYPOINTS), make_target("heatmap")
+    prediction = random_prediction(target)
+    expected = loss(prediction, target)
+    target.scale[0] = -1
+    with pytest.raises(ValueError, match="mse loss: target.scale"):
+        loss(prediction, target)
+    loss.checks = False
+    assert loss(prediction, target) == expected
+
+
 def test_a_loss_refuses_a_head_it_does_not_serve() -> None:
     class HeatmapOnly(type(build("mse", {}, KEYPOINTS))):  # type: ignore[misc]
         name = "flat"
