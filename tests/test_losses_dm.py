@@ -110,13 +110,6 @@ def test_1d_is_the_wasserstein_distance(keypoint: float) -> None:
     assert found.tolist() == pytest.approx(expected)
 
 
-def test_1d_squared_equals_a_loop() -> None:
-    logits = torch.randn(1, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    supply, demand = logits[0].softmax(dim=-1).tolist(), [0, 0, 0.75, 0.25, 0, 0]
-    expected = sum((sum(supply[: n + 1]) - sum(demand[: n + 1])) ** 2 for n in range(6)) / 6
-    assert dm_1d(logits, torch.tensor([2.25]), power=2).item() == pytest.approx(expected)
-
-
 @pytest.mark.parametrize("power", [1, 2])
 def test_1d_gradient_equals_finite_differences(power: int) -> None:
     logits = torch.randn(

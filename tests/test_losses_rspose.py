@@ -335,6 +335,7 @@ def test_a_sum_serves_the_heads_that_all_its_parts_serve(monkeypatch: pytest.Mon
         ("mse", "sum loss: parts: expected names of losses with their weights, found 'mse'"),
         ({"mse": -1}, "sum loss: parts: mse: expected a number of at least 0, found -1"),
         ({"mse": {"weight": "a"}}, "sum loss: parts: mse: expected a number of at least 0, found 'a'"),
+        ({"mse": 1, "sum": 1}, "sum loss: parts: a sum is no part of a sum: name its parts instead"),
         ({"mes": 1}, "unknown loss 'mes': expected one of"),
         ({"mse": {"delta": 1}}, "mse loss: unknown parameter 'delta': expected one of reduction"),
         ({"instance_sort": 1, "mse": 1}, "expected a loss that localises first, found 'instance_sort'"),

@@ -43,6 +43,8 @@ class Sum(HeatmapLoss):
         where = f"{self.name} loss: parts"
         if not (isinstance(parts, Mapping) and parts):
             raise ValueError(f"{where}: expected names of losses with their weights, found {parts!r}")
+        if self.name in parts:
+            raise ValueError(f"{where}: a sum is no part of a sum: name its parts instead")
         settings = {
             name: dict(each) if isinstance(each, Mapping) else {"weight": each}
             for name, each in parts.items()
@@ -89,5 +91,5 @@ class Sum(HeatmapLoss):
         return self._base.to_heatmaps(prediction, sigma)
 
     def learned(self) -> dict[str, list[float]]:
-        """Return what the parts have learned, that of the base first."""
+        """Return what the parts have learned; of one name, what the earlier part has."""
         return {name: values for part in self._parts[::-1] for name, values in part.learned().items()}
