@@ -97,16 +97,14 @@ def load(source: str) -> None:
     path = Path(source).resolve() if source.endswith(".py") else None
     key = str(path or source)
     if key not in _sources:
-        _sources[key] = _load_entry_point(source) if path is None else _load_file(source, path)
+        if path is None:
+            _sources[key] = _load_entry_point(source)
+        elif path.is_file():
+            _sources[key] = None if path in _discovered else _import(path)
+        else:
+            raise ValueError(f"loss file {source}: no such file")
     if failure := _sources[key]:
         raise ImportError(failure)
-
-
-def _load_file(source: str, path: Path) -> str | None:
-    """Import a loss file; what failed, in one line."""
-    if not path.is_file():
-        raise ValueError(f"loss file {source}: no such file")
-    return None if path in _discovered else _import(path)
 
 
 def _load_entry_point(name: str) -> str | None:
@@ -158,8 +156,12 @@ def _import(path: Path) -> str | None:
         if in_baselines:
             importlib.import_module(module)
         else:
-            _import_file(module, path)
+            spec = importlib.util.spec_from_file_location(module, path)
+            assert spec is not None and spec.loader is not None  # there always is one for a .py file
+            sys.modules[module] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[module])
     except Exception as error:
+        sys.modules.pop(module, None)
         failure = f"loss file {path}: cannot be imported: {_one_line(error)}"
         # Neither what it had registered before it failed may be used, nor a name that means two losses.
         registered = [name for name, loss in _losses.items() if loss.__module__ == module]
@@ -240,15 +242,3 @@ def baselines_folder() -> Path | None:
     spec = importlib.util.find_spec("rspose.baselines")
     locations = spec.submodule_search_locations if spec else None
     return Path(next(iter(locations))).resolve() if locations else None
-
-
-def _import_file(module_name: str, path: Path) -> None:
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None  # a path that ends in .py always has a loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[module_name]
-        raise
