@@ -79,7 +79,7 @@ class Case:
         return loss, target, perfect(loss, target.heatmaps, self.head)
 
 
-def total(loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> Tensor:
+def total(loss: Callable[..., Any], prediction: Maps, target: KeypointTarget) -> Tensor:
     """The loss: the sum of its terms."""
     return sum(loss(prediction, target).values(), torch.zeros(()))
 
@@ -568,7 +568,7 @@ def _gradients(prediction: Maps) -> list[Tensor]:
     return [map_.grad for map_ in as_tuple(prediction)]  # type: ignore[misc]
 
 
-def _trained(loss: HeatmapLoss, target: KeypointTarget, prediction: Maps) -> list[Tensor]:
+def _trained(loss: Callable[..., Any], target: KeypointTarget, prediction: Maps) -> list[Tensor]:
     """The value, and the gradients of the prediction."""
     value = total(loss, prediction, target)
     value.backward()
