@@ -69,8 +69,8 @@ def dm(
             it.
         size: height and width of the map, each at least 2.
         beta, epsilon, iterations, demand, transport: as for :class:`DMLoss`. ``"expected"`` is
-            :math:`\sum_k w_k \sum_p a_p d_{pk}`: exact for one demander, else an upper bound that ignores that
-            the suppliers choose the nearer demander; no iterations, a fraction of the time.
+            :math:`\sum_k w_k \sum_p a_p d_{pk}`: exact for one demander, else an upper bound that ignores
+            that the suppliers choose the nearer demander; no iterations, a fraction of the time.
 
     Returns:
         ``[M]``, at least 0 but for rounding, in fractions of the longer side of the map.

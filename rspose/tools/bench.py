@@ -144,7 +144,7 @@ def _operators(bench: _Bench) -> Iterator[Measurement]:
 
     measured = bench.measure("rank_sort", partial(run, rank_sort), rows)
     scale = len(pairs[0][0]) / _SAMPLE / (measured.forward_ms + measured.backward_ms)
-    slower = {}
+    slower: dict[str, Any] = {}
     for name, form in (("published", published_form), ("dense", dense_form)):
         samples = []
         for _ in range(3):

@@ -163,8 +163,8 @@ def _compare(
     positives = Positives(scores, labels, positive)
     present = positives.present
     if implementation == "reference":
-        *errors, rank_gradient, sort_gradient = rank_sort_reference(scores.contiguous(), labels, delta, valid)
-        return _Compared(*errors, rank_gradient, positives.pack(sort_gradient, 0.0), positives)
+        rank, sort, rank_gradient, sorting = rank_sort_reference(scores.contiguous(), labels, delta, valid)
+        return _Compared(rank, sort, rank_gradient, positives.pack(sorting, 0.0), positives)
     nothing = scores.new_zeros(len(scores))
     if present.shape[1] == 0:
         return _Compared(nothing, nothing, scores.new_zeros(scores.shape), positives.scores, positives)
