@@ -164,9 +164,7 @@ def _maps(head: str, centre: Tensor, shape: _Shape) -> Maps:
         found = [torch.maximum(x, shape.second * x_other), torch.maximum(y, shape.second * y_other)]
     else:
         found = [torch.maximum(y[:, None] * x, shape.second * (y_other[:, None] * x_other))]
-    return as_maps(
-        [(shape.background + (1 - shape.background) * map_)[None, None].float() for map_ in found]
-    )
+    return as_maps([(shape.background + (1 - shape.background) * map_)[None, None].float() for map_ in found])
 
 
 def losses_and_heads(config: GridConfig) -> list[tuple[str, str]]:
