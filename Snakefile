@@ -16,7 +16,6 @@ min_version("9.19")
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.datasets.check import check_dataset_once
-from rspose.drawn import generator_version
 from rspose.grid.cell import Cell
 from rspose.grid.config import ConfigError, complete, extended, given, typed
 from rspose.training.pretrained import missing_weights

@@ -127,11 +127,13 @@ def _make(
 ) -> None:
     """Draw a dataset with the files of the real one."""
     from rspose.drawn import make_dataset
+    from rspose.grid.fingerprints import generator_version
     from rspose.grid.progress import progress
 
     width, height = size
     val_images = val_images or max(1, images // 4)
-    make_dataset(dataset, out, images, seed, val_images, (width, height), progress("images"))
+    version = generator_version(dataset)
+    make_dataset(dataset, out, images, seed, val_images, (width, height), progress("images"), version)
     print(f"{dataset} dataset written to {out}")
 
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import rspose.drawn.scene as scene_module
+from rspose.datasets import DATASETS
 from rspose.drawn.annotations import annotated_visibility
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.crops import PART_FLIP, PART_NAMES, figure_crops
 from rspose.drawn.drawing import LABELS_PER_PERSON, PART
 from rspose.drawn.scene import (
-    CROWDS,
     HIDDEN,
     NOT_IN_IMAGE,
     SUPERSAMPLING,
@@ -33,9 +33,9 @@ def backgrounds() -> Backgrounds:
 
 @pytest.fixture(scope="module")
 def scenes(backgrounds: Backgrounds) -> list[Scene]:
-    names = list(CROWDS)
+    names = list(DATASETS)
     return [
-        draw_scene(np.random.default_rng([3, index]), CROWDS[names[index % 3]], backgrounds, SIZE)
+        draw_scene(np.random.default_rng([3, index]), DATASETS[names[index % 3]].drawn, backgrounds, SIZE)
         for index in range(90)
     ]
 
@@ -210,7 +210,7 @@ def test_every_joint_is_visible_in_some_scene_and_hidden_in_another(scenes: list
 
 def test_a_scene_depends_on_its_generator_alone(backgrounds: Backgrounds) -> None:
     first, second = (
-        draw_scene(np.random.default_rng(8), CROWDS["coco"], pool, SIZE)
+        draw_scene(np.random.default_rng(8), DATASETS["coco"].drawn, pool, SIZE)
         for pool in (backgrounds, Backgrounds((0, 0), (SUPERSAMPLING * SIZE[0], SUPERSAMPLING * SIZE[1])))
     )
     np.testing.assert_array_equal(first.image, second.image)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rspose.datasets import dataset as dataset_layout
-from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
+from rspose.datasets import DATASETS
+from rspose.datasets.wholebody import WHOLEBODY
 from rspose.drawn import figure_crops, make_dataset
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.drawing import PART
@@ -25,7 +25,7 @@ from rspose.drawn.extremities import (
     palm_normal,
     sample_gestures,
 )
-from rspose.drawn.scene import CROWDS, SUPERSAMPLING, VISIBLE, Scene, draw_scene
+from rspose.drawn.scene import SUPERSAMPLING, VISIBLE, Scene, draw_scene
 from rspose.drawn.skeleton import (
     ANGLE_NAMES,
     JOINT,
@@ -54,7 +54,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def content_of(root: Path, split: str = "val") -> dict[str, Any]:
-    return json.loads((root / dataset_layout("wholebody").annotations[split]).read_text())
+    return json.loads((root / DATASETS["wholebody"].annotations[split]).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def people(root: Path) -> list[dict[str, Any]]:
 def scenes() -> list[Scene]:
     backgrounds = Backgrounds((1, 2), (SUPERSAMPLING * SIZE[0], SUPERSAMPLING * SIZE[1]))
     rngs = [np.random.default_rng([7, index]) for index in range(60)]
-    return [draw_scene(rng, CROWDS["wholebody"], backgrounds, SIZE, in_detail=True) for rng in rngs]
+    return [draw_scene(rng, DATASETS["wholebody"].drawn, backgrounds, SIZE, in_detail=True) for rng in rngs]
 
 
 def triples(annotation: dict[str, Any], field: str) -> np.ndarray:
@@ -76,7 +76,7 @@ def triples(annotation: dict[str, Any], field: str) -> np.ndarray:
 def test_annotations_have_the_fields_and_types_of_the_real_ones(people: list[dict[str, Any]]) -> None:
     for annotation in people:
         assert list(annotation) == ANNOTATION_KEYS
-        for field, rows in WHOLEBODY_FIELDS.items():
+        for field, rows in WHOLEBODY.keypoints.fields.items():
             assert triples(annotation, field).shape == (rows.stop - rows.start, 3)
         assert annotation["num_keypoints"] == (triples(annotation, "keypoints")[:, 2] > 0).sum()
         for part in PARTS:
@@ -85,7 +85,7 @@ def test_annotations_have_the_fields_and_types_of_the_real_ones(people: list[dic
 
 
 def test_the_real_sample_has_the_same_fields(people: list[dict[str, Any]]) -> None:
-    file = SAMPLES / dataset_layout("wholebody").annotations["val"]
+    file = SAMPLES / DATASETS["wholebody"].annotations["val"]
     if not file.is_file():
         pytest.skip("the sample images are not part of the repository")
     for annotation in json.loads(file.read_text())["annotations"]:
@@ -121,7 +121,7 @@ def test_people_without_body_keypoints_have_no_others(people: list[dict[str, Any
     unlabelled = [annotation for annotation in people if annotation["num_keypoints"] == 0]
     assert unlabelled
     for annotation in unlabelled:
-        assert not any(np.any(annotation[field]) for field in WHOLEBODY_FIELDS)
+        assert not any(np.any(annotation[field]) for field in WHOLEBODY.keypoints.fields)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_mmpose_reads_it_as_it_reads_the_real_one(root: Path) -> None:
     import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
     from mmpose.datasets.datasets import CocoWholeBodyDataset
 
-    layout = dataset_layout("wholebody")
+    layout = DATASETS["wholebody"]
     with contextlib.redirect_stdout(io.StringIO()):
         train = CocoWholeBodyDataset(
             data_root=str(root),
@@ -225,34 +225,34 @@ def test_mmpose_reads_it_as_it_reads_the_real_one(root: Path) -> None:
     for index in range(len(train)):
         info = train.get_data_info(index)
         annotation = labelled[info["id"]]
-        expected = np.concatenate([triples(annotation, field) for field in WHOLEBODY_FIELDS])
+        expected = np.concatenate([triples(annotation, field) for field in WHOLEBODY.keypoints.fields])
         np.testing.assert_allclose(info["keypoints"][0], expected[:, :2])
         np.testing.assert_array_equal(info["keypoints_visible"][0], expected[:, 2] > 0)
     assert len(val) == len(json.loads((root / str(layout.detections)).read_text()))
-    assert len(keypoint_set("wholebody")) == 133
+    assert len(DATASETS["wholebody"].keypoints) == 133
 
 
 def test_the_official_evaluator_gives_full_marks_to_the_annotated_keypoints(root: Path) -> None:
     from xtcocotools.coco import COCO
     from xtcocotools.cocoeval import COCOeval
 
-    sigmas = np.array(keypoint_set("wholebody").sigmas)
+    sigmas = np.array(DATASETS["wholebody"].keypoints.sigmas)
     parts = {
         "body": "keypoints",
         **{name: f"{name}_kpts" for name in ("foot", "face", "lefthand", "righthand")},
     }
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(root / dataset_layout("wholebody").annotations["val"]))
+        truth = COCO(str(root / DATASETS["wholebody"].annotations["val"]))
         results = [
             {"image_id": a["image_id"], "category_id": 1, "score": 0.9}
-            | {field: a[field] for field in WHOLEBODY_FIELDS}
+            | {field: a[field] for field in WHOLEBODY.keypoints.fields}
             for a in truth.dataset["annotations"]
             if a["num_keypoints"]
         ]
         loaded = truth.loadRes(results)
         for part, rows in {
             "wholebody": slice(None),
-            **{p: WHOLEBODY_FIELDS[f] for p, f in parts.items()},
+            **{p: WHOLEBODY.keypoints.fields[f] for p, f in parts.items()},
         }.items():
             evaluation = COCOeval(truth, loaded, f"keypoints_{part}", sigmas[rows])
             with pytest.warns(UserWarning) if part != "body" else contextlib.nullcontext():

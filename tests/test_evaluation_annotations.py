@@ -12,10 +12,8 @@ from mmpose.datasets.datasets.body import MpiiDataset
 from scipy.io import loadmat, savemat
 from xtcocotools.coco import COCO
 
+from rspose.datasets import DATASETS
 from rspose.datasets.annotations import (
-    ANNOTATION_FILES,
-    DETECTION_FILES,
-    HEAD_BOX_FILE,
     read_annotations,
     read_detections,
     read_head_sizes,
@@ -37,7 +35,7 @@ def test_persons_are_those_of_the_official_reader(
 ) -> None:
     write_crowded_dataset(tmp_path, dataset, seed=1)
     annotations = read_annotations(dataset, tmp_path, "val")
-    official = COCO(str(tmp_path / ANNOTATION_FILES[dataset]["val"]))
+    official = COCO(str(tmp_path / DATASETS[dataset].annotations["val"]))
     capfd.readouterr()
     assert sorted(annotations.known_images) == sorted(official.getImgIds())
     assert len(annotations) == len(official.anns)
@@ -57,10 +55,10 @@ def test_persons_are_those_of_the_official_reader(
 def test_mpii_persons_are_those_of_mmpose_counted_from_zero(tmp_path: Path) -> None:
     write_mpii_dataset(tmp_path, seed=2)
     annotations = read_annotations("mpii", tmp_path, "val")
-    head_sizes = read_head_sizes(tmp_path, len(annotations))
+    head_sizes = read_head_sizes("mpii", tmp_path, len(annotations))
     theirs = MpiiDataset(
-        ann_file=str(tmp_path / ANNOTATION_FILES["mpii"]["val"]),
-        headbox_file=str(tmp_path / HEAD_BOX_FILE),
+        ann_file=str(tmp_path / DATASETS["mpii"].annotations["val"]),
+        headbox_file=str(tmp_path / DATASETS["mpii"].headboxes),
         data_prefix={"img": str(tmp_path)},
         test_mode=True,
     )
@@ -78,7 +76,7 @@ def test_mpii_persons_are_those_of_mmpose_counted_from_zero(tmp_path: Path) -> N
 
 def test_only_persons_are_read_from_the_detections(tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, "coco", seed=3)
-    entries = json.loads((tmp_path / DETECTION_FILES["coco"]).read_text())
+    entries = json.loads((tmp_path / DATASETS["coco"].detections).read_text())
     persons = [entry for entry in entries if entry["category_id"] == 1]
     detections = read_detections("coco", tmp_path)
     assert len(persons) == len(entries) - 1
@@ -89,7 +87,7 @@ def test_only_persons_are_read_from_the_detections(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_missing_file_is_named(dataset: str, tmp_path: Path) -> None:
-    name = ANNOTATION_FILES[dataset]["val"]
+    name = DATASETS[dataset].annotations["val"]
     with pytest.raises(FileNotFoundError, match=rf"{Path(name).name}: no such file; .*rspose data make"):
         read_annotations(dataset, tmp_path, "val")
 
@@ -97,19 +95,19 @@ def test_a_missing_file_is_named(dataset: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_truncated_file_is_named(dataset: str, tmp_path: Path) -> None:
     write_dataset(tmp_path, dataset, seed=4)
-    path = tmp_path / ANNOTATION_FILES[dataset]["val"]
+    path = tmp_path / DATASETS[dataset].annotations["val"]
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=rf"{path.name}: not valid JSON, truncated or damaged"):
+    with pytest.raises(ValueError, match=rf"{path.name}: expected JSON, found .*is the download complete"):
         read_annotations(dataset, tmp_path, "val")
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_another_number_of_keypoints_is_named(dataset: str, tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, dataset, seed=5)
-    path = tmp_path / ANNOTATION_FILES[dataset]["val"]
+    path = tmp_path / DATASETS[dataset].annotations["val"]
     change(path, lambda content: content["annotations"][3]["keypoints"].extend([1.0, 2.0, 2]))
     joints = JOINTS[dataset]
-    message = rf"{path.name}: annotation 3: keypoints: expected {3 * joints} numbers, found {3 * joints + 3}"
+    message = rf"{path.name}: annotation 3: keypoints: expected {joints} keypoints, found {joints + 1}"
     with pytest.raises(ValueError, match=message):
         read_annotations(dataset, tmp_path, "val")
 
@@ -125,7 +123,7 @@ def test_another_number_of_keypoints_is_named(dataset: str, tmp_path: Path) -> N
 )
 def test_a_missing_key_is_named(dataset: str, group: str, key: str, tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, dataset, seed=6)
-    path = tmp_path / ANNOTATION_FILES[dataset]["val"]
+    path = tmp_path / DATASETS[dataset].annotations["val"]
     change(path, lambda content: content[group][2].__delitem__(key))
     with pytest.raises(ValueError, match=rf"{path.name}: {group[:-1]} 2: key '{key}' is missing"):
         read_annotations(dataset, tmp_path, "val")
@@ -134,11 +132,13 @@ def test_a_missing_key_is_named(dataset: str, group: str, key: str, tmp_path: Pa
 def test_files_of_another_kind_are_named(tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, "coco", seed=7)
     write_mpii_dataset(tmp_path, seed=7)
-    coco, mpii = (tmp_path / ANNOTATION_FILES[dataset]["val"] for dataset in ("coco", "mpii"))
+    coco, mpii = (tmp_path / DATASETS[dataset].annotations["val"] for dataset in ("coco", "mpii"))
     content = coco.read_text()
     coco.write_text(mpii.read_text())
     mpii.write_text(content)
-    with pytest.raises(ValueError, match=r"person_keypoints_val2017.json: not a COCO annotation file"):
+    with pytest.raises(
+        ValueError, match=r"person_keypoints_val2017.json: expected images, annotations and categories"
+    ):
         read_annotations("coco", tmp_path, "val")
     with pytest.raises(ValueError, match=r"mpii_val.json: expected a list of MPII persons, found dict"):
         read_annotations("mpii", tmp_path, "val")
@@ -146,8 +146,10 @@ def test_files_of_another_kind_are_named(tmp_path: Path) -> None:
 
 def test_an_mpii_person_with_a_missing_joint_is_named(tmp_path: Path) -> None:
     write_mpii_dataset(tmp_path, seed=8)
-    change(tmp_path / ANNOTATION_FILES["mpii"]["val"], lambda content: content[5]["joints"].__delitem__(-1))
-    with pytest.raises(ValueError, match=r"mpii_val.json: person 5: joints: expected 32 numbers, found 30"):
+    change(
+        tmp_path / DATASETS["mpii"].annotations["val"], lambda content: content[5]["joints"].__delitem__(-1)
+    )
+    with pytest.raises(ValueError, match=r"mpii_val.json: person 5: joints: expected 16 keypoints, found 15"):
         read_annotations("mpii", tmp_path, "val")
 
 
@@ -158,7 +160,7 @@ def test_an_unknown_dataset_is_named(tmp_path: Path) -> None:
 
 def test_damaged_detections_are_named(tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, "coco", seed=9)
-    path = tmp_path / DETECTION_FILES["coco"]
+    path = tmp_path / DATASETS["coco"].detections
     change(path, lambda content: content[4].__delitem__("score"))
     with pytest.raises(ValueError, match=rf"{path.name}: detection 4: key 'score' is missing"):
         read_detections("coco", tmp_path)
@@ -169,18 +171,18 @@ def test_damaged_detections_are_named(tmp_path: Path) -> None:
 
 def test_damaged_head_boxes_are_named(tmp_path: Path) -> None:
     write_mpii_dataset(tmp_path, seed=10)
-    path = tmp_path / HEAD_BOX_FILE
+    path = tmp_path / DATASETS["mpii"].headboxes
     with pytest.raises(
         ValueError, match=r"headboxes_src: expected shape \(2, 2, 41\).* found shape \(2, 2, 40\)"
     ):
-        read_head_sizes(tmp_path, 41)
+        read_head_sizes("mpii", tmp_path, 41)
     boxes = loadmat(path)["headboxes_src"]
     savemat(path, {"headboxes": boxes})
     with pytest.raises(ValueError, match=r"mpii_gt_val.mat: headboxes_src: .* found no such variable"):
-        read_head_sizes(tmp_path, 40)
+        read_head_sizes("mpii", tmp_path, 40)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"mpii_gt_val.mat: "):
-        read_head_sizes(tmp_path, 40)
+        read_head_sizes("mpii", tmp_path, 40)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"mpii_gt_val.mat: no such file"):
-        read_head_sizes(tmp_path, 40)
+        read_head_sizes("mpii", tmp_path, 40)

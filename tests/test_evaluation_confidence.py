@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
-from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, Annotations, read_annotations
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import DATASETS
+from rspose.datasets.annotations import Annotations, read_annotations
 from rspose.evaluation.confidence import calibration_curve, correlations, rank_correlations
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import instance_scores, rescore_and_suppress
@@ -105,7 +105,7 @@ def test_keypoint_level_is_confidence_against_similarity_on_labelled_keypoints(
     for index in range(len(truth_rows)):
         row = row_of[int(truth_rows.annotation_id[index])]
         similarity = naive_similarity(
-            truth_rows.keypoints[index], annotations, row, keypoint_set(dataset).sigmas
+            truth_rows.keypoints[index], annotations, row, DATASETS[dataset].keypoints.sigmas
         )
         known = [joint for joint, value in enumerate(similarity) if not math.isnan(value)]
         confidence += [float(truth_rows.confidence[index, joint]) for joint in known]
@@ -144,12 +144,12 @@ def official_oks(dataset: str, kept: Predictions, scores: np.ndarray, root: Path
         for image_id, pose, score in zip(kept.image_id, triplets, scores, strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(root / ANNOTATION_FILES[dataset]["val"]))
+        truth = COCO(str(root / DATASETS[dataset].annotations["val"]))
         evaluator = COCOeval(
             truth,
             truth.loadRes(results),
             "keypoints" if dataset == "coco" else "keypoints_crowd",
-            np.array(keypoint_set(dataset).sigmas),
+            np.array(DATASETS[dataset].keypoints.sigmas),
             use_area=dataset == "coco",
         )
         evaluator.evaluate()
@@ -159,7 +159,7 @@ def official_oks(dataset: str, kept: Predictions, scores: np.ndarray, root: Path
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_oks_equals_the_evaluators(dataset: str, tmp_path: Path) -> None:
     predictions, annotations = make(dataset, tmp_path, seed=2)
-    kept, scores = rescore_and_suppress(dataset, predictions.detections())
+    kept, scores = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
     evaluator = official_oks(dataset, kept, scores, tmp_path)
     compared = 0
     for image_id in annotations.known_images:
@@ -174,7 +174,7 @@ def test_oks_equals_the_evaluators(dataset: str, tmp_path: Path) -> None:
                 annotations.labelled[persons],
                 annotations.area[persons],
                 annotations.box[persons],
-                keypoint_set(dataset).falloff,
+                DATASETS[dataset].keypoints.falloff,
             )
             np.testing.assert_allclose(ours, expected, atol=1e-9)
             compared += expected.size
@@ -185,7 +185,7 @@ def test_oks_equals_the_evaluators(dataset: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_pose_level_is_score_against_best_oks(dataset: str, tmp_path: Path) -> None:
     predictions, annotations = make(dataset, tmp_path, seed=3)
-    kept, scores = rescore_and_suppress(dataset, predictions.detections())
+    kept, scores = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
     evaluator = official_oks(dataset, kept, scores, tmp_path)
     counted, quality, excused = [], [], 0
     for image_id in annotations.known_images:
@@ -222,8 +222,8 @@ def test_a_detection_on_an_unlabelled_person_counts_only_if_it_fits_another(
     labelled = person | {"id": 1, "num_keypoints": 1, "keypoints": keypoints.ravel().tolist()}
     unlabelled = person | {"id": 2, "num_keypoints": 0, "keypoints": [0.0] * 51}
     for split in ("train", "val"):
-        write_coco_split(tmp_path, "coco", split, [{"id": 1}], [labelled, unlabelled])
-    write_json(tmp_path / DETECTION_FILES["coco"], [detection(1, np.array(person["bbox"]), 0.9)])
+        write_coco_split(tmp_path, "coco", split, [{"id": 1, "file_name": "1.jpg"}], [labelled, unlabelled])
+    write_json(tmp_path / DATASETS["coco"].detections, [detection(1, np.array(person["bbox"]), 0.9)])
     predictions = oracle("coco", tmp_path)
     nose_falloff = 2 * 0.026
     predictions.keypoints[:] = 100
@@ -306,18 +306,18 @@ def test_every_type_of_keypoint_has_its_own_correlation(dataset: str, tmp_path: 
     truth_rows = predictions.ground_truth_boxes()
     row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
     found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]
-    assert list(found["keypoint_types"]) == list(keypoint_set(dataset).names)
+    assert list(found["keypoint_types"]) == list(DATASETS[dataset].keypoints.names)
     assert sum(each["n"] for each in found["keypoint_types"].values()) == found["keypoint"]["n"]
     joint = 5
     pairs = []
     for index in range(len(truth_rows)):
         row = row_of[int(truth_rows.annotation_id[index])]
-        value = naive_similarity(truth_rows.keypoints[index], annotations, row, keypoint_set(dataset).sigmas)[
-            joint
-        ]
+        value = naive_similarity(
+            truth_rows.keypoints[index], annotations, row, DATASETS[dataset].keypoints.sigmas
+        )[joint]
         if not math.isnan(value):
             pairs.append((float(truth_rows.confidence[index, joint]), value))
-    of_joint = found["keypoint_types"][keypoint_set(dataset).names[joint]]
+    of_joint = found["keypoint_types"][DATASETS[dataset].keypoints.names[joint]]
     confidence, quality = (list(values) for values in zip(*pairs, strict=True))
     assert of_joint["n"] == len(pairs)
     assert of_joint["spearman"] == pytest.approx(naive_spearman(confidence, quality))
@@ -342,7 +342,7 @@ def test_keypoints_on_detections_belong_to_the_person_whose_box_they_are_in(
     # Boxes that overlap a person by more and less.
     shift = np.random.default_rng(9).uniform(0, 0.6, (len(predictions), 1))
     predictions.box[:, :2] += (shift * predictions.box[:, 2:]).astype(np.float32)
-    kept, _ = rescore_and_suppress(dataset, predictions.detections())
+    kept, _ = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
     confidence, quality, without = [], [], 0
     for index in range(len(kept)):
         persons = [
@@ -356,7 +356,7 @@ def test_keypoints_on_detections_belong_to_the_person_whose_box_they_are_in(
             continue
         person = persons[int(np.argmax(overlaps))]
         similarity = naive_similarity(
-            kept.keypoints[index], annotations, person, keypoint_set(dataset).sigmas
+            kept.keypoints[index], annotations, person, DATASETS[dataset].keypoints.sigmas
         )
         known = [joint for joint, value in enumerate(similarity) if not math.isnan(value)]
         confidence += [float(kept.confidence[index, joint]) for joint in known]
@@ -381,7 +381,7 @@ def test_poses_on_ground_truth_boxes_have_the_instance_score(dataset: str, tmp_p
                     truth_rows.keypoints[index],
                     annotations,
                     row_of[int(truth_rows.annotation_id[index])],
-                    keypoint_set(dataset).sigmas,
+                    DATASETS[dataset].keypoints.sigmas,
                 )
             )
         )

@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 from builders.datasets import detection, write_crowded_dataset, write_dataset, write_json
 
-from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, read_annotations
+from rspose.datasets import DATASETS
+from rspose.datasets.annotations import read_annotations
 from rspose.evaluation.controls import mean_pose, normalised_mean_pose, oracle
 from rspose.evaluation.evaluate import evaluate, evaluate_predictions
 
 
 def detect_perfectly(root: Path, dataset: str) -> None:
     """Detections: the box of every person with labels, some twice."""
-    persons = json.loads((root / ANNOTATION_FILES[dataset]["val"]).read_text())["annotations"]
+    persons = json.loads((root / DATASETS[dataset].annotations["val"]).read_text())["annotations"]
     rng = np.random.default_rng(0)
     boxes = [
         detection(person["image_id"], person["bbox"], rng.uniform(0.5, 1))
         for person in persons
         if any(person["keypoints"][2::3])
     ]
-    write_json(root / DETECTION_FILES[dataset], boxes + boxes[::3])
+    write_json(root / DATASETS[dataset].detections, boxes + boxes[::3])
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
@@ -113,7 +114,7 @@ def test_mean_pose_is_right_where_all_poses_are_alike(dataset: str, tmp_path: Pa
     """One pose for everybody, in boxes of all sizes."""
     write_crowded_dataset(tmp_path, dataset, seed=7)
     places = np.random.default_rng(7).uniform(0, 1, (17 if dataset == "coco" else 14, 2))
-    for path in ANNOTATION_FILES[dataset].values():
+    for path in DATASETS[dataset].annotations.values():
         content = json.loads((tmp_path / path).read_text())
         for person in content["annotations"]:
             x, y, width, height = person["bbox"]
@@ -141,6 +142,6 @@ def test_controls_survive_the_file(control, dataset: str, tmp_path: Path) -> Non
 
 def test_a_detection_in_an_unknown_image_is_named(tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, "coco", seed=9)
-    write_json(tmp_path / DETECTION_FILES["coco"], [detection(31337, np.array([0.0, 0, 9, 9]), 0.5)])
+    write_json(tmp_path / DATASETS["coco"].detections, [detection(31337, np.array([0.0, 0, 9, 9]), 0.5)])
     with pytest.raises(ValueError, match=r"detections_AP_H_56_person.json: image_id 31337 is not in"):
         oracle("coco", tmp_path)

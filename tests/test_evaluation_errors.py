@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from builders.datasets import with_noise, write_crowded_dataset, write_mpii_dataset
 
+from rspose.datasets import DATASETS, KeypointSet
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
-from rspose.datasets.keypoints import COCO, CROWDPOSE, KeypointSet, keypoint_set
+from rspose.datasets.coco import COCO
+from rspose.datasets.crowdpose import CROWDPOSE
 from rspose.evaluation import coco, mpii
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import rescore_and_suppress
@@ -27,12 +29,13 @@ def persons(joints: KeypointSet, count: int = 2) -> Annotations:
         path=Path("made.json"),
         content=None,
         known_images=np.array([1]),
+        image_names=["made.jpg"],
         image_id=np.full(count, 1),
         annotation_id=np.arange(count),
         box=np.tile([0.0, 0, 100, 100], (count, 1)),
         area=np.full(count, AREA),
         keypoints=places,
-        labelled=np.ones((count, len(joints)), dtype=bool),
+        flags=np.full((count, len(joints)), 2),
         ignored=np.zeros(count, dtype=bool),
         crowd=np.zeros(count, dtype=bool),
     )
@@ -65,7 +68,7 @@ def similarity_at(joints: KeypointSet, joint: int, distance: float) -> float:
         (0, "left_knee", 0.9, "miss", 0.5),  # a wrong joint that is not the mirrored one
     ],
 )
-@pytest.mark.parametrize("joints", [COCO, CROWDPOSE], ids=["coco", "crowdpose"])
+@pytest.mark.parametrize("joints", [COCO.keypoints, CROWDPOSE.keypoints], ids=["coco", "crowdpose"])
 def test_a_wrist_at_a_joint_has_the_error_of_that_joint(
     joints: KeypointSet, person: int, name: str, similarity: float, kind: str, left: float | None
 ) -> None:
@@ -90,19 +93,21 @@ def test_a_wrist_at_a_joint_has_the_error_of_that_joint(
 
 
 def test_a_joint_of_the_midline_is_its_own_mirror_image() -> None:
-    annotations = persons(COCO)
-    found = diagnose(annotations.keypoints[[0]], np.array([0]), annotations, annotations.image_id, COCO)
-    assert KINDS[found.kind[0, COCO.names.index("nose")]] == "good"
+    annotations = persons(COCO.keypoints)
+    found = diagnose(
+        annotations.keypoints[[0]], np.array([0]), annotations, annotations.image_id, COCO.keypoints
+    )
+    assert KINDS[found.kind[0, COCO.keypoints.names.index("nose")]] == "good"
 
 
 def test_what_has_no_label_or_means_nobody_is_not_judged() -> None:
-    annotations = persons(COCO)
+    annotations = persons(COCO.keypoints)
     annotations.labelled[0, 3:] = False
     # Nor does a joint without a label attract: it would be a swap.
     annotations.labelled[1, 2] = False
     predicted = np.concatenate([annotations.keypoints[:1], annotations.keypoints[1:]])
     predicted[0, 2] = annotations.keypoints[1, 2]
-    found = diagnose(predicted, np.array([0, -1]), annotations, annotations.image_id, COCO)
+    found = diagnose(predicted, np.array([0, -1]), annotations, annotations.image_id, COCO.keypoints)
     assert [KINDS[index] for index in found.kind[0, :3]] == ["good", "good", "miss"]
     assert (found.kind[0, 3:] == -1).all()
     assert (found.kind[1] == -1).all()
@@ -111,10 +116,10 @@ def test_what_has_no_label_or_means_nobody_is_not_judged() -> None:
 
 
 def test_persons_of_other_images_cause_no_swap() -> None:
-    annotations = persons(COCO)
+    annotations = persons(COCO.keypoints)
     predicted = annotations.keypoints[[1]]
     same, apart = (
-        diagnose(predicted, np.array([0]), annotations, image, COCO)
+        diagnose(predicted, np.array([0]), annotations, image, COCO.keypoints)
         for image in (np.array([1, 1]), np.array([1, 2]))
     )
     assert same.shares(np.zeros(1, int), ONCE)["swap"] == 1
@@ -145,8 +150,10 @@ def naive_kind(
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_kinds_follow_the_definition(dataset: str, tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, dataset, seed=1, images=15)
-    joints = keypoint_set(dataset)
-    kept, scores = rescore_and_suppress(dataset, with_noise(oracle(dataset, tmp_path), 1).detections())
+    joints = DATASETS[dataset].keypoints
+    kept, scores = rescore_and_suppress(
+        with_noise(oracle(dataset, tmp_path), 1).detections(), DATASETS[dataset].keypoints.falloff
+    )
     annotations = read_annotations(dataset, tmp_path, "val")
     meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
     found = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
@@ -178,7 +185,7 @@ def test_a_detection_means_the_person_that_the_evaluator_gives_it_at_an_oks_of_a
     truth = oracle("coco", tmp_path)
     poses = truth.take(np.flatnonzero(truth.annotation_id == annotations.annotation_id[person])[[0, 0, 0]])
     poses.keypoints[1] += 5000
-    pairs = pair(poses, annotations, keypoint_set("coco").falloff)
+    pairs = pair(poses, annotations, DATASETS["coco"].keypoints.falloff)
     # The best-scored one gets the person; the second copy and the one far off mean nobody.
     assert meant_persons(pairs, np.array([0.9, 0.8, 0.7])).tolist() == [person, -1, -1]
     assert meant_persons(pairs, np.array([0.5, 0.8, 0.7])).tolist() == [-1, -1, person]
@@ -187,9 +194,9 @@ def test_a_detection_means_the_person_that_the_evaluator_gives_it_at_an_oks_of_a
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_gains_are_what_the_evaluator_says_of_the_repaired_keypoints(dataset: str, tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, dataset, seed=3)
-    joints = keypoint_set(dataset)
+    joints = DATASETS[dataset].keypoints
     predictions = with_noise(oracle(dataset, tmp_path), 3)
-    kept, scores = rescore_and_suppress(dataset, predictions.detections())
+    kept, scores = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
     annotations = read_annotations(dataset, tmp_path, "val")
     meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
     diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
@@ -217,7 +224,7 @@ def test_gains_on_mpii_are_in_pckh_and_swaps_are_found_by_image(tmp_path: Path) 
     both = annotations.labelled[0] & annotations.labelled[1]
     assert errors["keypoints"] == annotations.labelled.sum()
     assert round(errors["swap"] * errors["keypoints"]) >= both.sum() - 2
-    heads = read_head_sizes(tmp_path, len(annotations))
+    heads = read_head_sizes("mpii", tmp_path, len(annotations))
     perfect = mpii.pckh(mpii.judge(oracle("mpii", tmp_path), annotations, heads))["PCKh"]
     assert result["metrics"]["PCKh"] < perfect
     assert 0 < errors["gain"]["swap"] <= errors["gain"]["all"] <= perfect - result["metrics"]["PCKh"] + 1e-12

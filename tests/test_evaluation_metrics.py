@@ -31,8 +31,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.io import savemat
 
-from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import DATASETS
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import instance_scores
 from rspose.evaluation.evaluate import evaluate, evaluate_predictions
@@ -69,7 +68,7 @@ def mmpose_coco_metrics(
 ) -> dict[str, float]:
     """CocoMetric fed as mmpose's test loop feeds it; it writes what it evaluates to ``results``."""
     metric = CocoMetric(
-        ann_file=str(root / ANNOTATION_FILES[dataset]["val"]),
+        ann_file=str(root / DATASETS[dataset].annotations["val"]),
         use_area=dataset == "coco",
         iou_type="keypoints" if dataset == "coco" else "keypoints_crowd",
         outfile_prefix=str(results),
@@ -122,7 +121,7 @@ def test_coco_average_precision_equals_pycocotools(tmp_path: Path) -> None:
     ours = evaluate_predictions("coco", predictions, tmp_path)["metrics"]
     mmpose_coco_metrics("coco", predictions, tmp_path, tmp_path / "mmpose")
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(tmp_path / ANNOTATION_FILES["coco"]["val"]))
+        truth = COCO(str(tmp_path / DATASETS["coco"].annotations["val"]))
         evaluator = COCOeval(truth, truth.loadRes(str(tmp_path / "mmpose.keypoints.json")), "keypoints")
         evaluator.evaluate()
         evaluator.accumulate()
@@ -136,7 +135,7 @@ def test_average_precision_equals_faster_coco_eval(
     dataset, root, predictions = case
     ours = evaluate_predictions(dataset, predictions, root)["metrics"]
     mmpose_coco_metrics(dataset, predictions, root, tmp_path / "mmpose")
-    truth = FasterCOCO(str(root / ANNOTATION_FILES[dataset]["val"]))
+    truth = FasterCOCO(str(root / DATASETS[dataset].annotations["val"]))
     evaluator = COCOeval_faster(
         truth,
         truth.loadRes(str(tmp_path / "mmpose.keypoints.json")),
@@ -156,7 +155,7 @@ WHOLEBODY_PARTS = ("body", "foot", "face", "lefthand", "righthand")
 def mmpose_wholebody_metrics(predictions: Predictions, root: Path, results: Path) -> dict[str, float]:
     """CocoWholeBodyMetric fed as mmpose's test loop feeds it; it prints the parts and returns the whole."""
     metric = CocoWholeBodyMetric(
-        ann_file=str(root / ANNOTATION_FILES["wholebody"]["val"]), outfile_prefix=str(results)
+        ann_file=str(root / DATASETS["wholebody"].annotations["val"]), outfile_prefix=str(results)
     )
     sigmas = mmpose_sigmas("coco_wholebody")
     metric.dataset_meta = {"dataset_name": "coco_wholebody", "num_keypoints": 133, "sigmas": sigmas}
@@ -207,7 +206,7 @@ def test_wholebody_average_precision_of_a_part_equals_pycocotools(part: str, tmp
             entry["num_keypoints"] = int((np.array(entry["keypoints"][2::3]) > 0).sum())
         return entries
 
-    content = json.loads((tmp_path / ANNOTATION_FILES["wholebody"]["val"]).read_text())
+    content = json.loads((tmp_path / DATASETS["wholebody"].annotations["val"]).read_text())
     results = as_body(json.loads((tmp_path / "mmpose.keypoints.json").read_text()))
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
@@ -250,13 +249,15 @@ def test_oks_nms_keeps_what_mmpose_keeps(seed: int) -> None:
 
 
 def test_oks_nms_of_nothing_is_nothing() -> None:
-    empty = oks_nms(np.zeros((0, 17, 2)), np.zeros(0), np.zeros(0), keypoint_set("coco").falloff, 0.9)
+    empty = oks_nms(np.zeros((0, 17, 2)), np.zeros(0), np.zeros(0), DATASETS["coco"].keypoints.falloff, 0.9)
     assert empty.tolist() == []
 
 
 def test_oks_nms_of_equal_scores_keeps_the_later() -> None:
     keypoints = np.zeros((40, 17, 2))
-    assert oks_nms(keypoints, np.ones(40), np.ones(40), keypoint_set("coco").falloff, 0.9).tolist() == [39]
+    assert oks_nms(keypoints, np.ones(40), np.ones(40), DATASETS["coco"].keypoints.falloff, 0.9).tolist() == [
+        39
+    ]
 
 
 def test_instance_score_is_box_score_times_mean_of_confidences_above_a_fifth() -> None:
@@ -277,8 +278,8 @@ def test_pckh_equals_mmpose(seed: int, tmp_path: Path) -> None:
 
 def mmpose_pckh(predictions: Predictions, root: Path) -> dict[str, float]:
     persons = MpiiDataset(
-        ann_file=str(root / ANNOTATION_FILES["mpii"]["val"]),
-        headbox_file=str(root / HEAD_BOX_FILE),
+        ann_file=str(root / DATASETS["mpii"].annotations["val"]),
+        headbox_file=str(root / DATASETS["mpii"].headboxes),
         data_prefix={"img": str(root)},
         test_mode=True,
     )
@@ -316,11 +317,11 @@ def test_pckh_by_hand(tmp_path: Path) -> None:
 def write_head_boxes(root: Path, diagonal: float, persons: int) -> None:
     corners = np.full((2, 2, persons), 30.0)
     corners[1, 0] += diagonal
-    savemat(root / HEAD_BOX_FILE, {"headboxes_src": corners})
+    savemat(root / DATASETS["mpii"].headboxes, {"headboxes_src": corners})
 
 
 def everything_seen(root: Path) -> None:
-    path = root / ANNOTATION_FILES["mpii"]["val"]
+    path = root / DATASETS["mpii"].annotations["val"]
     entries = json.loads(path.read_text())
     for entry in entries:
         entry["joints_vis"] = [1] * 16
@@ -329,7 +330,7 @@ def everything_seen(root: Path) -> None:
 
 def test_a_joint_that_nobody_labelled_has_no_pckh(tmp_path: Path) -> None:
     write_mpii_dataset(tmp_path, seed=9)
-    path = tmp_path / ANNOTATION_FILES["mpii"]["val"]
+    path = tmp_path / DATASETS["mpii"].annotations["val"]
     entries = json.loads(path.read_text())
     for entry in entries:
         entry["joints_vis"][9] = 0
@@ -349,7 +350,7 @@ def test_an_empty_split_has_no_average_precision(dataset: str, tmp_path: Path) -
     image = {"id": 5, "file_name": "5.jpg", "width": 200, "height": 200, "crowdIndex": 0.1}
     for split in ("train", "val"):
         write_coco_split(tmp_path, dataset, split, [image], [person])
-    write_json(tmp_path / DETECTION_FILES[dataset], [detection(5, person["bbox"], 0.9)])
+    write_json(tmp_path / DATASETS[dataset].detections, [detection(5, person["bbox"], 0.9)])
     metrics = evaluate_predictions(dataset, oracle(dataset, tmp_path), tmp_path)["metrics"]
     filled, empty = ("APL", ("APM",)) if dataset == "coco" else ("APE", ("APM", "APH"))
     assert metrics["AP"] == pytest.approx(1)

@@ -8,8 +8,8 @@ import pytest
 from builders.datasets import with_noise, write_crowded_dataset
 from mmpose.evaluation.functional import oks_nms as mmpose_oks_nms
 
+from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
-from rspose.datasets.keypoints import keypoint_set
 from rspose.evaluation import coco
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import instance_scores, rescore_and_suppress
@@ -25,7 +25,7 @@ def make(dataset: str, root: Path, seed: int) -> tuple[Predictions, np.ndarray, 
     """Detections after suppression with their scores, and the annotations."""
     write_crowded_dataset(root, dataset, seed, images=25)
     predictions = with_noise(oracle(dataset, root), seed)
-    kept, scores = rescore_and_suppress(dataset, predictions.detections())
+    kept, scores = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
     return kept, scores, read_annotations(dataset, root, "val")
 
 
@@ -37,7 +37,7 @@ def official(dataset: str, kept: Predictions, scores: np.ndarray, root: Path) ->
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "wholebody"])
 def test_ap_on_arrays_is_the_evaluators(dataset: str, seed: int, tmp_path: Path) -> None:
     kept, scores, annotations = make(dataset, tmp_path, seed)
-    pairs = pair(kept, annotations, keypoint_set(dataset).falloff)
+    pairs = pair(kept, annotations, DATASETS[dataset].keypoints.falloff)
     assert annotations.crowd.any()
     assert average_precision(pairs, scores) == pytest.approx(
         official(dataset, kept, scores, tmp_path), abs=1e-12
@@ -60,7 +60,7 @@ def test_ap_counts_the_twenty_best_of_an_image_and_nothing_without_confidence(tm
     scores = np.linspace(1, 0.1, 60)
     for used in (scores, scores[::-1].copy()):
         expected = official("coco", crowd, used, tmp_path)
-        pairs = pair(crowd, annotations, keypoint_set("coco").falloff)
+        pairs = pair(crowd, annotations, DATASETS["coco"].keypoints.falloff)
         assert average_precision(pairs, used) == pytest.approx(expected, abs=1e-12)
     # Best first, the only right ones come after 30 wrong ones; last first, a right one stands at the top.
     assert average_precision(pairs, scores) == 0
@@ -79,7 +79,7 @@ def test_a_person_is_taken_once_and_a_crowd_again_and_again() -> None:
 
 def naive_oracle_scores(dataset: str, kept: Predictions, annotations: Annotations) -> np.ndarray:
     """From the best pair of a prediction and a person down, each in one pair at most."""
-    falloff = keypoint_set(dataset).falloff
+    falloff = DATASETS[dataset].keypoints.falloff
     candidates = []
     for row, person in itertools.product(range(len(kept)), range(len(annotations))):
         if kept.image_id[row] != annotations.image_id[person] or annotations.ignored[person]:
@@ -103,7 +103,7 @@ def test_ap_lost_to_ordering_is_what_the_evaluator_gains_from_edited_scores(
     dataset: str, tmp_path: Path
 ) -> None:
     kept, scores, annotations = make(dataset, tmp_path, seed=5)
-    pairs = pair(kept, annotations, keypoint_set(dataset).falloff)
+    pairs = pair(kept, annotations, DATASETS[dataset].keypoints.falloff)
     edited = naive_oracle_scores(dataset, kept, annotations)
     confident = (kept.confidence > 0).any(axis=1)
     np.testing.assert_allclose(
@@ -132,7 +132,7 @@ def test_a_second_prediction_of_a_person_gets_no_oracle_score(tmp_path: Path) ->
     twice.keypoints[0] += 1
     alone = annotations.image_id[person] == annotations.image_id
     annotations.ignored |= alone & (np.arange(len(annotations)) != person)
-    pairs = pair(twice, annotations, keypoint_set("coco").falloff)
+    pairs = pair(twice, annotations, DATASETS["coco"].keypoints.falloff)
     assert oracle_scores(pairs, 2) == pytest.approx([0, 1])
 
 
@@ -143,9 +143,9 @@ def test_threshold_curves_are_the_evaluators_ap_after_mmposes_suppression(
     _, _, annotations = make(dataset, tmp_path, seed=7)
     detections = with_noise(oracle(dataset, tmp_path), 7).detections()
     curves = threshold_curves(
-        pair(detections, annotations, keypoint_set(dataset).falloff),
+        pair(detections, annotations, DATASETS[dataset].keypoints.falloff),
         detections,
-        keypoint_set(dataset).falloff,
+        DATASETS[dataset].keypoints.falloff,
     )
 
     def expected(scores: np.ndarray, threshold: float) -> float | None:
@@ -162,7 +162,7 @@ def test_threshold_curves_are_the_evaluators_ap_after_mmposes_suppression(
                 }
                 for row in of_image
             ]
-            sigmas = np.array(keypoint_set(dataset).sigmas)
+            sigmas = np.array(DATASETS[dataset].keypoints.sigmas)
             rows += of_image[mmpose_oks_nms(instances, threshold, sigmas=sigmas)].tolist()
         return official(dataset, detections.take(np.array(rows)), scores[rows], tmp_path)
 
@@ -198,7 +198,7 @@ def test_the_curves_pass_through_the_ap_of_the_tables(dataset: str, tmp_path: Pa
 def test_nobody_to_find_has_no_ap(tmp_path: Path) -> None:
     kept, scores, annotations = make("coco", tmp_path, seed=9)
     annotations.ignored[:] = True
-    pairs = pair(kept, annotations, keypoint_set("coco").falloff)
+    pairs = pair(kept, annotations, DATASETS["coco"].keypoints.falloff)
     assert average_precision(pairs, scores) is None
     once = np.ones((len(pairs), 1), dtype=np.int32)
     assert all(np.isnan(values).all() for values in lost_to_ordering(pairs, scores, once).values())

@@ -16,7 +16,8 @@ from builders.datasets import (
 from scipy.io import loadmat, savemat
 from scipy.stats import kendalltau, spearmanr
 
-from rspose.datasets.annotations import ANNOTATION_FILES, HEAD_BOX_FILE, read_annotations
+from rspose.datasets import DATASETS
+from rspose.datasets.annotations import read_annotations
 from rspose.evaluation import coco, mpii
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import rescore_and_suppress
@@ -34,7 +35,7 @@ def repeated(
     dataset: str, root: Path, predictions: Predictions, times: dict[int, int], out: Path
 ) -> Predictions:
     """Write a COCO or CrowdPose validation split with repeated images; the predictions on it."""
-    content = json.loads((root / ANNOTATION_FILES[dataset]["val"]).read_text())
+    content = json.loads((root / DATASETS[dataset].annotations["val"]).read_text())
     images, persons, rows, new_images, new_annotations = [], [], [], [], []
     for image in content["images"]:
         for copy in range(times[image["id"]]):
@@ -49,7 +50,7 @@ def repeated(
                 rows.append(row)
                 new_images.append(new_id)
                 new_annotations.append(names[int(predictions.annotation_id[row])])
-    path = out / ANNOTATION_FILES[dataset]["val"]
+    path = out / DATASETS[dataset].annotations["val"]
     write_json(path, {**content, "images": images, "annotations": persons})
     taken = predictions.take(np.array(rows))
     taken.image_id, taken.annotation_id = np.array(new_images), np.array(new_annotations)
@@ -57,11 +58,11 @@ def repeated(
 
 
 def repeated_mpii(root: Path, predictions: Predictions, times: dict[str, int], out: Path) -> Predictions:
-    content = json.loads((root / ANNOTATION_FILES["mpii"]["val"]).read_text())
-    boxes = loadmat(root / HEAD_BOX_FILE)["headboxes_src"]
+    content = json.loads((root / DATASETS["mpii"].annotations["val"]).read_text())
+    boxes = loadmat(root / DATASETS["mpii"].headboxes)["headboxes_src"]
     index = [i for i, person in enumerate(content) for _ in range(times[person["image"]])]
-    write_json(out / ANNOTATION_FILES["mpii"]["val"], [content[i] for i in index])
-    savemat(out / HEAD_BOX_FILE, {"headboxes_src": boxes[..., index]})
+    write_json(out / DATASETS["mpii"].annotations["val"], [content[i] for i in index])
+    savemat(out / DATASETS["mpii"].headboxes, {"headboxes_src": boxes[..., index]})
     taken = predictions.take(np.array([np.flatnonzero(predictions.annotation_id == i)[0] for i in index]))
     taken.image_id = taken.annotation_id = np.arange(len(index))
     return taken
@@ -133,7 +134,9 @@ def test_every_image_once_is_the_official_number(dataset: str, tmp_path: Path) -
     write_crowded_dataset(tmp_path, dataset, seed=3)
     predictions = with_noise(oracle(dataset, tmp_path), seed=3)
     annotations = read_annotations(dataset, tmp_path, "val")
-    kept, instance_scores = rescore_and_suppress(dataset, predictions.detections())
+    kept, instance_scores = rescore_and_suppress(
+        predictions.detections(), DATASETS[dataset].keypoints.falloff
+    )
     evaluator = coco.match(dataset, kept, instance_scores, annotations)
     once = np.ones((len(annotations.known_images), 1), dtype=np.int32)
     replicate = coco.replicates(dataset, evaluator, annotations, once)

@@ -13,13 +13,14 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
 from rspose.training.compose import compose, mmpose_config
 
 # isort: split
-from mmpose.registry import DATASETS, MODELS
+from mmpose.registry import DATASETS as MMPOSE_DATASETS
+from mmpose.registry import MODELS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -85,7 +86,7 @@ def test_every_dataset_and_head_composes_and_every_loss_takes_a_step(
         config = composed(trainable, Cell(dataset, "tiny", head, loss, 0), tmp_path)
         model = MODELS.build(config["model"])
         model.init_weights()
-        images = DATASETS.build(config["train_dataloader"]["dataset"])
+        images = MMPOSE_DATASETS.build(config["train_dataloader"]["dataset"])
         items = [images[i] for i in range(4)]
         batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
         terms = model(**model.data_preprocessor(batch, training=True), mode="loss")
@@ -99,8 +100,8 @@ def test_every_dataset_and_head_composes_and_every_loss_takes_a_step(
 
         width, height = trainable["model_settings"]["tiny"]["input_size"][dataset]
         assert items[0]["inputs"].shape == (3, height, width)
-        assert model.head.out_channels == len(keypoint_set(dataset))
-        np.testing.assert_allclose(model.head.sigmas, keypoint_set(dataset).sigmas, rtol=1e-6)
+        assert model.head.out_channels == len(DATASETS[dataset].keypoints)
+        np.testing.assert_allclose(model.head.sigmas, DATASETS[dataset].keypoints.sigmas, rtol=1e-6)
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])

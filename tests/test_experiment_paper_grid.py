@@ -13,13 +13,14 @@ from builders.grid import REPOSITORY
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, load_config
 from rspose.training.compose import compose, mmpose_config
 
 # isort: split
-from mmpose.registry import DATASETS, MODELS
+from mmpose.registry import DATASETS as MMPOSE_DATASETS
+from mmpose.registry import MODELS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -127,12 +128,12 @@ def test_every_model_builds_and_takes_a_step_on_every_dataset(
 ) -> None:
     cell = Cell(*row, "rspose", 0)
     whole = compose(on_generated_data, cell, tmp_path, None)
-    dataset = built.setdefault((row[0], str(whole["codec"]), row[1]), None) or DATASETS.build(
+    dataset = built.setdefault((row[0], str(whole["codec"]), row[1]), None) or MMPOSE_DATASETS.build(
         whole["train_dataloader"]["dataset"]
     )
     items = [dataset[index] for index in range(2)]
     width, height = PAPER["model_settings"][cell.model]["input_size"][cell.dataset]
-    keypoints = len(keypoint_set(cell.dataset))
+    keypoints = len(DATASETS[cell.dataset].keypoints)
     assert all(item["inputs"].shape == (3, height, width) for item in items)
     with torch.device("meta"):
         model = MODELS.build(whole["model"]).eval()

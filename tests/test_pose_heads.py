@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, register, registry
@@ -17,7 +17,8 @@ from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 
 # isort: split
-from mmpose.registry import DATASETS, KEYPOINT_CODECS, MODELS
+from mmpose.registry import DATASETS as MMPOSE_DATASETS
+from mmpose.registry import KEYPOINT_CODECS, MODELS
 
 HEADS = ["heatmap", "simcc"]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
@@ -40,7 +41,7 @@ class Case:
         self.model.init_weights()
         self.model.eval()
         loader = self.config["train_dataloader" if split == "train" else "predict_dataloader"]
-        dataset_object = DATASETS.build(loader["dataset"])
+        dataset_object = MMPOSE_DATASETS.build(loader["dataset"])
         items = [dataset_object[i] for i in range(min(count, len(dataset_object)))]
         batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
         batch = self.model.data_preprocessor(batch, training=split == "train")
@@ -101,7 +102,7 @@ def test_the_target_is_where_the_label_peaks(trainable: Settings, dataset: str, 
     assert max(float(label.max()) for label in as_tuple(target.heatmaps)) <= 1
     assert target.weights.shape == whole.shape
     np.testing.assert_array_equal(target.weights > 0, (target.weights > 0) & torch.from_numpy(case.visible))
-    np.testing.assert_allclose(target.sigmas, keypoint_set(dataset).sigmas, rtol=1e-6)
+    np.testing.assert_allclose(target.sigmas, DATASETS[dataset].keypoints.sigmas, rtol=1e-6)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -192,7 +193,7 @@ def test_the_same_holds_for_unbiased_labels_and_for_rtmposes_head(
 
 def mirrored(maps: Maps, dataset: str) -> Maps:
     """Maps of the mirrored image: left is right, and left joints are right ones."""
-    swap = list(keypoint_set(dataset).flip_indices)
+    swap = list(DATASETS[dataset].keypoints.flip_indices)
     if isinstance(maps, tuple):
         return maps[0][:, swap].flip(-1), maps[1][:, swap]
     return maps[:, swap].flip(-1)

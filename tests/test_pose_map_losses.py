@@ -11,7 +11,7 @@ import torch
 from builders.grid import REPOSITORY
 from builders.targets import SIZE, gaussian_labels, make_target, on_maps, random_prediction
 
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import DATASETS
 from rspose.losses import KeypointTarget, as_tuple, available, build
 from rspose.training.map_losses import label_centres, map_scale, mmpose_type
 
@@ -68,7 +68,7 @@ def test_the_page_has_a_plain_config_for_either_head_and_an_exact_one() -> None:
     assert set(CONFIGS) == {"rspose_heatmap.py", "rspose_simcc.py", "rspose_exact.py"}
     exact = CONFIGS["rspose_exact.py"]
     written = [float(number) for number in re.findall(r"0\.\d+", exact)]
-    assert written == list(keypoint_set("coco").sigmas)
+    assert written == list(DATASETS["coco"].keypoints.sigmas)
 
 
 @pytest.mark.parametrize("name", sorted(available()))
@@ -106,7 +106,7 @@ def test_parameters_are_passed_on_and_wrong_ones_are_named(head: str) -> None:
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
 def test_the_sigmas_of_the_datasets_are_known_by_their_number_of_keypoints(dataset: str) -> None:
-    sigmas = keypoint_set(dataset).sigmas
+    sigmas = DATASETS[dataset].keypoints.sigmas
     loss = MODELS.build(dict(type="BenchmarkRSPose", num_keypoints=len(sigmas)))
     assert loss.sigmas.tolist() == pytest.approx(sigmas)
 

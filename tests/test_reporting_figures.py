@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from rspose.datasets.keypoints import COCO, MPII
+from rspose.datasets.coco import COCO
+from rspose.datasets.mpii import MPII
 from rspose.grid.record import read_record
 from rspose.reporting.figures import (
     Entry,
@@ -101,8 +102,8 @@ def test_several_models_are_told_apart_in_the_labels(tmp_path: Path) -> None:
 def test_a_predicted_keypoint_lands_where_the_affine_map_puts_it(tmp_path: Path) -> None:
     predicted = predictions()
     # Sample 1 is row 2. (60, 100) in the image is (60 / 2 - 10, 100 / 2 - 20) = (20, 30) in the crop.
-    predicted["keypoints"][2, COCO.names.index("left_wrist")] = (60, 100)
-    predicted["confidence"][2, COCO.names.index("left_wrist")] = 1
+    predicted["keypoints"][2, COCO.keypoints.names.index("left_wrist")] = (60, 100)
+    predicted["confidence"][2, COCO.keypoints.names.index("left_wrist")] = 1
     figure = skeleton_figure("coco", [saved(tmp_path, samples(), predicted)])
     row = panels(figure)[3:]
     assert colour_at(figure, row[1], 20, 30) == pytest.approx(to_rgb(SIDE_COLOURS["left"]), abs=0.02)
@@ -123,8 +124,8 @@ def test_limbs_join_keypoints_in_the_colour_of_their_side(
 ) -> None:
     predicted = predictions()
     for name, place in ((first, (40, 80)), (second, (80, 60))):
-        predicted["keypoints"][1, COCO.names.index(name)] = place
-        predicted["confidence"][1, COCO.names.index(name)] = 1
+        predicted["keypoints"][1, COCO.keypoints.names.index(name)] = place
+        predicted["confidence"][1, COCO.keypoints.names.index(name)] = 1
     figure = skeleton_figure("coco", [saved(tmp_path, samples(1), predicted)])
     # Half way between (10, 20) and (30, 10) in the crop.
     assert colour_at(figure, panels(figure)[1], 20, 15) == pytest.approx(to_rgb(SIDE_COLOURS[side]), abs=0.03)
@@ -132,7 +133,7 @@ def test_limbs_join_keypoints_in_the_colour_of_their_side(
 
 def test_confidence_is_opacity(tmp_path: Path) -> None:
     predicted = predictions()
-    wrist, elbow = COCO.names.index("right_wrist"), COCO.names.index("left_elbow")
+    wrist, elbow = COCO.keypoints.names.index("right_wrist"), COCO.keypoints.names.index("left_elbow")
     predicted["keypoints"][1, [wrist, elbow]] = [(60, 100), (90, 60)]
     predicted["confidence"][1, [wrist, elbow]] = [0.9, 0.2]
     figure = skeleton_figure("coco", [saved(tmp_path, samples(1), predicted)])
@@ -149,7 +150,7 @@ def test_confidence_is_opacity(tmp_path: Path) -> None:
 def test_truth_shows_what_is_annotated_and_marks_what_is_hidden(tmp_path: Path) -> None:
     drawn = samples(1)
     for name, x, y, visible in (("left_wrist", 40, 60, 2), ("right_wrist", 60, 100, 1), ("nose", 80, 60, 0)):
-        drawn["truth_keypoints"][0, COCO.names.index(name)] = (x, y, visible)
+        drawn["truth_keypoints"][0, COCO.keypoints.names.index(name)] = (x, y, visible)
     figure = skeleton_figure("coco", [saved(tmp_path, drawn, predictions())])
     truth = panels(figure)[0]
     assert colour_at(figure, truth, 10, 10) == pytest.approx(to_rgb(SIDE_COLOURS["left"]), abs=0.02)
@@ -161,7 +162,7 @@ def test_truth_shows_what_is_annotated_and_marks_what_is_hidden(tmp_path: Path) 
 def test_a_heatmap_lies_on_the_crop_pixels_it_speaks_of(tmp_path: Path, columns: int, rows: int) -> None:
     drawn = samples(1)
     # One bright pixel a quarter across and half down: pixel i of a map is centred at i strides of the crop.
-    drawn["heatmap"] = np.zeros((1, len(COCO), rows, columns), dtype=np.float16)
+    drawn["heatmap"] = np.zeros((1, len(COCO.keypoints), rows, columns), dtype=np.float16)
     drawn["heatmap"][0, 3, rows // 2, columns // 4] = 1
     figure = heatmap_figure("coco", [saved(tmp_path, drawn, predictions())])
     axes = panels(figure)[0]
@@ -202,7 +203,7 @@ def test_an_entry_can_be_made_from_a_record(tmp_path: Path) -> None:
     )
     entry = Entry.from_record(read_record(write(tmp_path, content)), tmp_path / "p.npz", tmp_path / "s.npz")
     assert entry == Entry("dm", "simcc", tmp_path / "p.npz", tmp_path / "s.npz", "DM", 0.8, True, "tiny")
-    drawn, predicted = samples(1, len(MPII)), predictions(keypoints=len(MPII))
+    drawn, predicted = samples(1, len(MPII.keypoints)), predictions(keypoints=len(MPII.keypoints))
     files = saved(tmp_path, drawn, predicted)
     figure = skeleton_figure("mpii", [replace(entry, samples=files.samples, predictions=files.predictions)])
     assert "1D · PCKh 80.0" in words(figure)

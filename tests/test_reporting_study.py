@@ -14,7 +14,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from rspose.datasets.keypoints import COCO, KEYPOINT_SETS
+from rspose.datasets import DATASETS
+from rspose.datasets.coco import COCO
 from rspose.grid.record import Record, read_record
 from rspose.reporting.comparison_figures import difference_figure, error_figure
 from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
@@ -165,16 +166,17 @@ def test_factors_stand_at_their_keypoints_the_left_ones_at_our_right(tmp_path: P
     points = panel.collections[-1]
     assert points.get_array().tolist() == pytest.approx([0.01 * k + 0.1 for k in range(17)])
     x, y = points.get_offsets().T
-    assert all(x[k] > 0 for k, name in enumerate(COCO.names) if name.startswith("left"))
-    assert y[COCO.names.index("nose")] > y[COCO.names.index("left_hip")] > y[COCO.names.index("left_ankle")]
+    assert all(x[k] > 0 for k, name in enumerate(COCO.keypoints.names) if name.startswith("left"))
+    names = COCO.keypoints.names
+    assert y[names.index("nose")] > y[names.index("left_hip")] > y[names.index("left_ankle")]
     assert "0.260" in texts(figure)
 
 
-@pytest.mark.parametrize("dataset", KEYPOINT_SETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_every_keypoint_of_a_dataset_has_a_place_and_its_mirror_image_the_mirrored_one(
     dataset: str, tmp_path: Path
 ) -> None:
-    joints = KEYPOINT_SETS[dataset]
+    joints = DATASETS[dataset].keypoints
     content = studied("kal", dataset=dataset, metrics={})
     content["loss"]["learned"] = {"factor": [0.5 + 0.001 * k for k in range(len(joints))]}
     places = factor_figure(read(tmp_path, content)).axes[0].collections[-1].get_offsets()

@@ -5,21 +5,18 @@ the official release, and opens images.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
-from rspose.datasets.layout import SPLITS, dataset_layout
+from rspose.datasets.annotations import read_annotations, read_detections, read_head_sizes
+from rspose.datasets.interface import SPLITS, Dataset, SplitCounts
 from rspose.datasets.manifest import file_digest, read_manifest
-from rspose.datasets.releases import RELEASES, SplitCounts
+from rspose.datasets.registry import dataset
 
 Progress = Callable[[int, int], None]
 
@@ -39,16 +36,7 @@ class Inspection:
     counts: dict[str, SplitCounts] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Content:
-    """What an annotation file holds: file names of its images in order, their ids, the number of persons."""
-
-    images: list[str]
-    image_ids: set[int]
-    persons: int
-
-
-def check_dataset(root: Path, dataset: str) -> list[str]:
+def check_dataset(root: Path, name: str) -> list[str]:
     """What is wrong with the dataset at ``root``, a line each; empty if it can be used.
 
     Reads every annotation file, and looks whether their images are there, without opening them.
@@ -56,41 +44,40 @@ def check_dataset(root: Path, dataset: str) -> list[str]:
     Raises:
         ValueError: If the dataset is unknown.
     """
-    return _inspect_files(Path(root), dataset)[0].problems
+    return _inspect_files(Path(root), dataset(name))[0].problems
 
 
-def check_dataset_once(root: Path, dataset: str, memory: Path) -> list[str]:
+def check_dataset_once(root: Path, name: str, memory: Path) -> list[str]:
     """As :func:`check_dataset`, but a dataset without problems is not read again until a file of it changes.
 
     The annotations of COCO-WholeBody have gigabytes, too much to be read at the start of every run.
 
     Args:
         root: Root of the dataset.
-        dataset: Its name.
+        name: Its name.
         memory: File that keeps size and time of what was checked.
     """
-    state = _state(Path(root), dataset)
+    state = _state(Path(root), dataset(name))
     if memory.is_file() and memory.read_text() == state:
         return []
-    problems = check_dataset(root, dataset)
+    problems = check_dataset(root, name)
     if not problems:
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(state)
     return problems
 
 
-def _state(root: Path, dataset: str) -> str:
+def _state(root: Path, known: Dataset) -> str:
     """Size and time of change of each file and image folder; None for one that is not there."""
-    layout = dataset_layout(dataset)
     state: dict[str, list[int] | None] = {str(root.resolve()): None}
-    for name in (*layout.files, *layout.images.values()):
+    for name in (*known.files, *known.images.values()):
         status = (root / name).stat() if (root / name).exists() else None
         state[name] = None if status is None else [status.st_size, status.st_mtime_ns]
     return json.dumps(state, sort_keys=True)
 
 
 def inspect_dataset(
-    root: Path, dataset: str, open_images: bool = True, progress: Progress | None = None
+    root: Path, name: str, open_images: bool = True, progress: Progress | None = None
 ) -> Inspection:
     """Check a dataset as :func:`check_dataset` does, count it, and compare it with the official release.
 
@@ -98,128 +85,78 @@ def inspect_dataset(
 
     Args:
         root: Root of the dataset.
-        dataset: Its name.
+        name: Its name.
         open_images: Decode every image that is annotated, too.
         progress: Called with the images opened and the images to open.
 
     Raises:
         ValueError: If the dataset is unknown.
     """
-    root = Path(root)
-    inspection, contents = _inspect_files(root, dataset)
-    inspection.counts = {
-        split: SplitCounts(len(content.images), content.persons) for split, content in contents.items()
-    }
-    if len(contents) == len(SPLITS):
-        _compare_with_release(root, dataset, inspection)
-    if open_images and contents:
-        inspection.problems += _images_that_do_not_open(root, dataset, contents, progress)
+    root, known = Path(root), dataset(name)
+    inspection, images = _inspect_files(root, known)
+    if len(images) == len(SPLITS):
+        _compare_with_release(root, known, inspection)
+    if open_images:
+        paths = [root / known.images[split] / name for split, names in images.items() for name in names]
+        inspection.problems += _images_that_do_not_open(paths, progress)
     return inspection
 
 
-def what_to_fetch(root: Path, dataset: str) -> list[str]:
+def what_to_fetch(root: Path, name: str) -> list[str]:
     """The files of the official release and where they go, a line each."""
-    return [f"{what} from {source} -> {root / folder}/" for what, source, folder in RELEASES[dataset].fetch]
+    fetch = dataset(name).release.fetch
+    return [f"{what} from {source} -> {root / folder}/" for what, source, folder in fetch]
 
 
-def _inspect_files(root: Path, dataset: str) -> tuple[Inspection, dict[str, _Content]]:
-    layout = dataset_layout(dataset)
+def _inspect_files(root: Path, known: Dataset) -> tuple[Inspection, dict[str, list[str]]]:
+    """What was found out without opening images, and the file names of each split's images."""
     inspection = Inspection()
-    contents: dict[str, _Content] = {}
+    images: dict[str, list[str]] = {}
     problems = inspection.problems
     if not root.is_dir():
         problems.append(
-            f"{root}: expected the folder of the {dataset} dataset, found nothing; "
-            f"set data.{dataset}.root in the config, or put it there"
+            f"{root}: expected the folder of the {known.name} dataset, found nothing; "
+            f"set data.{known.name}.root in the config, or put it there"
         )
-        return inspection, contents
+        return inspection, images
+    val = None
     for split in SPLITS:
-        folder, path = root / layout.images[split], root / layout.annotations[split]
-        parsed = _parse(path, dataset, f"{split} annotations", problems)
-        content = None if parsed is None else _content(path, parsed, dataset, problems)
+        folder = root / known.images[split]
         if not folder.is_dir():
-            problems.append(f"{folder}: expected the folder of {dataset}'s {split} images, found none")
-        if content is None:
-            continue
-        contents[split] = content
-        problems += _other_split(path, dataset, split, content)
-        if folder.is_dir():
-            problems += _missing_images(folder, split, content)
-    if layout.detections is not None:
-        path = root / layout.detections
-        parsed = _parse(path, dataset, "person detections", problems)
-        if parsed is not None:
-            problems += _check_detections(path, parsed, contents.get("val"))
-    if layout.headboxes is not None:
-        persons = contents["val"].persons if "val" in contents else None
-        problems += _check_headboxes(root / layout.headboxes, persons)
-    return inspection, contents
+            problems.append(f"{folder}: expected the folder of {known.name}'s {split} images, found none")
+        with _noting(problems):
+            val = None  # frees what was read of the other split
+            val = read_annotations(known.name, root, split)
+            images[split] = list(dict.fromkeys(val.image_names))
+            inspection.counts[split] = SplitCounts(len(images[split]), len(val))
+            problems += _other_split(val.path, known, split, len(images[split]))
+            if folder.is_dir():
+                problems += _missing_images(folder, split, images[split])
+    if known.detections is not None:
+        with _noting(problems):
+            detections = read_detections(known.name, root)
+            if val is not None:
+                val.check_images(detections.image_id, str(detections.path))
+    if known.headboxes is not None and val is not None:
+        with _noting(problems):
+            read_head_sizes(known.name, root, len(val))
+    return inspection, images
 
 
-def _parse(path: Path, dataset: str, what: str, problems: list[str]) -> Any:
-    if not path.is_file():
-        problems.append(f"{path}: expected {dataset}'s {what}, found no file")
-        return None
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """What reading complains about becomes a line of ``problems``."""
     try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:  # also a UnicodeDecodeError
-        problems.append(f"{path}: expected JSON, found {error}; is the download complete?")
-        return None
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        problems.append(str(error))
 
 
-def _content(path: Path, parsed: Any, dataset: str, problems: list[str]) -> _Content | None:
-    """What an annotation file holds; None, with a problem, if it is not one of the dataset."""
-    try:
-        if dataset == "mpii":
-            names = list(dict.fromkeys(record["image"] for record in parsed))
-            content = _Content(names, set(), len(parsed))
-        else:
-            images = parsed["images"]
-            content = _Content(
-                [image["file_name"] for image in images],
-                {image["id"] for image in images},
-                len(parsed["annotations"]),
-            )
-        wrong = _wrong_keypoint_count(parsed, dataset)
-    except (KeyError, IndexError, TypeError):
-        expected = "a list of persons" if dataset == "mpii" else "images, annotations and categories"
-        problems.append(f"{path}: expected {expected} as in {dataset}'s own files")
-        return None
-    if wrong is not None:
-        problems.append(f"{path}: {wrong}; is it the file of another dataset?")
-        return None
-    return content
-
-
-def _wrong_keypoint_count(parsed: Any, dataset: str) -> str | None:
-    """Which annotation has another number of keypoints than the dataset; None if all are right."""
-    count = len(keypoint_set(dataset))
-    if dataset == "mpii":
-        lengths: Iterable[tuple[str, float, int]] = (
-            (f"person {index}: joints", len(record["joints"]), count) for index, record in enumerate(parsed)
-        )
-    else:
-        rows = WHOLEBODY_FIELDS if dataset == "wholebody" else {"keypoints": slice(0, count)}
-        fields = {name: row.stop - row.start for name, row in rows.items()}
-        named = len(parsed["categories"][0]["keypoints"])
-        if named != fields["keypoints"]:
-            return f"categories: expected {fields['keypoints']} names of keypoints, found {named}"
-        lengths = (
-            (f"annotation {index}: {name}", len(annotation[name]) / 3, expected)
-            for index, annotation in enumerate(parsed["annotations"])
-            for name, expected in fields.items()
-        )
-    for where, found, expected in lengths:
-        if found != expected:
-            return f"{where}: expected {expected} keypoints, found {found:g}"
-    return None
-
-
-def _other_split(path: Path, dataset: str, split: str, content: _Content) -> list[str]:
+def _other_split(path: Path, known: Dataset, split: str, images: int) -> list[str]:
     """A file as large as the other split of the release is the other split."""
-    release = RELEASES[dataset].counts
+    release = known.release.counts
     for other in SPLITS:
-        if other != split and len(content.images) == release[other].images:
+        if other != split and images == release[other].images:
             return [
                 f"{path}: expected the {split} split ({release[split].images:,} images), found the "
                 f"{release[other].images:,} images of the {other} split"
@@ -227,53 +164,20 @@ def _other_split(path: Path, dataset: str, split: str, content: _Content) -> lis
     return []
 
 
-def _missing_images(folder: Path, split: str, content: _Content) -> list[str]:
+def _missing_images(folder: Path, split: str, names: list[str]) -> list[str]:
     present = {file.name for file in folder.iterdir()}
-    missing = [name for name in content.images if name not in present]
+    missing = [name for name in names if name not in present]
     if not missing:
         return []
-    whole = len(missing) == len(content.images)
-    hint = "; is the annotation file of another split?" if whole else ""
+    hint = "; is the annotation file of another split?" if len(missing) == len(names) else ""
     return [f"{folder / missing[0]}: expected this {split} image, found none ({len(missing)} missing){hint}"]
 
 
-def _check_detections(path: Path, parsed: Any, val: _Content | None) -> list[str]:
-    if not isinstance(parsed, list):
-        return [f"{path}: expected a list of detections, found {type(parsed).__name__}"]
-    for index, entry in enumerate(parsed):
-        if not isinstance(entry, dict) or not {"image_id", "bbox", "score", "category_id"} <= entry.keys():
-            return [f"{path}: detection {index}: expected image_id, category_id, bbox and score"]
-        if val is not None and entry["image_id"] not in val.image_ids:
-            return [
-                f"{path}: detection {index}: image_id {entry['image_id']} is not in the val annotations; "
-                "are they of another split or dataset?"
-            ]
-    return []
-
-
-def _check_headboxes(path: Path, persons: int | None) -> list[str]:
-    if not path.is_file():
-        return [f"{path}: expected mpii's head boxes of the val split, found no file"]
-    try:
-        content = loadmat(path)
-    except (MatReadError, ValueError, NotImplementedError) as error:
-        return [f"{path}: expected a MATLAB file, found {error}"]
-    shape = getattr(content.get("headboxes_src"), "shape", None)
-    if shape is None or len(shape) != 3 or shape[:2] != (2, 2):
-        return [f"{path}: expected headboxes_src of shape (2, 2, persons), found {shape}"]
-    if persons is not None and shape[2] != persons:
-        return [
-            f"{path}: expected head boxes of the {persons} persons of the val annotations, found {shape[2]}; "
-            "are they of another split?"
-        ]
-    return []
-
-
-def _compare_with_release(root: Path, dataset: str, inspection: Inspection) -> None:
+def _compare_with_release(root: Path, known: Dataset, inspection: Inspection) -> None:
     if read_manifest(root) is not None:
         inspection.notes.append("a generated dataset, as manifest.json says")
         return
-    release = RELEASES[dataset]
+    release = known.release
     official = True
     for split, found in inspection.counts.items():
         expected = release.counts[split]
@@ -288,7 +192,9 @@ def _compare_with_release(root: Path, dataset: str, inspection: Inspection) -> N
             + ("" if expected.persons is None else f" (official: {expected.persons:,})")
         )
     if not official:
-        inspection.notes.append(f"numbers on this folder are not comparable with published ones on {dataset}")
+        inspection.notes.append(
+            f"numbers on this folder are not comparable with published ones on {known.name}"
+        )
         return
     for name, expected_digest in release.sha256.items():
         if (root / name).is_file() and file_digest(root / name) != expected_digest:
@@ -296,18 +202,12 @@ def _compare_with_release(root: Path, dataset: str, inspection: Inspection) -> N
                 f"{root / name}: not byte for byte the official file (SHA-256 {expected_digest[:12]}... "
                 "expected); fetch it again, unless you know why"
             )
-    unknown = [path for path in dataset_layout(dataset).files if path not in release.sha256]
+    unknown = [path for path in known.files if path not in release.sha256]
     if unknown:
         inspection.notes.append(f"no published checksum to compare with: {', '.join(unknown)}")
 
 
-def _images_that_do_not_open(
-    root: Path, dataset: str, contents: dict[str, _Content], progress: Progress | None
-) -> list[str]:
-    layout = dataset_layout(dataset)
-    paths = [
-        root / layout.images[split] / name for split, content in contents.items() for name in content.images
-    ]
+def _images_that_do_not_open(paths: list[Path], progress: Progress | None) -> list[str]:
     paths = [path for path in dict.fromkeys(paths) if path.is_file()]
     problems = []
     with ThreadPoolExecutor() as pool:
@@ -324,6 +224,8 @@ _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
 def _opens(path: Path) -> bool:
     """Whether an image can be decoded to its end."""
+    import cv2
+
     data = path.read_bytes()
     # OpenCV fills up a truncated JPEG without a word. A thumbnail has an end too, but stands before the scan.
     if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rspose.datasets.layout import SPLITS, dataset_layout
+from rspose.datasets.registry import dataset
 
 MANIFEST = "manifest.json"
 
@@ -24,13 +24,11 @@ def folder_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def dataset_digests(root: Path, dataset: str) -> dict[str, str]:
+def dataset_digests(root: Path, name: str) -> dict[str, str]:
     """Checksums of a dataset's files: one for each annotation file, one for each folder of images."""
-    layout = dataset_layout(dataset)
-    digests = {path: file_digest(root / path) for path in layout.files}
-    for folder in sorted({layout.images[split] for split in SPLITS}):
-        digests[folder] = folder_digest(root / folder)
-    return digests
+    known = dataset(name)
+    digests = {path: file_digest(root / path) for path in known.files}
+    return digests | {folder: folder_digest(root / folder) for folder in sorted(set(known.images.values()))}
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:

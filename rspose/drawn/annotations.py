@@ -1,12 +1,13 @@
 """Scenes as annotations of COCO, CrowdPose, MPII and COCO-WholeBody: their fields, units and conventions."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy.io import savemat
 
-from rspose.datasets.keypoints import keypoint_set
+from rspose.datasets import Dataset
 from rspose.drawn.extremities import FACE, FEET, HANDS
 from rspose.drawn.scene import HIDDEN, NOT_IN_IMAGE, VISIBLE, Person, Scene
 from rspose.drawn.skeleton import JOINT
@@ -66,9 +67,16 @@ def annotated_visibility(person: Person) -> np.ndarray:
     return np.where((person.visibility == HIDDEN) & ~inferable, NOT_IN_IMAGE, person.visibility)
 
 
-def joint_rows(dataset: str) -> np.ndarray:
-    """For each keypoint of ``dataset`` the index of its joint in the skeleton, ``[K]``."""
-    return np.array([JOINT[_JOINT_OF_KEYPOINT.get(name, name)] for name in keypoint_set(dataset).names])
+def joint_rows(names: Sequence[str]) -> np.ndarray:
+    """For each of K keypoints the index of its joint in the skeleton, ``[K]``.
+
+    Raises:
+        ValueError: If the skeleton has no such joint.
+    """
+    joints = [_JOINT_OF_KEYPOINT.get(name, name) for name in names]
+    if unknown := sorted(set(joints) - JOINT.keys()):
+        raise ValueError(f"keypoint {unknown[0]!r}: expected a joint of the figures: {', '.join(JOINT)}")
+    return np.array([JOINT[joint] for joint in joints])
 
 
 def annotated_people(scene: Scene) -> list[Person]:
@@ -88,41 +96,52 @@ def _keypoint_triples(person: Person, rows: np.ndarray) -> tuple[list[int], int]
     return triples.reshape(-1).tolist(), int((visibility != NOT_IN_IMAGE).sum())
 
 
-def coco_image(image_id: int, file_name: str, size: tuple[int, int]) -> Record:
-    """An entry of ``images`` in a COCO file."""
-    return {
-        "license": 1,
-        "file_name": file_name,
-        "coco_url": "",
-        "height": size[1],
-        "width": size[0],
-        "date_captured": "",
-        "flickr_url": "",
-        "id": image_id,
-    }
+def coco_image(
+    known: Dataset, image_id: int, file_name: str, size: tuple[int, int], annotations: list[Record]
+) -> Record:
+    """An entry of ``images`` in a file of COCO's format; ``annotations`` are those of the image."""
+    width, height = size
+    if known.crowded:
+        about: Record = {"file_name": file_name, "id": image_id, "height": height, "width": width}
+        return {**about, "crowdIndex": crowd_index(annotations)}
+    about = {"license": 1, "file_name": file_name, "coco_url": "", "height": height, "width": width}
+    return {**about, "date_captured": "", "flickr_url": "", "id": image_id}
 
 
-def coco_annotations(people: list[Person], image_id: int) -> list[Record]:
-    """Entries of ``annotations`` in a COCO keypoints file, one a person."""
-    rows = joint_rows("coco")
+def coco_annotations(people: list[Person], known: Dataset, image_id: int) -> list[Record]:
+    """Entries of ``annotations`` in a file of COCO's format, one a person.
+
+    CrowdPose's have neither area nor outline, and leave out persons without keypoints. COCO-WholeBody's have
+    feet, faces and hands as well: a face's points are flagged 1 throughout, as in the real file, those of a
+    hand 2 where seen and 1 elsewhere; points of feet are there (2) where seen. ``num_keypoints`` counts the
+    body alone.
+    """
+    rows = joint_rows(known.keypoints.names[: known.keypoints.body])
     annotations = []
     for index, person in enumerate(people):
         triples, labelled = _keypoint_triples(person, rows)
-        if person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS or labelled < _MIN_KEYPOINTS:
-            triples, labelled = [0] * len(triples), 0
-        annotations.append(
-            {
+        if known.crowded and not labelled:
+            continue
+        annotation: Record = {"num_keypoints": labelled, "iscrowd": 0, "keypoints": triples}
+        if not known.crowded:
+            if person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS or labelled < _MIN_KEYPOINTS:
+                triples, labelled = [0] * len(triples), 0
+            annotation = {
                 "segmentation": [polygon.reshape(-1).tolist() for polygon in person.outline],
                 "num_keypoints": labelled,
                 "area": person.area,
                 "iscrowd": 0,
                 "keypoints": triples,
-                "image_id": image_id,
-                "bbox": list(person.box),
-                "category_id": 1,
-                "id": image_id * MAX_PEOPLE_PER_IMAGE + index,
             }
-        )
+        annotation |= {
+            "image_id": image_id,
+            "bbox": list(person.box),
+            "category_id": 1,
+            "id": image_id * MAX_PEOPLE_PER_IMAGE + index,
+        }
+        if known.keypoints.parts:
+            annotation |= _extremity_fields(person, labelled=labelled > 0)
+        annotations.append(annotation)
     return annotations
 
 
@@ -132,18 +151,6 @@ _MIN_SEEN_OF_PART = 0.6
 _MIN_FACE = 14.0
 _MIN_HAND = 10.0
 _PART_BOX_MARGIN = 0.06
-
-
-def wholebody_annotations(people: list[Person], image_id: int) -> list[Record]:
-    """Entries of ``annotations`` in a COCO-WholeBody file: those of COCO, with feet, faces and hands.
-
-    A face's points are flagged 1 throughout, as in the real file, those of a hand 2 where seen and 1
-    elsewhere; points of feet are there (2) where seen. ``num_keypoints`` counts the body alone.
-    """
-    annotations = coco_annotations(people, image_id)
-    for annotation, person in zip(annotations, people, strict=True):
-        annotation |= _extremity_fields(person, labelled=annotation["num_keypoints"] > 0)
-    return annotations
 
 
 def _extremity_fields(person: Person, labelled: bool) -> Record:
@@ -186,27 +193,6 @@ def _extremity_fields(person: Person, labelled: bool) -> Record:
     }
 
 
-def crowdpose_annotations(people: list[Person], image_id: int) -> list[Record]:
-    """Entries of ``annotations`` in a CrowdPose file, one a person with keypoints; they have no area."""
-    rows = joint_rows("crowdpose")
-    annotations = []
-    for index, person in enumerate(people):
-        triples, labelled = _keypoint_triples(person, rows)
-        if labelled:
-            annotations.append(
-                {
-                    "num_keypoints": labelled,
-                    "iscrowd": 0,
-                    "keypoints": triples,
-                    "image_id": image_id,
-                    "bbox": list(person.box),
-                    "category_id": 1,
-                    "id": image_id * MAX_PEOPLE_PER_IMAGE + index,
-                }
-            )
-    return annotations
-
-
 def crowd_index(annotations: list[Record]) -> float:
     """The Crowd Index of an image (Li et al., CrowdPose, CVPR 2019, eq. 1).
 
@@ -227,21 +213,8 @@ def crowd_index(annotations: list[Record]) -> float:
     return round(min(1.0, float(np.mean(others / labelled.sum(1)))), 2)
 
 
-def crowdpose_image(
-    image_id: int, file_name: str, size: tuple[int, int], annotations: list[Record]
-) -> Record:
-    """An entry of ``images`` in a CrowdPose file."""
-    return {
-        "file_name": file_name,
-        "id": image_id,
-        "height": size[1],
-        "width": size[0],
-        "crowdIndex": crowd_index(annotations),
-    }
-
-
 def mpii_annotations(
-    people: list[Person], file_name: str, size: tuple[int, int]
+    people: list[Person], known: Dataset, file_name: str, size: tuple[int, int]
 ) -> tuple[list[Record], list[np.ndarray]]:
     """Entries of an MPII file, one a person, and their head boxes ``[2, 2]`` (corner, x or y).
 
@@ -249,7 +222,7 @@ def mpii_annotations(
     the coordinates of the others are -1. ``scale`` is the height of the figure over 200 pixels. mmpose lowers
     the centre by 15 pixels of scale, so it stands that much above the middle of the figure.
     """
-    rows = joint_rows("mpii")
+    rows = joint_rows(known.keypoints.names)
     records, headboxes = [], []
     for person in people:
         visible = person.visibility[rows] != NOT_IN_IMAGE
@@ -308,27 +281,21 @@ def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> byt
     return bytes(content)
 
 
-def coco_file(dataset: str, images: list[Record], annotations: list[Record]) -> Record:
-    """A whole annotation file of COCO, COCO-WholeBody or CrowdPose."""
+def coco_file(known: Dataset, images: list[Record], annotations: list[Record]) -> Record:
+    """A whole annotation file of COCO's format."""
     # The category of COCO-WholeBody is that of COCO.
-    keypoints = keypoint_set("coco" if dataset == "wholebody" else dataset)
+    body = known.keypoints.body
+    skeleton = known.keypoints.skeleton
     category = {
         "supercategory": "person",
         "id": 1,
         "name": "person",
-        "keypoints": list(keypoints.names),
-        "skeleton": [[first + 1, second + 1] for first, second in keypoints.skeleton],
+        "keypoints": list(known.keypoints.names[:body]),
+        "skeleton": [[first + 1, second + 1] for first, second in skeleton if max(first, second) < body],
     }
     content: Record = {"categories": [category], "images": images, "annotations": annotations}
-    if dataset != "crowdpose":
-        kind = {"coco": "COCO keypoints", "wholebody": "COCO-WholeBody"}[dataset]
-        content = {
-            "info": {
-                "description": f"Generated figures in the format of {kind}",
-                "year": 2017,
-                "date_created": "",
-            },
-            "licenses": [{"url": "", "id": 1, "name": "Generated"}],
-            **content,
-        }
-    return content
+    if known.crowded:
+        return content
+    kind = known.title if known.keypoints.parts else f"{known.title} keypoints"
+    about = {"description": f"Generated figures in the format of {kind}", "year": 2017, "date_created": ""}
+    return {"info": about, "licenses": [{"url": "", "id": 1, "name": "Generated"}], **content}

@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 
+from rspose.datasets import dataset as find_dataset
 from rspose.drawn.annotations import annotated_people
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.drawing import LABELS_PER_PERSON, PART_FLIP, PART_NAMES
-from rspose.drawn.generate import DEMO_SIZE, single_threaded_opencv
-from rspose.drawn.scene import CROWDS, IN_DETAIL, SUPERSAMPLING, Person, Scene, draw_scene
+from rspose.drawn.generate import DEMO_SIZE, in_detail, looks, single_threaded_opencv
+from rspose.drawn.scene import SUPERSAMPLING, Person, Scene, draw_scene
 
 __all__ = ["PART_FLIP", "PART_NAMES", "figure_crops"]
 
@@ -30,6 +31,7 @@ def figure_crops(
         Images, RGB uint8 ``[count, h, w, 3]``, and parts, uint8 ``[count, h, w]``: indices into `PART_NAMES`,
         0 for background, things and other people.
     """
+    known = find_dataset(dataset)
     width, height = size
     images = np.empty((count, height, width, 3), np.uint8)
     parts = np.empty((count, height, width), np.uint8)
@@ -41,7 +43,7 @@ def figure_crops(
         index = 0
         while filled < count:
             rng = np.random.default_rng([seed, index, 9, 9, 9])
-            scene = draw_scene(rng, CROWDS[dataset], backgrounds, DEMO_SIZE, dataset in IN_DETAIL)
+            scene = draw_scene(rng, looks(known), backgrounds, DEMO_SIZE, in_detail(known))
             index += 1
             for person in annotated_people(scene)[: count - filled]:
                 if person.box[3] >= _MIN_BOX_HEIGHT:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rspose.datasets.boxes import intersection_over_union
 from rspose.drawn.annotations import Record
 from rspose.drawn.scene import Person
 
@@ -26,15 +27,6 @@ def _jittered(rng: np.random.Generator, box: np.ndarray, spread: float, size: tu
     return np.array(
         (corners[0], corners[1], max(corners[2] - corners[0], 2), max(corners[3] - corners[1], 2))
     )
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes ``[M, 4]`` with boxes ``[N, 4]`` (x, y, width, height), ``[M, N]``."""
-    first, second = first[:, None], second[None]
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    return shared / np.maximum(first[..., 2:].prod(-1) + second[..., 2:].prod(-1) - shared, 1e-9)
 
 
 def _score(rng: np.random.Generator, quality: float) -> float:
@@ -64,7 +56,7 @@ def detect_people(
             if drop and rng.random() >= _DUPLICATES:
                 continue
             box = _jittered(rng, truth, spread, size)
-            overlap = float(box_iou(box[None], truth[None])[0, 0])
+            overlap = float(intersection_over_union(box[None], truth[None])[0, 0])
             found.append((_score(rng, 1.6 + 0.7 * clearness + 7.0 * (overlap - 0.75) - drop), box))
     for _ in range(rng.poisson(_FALSE_POSITIVES_PER_PERSON * (len(people) + 0.5))):
         found.append((_score(rng, -1.6), _false_box(rng, truths, size)))
@@ -88,7 +80,7 @@ def _false_box(rng: np.random.Generator, truths: np.ndarray, size: tuple[int, in
         low = np.minimum(first[:2], second[:2])
         high = np.maximum(first[:2] + first[2:], second[:2] + second[2:])
         union = np.concatenate([low, high - low])
-        if box_iou(union[None], truths).max() < 0.5:
+        if intersection_over_union(union[None], truths).max() < 0.5:
             return _jittered(rng, union, 0.04, size)
     height = size[1] * rng.uniform(0.12, 0.7)
     width = height * rng.uniform(0.3, 0.9)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from rspose.datasets.keypoints import FACE_NAMES, FOOT_NAMES, HAND_NAMES
+from rspose.datasets.wholebody import FACE_NAMES, FOOT_NAMES, HAND_NAMES
 from rspose.drawn.appearance import Appearance
 from rspose.drawn.canvas import DARK, SHIFT, SUBPIXEL, fixed, ink
 from rspose.drawn.skeleton import JOINT, Skeletons

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rspose.datasets.layout import LAYOUTS, SPLITS, dataset_layout
+from rspose.datasets import SPLITS, Dataset, dataset
+from rspose.datasets.interface import Drawn
 from rspose.datasets.manifest import MANIFEST, dataset_digests, read_manifest
 from rspose.drawn.annotations import (
     Record,
@@ -18,16 +19,12 @@ from rspose.drawn.annotations import (
     coco_annotations,
     coco_file,
     coco_image,
-    crowdpose_annotations,
-    crowdpose_image,
     mpii_annotations,
     mpii_headbox_file,
-    wholebody_annotations,
 )
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.detections import detect_people
-from rspose.drawn.scene import CROWDS, IN_DETAIL, SUPERSAMPLING, Scene, draw_scene
-from rspose.drawn.version import generator_version
+from rspose.drawn.scene import SUPERSAMPLING, Scene, draw_scene
 
 DEMO_SIZE = (320, 240)
 """Width and height of the demo's images, pixels."""
@@ -37,7 +34,6 @@ FIRST_IMAGE_ID = {"train": 1, "val": 500_001}
 """Image ids do not depend on how many images there are, and those of train and val never meet."""
 
 _MAX_IMAGES = FIRST_IMAGE_ID["val"] - FIRST_IMAGE_ID["train"]
-_NAME_DIGITS = {"coco": 12, "crowdpose": 6, "mpii": 9, "wholebody": 12}
 
 
 @contextmanager
@@ -51,25 +47,42 @@ def single_threaded_opencv() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def scene_generator(seed: int, dataset: str, split: str, index: int) -> np.random.Generator:
+def looks(known: Dataset) -> Drawn:
+    """How pictures of a dataset are drawn.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if known.drawn is None:
+        raise ValueError(f"{known.name}: its module does not say how its pictures are drawn; set data.*.root")
+    return known.drawn
+
+
+def in_detail(known: Dataset) -> bool:
+    """Whether the people of a dataset have faces, hands and feet in detail."""
+    return bool(known.keypoints.parts)
+
+
+def scene_generator(seed: int, known: Dataset, split: str, index: int) -> np.random.Generator:
     """The source of randomness of one image, which depends on no other image."""
-    return np.random.default_rng([seed, list(LAYOUTS).index(dataset), SPLITS.index(split), index])
+    return np.random.default_rng([seed, looks(known).number, SPLITS.index(split), index])
 
 
-def split_backgrounds(seed: int, dataset: str, split: str, size: tuple[int, int]) -> Backgrounds:
+def split_backgrounds(seed: int, known: Dataset, split: str, size: tuple[int, int]) -> Backgrounds:
     """The places of one split: train and val share none."""
-    entropy = (seed, list(LAYOUTS).index(dataset), SPLITS.index(split), 0, 1)
+    entropy = (seed, looks(known).number, SPLITS.index(split), 0, 1)
     return Backgrounds(entropy, (SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]))
 
 
 def make_dataset(
-    dataset: str,
+    name: str,
     out: Path,
     images: int,
     seed: int,
     val_images: int | None = None,
     size: tuple[int, int] = DEMO_SIZE,
     progress: Callable[[int, int], None] | None = None,
+    version: str = "",
 ) -> dict[str, Any]:
     """Write a generated dataset in the files of the real one.
 
@@ -77,13 +90,14 @@ def make_dataset(
     A generated dataset that is there already is replaced.
 
     Args:
-        dataset: ``"coco"``, ``"crowdpose"``, ``"mpii"`` or ``"wholebody"``.
+        name: Name of the dataset.
         out: Root of the dataset; created.
         images: Images of the train split.
         seed: The same seed gives the same bytes.
         val_images: Images of the val split; a fifth of ``images`` by default.
         size: Width and height of the images, pixels.
         progress: Called with the images written and the images to write.
+        version: What the manifest says of the code that drew it.
 
     Returns:
         The manifest, which is also written to ``manifest.json``.
@@ -91,7 +105,8 @@ def make_dataset(
     Raises:
         ValueError: If an argument is out of range, or ``out`` holds files that were not generated.
     """
-    layout = dataset_layout(dataset)
+    known = dataset(name)
+    crowd = looks(known)
     counts = {"train": images, "val": max(1, images // 5) if val_images is None else val_images}
     for split, count in counts.items():
         if not 1 <= count <= _MAX_IMAGES:
@@ -106,16 +121,16 @@ def make_dataset(
     staging = out.with_name(out.name + ".partial")
     if staging.exists():
         shutil.rmtree(staging)
-    for path in layout.files:
+    for path in known.files:
         (staging / path).parent.mkdir(parents=True, exist_ok=True)
     done = 0
     with single_threaded_opencv():
         for split in SPLITS:
-            writer = _SplitWriter(dataset, split, staging, size)
-            backgrounds = split_backgrounds(seed, dataset, split, size)
+            writer = _SplitWriter(known, split, staging, size)
+            backgrounds = split_backgrounds(seed, known, split, size)
             for index in range(counts[split]):
-                rng = scene_generator(seed, dataset, split, index)
-                scene = draw_scene(rng, CROWDS[dataset], backgrounds, size, dataset in IN_DETAIL)
+                rng = scene_generator(seed, known, split, index)
+                scene = draw_scene(rng, crowd, backgrounds, size, in_detail(known))
                 writer.add(index, scene, rng)
                 done += 1
                 if progress is not None:
@@ -123,15 +138,15 @@ def make_dataset(
             writer.close()
 
     manifest = {
-        "dataset": dataset,
+        "dataset": name,
         "generated": True,
         "seed": seed,
         "images": counts,
         "size": list(size),
-        "generator": generator_version(),
-        "files": dataset_digests(staging, dataset),
+        "generator": version,
+        "files": dataset_digests(staging, name),
     }
-    _write_json(staging / MANIFEST, manifest, indent=2)
+    (staging / MANIFEST).write_text(json.dumps(manifest, indent=2))
     if out.exists():
         shutil.rmtree(out)
     staging.replace(out)
@@ -145,55 +160,41 @@ def _require_replaceable(out: Path) -> None:
         raise ValueError(f"{out}: holds files that were not generated (no {MANIFEST}); choose another folder")
 
 
-def _write_json(path: Path, content: object, indent: int | None = None) -> None:
-    """Write to a file beside, then rename: nobody reads half a file."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=indent))
-    partial.replace(path)
-
-
 class _SplitWriter:
     """Writes one split: its images one by one, its annotation files at the end."""
 
-    def __init__(self, dataset: str, split: str, root: Path, size: tuple[int, int]) -> None:
-        self._dataset, self._split, self._root, self._size = dataset, split, root, size
-        self._layout = dataset_layout(dataset)
+    def __init__(self, known: Dataset, split: str, root: Path, size: tuple[int, int]) -> None:
+        self._known, self._split, self._root, self._size = known, split, root, size
         self._images: list[Record] = []
         self._annotations: list[Record] = []
         self._detections: list[Record] = []
         self._headboxes: list[np.ndarray] = []
-        (root / self._layout.images[split]).mkdir(parents=True, exist_ok=True)
+        self._folder = root / known.images[split]
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, index: int, scene: Scene, rng: np.random.Generator) -> None:
         image_id = FIRST_IMAGE_ID[self._split] + index
-        file_name = f"{image_id:0{_NAME_DIGITS[self._dataset]}d}.jpg"
+        file_name = f"{image_id:0{looks(self._known).name_digits}d}.jpg"
         _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        (self._root / self._layout.images[self._split] / file_name).write_bytes(encoded.tobytes())
+        (self._folder / file_name).write_bytes(encoded.tobytes())
         people = annotated_people(scene)
-        if self._dataset in ("coco", "wholebody"):
-            self._images.append(coco_image(image_id, file_name, self._size))
-            annotate = coco_annotations if self._dataset == "coco" else wholebody_annotations
-            self._annotations += annotate(people, image_id)
-        elif self._dataset == "crowdpose":
-            annotations = crowdpose_annotations(people, image_id)
-            self._images.append(crowdpose_image(image_id, file_name, self._size, annotations))
-            self._annotations += annotations
-        else:
-            records, headboxes = mpii_annotations(people, file_name, self._size)
-            self._annotations += records
+        if self._known.format == "mpii":
+            annotations, headboxes = mpii_annotations(people, self._known, file_name, self._size)
             self._headboxes += headboxes
-        if self._split == "val" and self._layout.detections is not None:
+        else:
+            annotations = coco_annotations(people, self._known, image_id)
+            self._images.append(coco_image(self._known, image_id, file_name, self._size, annotations))
+        self._annotations += annotations
+        if self._split == "val" and self._known.detections is not None:
             self._detections += detect_people(rng, people, image_id, self._size)
 
     def close(self) -> None:
-        path = self._root / self._layout.annotations[self._split]
-        if self._dataset == "mpii":
-            _write_json(path, self._annotations)
-        else:
-            _write_json(path, coco_file(self._dataset, self._images, self._annotations))
+        of_mpii = self._known.format == "mpii"
+        content = self._annotations if of_mpii else coco_file(self._known, self._images, self._annotations)
+        (self._root / self._known.annotations[self._split]).write_text(json.dumps(content))
         if self._split == "val":
-            if self._layout.detections is not None:
-                _write_json(self._root / self._layout.detections, self._detections)
-            if self._layout.headboxes is not None:
-                content = mpii_headbox_file(self._annotations, self._headboxes)
-                (self._root / self._layout.headboxes).write_bytes(content)
+            if self._known.detections is not None:
+                (self._root / self._known.detections).write_text(json.dumps(self._detections))
+            if self._known.headboxes is not None:
+                headboxes = mpii_headbox_file(self._annotations, self._headboxes)
+                (self._root / self._known.headboxes).write_bytes(headboxes)

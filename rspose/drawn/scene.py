@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from rspose.datasets.interface import Drawn
 from rspose.drawn.appearance import sample_appearances
 from rspose.drawn.background import Backgrounds, paint_object
 from rspose.drawn.drawing import (
@@ -113,36 +114,12 @@ class Scene:
     people: list[Person]
 
 
-@dataclass(frozen=True)
-class Crowd:
-    """How many people come to a scene, and how they stand.
-
-    Attributes:
-        counts: Probability of 1, 2, ... people.
-        shots: Probability of a close-up, a medium and a long shot.
-        huddle: Whether all stand together, at a spacing that is drawn for each scene, or each finds a place.
-    """
-
-    counts: tuple[float, ...]
-    shots: tuple[float, float, float]
-    huddle: bool
-
-
-CROWDS: dict[str, Crowd] = {
-    "coco": Crowd((0.56, 0.26, 0.12, 0.06), (0.18, 0.68, 0.14), huddle=False),
-    "crowdpose": Crowd((0.05, 0.18, 0.22, 0.22, 0.16, 0.10, 0.05, 0.02), (0.08, 0.62, 0.30), huddle=True),
-    "mpii": Crowd((0.55, 0.25, 0.13, 0.07), (0.12, 0.66, 0.22), huddle=False),
-    # Nearer than in COCO, so that faces and hands are large enough to be annotated.
-    "wholebody": Crowd((0.62, 0.26, 0.09, 0.03), (0.30, 0.65, 0.05), huddle=False),
-}
-IN_DETAIL = ("wholebody",)
-"""Datasets whose people have faces, hands and feet in detail."""
 _SHOT_HEIGHTS = ((1.0, 1.9), (0.55, 1.0), (0.31, 0.55))
 
 
 def draw_scene(
     rng: np.random.Generator,
-    crowd: Crowd,
+    crowd: Drawn,
     backgrounds: Backgrounds,
     size: tuple[int, int],
     in_detail: bool = False,
@@ -208,7 +185,7 @@ def draw_scene(
 
 
 def _arrange(
-    rng: np.random.Generator, crowd: Crowd, count: int, size: tuple[int, int]
+    rng: np.random.Generator, crowd: Drawn, count: int, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standing height, centre and ground line of each person, image pixels, each ``[count]``."""
     width, height = size

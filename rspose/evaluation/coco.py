@@ -3,33 +3,29 @@
 import contextlib
 import io
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
+from rspose.datasets import Dataset, dataset
 from rspose.datasets.annotations import Annotations
-from rspose.datasets.keypoints import WHOLEBODY_FIELDS, keypoint_set
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import coco_matches, precision_and_recall
+
+T = TypeVar("T")
 
 EVALUATOR = f"xtcocotools {version('xtcocotools')}"
 # Predictions per image that count, the best ones (``maxDets`` of the evaluator).
 MAX_DETECTIONS = 20
 
-# In the order of ``COCOeval.stats``. CrowdPose: easy, medium and hard images by their crowd index.
-_METRICS = {
-    "coco": ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"),
-    "crowdpose": ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "APH"),
-}
-_METRICS["wholebody"] = _METRICS["coco"]
-_IOU_TYPES = {"coco": "keypoints", "crowdpose": "keypoints_crowd", "wholebody": "keypoints_wholebody"}
-# COCO-WholeBody: the field that holds each part that the evaluator knows, and what is told of a part.
-_PART_FIELDS = {
-    "body" if field == "keypoints" else field.removesuffix("_kpts"): field for field in WHOLEBODY_FIELDS
-}
+# In the order of ``COCOeval.stats``. With a crowd index: of easy, medium and hard images.
+_METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+_METRICS_CROWDED = ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "APH")
+# What is told of a part of COCO-WholeBody.
 _OF_A_PART = ("AP", "AR")
 # What a metric is made of: precision or recall, index of the OKS threshold (None: all), of the area range.
 _REPLICATED = {
@@ -54,32 +50,29 @@ Evaluators = dict[str, COCOeval]
 
 
 def average_precision(
-    dataset: str, detections: Predictions, scores: np.ndarray, annotations: Annotations
+    name: str, detections: Predictions, scores: np.ndarray, annotations: Annotations
 ) -> dict[str, float | None]:
     """The evaluator's numbers: :func:`match` and :func:`summarise` in one."""
-    return summarise(dataset, match(dataset, detections, scores, annotations))
+    return summarise(name, match(name, detections, scores, annotations))
 
 
-def match(dataset: str, detections: Predictions, scores: np.ndarray, annotations: Annotations) -> Evaluators:
+def match(name: str, detections: Predictions, scores: np.ndarray, annotations: Annotations) -> Evaluators:
     """The official evaluators after they have matched detections to persons.
 
     The parts of COCO-WholeBody are evaluated one by one, over the same detections and scores, as mmpose's
     ``CocoWholeBodyMetric`` does.
 
     Args:
-        dataset: ``coco``, ``crowdpose`` or ``wholebody``.
+        name: Name of a dataset that detections are evaluated on.
         detections: Predictions to evaluate, N of them, after suppression.
         scores: Their scores, ``[N]``.
         annotations: The validation split.
     """
     annotations.check_images(detections.image_id, detections.source)
-    sigmas = np.asarray(keypoint_set(dataset).sigmas)
-    kinds = {"": (_IOU_TYPES[dataset], sigmas)}
-    if dataset == "wholebody":
-        kinds |= {
-            part: (f"keypoints_{part}", sigmas[WHOLEBODY_FIELDS[field]])
-            for part, field in _PART_FIELDS.items()
-        }
+    known = dataset(name)
+    sigmas = np.asarray(known.keypoints.sigmas)
+    kinds = {"": (known.evaluator, sigmas)}
+    kinds |= {part: (f"keypoints_{part}", sigmas[rows]) for part, rows in known.keypoints.parts.items()}
     evaluators = {}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # Parts have no scores of their own: mmpose, too, scores them as the person.
@@ -87,35 +80,33 @@ def match(dataset: str, detections: Predictions, scores: np.ndarray, annotations
         # The evaluator writes into results and annotations alike, hence results made for it alone; its
         # annotations are read from ``content``, which nothing reads afterwards.
         truth = COCO(str(annotations.path), ann_data=annotations.content)
-        results = truth.loadRes(_results(dataset, detections, scores))
-        for name, (kind, sigmas_of_part) in kinds.items():
-            evaluator = COCOeval(truth, results, kind, sigmas_of_part, use_area=dataset != "crowdpose")
+        results = truth.loadRes(_results(known, detections, scores))
+        for part, (kind, sigmas_of_part) in kinds.items():
+            evaluator = COCOeval(truth, results, kind, sigmas_of_part, use_area=not known.crowded)
             evaluator.evaluate()
-            evaluators[name] = evaluator
+            evaluators[part] = evaluator
     return evaluators
 
 
-def _results(dataset: str, detections: Predictions, scores: np.ndarray) -> list[dict[str, Any]]:
+def _results(known: Dataset, detections: Predictions, scores: np.ndarray) -> list[dict[str, Any]]:
     """The detections in COCO's result format, in the fields that mmpose's metrics fill."""
     triplets = np.concatenate([detections.keypoints, detections.confidence[..., None]], axis=-1)
-    if dataset == "wholebody":
-        columns = {
-            field: triplets[:, rows].reshape(len(detections), -1) for field, rows in WHOLEBODY_FIELDS.items()
-        }
-    else:
-        columns = {"keypoints": triplets.reshape(len(detections), -1), "bbox": detections.box}
+    fields = known.keypoints.fields
+    columns = {field: triplets[:, rows].reshape(len(detections), -1) for field, rows in fields.items()}
+    if not known.keypoints.parts:
+        columns["bbox"] = detections.box
     columns |= {"image_id": detections.image_id, "score": scores}
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [{"category_id": 1, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
 def replicates(
-    dataset: str, evaluators: Evaluators, annotations: Annotations, counts: np.ndarray
+    name: str, evaluators: Evaluators, annotations: Annotations, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The evaluators' numbers if the images of the split had been drawn as often as ``counts`` says.
 
     Args:
-        dataset: ``coco``, ``crowdpose`` or ``wholebody``.
+        name: Name of a dataset that detections are evaluated on.
         evaluators: What :func:`match` returned; :func:`summarise` must not have seen it yet.
         annotations: The validation split.
         counts: How often each image occurs, in the order of ascending ids, int ``[images, R]``.
@@ -123,24 +114,20 @@ def replicates(
     Returns:
         Every metric, float64 ``[R]``; NaN in replicates without a person of that split.
     """
-    evaluator = evaluators[""]
+    evaluator, crowded = evaluators[""], dataset(name).crowded
     images = evaluator.params.imgIds
-    wanted = _REPLICATED if dataset == "crowdpose" else _REPLICATED | _REPLICATED_BY_AREA
-    values = _replicated(evaluator, wanted, counts)
-    if dataset == "crowdpose":
+    values = _replicated(evaluator, _REPLICATED if crowded else _REPLICATED | _REPLICATED_BY_AREA, counts)
+    if crowded:
         matches = coco_matches(evaluator.evalImgs, images)
         crowd_index = {image["id"]: image["crowdIndex"] for image in annotations.content["images"]}
         crowdedness = np.array([crowd_index[image] for image in images])
-        for name, (low, high) in _CROWDEDNESS.items():
+        for metric, (low, high) in _CROWDEDNESS.items():
             of_kind = (low <= crowdedness) & (crowdedness < high)
-            values[name] = precision_and_recall(matches, counts * of_kind[:, None])[0].mean(axis=0)
+            values[metric] = precision_and_recall(matches, counts * of_kind[:, None])[0].mean(axis=0)
+    told = {metric: _REPLICATED[metric] for metric in _OF_A_PART}
     for part, of_part in _parts(evaluators).items():
-        told = {name: _REPLICATED[name] for name in _OF_A_PART}
-        values |= {f"{name}_{part}": value for name, value in _replicated(of_part, told, counts).items()}
-    if dataset == "wholebody":
-        for name in _OF_A_PART:
-            values[f"{name}_hand"] = (values[f"{name}_lefthand"] + values[f"{name}_righthand"]) / 2
-    return values
+        values |= {f"{metric}_{part}": value for metric, value in _replicated(of_part, told, counts).items()}
+    return values | _of_both_hands(values, lambda left, right: (left + right) / 2)
 
 
 def _replicated(
@@ -161,21 +148,28 @@ def _parts(evaluators: Evaluators) -> Evaluators:
     return {name: evaluator for name, evaluator in evaluators.items() if name}
 
 
-def summarise(dataset: str, evaluators: Evaluators) -> dict[str, float | None]:
+def summarise(name: str, evaluators: Evaluators) -> dict[str, float | None]:
     """The evaluators' numbers as fractions; None where no annotated person falls into a split.
 
     Those of a part of COCO-WholeBody are called ``AP_<part>`` and ``AR_<part>``. ``hand`` is the mean of both
     hands, as the dataset's authors have it (github.com/jin-s13/COCO-WholeBody, issue 38).
     """
-    metrics = _summary(evaluators[""], _METRICS[dataset])
+    metrics = _summary(evaluators[""], _METRICS_CROWDED if dataset(name).crowded else _METRICS)
     for part, evaluator in _parts(evaluators).items():
-        of_part = _summary(evaluator, _METRICS[dataset])
-        metrics |= {f"{name}_{part}": of_part[name] for name in _OF_A_PART}
-    if dataset == "wholebody":
-        for name in _OF_A_PART:
-            left, right = metrics[f"{name}_lefthand"], metrics[f"{name}_righthand"]
-            metrics[f"{name}_hand"] = None if left is None or right is None else (left + right) / 2
-    return metrics
+        of_part = _summary(evaluator, _METRICS)
+        metrics |= {f"{metric}_{part}": of_part[metric] for metric in _OF_A_PART}
+    return metrics | _of_both_hands(
+        metrics, lambda left, right: None if left is None or right is None else (left + right) / 2
+    )
+
+
+def _of_both_hands(values: dict[str, T], mean: Callable[[T, T], T]) -> dict[str, T]:
+    """The metrics of ``hand``; none where hands are not evaluated."""
+    return {
+        f"{metric}_hand": mean(values[f"{metric}_lefthand"], values[f"{metric}_righthand"])
+        for metric in _OF_A_PART
+        if f"{metric}_lefthand" in values
+    }
 
 
 def _summary(evaluator: COCOeval, names: tuple[str, ...]) -> dict[str, float | None]:

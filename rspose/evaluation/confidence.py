@@ -10,10 +10,9 @@ import numpy as np
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from rspose.datasets.annotations import Annotations
-from rspose.evaluation.boxes import intersection_over_union
 from rspose.evaluation.coco import MAX_DETECTIONS
-from rspose.evaluation.detections import rows_by_image
-from rspose.evaluation.oks import keypoint_similarity, oks_to_persons
+from rspose.evaluation.matching import pair, persons_in_boxes
+from rspose.evaluation.oks import keypoint_similarity
 from rspose.evaluation.predictions import Predictions
 
 # The least OKS at which the evaluators match a prediction to a person.
@@ -146,20 +145,8 @@ def quality_on_detections(
         annotations: The split that they were made on.
         falloff: The keypoints' falloff, ``[K]``.
     """
-    counting = np.flatnonzero(~annotations.ignored)
-    persons_of = {image: counting[rows] for image, rows in rows_by_image(annotations.image_id[counting])}
-    found, truth = [], []
-    for image_id, rows in rows_by_image(detections.image_id):
-        if image_id in persons_of:
-            persons = persons_of[image_id]
-            overlap = intersection_over_union(detections.box[rows], annotations.box[persons])
-            near = overlap.max(axis=1) >= BOX_THRESHOLD
-            found.append(rows[near])
-            truth.append(persons[overlap.argmax(axis=1)][near])
-    none = [np.zeros(0, dtype=np.int64)]
-    return _quality(
-        detections.take(np.concatenate(none + found)), np.concatenate(none + truth), annotations, falloff
-    )
+    rows, persons = persons_in_boxes(detections, annotations, BOX_THRESHOLD, ~annotations.ignored)
+    return _quality(detections.take(rows), persons, annotations, falloff)
 
 
 def _quality(
@@ -188,26 +175,14 @@ def detection_pairs(
         annotations: The validation split.
         falloff: The keypoints' falloff, ``[K]``.
     """
-    persons_of = dict(rows_by_image(annotations.image_id))
-    nobody = np.zeros(0, dtype=np.int64)
-    counted, quality = [], []
-    for image_id, rows in rows_by_image(detections.image_id):
-        rows = rows[np.argsort(-scores[rows], kind="stable")][:MAX_DETECTIONS]
-        persons = persons_of.get(image_id, nobody)
-        oks = oks_to_persons(
-            detections.keypoints[rows],
-            annotations.keypoints[persons],
-            annotations.labelled[persons],
-            annotations.area[persons],
-            annotations.box[persons],
-            falloff,
-        )
-        ignored = annotations.ignored[persons]
-        best = oks[:, ~ignored].max(axis=1, initial=0.0)
-        excused = (best < MATCH_THRESHOLD) & (oks[:, ignored].max(axis=1, initial=0.0) >= MATCH_THRESHOLD)
-        counted.append(rows[~excused])
+    counted, quality = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+    for image in pair(detections, annotations, falloff, np.arange(len(detections))):
+        order = np.argsort(-scores[image.rows], kind="stable")[:MAX_DETECTIONS]
+        oks = image.oks[order]
+        best = oks[:, ~image.ignored].max(axis=1, initial=0.0)
+        to_ignored = oks[:, image.ignored].max(axis=1, initial=0.0)
+        excused = (best < MATCH_THRESHOLD) & (to_ignored >= MATCH_THRESHOLD)
+        counted.append(image.rows[order][~excused])
         quality.append(best[~excused])
-    if not counted:
-        return Pairs(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
     rows = np.concatenate(counted)
     return Pairs(scores[rows], np.concatenate(quality), rows)

@@ -9,15 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from rspose.datasets.annotations import (
-    ANNOTATION_FILES,
-    DETECTION_FILES,
-    Annotations,
-    read_annotations,
-    read_detections,
-)
-from rspose.evaluation.boxes import intersection_over_union
-from rspose.evaluation.detections import rows_by_image
+from rspose.datasets import Dataset, dataset
+from rspose.datasets.annotations import Annotations, read_annotations, read_detections
+from rspose.evaluation.matching import persons_in_boxes
 from rspose.evaluation.predictions import Predictions
 
 # Padding of the crop in mmpose's top-down configs; the area of a prediction is that of the padded box.
@@ -26,7 +20,7 @@ _PADDING = 1.25
 _FOUND = 0.1
 
 
-def oracle(dataset: str, data_root: str | Path) -> Predictions:
+def oracle(name: str, data_root: str | Path) -> Predictions:
     """The true keypoints in every box, with confidence 1.
 
     A detection gets the keypoints of the annotated person whose box has the highest intersection over union
@@ -37,38 +31,30 @@ def oracle(dataset: str, data_root: str | Path) -> Predictions:
         FileNotFoundError: If a file of the dataset is missing.
         ValueError: If a file is damaged.
     """
-    annotations = read_annotations(dataset, data_root, "val")
-    pose = normalised_mean_pose(read_annotations(dataset, data_root, "train"))
+    annotations = read_annotations(name, data_root, "val")
+    pose = normalised_mean_pose(read_annotations(name, data_root, "train"))
     truth = np.where(annotations.labelled[..., None], annotations.keypoints, _in_boxes(pose, annotations.box))
-    predictions = _boxes_with(pose, dataset, data_root, annotations, control="oracle")
+    predictions = _boxes_with(pose, dataset(name), data_root, annotations, control="oracle")
     on_truth = predictions.annotation_id >= 0
     predictions.keypoints[on_truth] = truth[
         annotations.rows_of(predictions.annotation_id[on_truth], "oracle")
     ]
-    persons_of = dict(rows_by_image(annotations.image_id))
     detected = np.flatnonzero(~on_truth)
-    for image_id, rows in rows_by_image(predictions.image_id[detected]):
-        if image_id not in persons_of:
-            continue
-        rows, persons = detected[rows], persons_of[image_id]
-        overlap = intersection_over_union(predictions.box[rows], annotations.box[persons])
-        best = persons[overlap.argmax(axis=1)]
-        found = overlap.max(axis=1) >= _FOUND
-        predictions.keypoints[rows[found]] = truth[best[found]]
+    rows, persons = persons_in_boxes(predictions.take(detected), annotations, _FOUND)
+    predictions.keypoints[detected[rows]] = truth[persons]
     return predictions
 
 
-def mean_pose(dataset: str, data_root: str | Path) -> Predictions:
+def mean_pose(name: str, data_root: str | Path) -> Predictions:
     """The mean training pose in every box, with confidence 1.
 
     Raises:
         FileNotFoundError: If a file of the dataset is missing.
         ValueError: If a file is damaged.
     """
-    pose = normalised_mean_pose(read_annotations(dataset, data_root, "train"))
-    return _boxes_with(
-        pose, dataset, data_root, read_annotations(dataset, data_root, "val"), control="mean_pose"
-    )
+    pose = normalised_mean_pose(read_annotations(name, data_root, "train"))
+    annotations = read_annotations(name, data_root, "val")
+    return _boxes_with(pose, dataset(name), data_root, annotations, control="mean_pose")
 
 
 def normalised_mean_pose(annotations: Annotations) -> np.ndarray:
@@ -95,21 +81,21 @@ def _in_boxes(pose: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _boxes_with(
-    pose: np.ndarray, dataset: str, data_root: str | Path, annotations: Annotations, control: str
+    pose: np.ndarray, known: Dataset, data_root: str | Path, annotations: Annotations, control: str
 ) -> Predictions:
     """All boxes that a model is asked about, of the ground truth and then of the detector, with one pose."""
     # PCKh wants everybody.
-    usable = _has_pose(annotations) if dataset != "mpii" else np.ones(len(annotations), dtype=bool)
+    usable = _has_pose(annotations) if known.evaluator != "pckh" else np.full(len(annotations), True)
     image_id, annotation_id = annotations.image_id[usable], annotations.annotation_id[usable]
     box, score = annotations.box[usable], np.ones(usable.sum())
     protocol: dict[str, Any] = {
-        "dataset": dataset,
+        "dataset": known.name,
         "split": "val",
         "control": control,
-        "annotation_file": Path(ANNOTATION_FILES[dataset]["val"]).name,
+        "annotation_file": Path(known.annotations["val"]).name,
     }
-    if dataset in DETECTION_FILES:
-        detections = read_detections(dataset, data_root)
+    if known.detections is not None:
+        detections = read_detections(known.name, data_root)
         annotations.check_images(detections.image_id, str(detections.path))
         image_id = np.concatenate([image_id, detections.image_id])
         annotation_id = np.concatenate([annotation_id, np.full(len(detections.image_id), -1)])

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rspose.datasets.keypoints import keypoint_set
 from rspose.evaluation.oks import oks_nms
 from rspose.evaluation.predictions import Predictions
 
@@ -38,10 +37,9 @@ def instance_scores(
     return box_score * np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 
-def rescore_and_suppress(dataset: str, detections: Predictions) -> tuple[Predictions, np.ndarray]:
+def rescore_and_suppress(detections: Predictions, falloff: np.ndarray) -> tuple[Predictions, np.ndarray]:
     """The predictions that OKS-NMS keeps and their instance scores, image by image, the best first."""
     scores = instance_scores(detections.box_score, detections.confidence)
-    falloff = keypoint_set(dataset).falloff
     kept = [
         rows[oks_nms(detections.keypoints[rows], detections.area[rows], scores[rows], falloff, NMS_THRESHOLD)]
         for _, rows in rows_by_image(detections.image_id)

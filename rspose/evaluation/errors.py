@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rspose.datasets import KeypointSet
 from rspose.datasets.annotations import Annotations
-from rspose.datasets.keypoints import KeypointSet
 from rspose.evaluation.detections import rows_by_image
 from rspose.evaluation.matching import NOBODY, ImagePairs, match
 from rspose.evaluation.oks import keypoint_similarity

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from rspose.datasets import Dataset, KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
-from rspose.datasets.keypoints import KeypointSet, keypoint_set
 from rspose.evaluation import coco, mpii
 from rspose.evaluation.confidence import (
     KeypointQuality,
@@ -30,11 +30,11 @@ from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
 
 
-def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> dict[str, Any]:
+def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[str, Any]:
     """Score a predictions file.
 
     Args:
-        dataset: ``coco``, ``crowdpose``, ``mpii`` or ``wholebody``.
+        name: Name of the dataset.
         predictions: File written by ``Predictions.save``.
         data_root: Root of the dataset, real or generated.
 
@@ -59,24 +59,24 @@ def evaluate(dataset: str, predictions: str | Path, data_root: str | Path) -> di
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged, or the predictions do not belong to the dataset.
     """
-    return evaluate_predictions(dataset, Predictions.load(predictions), data_root)
+    return evaluate_predictions(name, Predictions.load(predictions), data_root)
 
 
-def evaluate_predictions(dataset: str, predictions: Predictions, data_root: str | Path) -> dict[str, Any]:
+def evaluate_predictions(name: str, predictions: Predictions, data_root: str | Path) -> dict[str, Any]:
     """Score predictions in memory; otherwise as ``evaluate``."""
-    _check_dataset(dataset, predictions)
-    annotations = read_annotations(dataset, data_root, "val")
-    if dataset == "mpii":
-        scores = _on_truth(predictions.ground_truth_boxes(), annotations, data_root)
-    else:
-        scores = _on_detections(dataset, predictions, annotations)
+    known = dataset(name)
+    _check_dataset(known, predictions)
+    annotations = read_annotations(name, data_root, "val")
+    scores = EVALUATORS[known.evaluator](known, predictions, annotations, data_root)
     return {**scores, "protocol": {**predictions.protocol, **scores["protocol"]}}
 
 
-def _on_truth(predictions: Predictions, annotations: Annotations, data_root: str | Path) -> dict[str, Any]:
-    """The scores of MPII."""
-    joints = keypoint_set("mpii")
-    head_sizes = read_head_sizes(data_root, len(annotations))
+def _on_truth(
+    known: Dataset, predictions: Predictions, annotations: Annotations, data_root: str | Path
+) -> dict[str, Any]:
+    """PCKh on ground-truth boxes, as MPII has it."""
+    joints, predictions = known.keypoints, predictions.ground_truth_boxes()
+    head_sizes = read_head_sizes(known.name, data_root, len(annotations))
     judgement = mpii.judge(predictions, annotations, head_sizes)
     metrics = mpii.pckh(judgement)
 
@@ -84,13 +84,12 @@ def _on_truth(predictions: Predictions, annotations: Annotations, data_root: str
     keypoints, poses = quality.pairs(), quality.pose_pairs(predictions.confidence.mean(axis=1))
 
     images = judgement.image
-    counts = draws("mpii", int(images.max(initial=-1)) + 1)
+    counts = draws(known.name, int(images.max(initial=-1)) + 1)
     replicates = mpii.replicates(judgement, counts)
     correlations = _replicated_correlations(keypoints, images, poses, images, counts)
 
     rows = annotations.rows_of(predictions.annotation_id, predictions.source)
-    image = np.array([person["image"] for person in annotations.content])
-    diagnosis = diagnose(predictions.keypoints, rows, annotations, image, joints)
+    diagnosis = diagnose(predictions.keypoints, rows, annotations, np.array(annotations.image_names), joints)
 
     def repaired(errors: Sequence[str]) -> np.ndarray:
         moved = predictions.with_keypoints(diagnosis.keypoints_without(errors, predictions.keypoints))
@@ -107,9 +106,11 @@ def _on_truth(predictions: Predictions, annotations: Annotations, data_root: str
     }
 
 
-def _on_detections(dataset: str, predictions: Predictions, annotations: Annotations) -> dict[str, Any]:
-    """The scores of COCO and CrowdPose."""
-    joints = keypoint_set(dataset)
+def _on_detections(
+    known: Dataset, predictions: Predictions, annotations: Annotations, data_root: str | Path
+) -> dict[str, Any]:
+    """Average precision on detections, by COCO's evaluator."""
+    name, joints = known.name, known.keypoints
     on_truth, detections = predictions.ground_truth_boxes(), predictions.detections()
     if not len(detections):
         raise ValueError(
@@ -117,7 +118,7 @@ def _on_detections(dataset: str, predictions: Predictions, annotations: Annotati
             "found none; run the predict stage with the detection file"
         )
     annotations.check_images(detections.image_id, detections.source)
-    kept, scores = rescore_and_suppress(dataset, detections)
+    kept, scores = rescore_and_suppress(detections, joints.falloff)
 
     quality = quality_on_truth(on_truth, annotations, joints.falloff)
     keypoints, poses = quality.pairs(), detection_pairs(kept, scores, annotations, joints.falloff)
@@ -133,11 +134,11 @@ def _on_detections(dataset: str, predictions: Predictions, annotations: Annotati
     meant = meant_persons(pairs, scores)
     diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
 
-    known = np.unique(annotations.known_images)
-    images, images_kept = (np.searchsorted(known, rows.image_id) for rows in (on_truth, kept))
-    counts = draws(dataset, len(known))
+    images_of_split = np.unique(annotations.known_images)
+    images, images_kept = (np.searchsorted(images_of_split, rows.image_id) for rows in (on_truth, kept))
+    counts = draws(name, len(images_of_split))
     times = _once_and(counts)
-    times_of_pairs = times[np.searchsorted(known, [image.image_id for image in pairs])]
+    times_of_pairs = times[np.searchsorted(images_of_split, [image.image_id for image in pairs])]
 
     def repaired(errors: Sequence[str]) -> np.ndarray:
         moved = kept.with_keypoints(diagnosis.keypoints_without(errors, kept.keypoints))
@@ -153,10 +154,10 @@ def _on_detections(dataset: str, predictions: Predictions, annotations: Annotati
 
     correlations = _replicated_correlations(keypoints, images, poses, images_kept, counts)
     # From here on, because the evaluator writes into the annotations' content.
-    evaluators = coco.match(dataset, kept, scores, annotations)
-    replicates = coco.replicates(dataset, evaluators, annotations, counts)
+    evaluators = coco.match(name, kept, scores, annotations)
+    replicates = coco.replicates(name, evaluators, annotations, counts)
     return {
-        "metrics": coco.summarise(dataset, evaluators),
+        "metrics": coco.summarise(name, evaluators),
         "confidence": confidence,
         "diagnosis": {**_diagnosis(study, diagnosis), "thresholds": thresholds},
         "protocol": {
@@ -168,6 +169,13 @@ def _on_detections(dataset: str, predictions: Predictions, annotations: Annotati
         },
         "bootstrap": _bootstrap(replicates, correlations, study, counts),
     }
+
+
+EVALUATORS = {
+    **dict.fromkeys(("keypoints", "keypoints_crowd", "keypoints_wholebody"), _on_detections),
+    "pckh": _on_truth,
+}
+"""What scores predictions, by the ``evaluator`` of a dataset; of COCO's, the name is its ``iouType``."""
 
 
 def _once_and(counts: np.ndarray) -> np.ndarray:
@@ -255,15 +263,15 @@ def _diagnosis(study: dict[str, np.ndarray], diagnosis: Diagnosis) -> dict[str, 
     return nested
 
 
-def _check_dataset(dataset: str, predictions: Predictions) -> None:
-    joints = len(keypoint_set(dataset))
-    stated = predictions.protocol.get("dataset", dataset)
-    if stated != dataset:
+def _check_dataset(known: Dataset, predictions: Predictions) -> None:
+    joints = len(known.keypoints)
+    stated = predictions.protocol.get("dataset", known.name)
+    if stated != known.name:
         raise ValueError(
-            f"{predictions.source}: expected predictions on {dataset}, found predictions on {stated}"
+            f"{predictions.source}: expected predictions on {known.name}, found predictions on {stated}"
         )
     if predictions.keypoints.shape[1] != joints:
         raise ValueError(
-            f"{predictions.source}: expected the {joints} keypoints of {dataset}, "
+            f"{predictions.source}: expected the {joints} keypoints of {known.name}, "
             f"found {predictions.keypoints.shape[1]}"
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rspose.datasets.annotations import Annotations
+from rspose.datasets.boxes import intersection_over_union
 from rspose.evaluation.coco import MAX_DETECTIONS
 from rspose.evaluation.detections import rows_by_image
 from rspose.evaluation.oks import oks_to_persons
@@ -51,15 +52,19 @@ class ImagePairs:
         return self._matched[key]
 
 
-def pair(predictions: Predictions, annotations: Annotations, falloff: np.ndarray) -> list[ImagePairs]:
+def pair(
+    predictions: Predictions, annotations: Annotations, falloff: np.ndarray, counted: np.ndarray | None = None
+) -> list[ImagePairs]:
     """Predictions and persons image by image, in the order of image ids; images with neither are left out.
 
     Args:
-        predictions: N rows. As in the evaluator, one without any confidence above 0 is left out.
+        predictions: N rows.
         annotations: The validation split.
         falloff: The keypoints' falloff, ``[K]``.
+        counted: The rows that count; by default, as in the evaluator, those with any confidence above 0.
     """
-    counted = np.flatnonzero((predictions.confidence > 0).any(axis=1))
+    if counted is None:
+        counted = np.flatnonzero((predictions.confidence > 0).any(axis=1))
     rows_of = {image: counted[rows] for image, rows in rows_by_image(predictions.image_id[counted])}
     persons_of = dict(rows_by_image(annotations.image_id))
     none = np.zeros(0, dtype=np.int64)
@@ -77,6 +82,33 @@ def pair(predictions: Predictions, annotations: Annotations, falloff: np.ndarray
         ignored, crowd = annotations.ignored[persons], annotations.crowd[persons]
         pairs.append(ImagePairs(image, rows, persons, oks, ignored, crowd))
     return pairs
+
+
+def persons_in_boxes(
+    predictions: Predictions, annotations: Annotations, least: float, counting: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The predictions whose box holds a person, and the person whose box overlaps most with it.
+
+    Args:
+        predictions: N rows.
+        annotations: The split that they were made on.
+        least: Intersection over union from which on a box holds a person.
+        counting: Persons that are looked for, bool; all of them by default.
+
+    Returns:
+        Rows of the predictions, image by image, and of the persons, both int64 ``[n]``.
+    """
+    among = np.arange(len(annotations)) if counting is None else np.flatnonzero(counting)
+    persons_of = {image: among[rows] for image, rows in rows_by_image(annotations.image_id[among])}
+    found, held = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for image, rows in rows_by_image(predictions.image_id):
+        if image in persons_of:
+            persons = persons_of[image]
+            overlap = intersection_over_union(predictions.box[rows], annotations.box[persons])
+            near = overlap.max(axis=1) >= least
+            found.append(rows[near])
+            held.append(persons[overlap.argmax(axis=1)][near])
+    return np.concatenate(found), np.concatenate(held)
 
 
 def match(oks: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

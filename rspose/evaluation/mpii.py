@@ -6,7 +6,7 @@ import numpy as np
 
 from rspose import __version__
 from rspose.datasets.annotations import Annotations
-from rspose.datasets.keypoints import MPII
+from rspose.datasets.mpii import MPII
 from rspose.evaluation.predictions import Predictions
 
 EVALUATOR = f"rspose {__version__} (PCKh as mmpose's MpiiPCKAccuracy)"
@@ -73,8 +73,8 @@ def judge(predictions: Predictions, annotations: Annotations, head_sizes: np.nda
     # Single precision decides ties at the threshold as mmpose does.
     distance = distance.astype(np.float32)
     right = {0.5: (distance < 0.5) & judged, 0.1: (distance < np.float64(0.1)) & judged}
-    names = np.array([person["image"] for person in annotations.content])
-    return Judgement(right, judged, labelled, np.unique(names, return_inverse=True)[1][rows])
+    images = np.unique(annotations.image_names, return_inverse=True)[1]
+    return Judgement(right, judged, labelled, images[rows])
 
 
 def pckh(judgement: Judgement) -> dict[str, float | None]:
@@ -96,14 +96,14 @@ def replicates(judgement: Judgement, counts: np.ndarray) -> dict[str, np.ndarray
     """
     times = counts[judgement.image].T.astype(np.float64)
     judged, weight = times @ judgement.judged, times @ judgement.labelled
-    weight[:, [MPII.names.index(name) for name in _LEFT_OUT]] = 0.0
+    weight[:, [MPII.keypoints.names.index(name) for name in _LEFT_OUT]] = 0.0
     at_half, at_tenth = (
         np.divide(times @ judgement.right[limit], judged, out=np.full(judged.shape, np.nan), where=judged > 0)
         for limit in (0.5, 0.1)
     )
     metrics = {"PCKh": _mean(at_half, weight)}
     for group, names in _GROUPS.items():
-        joints = [MPII.names.index(name) for name in names]
+        joints = [MPII.keypoints.names.index(name) for name in names]
         metrics[f"PCKh_{group}"] = _mean(at_half[:, joints], np.ones((len(times), len(joints))))
     metrics["PCKh@0.1"] = _mean(at_tenth, weight)
     return metrics

@@ -5,11 +5,12 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rspose.datasets import dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import ChosenLoss, GridConfig
 
@@ -144,6 +145,23 @@ def loss_sources(loss: str) -> set[Path]:
     return {own, *files, *sources(*taken)}
 
 
+def dataset_settings(name: str) -> dict[str, str]:
+    """What the project knows of a dataset, but for what only tables and downloads depend on.
+
+    No import says which of the datasets a job needs, so their modules are in no fingerprint.
+    """
+    known = dataset(name)
+    of_tables = {"metrics", "main_metric", "release"}
+    return {
+        each.name: repr(getattr(known, each.name)) for each in fields(known) if each.name not in of_tables
+    }
+
+
+def generator_version(name: str) -> str:
+    """Changes when the pictures of a dataset have to be drawn again."""
+    return sha256_of([dataset_settings(name), sha256_of_modules("rspose.drawn.generate")])[:16]
+
+
 def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
     """The part of a config that decides the weights of a trained cell, and nothing else.
 
@@ -160,6 +178,7 @@ def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
     initial_weights = settings.initial_weights
     return {
         "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],
+        "dataset": dataset_settings(cell.dataset),
         "data": data["generate"] or data["root"],
         "model": {
             "base": settings.base[cell.head],

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from rspose.datasets.keypoints import BODY_KEYPOINTS, KeypointSet, keypoint_set
+from rspose.datasets import DATASETS, KeypointSet
 from rspose.grid.record import Record
 from rspose.reporting.panels import saved
 from rspose.reporting.style import (
@@ -140,7 +140,7 @@ def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, column
 
 def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
     """The figure of :func:`make_sheet`."""
-    keypoints = keypoint_set(dataset)
+    keypoints = DATASETS[dataset].keypoints
     ordered, samples = _read_all(entries, keypoints, columns)
     title = f"{DATASET_TITLES[dataset]} val: predicted skeletons"
     figure, grid = _grid(len(ordered) + 1, samples[0], title, ordered, right=_RIGHT)
@@ -148,7 +148,7 @@ def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) ->
         shown = samples[0].visible[j] > 0
         _draw_skeleton(axes, keypoints, samples[0].crops[j], samples[0].truth[j], shown.astype(float))
         # Faces of COCO-WholeBody are flagged 1 throughout.
-        hidden = (samples[0].visible[j] == 1) & (np.arange(len(keypoints)) < BODY_KEYPOINTS)
+        hidden = (samples[0].visible[j] == 1) & (np.arange(len(keypoints)) < keypoints.body)
         x, y = samples[0].truth[j][hidden].T
         axes.scatter(x, y, s=3, color="white", linewidths=0, zorder=4)
         axes.set_title(samples[0].names[j], fontsize=6)
@@ -180,7 +180,7 @@ def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) ->
 
 def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
     """The figure of :func:`make_heatmap_sheet`."""
-    ordered, samples = _read_all(entries, keypoint_set(dataset), columns)
+    ordered, samples = _read_all(entries, DATASETS[dataset].keypoints, columns)
     title = f"{DATASET_TITLES[dataset]} val: heatmaps, maximum over keypoints"
     figure, grid = _grid(len(ordered), samples[0], title, ordered, right=_BAR)
     for j, axes in enumerate(grid[0]):
@@ -192,7 +192,7 @@ def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> 
         for j, axes in enumerate(row):
             _draw_heatmap(axes, drawn.crops[j], maps[j], scale)
             marked = drawn.visible[j] > 0
-            of_body = np.arange(len(marked)) < BODY_KEYPOINTS
+            of_body = np.arange(len(marked)) < DATASETS[dataset].keypoints.body
             for shown, size in ((marked & of_body, 3.5), (marked & ~of_body, 1.0)):
                 axes.plot(*drawn.truth[j][shown].T, ls="", marker="+", ms=size, mew=0.6, color="#7FFFD4")
         _label_entry(row[0], dataset, entry, entries)
@@ -317,7 +317,7 @@ def _draw_skeleton(
         for (a, b), alpha in zip(limbs, alphas, strict=True)
     ]
     # A dark rim keeps the limbs apart from clothes and background of their colour.
-    widths = np.array([1.7 if max(limb) < BODY_KEYPOINTS else 0.5 for limb in limbs])
+    widths = np.array([1.7 if max(limb) < keypoints.body else 0.5 for limb in limbs])
     axes.add_collection(
         LineCollection(
             segments, colors=[(0, 0, 0, alpha * 0.6) for alpha in alphas], linewidths=1.65 * widths
@@ -325,7 +325,7 @@ def _draw_skeleton(
     )
     axes.add_collection(LineCollection(segments, colors=limb_colours, linewidths=widths))
     drawn = opacity > 0
-    of_body = np.arange(len(keypoints)) < BODY_KEYPOINTS
+    of_body = np.arange(len(keypoints)) < keypoints.body
     axes.scatter(
         points[drawn, 0],
         points[drawn, 1],

@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rspose.datasets.keypoints import KeypointSet, keypoint_set
+from rspose.datasets import DATASETS, KeypointSet
 from rspose.grid.record import Record
 from rspose.reporting.panels import (
     GREY,
@@ -193,7 +193,7 @@ def factor_figure(records: Sequence[Record]) -> Figure | None:
     runs = runs_of(records, lambda record: record.content["loss"].get("learned"))
     if not runs:
         return None
-    joints = keypoint_set(records[0].cell.dataset)
+    joints = DATASETS[records[0].cell.dataset].keypoints
     learned = [
         (each, name, np.mean([record.content["loss"]["learned"][name] for record in each.records], axis=0))
         for each in runs

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from rspose.datasets.annotations import ANNOTATION_FILES, DETECTION_FILES, HEAD_BOX_FILE
+from rspose.datasets import DATASETS
 from rspose.evaluation.predictions import Predictions
 
 JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 133}
@@ -55,13 +55,13 @@ def write_crowded_dataset(root: Path, dataset: str, seed: int, images: int = 30)
         box = np.concatenate([rng.uniform(0, 300, 2), rng.uniform(20, 150, 2)])
         detections.append(detection(record["id"], box, rng.uniform(0.01, 0.6)))
     detections.append({**detection(100, np.array([1.0, 1, 50, 50]), 0.99), "category_id": 17})
-    write_json(root / DETECTION_FILES[dataset], detections)
+    write_json(root / DATASETS[dataset].detections, detections)
 
 
 def write_coco_split(root: Path, dataset: str, split: str, records: list[dict], persons: list[dict]) -> None:
     category = {"id": 1, "name": "person", "supercategory": "person"}
     content = {"images": records, "annotations": persons, "categories": [category]}
-    write_json(root / ANNOTATION_FILES[dataset][split], content)
+    write_json(root / DATASETS[dataset].annotations[split], content)
 
 
 def random_person(
@@ -129,10 +129,10 @@ def write_mpii_dataset(root: Path, seed: int, persons: int = 40) -> None:
                     "joints_vis": seen.astype(int).tolist(),
                 }
             )
-        write_json(root / ANNOTATION_FILES["mpii"][split], entries)
+        write_json(root / DATASETS["mpii"].annotations[split], entries)
     corners = rng.uniform(50, 100, (2, 2, persons))
     corners[1] += rng.uniform(10, 40, (2, persons))
-    savemat(root / HEAD_BOX_FILE, {"headboxes_src": corners})
+    savemat(root / DATASETS["mpii"].headboxes, {"headboxes_src": corners})
 
 
 def write_dataset(root: Path, dataset: str, seed: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rspose.datasets.keypoints import COCO
+from rspose.datasets.coco import COCO
 from rspose.evaluation.resampling import summary
 from rspose.reporting.figures import Entry
 
@@ -115,7 +115,7 @@ def write(root: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def samples(count: int = 3, keypoints: int = len(COCO)) -> dict[str, np.ndarray]:
+def samples(count: int = 3, keypoints: int = len(COCO.keypoints)) -> dict[str, np.ndarray]:
     """Grey crops without any annotated keypoint, and heatmaps that are 0 everywhere."""
     return {
         "image_path": np.array([f"val2017/{i:012d}.jpg" for i in range(count)]),
@@ -127,7 +127,7 @@ def samples(count: int = 3, keypoints: int = len(COCO)) -> dict[str, np.ndarray]
     }
 
 
-def predictions(count: int = 4, keypoints: int = len(COCO)) -> dict[str, np.ndarray]:
+def predictions(count: int = 4, keypoints: int = len(COCO.keypoints)) -> dict[str, np.ndarray]:
     """Keypoints far outside every crop, without confidence."""
     return {
         "keypoints": np.full((count, keypoints, 2), -1000.0, dtype=np.float32),

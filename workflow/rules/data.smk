@@ -16,6 +16,6 @@ for dataset in filter(is_generated, CONFIG.datasets):
         params:
             dataset=dataset,
             generate=CONFIG.data[dataset].generate.model_dump(),
-            code=generator_version(),
+            code=fingerprints.generator_version(dataset),
         script:
             "../scripts/dataset.py"

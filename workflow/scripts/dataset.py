@@ -15,4 +15,5 @@ with job(snakemake) as terminal:
         val_images=settings["val_images"],
         seed=settings["seed"],
         size=tuple(settings["image_size"]),
+        version=snakemake.params.code,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rspose.datasets.keypoints import KEYPOINT_SETS
+from rspose.datasets import DATASETS
 from rspose.reporting.confidence_figures import calibration_curve
 from rspose.reporting.panels import Runs, models_and_heads, runs_of
 from rspose.reporting.results import Results, dataset_title, head_label
@@ -257,7 +257,7 @@ def value_chart(dataset: str, name: str, values: NDArray) -> Chart:
         values: One a keypoint.
     """
     shown = values.round(4).tolist()
-    if dataset not in KEYPOINT_SETS or len(KEYPOINT_SETS[dataset]) != len(shown):
+    if dataset not in DATASETS or len(DATASETS[dataset].keypoints) != len(shown):
         trace = {
             "type": "bar",
             "y": shown,
@@ -265,7 +265,7 @@ def value_chart(dataset: str, name: str, values: NDArray) -> Chart:
             "hovertemplate": "%{y}<extra></extra>",
         }
         return {"name": name, "traces": [trace], "layout": {"xaxis": {}, "yaxis": {}}, "height": 300}
-    joints = KEYPOINT_SETS[dataset]
+    joints = DATASETS[dataset].keypoints
     at = places(joints).round(2)
     crowded = len(joints) > _MOST_NUMBERS
     limbs = {

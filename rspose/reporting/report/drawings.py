@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rspose.datasets.keypoints import BODY_KEYPOINTS, KEYPOINT_SETS, KeypointSet, keypoint_set
+from rspose.datasets import DATASETS, KeypointSet
 from rspose.grid.record import Record
 from rspose.reporting.figures import Entry, Samples, read_samples
 from rspose.reporting.results import Results
@@ -35,17 +35,17 @@ def drawings(results: Results) -> dict[str, Any]:
     crops: dict[str, dict[str, Any]] = {}
     cells: dict[str, dict[str, Any]] = {}
     for key, records in results.cells.items():
-        if key[0] not in KEYPOINT_SETS:
+        if key[0] not in DATASETS:
             continue
         for record in sorted(records, key=lambda record: record.cell.seed):
-            samples = _samples(record, keypoint_set(key[0]))
+            samples = _samples(record, DATASETS[key[0]].keypoints)
             if samples is not None:
                 people = [_person(samples, index, crops) for index in range(len(samples.names))]
                 cells["/".join(key)] = {"seed": record.cell.seed, "people": people}
                 break
     drawn = {key.split("/")[0] for key in cells}
     return {
-        "skeletons": {dataset: _skeleton(keypoint_set(dataset)) for dataset in sorted(drawn)},
+        "skeletons": {dataset: _skeleton(DATASETS[dataset].keypoints) for dataset in sorted(drawn)},
         "crops": crops,
         "cells": cells,
     }
@@ -93,7 +93,7 @@ def _skeleton(keypoints: KeypointSet) -> dict[str, Any]:
         "names": [name.replace("_", " ") for name in keypoints.names],
         "sides": [_side(name) for name in keypoints.names],
         "limbs": [list(limb) for limb in keypoints.skeleton],
-        "body": BODY_KEYPOINTS,
+        "body": keypoints.body,
     }
 
 
