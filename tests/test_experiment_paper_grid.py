@@ -132,7 +132,7 @@ def test_every_model_builds_and_takes_a_step_on_every_dataset(
         whole["train_dataloader"]["dataset"]
     )
     items = [dataset[index] for index in range(2)]
-    width, height = PAPER["model_settings"][cell.model]["input_size"][cell.dataset]
+    width, height = PAPER.model_settings[cell.model].input_size[cell.dataset]
     keypoints = len(DATASETS[cell.dataset].keypoints)
     assert all(item["inputs"].shape == (3, height, width) for item in items)
     with torch.device("meta"):
@@ -143,8 +143,10 @@ def test_every_model_builds_and_takes_a_step_on_every_dataset(
     else:
         assert [axis.shape for axis in output] == [(2, keypoints, 2 * width), (2, keypoints, 2 * height)]
 
-    smaller = deepcopy(on_generated_data)
-    smaller["model_settings"][cell.model]["overrides"] = {"model": {"backbone": SMALLER.get(cell.model, {})}}
+    smaller = on_generated_data.model_copy(deep=True)
+    overrides = smaller.model_settings[cell.model].overrides
+    overrides.clear()
+    overrides["model"] = {"backbone": SMALLER.get(cell.model, {})}
     composed = compose(smaller, cell, tmp_path, None)
     composed["model"]["backbone"].get("norm_cfg", {}).update(type="BN")  # as mmengine does in one process
     model = MODELS.build(composed["model"])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -309,7 +309,7 @@ class LossSettings(Settings):
             Annotated[Number, Tag("number")] | Annotated[Free, Tag("mapping")],
             _either("a weight, or a mapping of weight and the loss's parameters"),
         ],
-    ] = Field(default={}, json_schema_extra={"example": "{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}"})
+    ] = {}
     """In place of `loss`: the losses that add up to this one, each with its weight, or with a mapping of
     `weight` and its parameters: `{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}`."""
     title: str | None = None
@@ -412,13 +412,13 @@ class GridConfig(Settings):
         """The config as it was written, as plain data; it makes an equal config again."""
         return self.model_dump(mode="json", exclude_unset=True)
 
-    def changed(self, **values: Any) -> Self:
+    def changed(self, **values: Any) -> "GridConfig":
         """The config with some keys changed, checked again.
 
         Raises:
             ConfigError: As :func:`complete`.
         """
-        return type(self).model_validate(complete({**self.plain(), **values}))
+        return complete({**self.plain(), **values})
 
     def dataset_files(self, name: str) -> list[Path]:
         """The files that stand for a dataset: the manifest of a drawn one, the annotations of a real one."""

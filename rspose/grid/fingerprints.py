@@ -174,6 +174,7 @@ def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
         no_effect.add("devices")
     training = chosen.model_dump(mode="json", exclude=no_effect)
     training["learning_rate"] = chosen.scaled_learning_rate
+    loss = config.loss_of(cell.loss, cell.head)
     data = config.data[cell.dataset].model_dump(mode="json")
     initial_weights = settings.initial_weights
     return {
@@ -190,7 +191,8 @@ def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
             "overrides": [settings.overrides, settings.head_overrides.get(cell.head, {})],
             "initial_weights": initial_weights and initial_weights.model_dump(),
         },
-        "loss": asdict(config.loss_of(cell.loss, cell.head)),
+        "loss": asdict(loss),
+        "order": list(loss.parameters["parts"]) if loss.loss == "sum" else [],  # the first one is the base
         "training": training,
     }
 
