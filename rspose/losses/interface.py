@@ -67,7 +67,7 @@ class HeatmapLoss(nn.Module, ABC):
     - ``name``: the name in configs and records, e.g. ``"mse"``
     - ``title``: the name in tables and figures, e.g. ``"MSE"``
     - ``reference``: paper, venue and arXiv number
-    - ``reconstruction``: True where the paper does not publish all that is needed, and choices are ours
+    - ``reconstruction``: True where details of the paper are not available to us, and choices are ours
     - ``heads``: the heads the loss can train, of ``"heatmap"`` (2D) and ``"simcc"`` (1D)
     - ``localises``: False where it orders confidences alone: it joins another loss in a ``sum``
 
