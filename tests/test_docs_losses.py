@@ -121,7 +121,7 @@ def test_the_example_that_combines_depends_on_the_files_of_both(examples: None) 
 def test_the_configs_of_the_walk_through_name_a_variant_and_a_loss_from_outside(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variant, outside = (yaml.safe_load(block) for block in blocks("add-a-loss.md", "yaml"))
+    variant, outside, added = (yaml.safe_load(block) for block in blocks("add-a-loss.md", "yaml"))
     (source,) = outside["losses_from"]
     work = tmp_path / "work"
     work.mkdir()
@@ -132,7 +132,9 @@ def test_the_configs_of_the_walk_through_name_a_variant_and_a_loss_from_outside(
     config = complete({**settings, **variant})
     assert {cell.loss for cell in config.cells()} == {"mse", "my_loss", "my_loss_sharp"}
     found = config.loss_of("my_loss_sharp", "simcc")
-    assert (found["title"], found["parameters"]) == ("My loss (sharp)", {"foreground": 50.0})
+    assert (found.title, found.parameters) == ("My loss (sharp)", {"foreground": 50.0})
+    found = complete({**settings, **added}).loss_of("kl+instance-sort", "simcc")
+    assert found.loss == "sum" and list(found.parameters["parts"]) == ["kl", "instance_sort"]
 
 
 def test_the_entry_point_of_the_walk_through_is_one(
