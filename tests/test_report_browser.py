@@ -28,9 +28,9 @@ from builders.records import (
 )
 from playwright.sync_api import Browser, Page, expect
 
+from rspose.datasets import DATASETS
 from rspose.reporting.localisation import make_localisation
 from rspose.reporting.report.page import make_report
-from rspose.reporting.style import METRICS
 
 pytestmark = pytest.mark.slow
 
@@ -266,7 +266,7 @@ def long_report(folder: Path) -> Path:
         write(folder / "more/records", record("mpii", loss, metrics={"PCKh": 0.5}))
     for seed in (0, 1):  # many metrics, claims with commands
         for loss, head in product(("mse", "kl"), ("heatmap", "simcc")):
-            metrics = {**dict.fromkeys(METRICS["mpii"], 0.5), "PCKh": 0.5 + 0.1 * seed}
+            metrics = {**dict.fromkeys(DATASETS["mpii"].metrics, 0.5), "PCKh": 0.5 + 0.1 * seed}
             real = record(
                 "mpii", loss, head, seed, model="resnet50", metrics=metrics, data={"generated": False}
             )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rspose.grid.record import Record
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, head_label
 from rspose.reporting.statistics import Difference, by_cell, difference, estimate
+from rspose.reporting.style import dataset_title
 
 # How a number was made. Not in it: how long it took, on which day, and hashes, which say only that something
 # differs.

@@ -4,9 +4,9 @@ import pandas as pd
 
 from rspose.reporting import notes
 from rspose.reporting.published import TOLERANCE, Claim, verdict
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, head_label
 from rspose.reporting.statistics import KEY
-from rspose.reporting.style import MAIN_METRIC, dataset_order, head_order, loss_order
+from rspose.reporting.style import dataset_order, dataset_title, head_order, loss_order, main_metric
 from rspose.reporting.table import Column, Row, Table, Value
 
 VERDICTS = (
@@ -69,11 +69,7 @@ def claim_numbers(results: Results) -> pd.DataFrame:
 
 def _claims(results: Results) -> list[tuple[Claim, Value | None]]:
     """What is claimed of cells in the main metric, and what was measured on real data."""
-    claims = [
-        claim
-        for claim in results.claims
-        if claim.model and claim.metric == MAIN_METRIC.get(claim.dataset, "AP")
-    ]
+    claims = [claim for claim in results.claims if claim.model and claim.metric == main_metric(claim.dataset)]
     claims.sort(
         key=lambda claim: (
             dataset_order(claim.dataset),

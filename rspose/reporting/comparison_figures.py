@@ -24,7 +24,7 @@ from rspose.reporting.panels import (
 )
 from rspose.reporting.results import Results
 from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE, Comparison, comparisons
-from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker
+from rspose.reporting.style import loss_colour, loss_marker, main_metric
 
 # Colours of the cividis map: from light to dark with any colour vision and on a grey print. No loss has them.
 _KINDS = {
@@ -53,7 +53,7 @@ def error_figure(records: Sequence[Record]) -> Figure | None:
     runs = runs_of(records, lambda record: record.scores.get("diagnosis.errors.good") is not None)
     if not runs:
         return None
-    metric = MAIN_METRIC.get(records[0].cell.dataset, "AP")
+    metric = main_metric(records[0].cell.dataset)
     rows = models_and_heads(runs)
     lines = [[each for each in runs if (each.model, each.head) == row] for row in rows]
     height = sum(0.3 * len(line) + 0.75 for line in lines)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rspose.grid.records import Record
 from rspose.reporting import notes
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, head_label
 from rspose.reporting.statistics import (
     ALL,
     KEY,
@@ -20,6 +20,7 @@ from rspose.reporting.statistics import (
     difference,
     differences,
 )
+from rspose.reporting.style import dataset_title
 from rspose.reporting.table import DAGGER, DIFFERS, MISSING, Column, Entry, Row, Table, Value
 
 _SCORES = {

@@ -19,13 +19,13 @@ from rspose.datasets import DATASETS, KeypointSet
 from rspose.grid.record import Record
 from rspose.reporting.panels import saved
 from rspose.reporting.style import (
-    DATASET_TITLES,
     HEAD_LABELS,
-    MAIN_METRIC,
     SIDE_COLOURS,
+    dataset_title,
     head_order,
     loss_colour,
     loss_order,
+    main_metric,
 )
 from rspose.reporting.table import DAGGER
 
@@ -64,7 +64,7 @@ class Entry:
     def from_record(cls, record: Record, predictions: Path, samples: Path) -> "Entry":
         """The row of the cell that ``record`` tells of."""
         cell, loss = record.cell, record.content["loss"]
-        score = record.scores.get(f"metrics.{MAIN_METRIC.get(cell.dataset, 'AP')}")
+        score = record.scores.get(f"metrics.{main_metric(cell.dataset)}")
         return cls(
             cell.loss,
             cell.head,
@@ -142,7 +142,7 @@ def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) ->
     """The figure of :func:`make_sheet`."""
     keypoints = DATASETS[dataset].keypoints
     ordered, samples = _read_all(entries, keypoints, columns)
-    title = f"{DATASET_TITLES[dataset]} val: predicted skeletons"
+    title = f"{dataset_title(dataset)} val: predicted skeletons"
     figure, grid = _grid(len(ordered) + 1, samples[0], title, ordered, right=_RIGHT)
     for j, axes in enumerate(grid[0]):
         shown = samples[0].visible[j] > 0
@@ -181,7 +181,7 @@ def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) ->
 def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
     """The figure of :func:`make_heatmap_sheet`."""
     ordered, samples = _read_all(entries, DATASETS[dataset].keypoints, columns)
-    title = f"{DATASET_TITLES[dataset]} val: heatmaps, maximum over keypoints"
+    title = f"{dataset_title(dataset)} val: heatmaps, maximum over keypoints"
     figure, grid = _grid(len(ordered), samples[0], title, ordered, right=_BAR)
     for j, axes in enumerate(grid[0]):
         axes.set_title(samples[0].names[j], fontsize=6)
@@ -373,7 +373,7 @@ def _draw_colour_bar(figure: Figure, axes: Axes, scale: Normalize) -> None:
 def _label_entry(axes: Axes, dataset: str, entry: Entry, entries: Sequence[Entry]) -> None:
     detail = HEAD_LABELS.get(entry.head, entry.head)
     if entry.score is not None:
-        detail += f" · {MAIN_METRIC[dataset]} {100 * entry.score:.1f}"
+        detail += f" · {main_metric(dataset)} {100 * entry.score:.1f}"
     if len({other.model for other in entries}) > 1:
         detail += f"\n{entry.model}"
     _label(axes, _title(entry), detail, loss_colour(entry.loss))

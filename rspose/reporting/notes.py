@@ -9,7 +9,7 @@ import pandas as pd
 from rspose.grid.cell import Cell
 from rspose.grid.record import Failure
 from rspose.reporting.statistics import KEY
-from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS
+from rspose.reporting.style import HEAD_LABELS, dataset_title
 from rspose.reporting.table import DAGGER, MISSING, TIE, Row, Value
 
 RECONSTRUCTION = f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
@@ -31,7 +31,7 @@ def provenance(runs: pd.DataFrame) -> list[str]:
     for dataset, of_dataset in runs.groupby("dataset", sort=False):
         trained = of_dataset[~of_dataset.control]
         evaluated = of_dataset if trained.empty else trained
-        title = DATASET_TITLES.get(str(dataset), str(dataset))
+        title = dataset_title(str(dataset))
         parts[title] = [*_data(of_dataset), *_training(trained), *_protocol(evaluated)]
     shared = [part for part in next(iter(parts.values())) if all(part in other for other in parts.values())]
     if len(parts) > 1 and shared:
@@ -50,7 +50,7 @@ def data_kind(runs: pd.DataFrame) -> str:
 def metrics_named(metrics: Mapping[str, str]) -> str:
     """The metric of each dataset, given as ``metrics.AP``, in words."""
     return ", ".join(
-        f"{metric.removeprefix('metrics.')} on {DATASET_TITLES.get(dataset, dataset)} val"
+        f"{metric.removeprefix('metrics.')} on {dataset_title(dataset)} val"
         for dataset, metric in metrics.items()
     )
 
@@ -133,7 +133,7 @@ def missing(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[Cell]:
 
 def _name(cell: Sequence[Any]) -> str:
     dataset, model, head, loss = cell[:4]
-    return f"{DATASET_TITLES.get(dataset, dataset)} {model} {HEAD_LABELS.get(head, head)} {loss}"
+    return f"{dataset_title(dataset)} {model} {HEAD_LABELS.get(head, head)} {loss}"
 
 
 def _listed(words: Sequence[str], most: int = 5) -> str:

@@ -14,9 +14,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from rspose.grid.record import Record
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, head_label
 from rspose.reporting.statistics import by_cell
 from rspose.reporting.style import (
+    dataset_title,
     head_order,
     loss_colour,
     loss_marker,

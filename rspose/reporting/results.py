@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rspose.datasets import DATASETS
 from rspose.grid.record import Failure, Record
 from rspose.grid.records import load_failures
 from rspose.reporting.frame import ordered_records, tidy
 from rspose.reporting.published import PUBLISHED, Claim, read_claims
 from rspose.reporting.statistics import KEY, CellKey, by_cell, differences, over_seeds, ties
-from rspose.reporting.style import DATASET_TITLES, HEAD_LABELS, MAIN_METRIC, METRICS, dataset_order
+from rspose.reporting.style import HEAD_LABELS, dataset_order, main_metric
 from rspose.reporting.table import DAGGER, Value
 
 
@@ -114,14 +115,14 @@ class Results:
 
     def metrics(self, dataset: str) -> dict[str, str]:
         """Name in a record and header of each metric; for a dataset unknown here, those in its records."""
-        if dataset in METRICS:
-            return METRICS[dataset]
+        if dataset in DATASETS:
+            return dict(DATASETS[dataset].metrics)
         of_dataset = self.runs[self.runs.dataset == dataset].dropna(axis="columns", how="all")
         names = [name.removeprefix("metrics.") for name in of_dataset.columns if name.startswith("metrics.")]
         return {name: name for name in names}
 
     def _main_metric(self, dataset: str) -> str:
-        return MAIN_METRIC[dataset] if dataset in MAIN_METRIC else next(iter(self.metrics(dataset)), "AP")
+        return main_metric(dataset) if dataset in DATASETS else next(iter(self.metrics(dataset)), "AP")
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -153,11 +154,6 @@ def read_results(folders: Sequence[Path], published: Path = PUBLISHED) -> Result
         where = ", ".join(map(str, folders))
         raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
     return Results(usable, load_failures(usable, *folders), read_claims(published))
-
-
-def dataset_title(dataset: str) -> str:
-    """How a dataset is written."""
-    return DATASET_TITLES.get(dataset, dataset)
 
 
 def head_label(head: str) -> str:

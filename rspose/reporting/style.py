@@ -7,9 +7,6 @@ from rspose.datasets import DATASETS
 LOSS_ORDER = ("mse", "kl", "awing", "fowkal", "dm", "rspose")
 CONTROL_ORDER = ("oracle", "mean_pose")
 HEAD_LABELS = {"heatmap": "2D", "simcc": "1D"}
-DATASET_TITLES = {name: each.title for name, each in DATASETS.items()}
-METRICS = {name: dict(each.metrics) for name, each in DATASETS.items()}
-MAIN_METRIC = {name: each.main_metric for name, each in DATASETS.items()}
 
 # Okabe and Ito's palette: told apart with any colour vision, and mostly by lightness on a grey print.
 LOSS_COLOURS = {
@@ -73,7 +70,17 @@ def head_order(head: str) -> tuple[int, str]:
     return known.index(head) if head in known else len(known), head
 
 
+def dataset_title(dataset: str) -> str:
+    """How a dataset is written; one that is unknown here, as it is called."""
+    return DATASETS[dataset].title if dataset in DATASETS else dataset
+
+
+def main_metric(dataset: str) -> str:
+    """The one metric of a dataset in overviews."""
+    return DATASETS[dataset].main_metric if dataset in DATASETS else "AP"
+
+
 def dataset_order(dataset: str) -> tuple[int, str]:
     """Sort key of the datasets: COCO, CrowdPose, MPII, COCO-WholeBody, further ones by name."""
-    known = list(DATASET_TITLES)
+    known = list(DATASETS)
     return known.index(dataset) if dataset in known else len(known), dataset

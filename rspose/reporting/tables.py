@@ -17,9 +17,9 @@ from rspose.reporting.difference_tables import difference_table
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.published import PUBLISHED, Claim, claimed, verdict
-from rspose.reporting.results import Results, dataset_title, head_label, read_results
+from rspose.reporting.results import Results, head_label, read_results
 from rspose.reporting.statistics import KEY, CellKey
-from rspose.reporting.style import dataset_order, head_order, loss_order
+from rspose.reporting.style import dataset_order, dataset_title, head_order, loss_order
 from rspose.reporting.table import TIE, Column, Entry, Row, Table, Value
 
 _CONTENTS = {

@@ -25,7 +25,7 @@ from rspose.reporting.panels import (
     panels,
     runs_of,
 )
-from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker
+from rspose.reporting.style import loss_colour, loss_marker, main_metric
 
 _IN_A_ROW = 6
 _TERM_LINES = ((0, (4, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
@@ -132,7 +132,7 @@ def cost_figure(records: Sequence[Record]) -> Figure | None:
     Returns:
         None where no record has both.
     """
-    metric = MAIN_METRIC.get(records[0].cell.dataset, "AP")
+    metric = main_metric(records[0].cell.dataset)
     runs = runs_of(
         records,
         lambda record: (

@@ -11,9 +11,9 @@ from rspose.grid.progress import duration
 from rspose.grid.record import Failure, Record
 from rspose.reporting.published import verdict
 from rspose.reporting.report.charts import value_chart
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, head_label
 from rspose.reporting.statistics import REFERENCE, CellKey, Comparison, comparisons
-from rspose.reporting.style import loss_colour
+from rspose.reporting.style import dataset_title, loss_colour
 from rspose.reporting.table import DAGGER, Column, Value, entry_text
 
 _PERCENT, _CORRELATION = Column("", ""), Column("", "", 1, 2)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rspose.datasets import DATASETS
 from rspose.reporting.confidence_figures import calibration_curve
 from rspose.reporting.panels import Runs, models_and_heads, runs_of
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, head_label
 from rspose.reporting.statistics import REFERENCE, SIGNIFICANCE, comparisons
-from rspose.reporting.style import MAIN_METRIC, loss_colour, loss_marker
+from rspose.reporting.style import dataset_title, loss_colour, loss_marker, main_metric
 from rspose.reporting.training_figures import places
 
 Chart = dict[str, Any]
@@ -219,7 +219,7 @@ def _errors(results: Results, runs: Sequence[Runs]) -> Chart | None:
 
 
 def _cost(results: Results, runs: Sequence[Runs]) -> Chart | None:
-    metric = MAIN_METRIC.get(runs[0].records[0].cell.dataset, "AP") if runs else ""
+    metric = main_metric(runs[0].records[0].cell.dataset) if runs else ""
     having = [
         each
         for each in runs

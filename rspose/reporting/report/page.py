@@ -21,8 +21,8 @@ from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.charts import charts
 from rspose.reporting.report.drawings import drawings
 from rspose.reporting.report.pictures import heatmap_sheets, localisations
-from rspose.reporting.results import Results, dataset_title, head_label, read_results
-from rspose.reporting.style import loss_colour
+from rspose.reporting.results import Results, head_label, read_results
+from rspose.reporting.style import dataset_title, loss_colour
 from rspose.reporting.table import MISSING, Column, Table, Value, entry_text
 from rspose.reporting.tables import all_tables
 

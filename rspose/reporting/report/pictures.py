@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rspose.reporting.html import to_html
 from rspose.reporting.localisation import tolerated_errors
-from rspose.reporting.results import Results, dataset_title, head_label
+from rspose.reporting.results import Results, head_label
+from rspose.reporting.style import dataset_title
 
 MOST_BYTES = 3_000_000
 """What all sheets of heatmaps together may take of the page."""
