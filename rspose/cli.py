@@ -1,8 +1,6 @@
 """The command line: a command is a function that calls a room's function, with an example in its help."""
 
 import argparse
-import contextlib
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -254,12 +252,10 @@ def _diff(first: Path, second: Path) -> int:
 def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory: float) -> None:
     """Say what a grid takes before it is launched: hours, memory, disk, what is missing."""
     from rspose.grid.config import load_config
-    from rspose.grid.progress import progress
     from rspose.tools.plan import make_plan
     from rspose.tools.plan_page import plan_page
 
-    with contextlib.redirect_stdout(io.StringIO()):  # mmpose's dataset classes print while they read
-        plan = make_plan(load_config(config), tflops, measure, device_memory, progress("cells' networks"))
+    plan = make_plan(load_config(config), tflops, measure, device_memory)
     print(plan.as_json() if json else plan_page(plan, config))
 
 
@@ -309,7 +305,8 @@ def _bench_steps(config: Path, json: bool, **options: Any) -> None:
     from rspose.grid.config import load_config
     from rspose.tools.steps import bench_steps
 
-    print("\n".join(bench_steps(load_config(config), **options).lines(json)))
+    for line in bench_steps(load_config(config), **options, as_json=json):
+        print(line)
 
 
 @_command("list losses", "--from my_loss.py", _SOURCE)

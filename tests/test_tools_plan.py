@@ -163,18 +163,17 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     said = {"instances": 149813, "instances_from": "published", "epochs": 210, "batch_size": 512}
     said.update(learning_rate=0.0005, devices=2)
     row = Row("coco", "net", "simcc", cells=6, done=2, hours=14.25, hours_left=57.0, **sizes, **said)
-    said.update(instances=None, devices=1)
-    unknown = Row("new", "net", "simcc", cells=1, done=0, hours=None, hours_left=None, **sizes, **said)
+    said.update(devices=1)
+    small = Row("mpii", "net", "simcc", cells=1, done=0, hours=0.25, hours_left=0.25, **sizes, **said)
     text = plan_page(
-        Plan("g", [row, unknown], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
+        Plan("g", [row, small], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
     )
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
     assert " ".join(line) == "coco net simcc 6 2 210 512 0.0005 34.0 10.0 14.2 57.0 48.0 2 7.1 0.95"
-    (line,) = (line.split() for line in text.splitlines() if line.startswith("new "))
-    assert line[10:12] == ["?", "?"]
-    assert line[13:] == ["1", "<", "2", "?", "0.95"]
-    assert "c.yaml: 2 of 7 cells done; the others take about 57.0 device hours" in text
-    assert "not there, published: coco 149,813, new unknown" in text
+    (line,) = (line.split() for line in text.splitlines() if line.startswith("mpii "))
+    assert line[13:] == ["1", "<", "2", "0.25", "0.95"]
+    assert "c.yaml: 2 of 7 cells done; the others take about 57.2 device hours" in text
+    assert "not there, published: coco 149,813, mpii 149,813" in text
     assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text
     enough = plan_page(Plan("g", [row], "guessed", "guessed too", 24.0, [], []), Path("c.yaml"))
     assert "Devices: as the config says. The batches fit into as many of 24 GB." in enough

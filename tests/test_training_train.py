@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -280,7 +279,7 @@ def test_the_same_cell_has_the_same_weights_and_another_seed_others(
     one_epoch["seeds"] = [0, 1]
     run(one_epoch, cell, tmp_path / "first")
     run(one_epoch, cell, tmp_path / "second")
-    run(one_epoch, replace(cell, seed=1), tmp_path / "other")
+    run(one_epoch, cell._replace(seed=1), tmp_path / "other")
     first, second, other = (weights(tmp_path / name) for name in ("first", "second", "other"))
     assert same_weights(first, second)
     assert not same_weights(first, other)

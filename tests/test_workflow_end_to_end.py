@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def test_every_cell_and_control_has_a_record(folder: Path) -> None:
     assert found == expected
     for cell in grid:
         record = json.loads((results / "records" / f"{cell.path}.json").read_text())
-        assert record["cell"] == asdict(cell)
+        assert record["cell"] == cell._asdict()
         assert record["control"] is False
         assert 0 <= record["metrics"][METRIC[cell.dataset]] <= 1
         assert record["data"]["generated"] is True

@@ -34,18 +34,6 @@ class Comparison:
     arguments: list[str]
     left_out: list[str]
 
-    @property
-    def command(self) -> str:
-        """The command as one would type it."""
-        return shlex.join(["snakemake", *self.arguments])
-
-    def run(self) -> int:
-        """Run it; its exit code."""
-        tools = Path(sys.executable).parent  # the jobs look for python there
-        environment = {**os.environ, "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
-        command = [sys.executable, "-m", "snakemake", *self.arguments]
-        return subprocess.run(command, env=environment, check=False).returncode
-
 
 def compare_with(
     path: Path, loss: str, source: str | None = None, cores: int | None = None, dry_run: bool = False
@@ -65,7 +53,7 @@ def compare_with(
         ConfigError: The config, or the loss in it, cannot be used; one line.
     """
     config = load_config(path)
-    sources = [*config.losses_from, *([source] if source and source not in config.losses_from else [])]
+    sources = list(dict.fromkeys([*config.losses_from, *([source] if source else [])]))
     config = config.changed(losses_from=sources, losses=[*_without(config.losses, loss), loss])
     if not [cell for cell in config.cells() if cell.loss == loss]:
         heads = "', '".join(config.heads)
@@ -78,15 +66,10 @@ def compare_with(
     losses = [*_without([REFERENCE], loss), *with_records, loss]
     config = config.changed(losses=losses)
     arguments = ["tables", "--configfile", str(path)]
-    if cores is not None:
-        arguments += ["--cores", str(cores)]
-    if Path.cwd() != _REPOSITORY:
-        arguments += ["--snakefile", str(_REPOSITORY / "Snakefile")]
-    if dry_run:
-        arguments += ["--dry-run"]
-    arguments += ["--config", f"losses=[{','.join(losses)}]"]
-    if sources:
-        arguments += [f"losses_from={json.dumps(sources)}"]
+    arguments += [] if cores is None else ["--cores", str(cores)]
+    arguments += [] if Path.cwd() == _REPOSITORY else ["--snakefile", str(_REPOSITORY / "Snakefile")]
+    arguments += [*(["--dry-run"] if dry_run else []), "--config", f"losses=[{','.join(losses)}]"]
+    arguments += [f"losses_from={json.dumps(sources)}"] if sources else []
     return Comparison(config, arguments, [name for name in others if name in missing])
 
 
@@ -97,14 +80,17 @@ def run_comparison(path: Path, loss: str, source: str | None, cores: int | None,
         ValueError: The comparison cannot be planned, or no cell of the loss was finished.
     """
     planned = compare_with(path, loss, source, cores, dry_run)
-    print(f"Running: {planned.command}", flush=True)
+    print(f"Running: {shlex.join(['snakemake', *planned.arguments])}", flush=True)
     if planned.left_out:
         print(
             f"Not compared in every cell with {', '.join(planned.left_out)}: some have no record; "
             f"snakemake --configfile {path} trains them",
             flush=True,
         )
-    status = planned.run()
+    tools = Path(sys.executable).parent  # the jobs look for python there
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
+    command = [sys.executable, "-m", "snakemake", *planned.arguments]
+    status = subprocess.run(command, env=environment, check=False).returncode
     if not dry_run:
         _print_comparison(planned.config, loss, status != 0)
     return status

@@ -1,8 +1,9 @@
 """What a grid takes, said before it is launched: time, memory and disk; what is done and what is missing."""
 
+import io
 import json
 import statistics
-from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rspose import datasets
 from rspose.datasets.check import check_dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
+from rspose.grid.progress import progress
 from rspose.tools.steps import measure_steps, training_device
 from rspose.training.compose import compose
 from rspose.training.pretrained import Pretrained, missing_weights
@@ -28,48 +30,31 @@ TFLOPS = 20.0
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of a (dataset, model, head): they differ in loss and seed.
-
-    Attributes:
-        dataset, model, head: What they are.
-        cells: How many of them there are.
-        done: How many have a record.
-        instances: Training instances; None if it is not known how many there are.
-        instances_from: ``files``, ``published`` or ``estimated``.
-        epochs, batch_size, learning_rate: How they are trained; the rate before the factor of a loss.
-        parameters: Of the network.
-        flops: Operations of a forward pass of one instance, two for each multiplication with its addition.
-        hours: Mean time of a cell, in hours of one device; None if the instances are unknown.
-        hours_left: Of the cells that are not done.
-        memory_gb: Of a training step with the whole batch on one device.
-        devices: How many devices a cell trains on.
-        devices_needed: How many devices the batch has to be spread over to fit: a power of two.
-        disk_gb: Of a cell: its weights, and the last two checkpoints with the state of the optimizer.
-    """
+    """The cells of a (dataset, model, head): they differ in loss and seed."""
 
     dataset: str
     model: str
     head: str
     cells: int
-    done: int
-    instances: int | None
-    instances_from: str
+    done: int  # how many have a record
+    instances: int  # that are trained on
+    instances_from: str  # files, published or estimated
     epochs: int
     batch_size: int
-    learning_rate: float
-    parameters: int
-    flops: int
-    hours: float | None
-    hours_left: float | None
-    memory_gb: float
-    devices: int
-    devices_needed: int
-    disk_gb: float
+    learning_rate: float  # before the factor of a loss
+    parameters: int  # of the network
+    flops: int  # of a forward pass of one instance, two for each multiplication with its addition
+    hours: float  # of one device, for a cell in the mean
+    hours_left: float  # of the cells that are not done
+    memory_gb: float  # of a training step with the whole batch on one device
+    devices: int  # that a cell trains on
+    devices_needed: int  # that the batch has to be spread over to fit: a power of two
+    disk_gb: float  # of a cell: its weights, and two checkpoints with the state of the optimizer
 
     @property
-    def wall_hours(self) -> float | None:
+    def wall_hours(self) -> float:
         """Time of a cell on the clock, if its devices share the work evenly."""
-        return None if self.hours is None else self.hours / self.devices
+        return self.hours / self.devices
 
     @property
     def too_few(self) -> bool:
@@ -79,24 +64,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a grid takes.
-
-    Attributes:
-        grid: Name of the grid.
-        rows: One per (dataset, model, head).
-        time_from: Where the hours come from, in words.
-        memory_from: Where the memory comes from, in words.
-        device_memory_gb: Memory of a device that ``devices`` of the rows goes by.
-        missing_datasets: What cells that are not done need: a line per dataset.
-        missing_weights: The same for pretrained weights.
-    """
+    """What a grid takes, with a row for each (dataset, model, head)."""
 
     grid: str
     rows: list[Row]
-    time_from: str
+    time_from: str  # where the hours come from, in words
     memory_from: str
-    device_memory_gb: float
-    missing_datasets: list[str]
+    device_memory_gb: float  # that ``devices_needed`` of the rows goes by
+    missing_datasets: list[str]  # that cells which are not done need, a line each
     missing_weights: list[Pretrained]
 
     def totals(self) -> dict[str, float | int]:
@@ -104,8 +79,8 @@ class Plan:
         return {
             "cells": sum(row.cells for row in self.rows),
             "done": sum(row.done for row in self.rows),
-            "hours": sum(row.cells * (row.hours or 0) for row in self.rows),
-            "hours_left": sum(row.hours_left or 0 for row in self.rows),
+            "hours": sum(row.cells * row.hours for row in self.rows),
+            "hours_left": sum(row.hours_left for row in self.rows),
             "disk_gb": sum(row.cells * row.disk_gb for row in self.rows),
         }
 
@@ -119,7 +94,6 @@ def make_plan(
     tflops: float = TFLOPS,
     measure: bool = False,
     device_memory_gb: float = 80.0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """Plan the grid of a config.
 
@@ -128,23 +102,24 @@ def make_plan(
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
         measure: Measure a training step of each row, with each of its losses, on this machine.
         device_memory_gb: Memory of a GPU that the grid is to run on.
-        progress: Called with the number of rows worked out, and of all.
 
     Raises:
         ValueError: ``tflops`` is not above 0.
     """
     if not tflops > 0:
         raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
+    records = config.results / "records"
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in config.cells():
         groups.setdefault((cell.dataset, cell.model, cell.head), []).append(cell)
     scope = DefaultScope.get_instance(f"plan {config.name}", scope_name="mmpose")
     device = torch.device(training_device(config))
-    instances: dict[str, tuple[int | None, str]] = {}
-    rows = []
+    instances: dict[str, tuple[int, str]] = {}
+    rows: list[Row] = []
+    bar = progress("networks of the grid")
     unfinished: list[Cell] = []
     for (dataset, model, head), group in groups.items():
-        left = [cell for cell in group if not record_of(config, cell).is_file()]
+        left = [cell for cell in group if not (records / f"{cell.path}.json").is_file()]
         unfinished += left
         training = config.training_of(group[0])
         composed = compose(config, group[0], Path(), None)
@@ -152,7 +127,7 @@ def make_plan(
             instances[dataset] = _instances(config, dataset, composed)
         count, counted_from = instances[dataset]
         cost = network_cost(composed)
-        fixed = cost.fixed_memory(_keeps_average(composed))
+        fixed = cost.fixed_memory
         per_instance: float = cost.kept_bytes
         seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
         if measure:
@@ -160,9 +135,7 @@ def make_plan(
             seconds = {loss: statistics.median(each) / steps.batch for loss, each in steps.seconds.items()}
             if steps.peak_bytes:
                 fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
-        hours = None
-        if count is not None:
-            hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
+        hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
         rows.append(
             Row(
                 dataset,
@@ -177,21 +150,22 @@ def make_plan(
                 learning_rate=training.scaled_learning_rate,
                 parameters=cost.parameters,
                 flops=cost.flops,
-                hours=None if hours is None else statistics.mean(hours[cell.loss] for cell in group),
-                hours_left=None if hours is None else sum(hours[cell.loss] for cell in left),
+                hours=statistics.mean(hours[cell.loss] for cell in group),
+                hours_left=sum(hours[cell.loss] for cell in left),
                 memory_gb=(fixed + per_instance * training.batch_size) / 1e9,
                 devices=training.devices,
                 devices_needed=_devices(fixed, per_instance, training.batch_size, device_memory_gb),
-                disk_gb=cost.disk(_keeps_average(composed)) / 1e9,
+                disk_gb=cost.disk / 1e9,
             )
         )
-        progress(len(rows), len(groups))
+        bar(len(rows), len(groups))
     del scope
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     return Plan(
         config.name,
         rows,
         time_from=(
-            f"measured on this machine ({_name(device)}), without loading of data and evaluation"
+            f"measured on this machine ({name}), without loading of data and evaluation"
             if measure
             else f"estimated: three forward passes an instance at an assumed {tflops:g} TFLOP/s, without "
             "loss, loading of data and evaluation"
@@ -207,35 +181,25 @@ def make_plan(
     )
 
 
-def record_of(config: GridConfig, cell: Cell) -> Path:
-    """Where the record of a cell is once it is done."""
-    return config.results / "records" / f"{cell.path}.json"
-
-
 @dataclass(frozen=True)
 class NetworkCost:
-    """What a network takes, counted without computing anything (on the meta device).
+    """What a network takes, counted without computing anything (on the meta device)."""
 
-    Attributes:
-        parameters: Numbers that are trained.
-        state_bytes: Of the weights and buffers in a checkpoint.
-        flops: Operations of a forward pass of one instance.
-        kept_bytes: Of what a forward pass of one instance keeps for the backward pass.
-    """
+    parameters: int  # that are trained
+    state_bytes: int  # of the weights and buffers in a checkpoint
+    flops: int  # of a forward pass of one instance
+    kept_bytes: int  # that a forward pass of one instance keeps for the backward pass
+    copies: int  # of the weights: two where the recipe keeps their moving average
 
-    parameters: int
-    state_bytes: int
-    flops: int
-    kept_bytes: int
-
-    def fixed_memory(self, keeps_average: bool) -> int:
+    @property
+    def fixed_memory(self) -> int:
         """Bytes of a training step beside those of the instances: weights, gradients and Adam's moments."""
-        return 4 * (5 if keeps_average else 4) * self.parameters
+        return 4 * (3 + self.copies) * self.parameters
 
-    def disk(self, keeps_average: bool) -> int:
+    @property
+    def disk(self) -> int:
         """Bytes of the files of a cell: its weights, and two checkpoints with the moments of Adam."""
-        checkpoint = self.state_bytes * (2 if keeps_average else 1) + 8 * self.parameters
-        return self.state_bytes + 2 * checkpoint
+        return self.state_bytes + 2 * (self.copies * self.state_bytes + 8 * self.parameters)
 
 
 def network_cost(composed: Any) -> NetworkCost:
@@ -265,15 +229,17 @@ def network_cost(composed: Any) -> NetworkCost:
         state_bytes=sum(each.numel() * each.element_size() for each in model.state_dict().values()),
         flops=counter.get_total_flops() // 2,
         kept_bytes=sum(size for key, size in kept.items() if key not in weights) // 2,
+        copies=2 if any(hook["type"] == "EMAHook" for hook in composed["custom_hooks"]) else 1,
     )
 
 
-def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int | None, str]:
+def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int, str]:
     entry = config.data[dataset]
     known = datasets.dataset(dataset)
     described = {**composed["train_dataloader"]["dataset"], "pipeline": []}
     if (entry.root / described["ann_file"]).is_file():
-        return len(DATASETS.build(described)), "files"
+        with redirect_stdout(io.StringIO()):  # mmpose's dataset classes print while they read
+            return len(DATASETS.build(described)), "files"
     if entry.generate:
         per_image = known.drawn.instances if known.drawn else 0.0
         return round(entry.generate.train_images * per_image), "estimated"
@@ -281,13 +247,11 @@ def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int | N
 
 
 def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:
-    missing = []
-    for dataset in dict.fromkeys(cell.dataset for cell in unfinished):
-        if config.data[dataset].generate:
-            continue
-        problems = check_dataset(config.data[dataset].root, dataset)
-        missing += [f"{dataset}: {problem}" for problem in problems[:1]]
-    return missing
+    entries = {cell.dataset: config.data[cell.dataset] for cell in unfinished}
+    real = {
+        dataset: check_dataset(each.root, dataset) for dataset, each in entries.items() if not each.generate
+    }
+    return [f"{dataset}: {problems[0]}" for dataset, problems in real.items() if problems]
 
 
 def _devices(fixed: float, per_instance: float, batch_size: int, device_memory_gb: float) -> int:
@@ -295,11 +259,3 @@ def _devices(fixed: float, per_instance: float, batch_size: int, device_memory_g
     while fixed + per_instance * batch_size / devices > device_memory_gb * 1e9 and devices < batch_size:
         devices *= 2
     return devices
-
-
-def _keeps_average(composed: Any) -> bool:
-    return any(hook["type"] == "EMAHook" for hook in composed["custom_hooks"])
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -50,8 +50,7 @@ def plan_page(plan: Plan, config_file: Path) -> str:
     )
     counted: dict[str, dict[str, None]] = {}
     for row in plan.rows:
-        number = "unknown" if row.instances is None else f"{row.instances:,}"
-        counted.setdefault(_SOURCES[row.instances_from], {})[f"{row.dataset} {number}"] = None
+        counted.setdefault(_SOURCES[row.instances_from], {})[f"{row.dataset} {row.instances:,}"] = None
     memory = f"{plan.device_memory_gb:g} GB"
     fit = f"The batches fit into as many of {memory}."
     if any(row.too_few for row in plan.rows):
@@ -74,9 +73,7 @@ Training instances: {"; ".join(f"{source}: {', '.join(texts)}" for source, texts
 {_missing("pretrained weights", weights, hint)}"""
 
 
-def _hours(hours: float | None) -> str:
-    if hours is None:
-        return "?"
+def _hours(hours: float) -> str:
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2f}"
 
 

@@ -26,6 +26,7 @@ from rspose.tools.bench import machine
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 
+_FORMS = (".1f", ".3f", ".3f", ".3f", ".2f")
 CPU_BATCH = 16
 """Instances of a step on a CPU, where the batch of the training would take minutes."""
 
@@ -57,36 +58,6 @@ def training_device(config: GridConfig) -> str:
     return "cuda" if config.training.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-@dataclass(frozen=True)
-class BenchedSteps:
-    """The steps of a cell's network on a device."""
-
-    cell: Cell
-    device: str
-    steps: Steps
-
-    def lines(self, as_json: bool) -> Iterator[str]:
-        """A Markdown table of the losses, or one JSON object each."""
-        cell, steps, on = self.cell, self.steps, machine(self.device)
-        first = next(iter(steps.seconds))
-        if not as_json:
-            yield f"{cell.model}, {cell.head} head, {cell.dataset}: batches of {steps.batch}; {on}\n"
-            yield f"| loss | ms a step | x {first}: median | lowest | highest | peak GB |"
-            yield "| --- | ---: | ---: | ---: | ---: | ---: |"
-        for loss, seconds in steps.seconds.items():
-            ratios = steps.times(loss, first)
-            ms, times = 1000 * statistics.median(seconds), statistics.median(ratios)
-            peak = steps.peak_bytes[loss] / 1e9 if steps.peak_bytes else None
-            if as_json:
-                said = {"ms": ms, "times": times, "times_lowest": min(ratios), "times_highest": max(ratios)}
-                setting: dict[str, object] = {"dataset": cell.dataset, "model": cell.model, "head": cell.head}
-                setting = {"than": first, **setting, "batch": steps.batch, "machine": on}
-                yield json.dumps({"loss": loss, **said, "peak_gb": peak, **setting})
-            else:
-                shown = "" if peak is None else f"{peak:.2f}"
-                yield f"| {loss} | {ms:.1f} | {times:.3f} | {min(ratios):.3f} | {max(ratios):.3f} | {shown} |"
-
-
 def bench_steps(
     config: GridConfig,
     dataset: str | None = None,
@@ -96,7 +67,8 @@ def bench_steps(
     device: str | None = None,
     rounds: int = 7,
     batch: int | None = None,
-) -> BenchedSteps:
+    as_json: bool = False,
+) -> Iterator[str]:
     """Measure the first cell of a grid that has the chosen dataset, model and head.
 
     Args:
@@ -105,6 +77,7 @@ def bench_steps(
         losses: Names of losses of the config; by default all that the config trains in such a cell.
         device: ``"cpu"`` or ``"cuda"``; by default what the training would take.
         rounds, batch: As for :func:`measure_steps`.
+        as_json: Give one JSON object a loss instead of the lines of a Markdown table.
 
     Raises:
         ValueError: There is no such cell, loss or device.
@@ -131,10 +104,32 @@ def bench_steps(
         raise ValueError("--device cuda: torch sees no GPU")
     with DefaultScope.overwrite_default_scope("mmpose"):
         composed = compose(config, first, Path(), None)
-        on = torch.device(device)
-        bar = progress("rounds")
-        steps = measure_steps(config, first, composed, losses or list(there), on, rounds, batch, bar)
-    return BenchedSteps(first, device, steps)
+        measured = losses or list(there)
+        steps = measure_steps(
+            config, first, composed, measured, torch.device(device), rounds, batch, progress("rounds")
+        )
+    on, reference = machine(device), measured[0]
+    if not as_json:
+        yield f"{first.model}, {first.head} head, {first.dataset}: batches of {steps.batch}; {on}\n"
+        yield f"| loss | ms a step | x {reference}: median | lowest | highest | peak GB |"
+        yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for loss in measured:
+        ratios = steps.times(loss, reference)
+        ms, peak = 1000 * statistics.median(steps.seconds[loss]), steps.peak_bytes.get(loss)
+        said: dict[str, float | None] = {"ms": ms, "times": statistics.median(ratios)}
+        said |= {"times_lowest": min(ratios), "times_highest": max(ratios)}
+        said["peak_gb"] = None if peak is None else peak / 1e9
+        if as_json:
+            setting = {"dataset": first.dataset, "model": first.model, "head": first.head}
+            yield json.dumps(
+                {"loss": loss, **said, "than": reference, **setting, "batch": steps.batch, "machine": on}
+            )
+        else:
+            texts = [
+                f"{number:{form}}" if number is not None else ""
+                for number, form in zip(said.values(), _FORMS, strict=True)
+            ]
+            yield f"| {loss} | {' | '.join(texts)} |"
 
 
 def measure_steps(
@@ -178,7 +173,17 @@ def measure_steps(
                 settings = config.loss_of(name, cell.head)
                 module = build_loss(settings.loss, settings.parameters, target.weights.shape[1])
                 modules[name] = module.to(device)
-            return _measure(model, optimizer, modules, images, target, rounds, progress)
+            steps = Steps(batch, {name: [] for name in losses}, {})
+            for number in range(rounds + 1):
+                progress(number, rounds + 1)
+                for name, module in modules.items():
+                    seconds, peak = _step(model, optimizer, module, images, target)
+                    if number > 0:  # the first round warms up
+                        steps.seconds[name].append(seconds)
+                    if peak is not None:
+                        steps.peak_bytes[name] = peak
+            progress(rounds + 1, rounds + 1)
+            return steps
         except torch.OutOfMemoryError:
             if batch < 4:
                 raise
@@ -186,37 +191,23 @@ def measure_steps(
             batch //= 2
 
 
-def _measure(
-    model: Any,
-    optimizer: Any,
-    losses: dict[str, Any],
-    images: Tensor,
-    target: KeypointTarget,
-    rounds: int,
-    progress: Callable[[int, int], None],
-) -> Steps:
-    on_gpu = images.is_cuda
-    seconds: dict[str, list[float]] = {name: [] for name in losses}
-    peaks: dict[str, int] = {}
-    for number in range(rounds + 1):
-        progress(number, rounds + 1)
-        for name, loss_module in losses.items():
-            model.head.loss_module = loss_module
-            if on_gpu:
-                torch.cuda.synchronize()
-                torch.cuda.reset_peak_memory_stats()
-            started = time.perf_counter()
-            with optimizer.optim_context(model):
-                prediction = model.head(model.extract_feat(images))
-                loss = sum(loss_module(prediction, target).values())
-            optimizer.update_params(loss)
-            if on_gpu:
-                torch.cuda.synchronize()
-                peaks[name] = torch.cuda.max_memory_allocated()
-            if number > 0:  # the first round warms up
-                seconds[name].append(time.perf_counter() - started)
-    progress(rounds + 1, rounds + 1)
-    return Steps(len(images), seconds, peaks)
+def _step(
+    model: Any, optimizer: Any, loss_module: Any, images: Tensor, target: KeypointTarget
+) -> tuple[float, int | None]:
+    """Its seconds, and the peak memory of the GPU in bytes."""
+    model.head.loss_module = loss_module
+    if images.is_cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    with optimizer.optim_context(model):
+        prediction = model.head(model.extract_feat(images))
+        loss = sum(loss_module(prediction, target).values())
+    optimizer.update_params(loss)
+    if not images.is_cuda:
+        return time.perf_counter() - started, None
+    torch.cuda.synchronize()
+    return time.perf_counter() - started, torch.cuda.max_memory_allocated()
 
 
 def _random_batch(
