@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from rspose.datasets.check import check_dataset_once
 from rspose.grid.cell import Cell
 from rspose.grid.config import ConfigError, complete, extended, given, typed
-from rspose.training.pretrained import missing_weights
 from rspose.grid.record import CONTROLS
 from rspose.grid import fingerprints
 from rspose.grid.records import record_files

@@ -67,6 +67,10 @@ def check_pretrained_weights():
         if not Path(f"{RESULTS}/records/{cell.path}.json").is_file()
         and not Path(f"{RESULTS}/cells/{cell.path}/checkpoint.pth").is_file()
     ]
+    if not untrained:
+        return
+    from rspose.training.pretrained import missing_weights  # not above: tables of records need no torch
+
     missing = missing_weights(CONFIG, untrained)
     if missing:
         more = f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
