@@ -13,4 +13,5 @@ class Markdown(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Change the docstring of an object."""
         if obj.docstring:
-            obj.docstring.value = markdown(obj.docstring.value)
+            # Griffe knows code that runs by the plural.
+            obj.docstring.value = markdown(obj.docstring.value).replace("Example:\n", "Examples:\n")
