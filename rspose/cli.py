@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _GROUPS = {
+    "records": "records of finished cells as one file, or as JSON",
     "data": "generated and real datasets",
     "bench": "measure time and memory",
     "list": "what there is",
@@ -105,7 +106,7 @@ _ROOT = _path("root", "root folder of the dataset")
 _DATASET = _argument("--dataset", "its name, such as coco", type=_dataset, required=True)
 _CONFIG = _path("config", "config of a grid")
 _GRID = _path("--config", "config of a grid", default=Path("config/demo.yaml"))
-_RECORDS = _path("records", "folders of records, which are merged", nargs="+")
+_RECORDS = _path("records", "folders or packed files of records, which are merged", nargs="+")
 _FROM = "of a loss from outside the project: a .py file, or an entry point of the group rspose.losses"
 _SOURCE = _argument("--from", _FROM, dest="source", metavar="SOURCE")
 
@@ -215,6 +216,37 @@ def _versus(loss: str, other: str, records: list[Path], latex: bool) -> None:
 
     table = versus(ordered_records(*records), loss, other)
     print(to_latex(table) if latex else to_markdown(table))
+
+
+@_command(
+    "records pack",
+    "results/records --out study.jsonl.xz",
+    _RECORDS,
+    _path("--out", "the file to write, *.jsonl.xz", required=True),
+    _flag("--coarse", "keep replicates of the bootstrap to 1/256, in half the size"),
+)
+def _pack(records: list[Path], out: Path, coarse: bool) -> None:
+    """Put the records of folders into one compressed file, which every command reads like a folder."""
+    from rspose.grid.records import load_records, pack
+
+    found = load_records(*records)
+    pack(found, out, coarse)
+    print(f"{out}: {len(found)} records, {out.stat().st_size / 1e6:.2f} MB")
+
+
+@_command(
+    "records unpack",
+    "results/reference/study/records.jsonl.xz --out records",
+    _path("file", "a packed file, or a folder of records"),
+    _path("--out", "folder of the JSON files", required=True),
+)
+def _unpack(file: Path, out: Path) -> None:
+    """Write each record of a packed file as a JSON file."""
+    from rspose.grid.records import load_records, unpack
+
+    found = load_records(file)
+    unpack(found, out)
+    print(f"{len(found)} records written to {out}/")
 
 
 @_command(

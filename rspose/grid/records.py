@@ -8,16 +8,18 @@ record says of itself counts, not its place: folders of several machines can be 
 import json
 import lzma
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from rspose.grid.cell import Cell
 from rspose.grid.files import replacing, write_json
 from rspose.grid.record import MOST_BYTES, Failure, Record, RecordError, parse
+from rspose.grid.replicates import coarser
 
 PACKED = ".jsonl.xz"
 _FAILED = ".failed.json"
+_XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "pb": 0}]  # for text
 
 
 def record_files(*places: Path) -> list[Path]:
@@ -81,25 +83,32 @@ def load_records(*places: Path) -> list[Record]:
     ]
 
 
-def pack(records: Iterable[Record], path: Path) -> None:
+def pack(records: Sequence[Record], path: Path, coarse: bool = False) -> None:
     """Write records into one compressed file, by dataset, model, head, loss and seed.
+
+    Args:
+        records: The records.
+        path: The file, ``*.jsonl.xz``.
+        coarse: Keep replicates to 1/256 only, in half the size; all else stays as it is.
 
     Raises:
         ValueError: If the file's name is not that of a packed file.
     """
     if not path.name.endswith(PACKED):
         raise ValueError(f"{path}: expected a name that ends with {PACKED}")
-    with replacing(path) as temporary, lzma.open(temporary, "wt", encoding="utf-8", preset=9) as stream:
+    with replacing(path) as temporary, lzma.open(temporary, "wt", filters=_XZ, encoding="utf-8") as stream:
         for record in sorted(records, key=lambda record: record.cell):
-            stream.write(json.dumps(record.content, ensure_ascii=False, separators=(",", ":")) + "\n")
+            content = record.content
+            if coarse and record.bootstrap is not None:
+                values = {name: coarser(text) for name, text in record.bootstrap.values.items()}
+                content = {**content, "bootstrap": {**content["bootstrap"], "values": values}}
+            stream.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
-def unpack(records: Iterable[Record], folder: Path) -> list[Path]:
-    """Write each record into a JSON file of its own, where the workflow would have put it in ``folder``."""
-    written = [folder / record.place for record in records]
-    for record, path in zip(records, written, strict=True):
-        write_json(path, record.content)
-    return written
+def unpack(records: Sequence[Record], folder: Path) -> None:
+    """Write each record into a JSON file of its own, placed below ``folder`` as the workflow places it."""
+    for record in records:
+        write_json(folder / record.place, record.content)
 
 
 M = TypeVar("M", Record, Failure)
