@@ -2,6 +2,7 @@
 
 import copy
 import json
+import lzma
 import statistics
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from builders.records import COCO_METRICS, fail, record, with_bootstrap, write
 
 from rspose.grid.cell import Cell
 from rspose.grid.record import RecordError, read_record
-from rspose.grid.records import load_failures
+from rspose.grid.records import load_failures, pack, unpack
 from rspose.reporting.frame import collect, ordered_records, write_collected
 from rspose.reporting.statistics import over_seeds
 
@@ -84,6 +85,26 @@ def _changed(**changes: Any) -> str:
         ("\udcff", "not readable as JSON"),
         ("[1, 2]", "not a record"),
         ('{"images": []}', "not a record"),
+        (_changed(cell__dataset="../../home"), 'cell.dataset is "../../home": expected a name'),
+        (_changed(cell__loss=".hidden"), 'cell.loss is ".hidden": expected a name'),
+        (_changed(cell__seed=10**400), "expected a finite number below 1e15"),
+        (_changed(loss__title="a\nline"), "loss.title is"),
+        (_changed(loss__title="x" * 300), "loss.title is"),
+        (_changed(diagnosis=None), "diagnosis is null: expected a value, or no such key"),
+        (_changed(training=None), "training is null"),
+        (_changed(training__seconds="long"), 'training.seconds is "long": expected a number'),
+        (_changed(training__curve={"loss": [float("nan")]}), "training.curve.loss is NaN"),
+        (_changed(training__curve={"iteration": [1, 2], "loss": [0.5]}), "lists of the same length"),
+        (_changed(provenance__created=5), "provenance.created is 5: expected a text"),
+        (_changed(protocol__input_size=5), "protocol.input_size is 5: expected a list"),
+        (
+            _changed(confidence__keypoint__n="many"),
+            'confidence.keypoint.n is "many": expected a whole number',
+        ),
+        (
+            _changed(config={"files": [], "directory": None, "changes": ["--snakefile"]}),
+            'config.changes.0 is "--snakefile"',
+        ),
         (_changed(format=3), "record format 3: expected 2 or 1"),
         (_changed(cell__loss=...), "cell.loss is missing"),
         (_changed(protocol=...), "protocol is missing"),
@@ -295,3 +316,53 @@ def test_a_record_and_its_older_version_without_a_diagnosis_agree(
     write(tmp_path / "c", content)
     assert ordered_records(tmp_path / "b", tmp_path / "c") == []
     assert "diagnosis.ordering.AP_lost is 0.05" in capsys.readouterr().err
+
+
+def test_a_record_of_format_1_says_with_its_commit_whether_the_tree_was_clean(tmp_path: Path) -> None:
+    for seed, commit in enumerate(("abc", "abc-dirty")):
+        write(tmp_path, {**record(seed=seed, provenance={"git_commit": commit}), "format": 1})
+    assert [(found.provenance.git_commit, found.provenance.clean) for found in ordered_records(tmp_path)] == [
+        ("abc", True),
+        ("abc", False),
+    ]
+
+
+def test_a_packed_file_is_read_like_the_folder_and_gives_it_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.append(np.linspace(0.4, 0.5, 11), np.nan)
+    write(tmp_path / "a", with_bootstrap(record(), {"metrics.AP": values}))
+    write(tmp_path / "a", record(loss="kl"))
+    (tmp_path / "a/coco/control").mkdir()
+    (tmp_path / "a/coco/control/oracle.json").write_text(json.dumps(record(loss="oracle", control=True)))
+    found = ordered_records(tmp_path / "a")
+    pack(found, tmp_path / "b" / "all.jsonl.xz")
+    for place in (tmp_path / "b", tmp_path / "b/all.jsonl.xz"):
+        assert [again.content for again in ordered_records(place)] == [each.content for each in found]
+    unpack(ordered_records(tmp_path / "b"), tmp_path / "c")
+    for path in (tmp_path / "a").rglob("*.json"):
+        assert json.loads((tmp_path / "c" / path.relative_to(tmp_path / "a")).read_text()) == json.loads(
+            path.read_text()
+        )
+    pack(found, tmp_path / "coarse.jsonl.xz", coarse=True)
+    (coarse,) = (each for each in ordered_records(tmp_path / "coarse.jsonl.xz") if each.cell.loss == "mse")
+    np.testing.assert_allclose(coarse.replicates("metrics.AP"), values, atol=1 / 500)
+    assert (
+        coarse.interval("metrics.AP") == found[0].interval("metrics.AP") and coarse.scores == found[0].scores
+    )
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ValueError, match=r"all\.json: expected a name that ends with \.jsonl\.xz"):
+        pack(found, tmp_path / "all.json")
+
+
+def test_what_is_damaged_in_a_packed_file_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "all.jsonl.xz"
+    lines = [json.dumps(record(loss="kl")), _changed(metrics__AP=2), json.dumps(record())]
+    file.write_bytes(lzma.compress("\n".join(lines).encode()))
+    assert [each.cell.loss for each in ordered_records(file)] == ["mse", "kl"]
+    assert f"record left out: {file}:2: metrics.AP is 2" in capsys.readouterr().err
+    file.write_bytes(file.read_bytes()[:-40])
+    ordered_records(file)
+    assert f"record left out: {file}: not readable" in capsys.readouterr().err
