@@ -151,7 +151,7 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
         ),
         (value("training/learning_rate", 1e9), ["'training.learning_rate'", "less than or equal to 100"]),
         (value("training/learning_rate", float("nan")), ["'training.learning_rate'", "finite", "nan"]),
-        (value("training/epochs", 10**9), ["'training.epochs'", "100000"]),
+        (value("training/epochs", 10**9), ["'training.epochs'", "10000000"]),
         (value("training/epochs", 2.0), ["'training.epochs'", "an integer", "2.0"]),
         (value("training/epochs", True), ["'training.epochs'", "an integer", "True"]),
         (value("training/epochs", "3"), ["'training.epochs'", "an integer", "'3'"]),
@@ -171,7 +171,7 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
         (value("loss_settings/mine/sum", {"kl": -1}), ["'loss_settings.mine.sum'", "-1"]),
         (
             value("loss_settings/mine/sum", {"kl": {"gamma": 2}}),
-            ["'loss_settings.mine.sum.kl'", "'gamma'", "beta"],
+            ["'loss_settings.mine.sum'", "gamma", "beta"],
         ),
         (
             value("loss_settings/mine", {"sum": {"kl": 1}, "loss": "kl"}),

@@ -32,8 +32,6 @@ from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell, Name
 
 if TYPE_CHECKING:
-    from rspose.losses import HeatmapLoss
-
     Dataset = str
     Head = str
 else:
@@ -107,12 +105,15 @@ Free = Annotated[dict[str, Any], BeforeValidator(_numbers)]
 Number = Annotated[float, BeforeValidator(_numbers)]
 Factor = Annotated[Number, Field(gt=0, le=1000)]
 Sigma = Annotated[Number, Field(gt=0, le=1000)]
+Count = Annotated[int, Field(ge=1, le=10**7)]
 SigmaPair = Annotated[list[Sigma], Field(min_length=2, max_length=2)]
+ImageSize = Annotated[list[Annotated[int, Field(ge=64, le=8192)]], Field(min_length=2, max_length=2)]
+InputSize = Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Field(min_length=2, max_length=2)]
 SigmaXY = Annotated[
     Annotated[Sigma, Tag("number")] | Annotated[SigmaPair, Tag("pair")], _either("a number or a pair")
 ]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Threads = Annotated[int, Field(ge=1, le=1024)]
+Processes = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Settings(BaseModel):
@@ -138,15 +139,13 @@ _Model = TypeVar("_Model", bound=Settings)
 class Drawing(Settings):
     """What is drawn of a dataset."""
 
-    train_images: int = Field(ge=1, le=10**7)
+    train_images: Count
     """Training images to draw."""
-    val_images: int = Field(ge=1, le=10**7)
+    val_images: Count
     """Validation images to draw."""
     seed: Seed
     """Seed of the drawing. The same seed gives the same bytes."""
-    image_size: list[Annotated[int, Field(ge=64, le=8192)]] = Field(
-        default=[320, 240], min_length=2, max_length=2
-    )
+    image_size: ImageSize = [320, 240]
     """Width and height of the images in pixels."""
 
 
@@ -181,13 +180,13 @@ class InitialWeights(Settings):
 
     crops: int = Field(ge=32, le=10**7)
     """Generated person crops to train on."""
-    epochs: int = Field(ge=1, le=10**5)
+    epochs: Count
     """Passes over the crops."""
     learning_rate: Number = Field(default=0.003, gt=0, le=100)
     """Peak learning rate (Adam, one cycle)."""
     seed: Seed
     """Seed of the crops, the weights and the order."""
-    threads: Threads = 2
+    threads: Processes = 2
     """CPU threads. No cell can start before the initial weights are there; another number of threads gives
     other weights, in the last bits."""
 
@@ -204,9 +203,7 @@ class ModelSettings(Settings):
     pretrained: str | None = None
     """Weights that the backbone starts from: a URL, a file, or `none` for random ones. If left out, those of
     the mmpose config."""
-    input_size: dict[
-        Dataset, Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Field(min_length=2, max_length=2)]
-    ]
+    input_size: dict[Dataset, InputSize]
     """Width and height of the input crop in pixels, per dataset. The grid leaves out datasets that a model
     has no entry for."""
     sigma: Sigmas
@@ -236,7 +233,7 @@ class LearningRate(Settings):
 
     value: Number = Field(gt=0, le=100)
     """The rate at a batch of `base_batch_size`."""
-    base_batch_size: Annotated[int, Field(ge=1, le=10**6)] | None
+    base_batch_size: Count | None
     """The batch size that the rate is for."""
 
     def at(self, batch_size: int) -> float:
@@ -252,9 +249,9 @@ Rate = Annotated[LearningRate, BeforeValidator(_rate, json_schema_input_type=Fac
 class Training(Settings):
     """How cells are trained."""
 
-    epochs: int = Field(ge=1, le=10**5)
+    epochs: Count
     """Passes over the training set."""
-    batch_size: int = Field(ge=1, le=10**6)
+    batch_size: Count
     """Instances per step, over all devices."""
     learning_rate: Rate
     """Learning rate of the mmpose config's optimizer. A number is taken as it is; a mapping of `value` and
@@ -282,13 +279,13 @@ class Training(Settings):
     """Keep images and weights in the channels-last layout."""
     workers: int = Field(default=0, ge=0, le=1024)
     """Data loading processes per device; 0 loads in the training process."""
-    threads: Threads = 1
+    threads: Processes = 1
     """CPU threads per device."""
     cache_images: bool = False
     """Keep decoded images in memory, for datasets that fit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU where there is one."""
-    devices: int = Field(default=1, ge=1, le=1024)
+    devices: Processes = 1
     """GPUs of one machine that a cell trains on, a process each, started by torchrun; processes on the CPU
     where there is no GPU. `batch_size` is divided among them. Predictions are made on one."""
 
@@ -326,10 +323,10 @@ class LossSettings(Settings):
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
         """The losses that are added up, each with its weight and parameters."""
-        parts = {
-            name: each if isinstance(each, dict) else {"weight": each} for name, each in self.sum.items()
+        return {
+            name: {"weight": 1.0, **(each if isinstance(each, dict) else {"weight": each})}
+            for name, each in self.sum.items()
         }
-        return {name: {"weight": 1.0, **each} for name, each in parts.items()}
 
 
 class Evaluation(Settings):
@@ -337,9 +334,9 @@ class Evaluation(Settings):
 
     flip_test: bool = True
     """Average the prediction with that of the mirrored crop."""
-    batch_size: int = Field(default=64, ge=1, le=10**6)
+    batch_size: Count = 64
     """Crops per prediction step."""
-    drawn_samples: int = Field(default=6, ge=1, le=1000)
+    drawn_samples: Count = 6
     """Validation instances drawn in the figures."""
 
 
@@ -426,25 +423,18 @@ class GridConfig(Settings):
         names = ("manifest.json",) if entry.generate else DATASETS[name].files
         return [entry.root / file for file in names]
 
-    def registered_losses(self) -> "dict[str, type[HeatmapLoss]]":
-        """The losses that the config can name: those of the project, and of its ``losses_from``."""
-        from rspose.losses import available, load
-
-        for source in self.losses_from:
-            with suppress(ImportError):
-                load(source)
-        return available()
-
     def loss_of(self, name: str, head: str) -> ChosenLoss:
         """A loss of the grid, with what ``loss_settings`` says of it on a head."""
-        from rspose.losses import parameters
+        from rspose.losses import available, load, parameters
 
+        for source in self.losses_from:  # in a job nobody has loaded them
+            with suppress(ImportError):
+                load(source)
         change = self.loss_settings.get(name, LossSettings())
-        registered = self.registered_losses()
         loss = "sum" if change.sum else change.loss or name
         return ChosenLoss(
             loss,
-            change.title or (registered[loss].title if loss == name else name),
+            change.title or (available()[loss].title if loss == name else name),
             {"parts": change.parts} if change.sum else {**parameters(loss), **change.parameters},
             change.head_learning_rate_factor.get(head, change.learning_rate_factor),
         )
@@ -747,10 +737,6 @@ def _check_losses(config: GridConfig) -> None:
                 )
         if change.sum and (change.loss or change.parameters):
             raise ConfigError(f"{key}.sum': stands in place of loss and parameters; take those away")
-        for part, settings in change.parts.items():
-            if part not in registered:
-                raise ConfigError(f"{key}.sum': {_unknown(part, registered)}")
-            _check_parameters(f"{key}.sum.{part}", part, {k: v for k, v in settings.items() if k != "weight"})
         if change.sum:
             _check_parameters(f"{key}.sum", "sum", {"parts": change.parts})
             continue
