@@ -541,7 +541,7 @@ def test_a_generated_dataset_is_replaced_and_one_that_was_not_generated_is_left_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dataset": "coco2"}, "unknown dataset 'coco2': expected one of coco, crowdpose, mpii"),
+        ({"name": "coco2"}, "unknown dataset 'coco2': expected one of coco, crowdpose, mpii"),
         ({"images": 0}, "train images: expected 1 to"),
         ({"val_images": 0}, "val images: expected 1 to"),
         ({"seed": -1}, "seed: expected 0 or more, found -1"),
@@ -549,7 +549,7 @@ def test_a_generated_dataset_is_replaced_and_one_that_was_not_generated_is_left_
     ],
 )
 def test_bad_arguments_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    arguments = {"dataset": "coco", "out": tmp_path / "data", "images": 2, "seed": 0} | change
+    arguments = {"name": "coco", "out": tmp_path / "data", "images": 2, "seed": 0} | change
     with pytest.raises(ValueError, match=message):
         make_dataset(**arguments)
     assert not (tmp_path / "data").exists()

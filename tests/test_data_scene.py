@@ -6,6 +6,7 @@ import pytest
 
 import rspose.drawn.scene as scene_module
 from rspose.datasets import DATASETS
+from rspose.datasets.interface import Drawn
 from rspose.drawn.annotations import annotated_visibility
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.crops import PART_FLIP, PART_NAMES, figure_crops
@@ -15,7 +16,6 @@ from rspose.drawn.scene import (
     NOT_IN_IMAGE,
     SUPERSAMPLING,
     VISIBLE,
-    Crowd,
     Person,
     Scene,
     draw_scene,
@@ -23,7 +23,7 @@ from rspose.drawn.scene import (
 from rspose.drawn.skeleton import ANGLE_NAMES, JOINT, JOINT_NAMES
 
 SIZE = (320, 240)
-ONE_IN_FULL = Crowd((1.0,), (0.0, 1.0, 0.0), huddle=True)
+ONE_IN_FULL = Drawn(0, 1, counts=(1.0,), shots=(0.0, 1.0, 0.0), instances=1.0, huddle=True)
 
 
 @pytest.fixture(scope="module")
