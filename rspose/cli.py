@@ -3,26 +3,24 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_GROUPS = {
+from rspose.tools.commands import Run, argument, command, count, flag, parser, path
+
+GROUPS = {
     "records": "records of finished cells as one file, or as JSON",
     "data": "generated and real datasets",
     "bench": "measure time and memory",
     "list": "what there is",
 }
 
-_Argument = tuple[str, dict[str, Any]]
-_Run = Callable[..., int | None]
-COMMANDS: dict[str, tuple[_Run, str, tuple[_Argument, ...]]] = {}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 1, with one line on stderr, if it failed."""
-    options = vars(parser().parse_args(arguments))
-    run: _Run = options.pop("run")
+    options = vars(parser(GROUPS).parse_args(arguments))
+    run: Run = options.pop("run")
     try:
         return run(**options) or 0
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -34,66 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    root = argparse.ArgumentParser(
-        prog="rspose", description="Compare heatmap losses for human-pose estimation."
-    )
-    within = {"": root.add_subparsers(required=True, metavar="COMMAND")}
-    for words, (run, example, arguments) in COMMANDS.items():
-        group, _, name = words.rpartition(" ")
-        if group not in within:
-            named = within[""].add_parser(group, help=_GROUPS[group])
-            within[group] = named.add_subparsers(required=True, metavar="COMMAND")
-        line = (run.__doc__ or "").rstrip(".")
-        command = within[group].add_parser(
-            name,
-            help=line[0].lower() + line[1:],
-            description=run.__doc__,
-            epilog=f"example: rspose {words} {example}",
-        )
-        for argument, settings in arguments:
-            command.add_argument(argument, **settings)
-        command.set_defaults(run=run)
-    return root
-
-
-def _command(words: str, example: str, *arguments: _Argument) -> Callable[[_Run], _Run]:
-    """Make a function a command: its docstring is the help, its parameters are the ``arguments``."""
-
-    def register(run: _Run) -> _Run:
-        COMMANDS[words] = run, example, arguments
-        return run
-
-    return register
-
-
-def _argument(name: str, help: str, **settings: Any) -> _Argument:
-    """An argument of a command; its help ends with the default, if it has one."""
-    if (default := settings.get("default")) is not None:
-        help += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
-    return name, {**settings, "help": help}
-
-
-def _path(name: str, help: str, **settings: Any) -> _Argument:
-    return _argument(name, help, type=Path, **settings)
-
-
-def _count(name: str, help: str, **settings: Any) -> _Argument:
-    return _argument(name, help, type=_positive, **{"metavar": "N", **settings})
-
-
-def _flag(name: str, help: str) -> _Argument:
-    return name, {"action": "store_true", "help": help}
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
-    return number
-
-
 def _dataset(name: str) -> str:
     from rspose.datasets import DATASETS  # not above: a loss is checked where torch alone is
 
@@ -102,24 +40,24 @@ def _dataset(name: str) -> str:
     return name
 
 
-_ROOT = _path("root", "root folder of the dataset")
-_DATASET = _argument("--dataset", "its name, such as coco", type=_dataset, required=True)
-_CONFIG = _path("config", "config of a grid")
-_GRID = _path("--config", "config of a grid", default=Path("config/demo.yaml"))
-_RECORDS = _path("records", "folders or packed files of records, which are merged", nargs="+")
+_ROOT = path("root", "root folder of the dataset")
+_DATASET = argument("--dataset", "its name, such as coco", type=_dataset, required=True)
+_CONFIG = path("config", "config of a grid")
+_GRID = path("--config", "config of a grid", default=Path("config/demo.yaml"))
+_RECORDS = path("records", "folders or packed files of records, which are merged", nargs="+")
 _FROM = "of a loss from outside the project: a .py file, or an entry point of the group rspose.losses"
-_SOURCE = _argument("--from", _FROM, dest="source", metavar="SOURCE")
+_SOURCE = argument("--from", _FROM, dest="source", metavar="SOURCE")
 
 
-@_command(
+@command(
     "data make",
     "--dataset coco --out data/coco --images 900",
     _DATASET,
-    _path("--out", "root folder of the new dataset", required=True),
-    _count("--images", "training images", default=900),
-    _count("--val-images", "validation images (default: a quarter of the training images)"),
-    _argument("--seed", "same seed, same bytes", type=int, default=0),
-    _count("--size", "image size", nargs=2, default=(320, 240), metavar=("W", "H")),
+    path("--out", "root folder of the new dataset", required=True),
+    count("--images", "training images", default=900),
+    count("--val-images", "validation images (default: a quarter of the training images)"),
+    argument("--seed", "same seed, same bytes", type=int, default=0),
+    count("--size", "image size", nargs=2, default=(320, 240), metavar=("W", "H")),
 )
 def _make(
     dataset: str, out: Path, images: int, val_images: int | None, seed: int, size: Sequence[int]
@@ -136,14 +74,14 @@ def _make(
     print(f"{dataset} dataset written to {out}")
 
 
-@_command(
+@command(
     "data show",
     "data/coco --dataset coco --images 12",
     _ROOT,
     _DATASET,
-    _argument("--split", "whose images", choices=("train", "val"), default="val"),
-    _count("--images", "images drawn", default=24),
-    _path("--out", "the picture to write", default=Path("contact_sheet.png")),
+    argument("--split", "whose images", choices=("train", "val"), default="val"),
+    count("--images", "images drawn", default=24),
+    path("--out", "the picture to write", default=Path("contact_sheet.png")),
 )
 def _show(root: Path, dataset: str, split: str, images: int, out: Path) -> None:
     """Draw a contact sheet: images with their annotations."""
@@ -153,8 +91,8 @@ def _show(root: Path, dataset: str, split: str, images: int, out: Path) -> None:
     print(f"contact sheet written to {out}")
 
 
-@_command(
-    "data check", "data/coco --dataset coco", _ROOT, _DATASET, _flag("--quick", "do not open every image")
+@command(
+    "data check", "data/coco --dataset coco", _ROOT, _DATASET, flag("--quick", "do not open every image")
 )
 def _check(root: Path, dataset: str, quick: bool) -> int:
     """Verify a dataset: files, counts, checksums, images; what to fetch."""
@@ -163,33 +101,31 @@ def _check(root: Path, dataset: str, quick: bool) -> int:
     return 0 if report_dataset(root, dataset, quick) else 1
 
 
-@_command("table", "--config config/demo.yaml", _GRID)
-def _table(config: Path) -> None:
-    """Print the main table of a grid and say where the others are."""
-    from rspose.grid.config import load_config
-
-    tables = load_config(config).results / "tables"
-    main_table = tables / "main.md"
-    if not main_table.is_file():
-        raise ValueError(f"{main_table}: no such table; run snakemake --configfile {config} first")
-    print(main_table.read_text())
-    print(f"All tables (Markdown, LaTeX, CSV): {tables}/   figures: {tables.parent / 'figures'}/")
-
-
-@_command(
-    "tables", "results/records --out tables", _RECORDS, _path("--out", "folder of the tables", required=True)
+@command(
+    "tables",
+    "results/records --out tables",
+    path("records", "folders or packed files of records; without any, the tables of a grid", nargs="*"),
+    path("--out", "folder of the tables that are made of the records"),
+    _GRID,
 )
-def _tables(records: list[Path], out: Path) -> None:
-    """Make all tables of finished records; needs no torch."""
+def _tables(records: list[Path], out: Path | None, config: Path) -> None:
+    """Make all tables of finished records, without torch; or print the main table of a grid that has run."""
+    from rspose.grid.config import load_config
     from rspose.reporting.tables import make_tables
 
-    names = dict.fromkeys(path.stem for path in make_tables(records, out))
+    if records and out is None:
+        raise ValueError("--out: expected a folder for the tables of these records")
+    out = out if records and out else load_config(config).results / "tables"
+    if records:
+        make_tables(records, out)
+    elif not (out / "main.md").is_file():
+        raise ValueError(f"{out}/main.md: no such table; run snakemake --configfile {config} first")
     print((out / "main.md").read_text(encoding="utf-8"))
-    print(f"Tables (Markdown, LaTeX, CSV) in {out}/: {', '.join(names)}")
+    print(f"All tables (Markdown, LaTeX, CSV): {out}/")
 
 
-@_command(
-    "report", "results/records", _RECORDS, _path("--out", "the page to write", default=Path("report.html"))
+@command(
+    "report", "results/records", _RECORDS, path("--out", "the page to write", default=Path("report.html"))
 )
 def _report(records: list[Path], out: Path) -> None:
     """Make the report of finished records, one HTML file; needs no torch."""
@@ -199,13 +135,13 @@ def _report(records: list[Path], out: Path) -> None:
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
-@_command(
+@command(
     "versus",
     "rspose spatial-rs --records results/records",
-    _argument("loss", "name of a loss"),
-    _argument("other", "name of the loss to subtract"),
-    _path("--records", "folders of records", nargs="+", default=(Path("results/records"),)),
-    _flag("--latex", "print the table in LaTeX instead of Markdown"),
+    argument("loss", "name of a loss"),
+    argument("other", "name of the loss to subtract"),
+    path("--records", "folders of records", nargs="+", default=(Path("results/records"),)),
+    flag("--latex", "print the table in LaTeX instead of Markdown"),
 )
 def _versus(loss: str, other: str, records: list[Path], latex: bool) -> None:
     """Print one loss minus another, paired: accuracy, confidence, what ordering costs."""
@@ -218,12 +154,12 @@ def _versus(loss: str, other: str, records: list[Path], latex: bool) -> None:
     print(to_latex(table) if latex else to_markdown(table))
 
 
-@_command(
+@command(
     "records pack",
     "results/records --out study.jsonl.xz",
     _RECORDS,
-    _path("--out", "the file to write, *.jsonl.xz", required=True),
-    _flag("--coarse", "keep replicates of the bootstrap to 1/256, in half the size"),
+    path("--out", "the file to write, *.jsonl.xz", required=True),
+    flag("--coarse", "keep replicates of the bootstrap to 1/256, in half the size"),
 )
 def _pack(records: list[Path], out: Path, coarse: bool) -> None:
     """Put the records of folders into one compressed file, which every command reads like a folder."""
@@ -234,11 +170,11 @@ def _pack(records: list[Path], out: Path, coarse: bool) -> None:
     print(f"{out}: {len(found)} records, {out.stat().st_size / 1e6:.2f} MB")
 
 
-@_command(
+@command(
     "records unpack",
     "results/reference/study/records.jsonl.xz --out records",
-    _path("file", "a packed file, or a folder of records"),
-    _path("--out", "folder of the JSON files", required=True),
+    path("file", "a packed file, or a folder of records"),
+    path("--out", "folder of the JSON files", required=True),
 )
 def _unpack(file: Path, out: Path) -> None:
     """Write each record of a packed file as a JSON file."""
@@ -249,11 +185,11 @@ def _unpack(file: Path, out: Path) -> None:
     print(f"{len(found)} records written to {out}/")
 
 
-@_command(
+@command(
     "diff",
     "results/reference/demo results/records",
-    _path("first", "folder of records"),
-    _path("second", "folder of records to compare with it"),
+    path("first", "folder of records"),
+    path("second", "folder of records to compare with it"),
 )
 def _diff(first: Path, second: Path) -> int:
     """Compare two result sets: numbers beyond their intervals, cells, settings, versions."""
@@ -270,16 +206,16 @@ def _diff(first: Path, second: Path) -> int:
     return 0 if agreement.complete else 1
 
 
-@_command(
+@command(
     "plan",
     "config/paper.yaml --measure",
     _CONFIG,
-    _flag("--json", "everything as JSON"),
-    _flag("--measure", "time training steps of every model and loss on this machine"),
-    _argument(
+    flag("--json", "everything as JSON"),
+    flag("--measure", "time training steps of every model and loss on this machine"),
+    argument(
         "--tflops", "trillion operations a second, assumed if nothing is measured", type=float, default=20.0
     ),
-    _argument("--device-memory", "GB of a GPU of the cluster", type=float, default=80.0),
+    argument("--device-memory", "GB of a GPU of the cluster", type=float, default=80.0),
 )
 def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory: float) -> None:
     """Say what a grid takes before it is launched: hours, memory, disk, what is missing."""
@@ -291,7 +227,7 @@ def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory:
     print(plan.as_json() if json else plan_page(plan, config))
 
 
-@_command("pretrained", "config/paper.yaml", _CONFIG)
+@command("pretrained", "config/paper.yaml", _CONFIG)
 def _pretrained(config: Path) -> None:
     """Download the weights that a grid's models start from."""
     from rspose.grid.config import load_config
@@ -304,14 +240,14 @@ def _pretrained(config: Path) -> None:
         print(f"{config}: no model of it starts from pretrained weights")
 
 
-@_command(
+@command(
     "bench losses",
     "--repeats 25 --threads 2",
-    _flag("--json", "one line of JSON a loss and head"),
-    _argument("--device", "where to measure", choices=("cpu", "cuda"), default="cpu"),
-    _count("--repeats", "runs a median is taken of", default=7),
-    _count("--threads", "CPU threads (default: torch's)"),
-    _argument("--seed", "of keypoints and predictions", type=int, default=0),
+    flag("--json", "one line of JSON a loss and head"),
+    argument("--device", "where to measure", choices=("cpu", "cuda"), default="cpu"),
+    count("--repeats", "runs a median is taken of", default=7),
+    count("--threads", "CPU threads (default: torch's)"),
+    argument("--seed", "of keypoints and predictions", type=int, default=0),
 )
 def _bench_losses(json: bool, device: str, repeats: int, threads: int | None, seed: int) -> None:
     """Measure every loss on every head, and the ranking operator."""
@@ -321,16 +257,16 @@ def _bench_losses(json: bool, device: str, repeats: int, threads: int | None, se
         print(line, flush=True)
 
 
-@_command(
+@command(
     "bench steps",
     "config/demo.yaml --head simcc --losses mse rspose",
-    _path("config", "config of a grid", nargs="?", default=Path("config/paper.yaml")),
-    *(_argument(f"--{what}", "default: the config's first") for what in ("dataset", "model", "head")),
-    _argument("--losses", "default: the config's", nargs="+"),
-    _count("--batch", "default: the training's; 16 on a CPU"),
-    _argument("--device", "default: the training's", choices=("cpu", "cuda")),
-    _count("--rounds", "steps with each loss", default=7),
-    _flag("--json", "one line of JSON a loss"),
+    path("config", "config of a grid", nargs="?", default=Path("config/paper.yaml")),
+    *(argument(f"--{what}", "default: the config's first") for what in ("dataset", "model", "head")),
+    argument("--losses", "default: the config's", nargs="+"),
+    count("--batch", "default: the training's; 16 on a CPU"),
+    argument("--device", "default: the training's", choices=("cpu", "cuda")),
+    count("--rounds", "steps with each loss", default=7),
+    flag("--json", "one line of JSON a loss"),
 )
 def _bench_steps(config: Path, json: bool, **options: Any) -> None:
     """Measure training steps of a config's model, with each of its losses."""
@@ -341,7 +277,7 @@ def _bench_steps(config: Path, json: bool, **options: Any) -> None:
         print(line)
 
 
-@_command("list losses", "--from my_loss.py", _SOURCE)
+@command("list losses", "--from my_loss.py", _SOURCE)
 def _list_losses(source: str | None) -> None:
     """List every loss: title, reference, heads, parameters."""
     from rspose.losses import available, load
@@ -352,11 +288,11 @@ def _list_losses(source: str | None) -> None:
     print(loss_table(available().values()), end="")
 
 
-@_command(
+@command(
     "new-loss",
     "my_loss",
-    _argument("name", "of the loss and of its file"),
-    _path("--folder", "where the file goes (default: baselines in a clone, else here)"),
+    argument("name", "of the loss and of its file"),
+    path("--folder", "where the file goes (default: baselines in a clone, else here)"),
 )
 def _new_loss(name: str, folder: Path | None) -> None:
     """Write a loss file that already runs, to be changed."""
@@ -371,7 +307,7 @@ def _new_loss(name: str, folder: Path | None) -> None:
     print(f"  rspose compare {name}{source}")
 
 
-@_command("check-loss", "my_loss", _argument("name", "its registered name"), _SOURCE)
+@command("check-loss", "my_loss", argument("name", "its registered name"), _SOURCE)
 def _check_loss(name: str, source: str | None) -> int:
     """See whether a loss keeps what every loss promises."""
     from rspose.losses import load
@@ -384,14 +320,14 @@ def _check_loss(name: str, source: str | None) -> int:
     return int(any(finding.problem for finding in findings))
 
 
-@_command(
+@command(
     "compare",
     "my_loss --from my_loss.py",
-    _argument("name", "a registered loss, or a variant that the config names"),
+    argument("name", "a registered loss, or a variant that the config names"),
     _SOURCE,
     _GRID,
-    _count("--cores", "CPU cores to use (default: all)"),
-    _flag("--dry-run", "only say what would run"),
+    count("--cores", "CPU cores to use (default: all)"),
+    flag("--dry-run", "only say what would run"),
 )
 def _compare(name: str, source: str | None, config: Path, cores: int | None, dry_run: bool) -> int:
     """Train a loss beside those that have records; print its row, differences and cost."""
@@ -400,15 +336,15 @@ def _compare(name: str, source: str | None, config: Path, cores: int | None, dry
     return run_comparison(config, name, source, cores, dry_run)
 
 
-@_command(
+@command(
     "docs",
     "config --check",
-    _argument(
+    argument(
         "page",
         "config/README.md, config/schema.json, docs/losses.md or mmpose's numbers",
         choices=("config", "schema", "losses", "published"),
     ),
-    _flag("--check", "only say whether the page is up to date"),
+    flag("--check", "only say whether the page is up to date"),
 )
 def _docs(page: str, check: bool) -> None:
     """Write a page of the documentation that is made from code or metadata."""
