@@ -121,7 +121,8 @@ def _tables(records: list[Path], out: Path | None, config: Path) -> None:
     elif not (out / "main.md").is_file():
         raise ValueError(f"{out}/main.md: no such table; run snakemake --configfile {config} first")
     print((out / "main.md").read_text(encoding="utf-8"))
-    print(f"All tables (Markdown, LaTeX, CSV): {out}/")
+    figures = "" if records else f"   figures: {out.parent / 'figures'}/"
+    print(f"All tables (Markdown, LaTeX, CSV): {out}/{figures}")
 
 
 @command(
@@ -165,8 +166,7 @@ def _pack(records: list[Path], out: Path, coarse: bool) -> None:
     """Put the records of folders into one compressed file, which every command reads like a folder."""
     from rspose.grid.records import load_records, pack
 
-    found = load_records(*records)
-    pack(found, out, coarse)
+    pack(found := load_records(*records), out, coarse)
     print(f"{out}: {len(found)} records, {out.stat().st_size / 1e6:.2f} MB")
 
 
@@ -180,8 +180,7 @@ def _unpack(file: Path, out: Path) -> None:
     """Write each record of a packed file as a JSON file."""
     from rspose.grid.records import load_records, unpack
 
-    found = load_records(file)
-    unpack(found, out)
+    unpack(found := load_records(file), out)
     print(f"{len(found)} records written to {out}/")
 
 
@@ -196,10 +195,9 @@ def _diff(first: Path, second: Path) -> int:
     from rspose.reporting.agreement import compare, described
     from rspose.reporting.frame import ordered_records
 
-    sets = []
-    for folder in (first, second):
-        sets.append(ordered_records(folder))
-        if not sets[-1]:
+    sets = [ordered_records(folder) for folder in (first, second)]
+    for folder, found in zip((first, second), sets, strict=True):
+        if not found:
             raise ValueError(f"no usable record under {folder}")
     agreement = compare(*sets)
     print(described(agreement, str(first), str(second)))

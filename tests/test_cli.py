@@ -164,7 +164,7 @@ def test_the_main_table_is_printed_and_the_others_are_pointed_to(
     (tables / "main.md").write_text("| Loss | AP |\n")
     said = success(capsys, "tables", "--config", config_file)
     assert "| Loss | AP |" in said
-    assert str(tables) in said
+    assert str(tables) in said and str(tmp_path / "results" / "figures") in said
 
 
 def test_a_config_that_cannot_be_used_is_one_line(
