@@ -57,6 +57,7 @@ def to_latex(table: Table) -> str:
 @cache
 def _encoder() -> UnicodeToLatexEncoder:
     signs = {"|": r"\textbar", "`": r"\textasciigrave", "<": r"\textless", ">": r"\textgreater"}
+    signs |= {"×": r"\ensuremath{\times}", "→": r"\ensuremath{\to}"}  # of the font of mathematics
     own = UnicodeToLatexConversionRule(RULE_DICT, {ord(sign): text for sign, text in signs.items()})
     dashes = UnicodeToLatexConversionRule(RULE_REGEX, [(re.compile("-(?=-)"), "-{}")])  # would join
     return UnicodeToLatexEncoder(
@@ -194,7 +195,7 @@ def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: boo
         for j, (_, parts, _) in zip(panel, columns, strict=True)
     ]
     return [
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"\sbox0{%",
         rf"\begin{{tabular}}{{{'l' * stub}{''.join(alignment for alignment, _, _ in columns)}}}",
         r"\toprule",
         *([_line([*[""] * stub, *headers]), " ".join(rules)] if rules else []),
@@ -202,7 +203,8 @@ def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: boo
         r"\midrule",
         *lines,
         r"\bottomrule",
-        r"\end{tabular}}\par",
+        r"\end{tabular}}%",
+        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi\par",
     ]
 
 
