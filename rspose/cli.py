@@ -199,8 +199,7 @@ def _diff(first: Path, second: Path) -> int:
     for folder, found in zip((first, second), sets, strict=True):
         if not found:
             raise ValueError(f"no usable record under {folder}")
-    agreement = compare(*sets)
-    print(described(agreement, str(first), str(second)))
+    print(described(agreement := compare(*sets), str(first), str(second)))
     return 0 if agreement.complete else 1
 
 

@@ -23,6 +23,8 @@ from rspose.losses import available, build, load
 from rspose.tools.check_loss import CHECKS, Case, description
 from rspose.tools.new_loss import new_loss
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = files("add-a-loss.md")
 HEADS = {
     "uncertain": ("heatmap", "simcc"),

@@ -27,7 +27,10 @@ from rspose.training.train import train
 # isort: split
 from mmpose.registry import DATASETS, MODELS
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
 
 PARTS = ("body", "foot", "face", "lefthand", "righthand", "hand")
 

@@ -12,6 +12,8 @@ from builders.records import COCO_METRICS, record, write
 from builders.sites import EXTRAS, make_site, run_in_site
 from packaging.requirements import Requirement
 
+pytestmark = pytest.mark.slow
+
 COMMAND = """
 import importlib.util
 assert not any(importlib.util.find_spec(name) for name in {missing})

@@ -22,7 +22,10 @@ from rspose.grid.cell import Cell
 from rspose.grid.job import LastingError
 from rspose.training.train import _Measurements
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
 
 # Trains a cell and stops at one of the MOMENTS, to be killed there.
 CHILD = """

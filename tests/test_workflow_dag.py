@@ -10,6 +10,8 @@ import pytest
 import yaml
 from builders.grid import REPOSITORY, SETTINGS
 
+pytestmark = pytest.mark.slow
+
 SIZES = (20, 40, 60)
 
 
