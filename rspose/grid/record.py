@@ -179,7 +179,7 @@ class Diagnosis(_Part):
 class Protocol(_Part):
     """How predictions were made and evaluated."""
 
-    input_size: Maybe[Annotated[list[Count], Field(min_length=2, max_length=2)]] = None
+    input_size: Maybe[Annotated[list[Count], Pair]] = None
     flip_test: Maybe[bool] = None
     detection_file: str | None = None
     score_mode: Maybe[str] = None
@@ -301,9 +301,7 @@ class Record(_File):
                 scores[f"confidence.{level}.{name}"] = getattr(getattr(self.confidence, level), name)
         if self.diagnosis is not None:
             errors = self.diagnosis.errors
-            shares = {
-                name: getattr(errors, name) for name in Errors.model_fields if name in errors.model_fields_set
-            }
+            shares = {name: value for name, value in errors if name in errors.model_fields_set}
             gains = {f"gain.{name}": value for name, value in shares.pop("gain", {}).items()}
             scores |= {f"diagnosis.ordering.{name}": value for name, value in self.diagnosis.ordering.items()}
             scores |= {f"diagnosis.errors.{name}": value for name, value in {**shares, **gains}.items()}
@@ -446,35 +444,17 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path, r
         record: Where the record goes.
     """
     measured = json.loads(training.read_text())
-    loss, provenance = measured.pop("loss"), measured.pop("provenance")
-    train_instances = measured.pop("train_instances")
-    _write(
-        config,
-        cell,
-        scores,
-        record,
-        control=False,
-        loss=loss,
-        training=measured,
-        train_instances=train_instances,
-        provenance=provenance,
-    )
+    of_training = {key: measured.pop(key) for key in ("loss", "provenance", "train_instances")}
+    _write(config, cell, scores, record, control=False, training=measured, **of_training)
 
 
 def write_control_record(config: GridConfig, dataset: str, control: str, scores: Path, record: Path) -> None:
     """Write the record of a control: ``oracle`` or ``mean_pose``."""
     title, reference = CONTROLS[control]
-    _write(
-        config,
-        Cell(dataset, "control", "control", control, 0),
-        scores,
-        record,
-        control=True,
-        loss={"title": title, "reference": reference, "reconstruction": False, "parameters": {}},
-        training=None,
-        train_instances=None,
-        provenance={"device": platform.processor() or "cpu"},
-    )
+    loss = {"title": title, "reference": reference, "reconstruction": False, "parameters": {}}
+    cell = Cell(dataset, "control", "control", control, 0)
+    provenance = {"device": platform.processor() or "cpu"}
+    _write(config, cell, scores, record, True, loss, provenance, None, None)
 
 
 def failure_note(config: GridConfig, cell: Cell) -> Path:
@@ -504,12 +484,11 @@ def _write(
     cell: Cell,
     scores: Path,
     record: Path,
-    *,
     control: bool,
     loss: dict[str, Any],
+    provenance: dict[str, Any],
     training: dict[str, Any] | None,
     train_instances: int | None,
-    provenance: dict[str, Any],
 ) -> None:
     content = {
         "format": FORMAT,
