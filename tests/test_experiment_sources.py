@@ -278,7 +278,7 @@ def test_evaluation_and_reporting_touch_no_cell() -> None:
 
 def test_an_evaluation_depends_on_what_it_imports_from_other_rooms() -> None:
     files = {path.name for path in sources.sources("rspose.evaluation.evaluate")}
-    assert {"evaluate.py", "coco.py", "keypoints.py", "annotations.py"} <= files
+    assert {"evaluate.py", "coco.py", "interface.py", "annotations.py"} <= files
 
 
 def test_hashes_do_not_depend_on_the_order_of_keys_but_on_their_values() -> None:
