@@ -593,7 +593,7 @@ def test_check_tells_one_dataset_from_another(roots: dict[str, Path], tmp_path: 
     (root / "annotations/mpii_gt_val.mat").write_bytes(b"not MATLAB")
     problems = check_dataset(root, "mpii")
     assert len(problems) == 2
-    assert "mpii_val.json: expected a list of persons" in problems[0]
+    assert "mpii_val.json: expected a list of MPII persons" in problems[0]
     assert "mpii_gt_val.mat: expected a MATLAB file" in problems[1]
 
 

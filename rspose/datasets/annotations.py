@@ -151,8 +151,10 @@ def read_detections(name: str, data_root: str | Path) -> Detections:
     )
 
 
-def read_head_sizes(name: str, data_root: str | Path, persons: int) -> np.ndarray:
+def read_head_sizes(name: str, data_root: str | Path, persons: int | None) -> np.ndarray:
     """Head sizes of the validation persons: 0.6 of the head box's diagonal in pixels, ``[persons]``.
+
+    Without ``persons``, of as many as the file has.
 
     Raises:
         FileNotFoundError: If the file is not there.
@@ -168,6 +170,8 @@ def read_head_sizes(name: str, data_root: str | Path, persons: int) -> np.ndarra
     # scipy raises many unrelated types for damaged files.
     except Exception as error:
         raise ValueError(f"{path}: expected a MATLAB file, found {error}; {_GET_AGAIN}") from error
+    if persons is None and boxes is not None:
+        persons = boxes.shape[-1]
     if boxes is None or boxes.shape != (2, 2, persons):
         found = "no such variable" if boxes is None else f"shape {boxes.shape}"
         raise ValueError(

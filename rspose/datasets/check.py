@@ -137,9 +137,9 @@ def _inspect_files(root: Path, known: Dataset) -> tuple[Inspection, dict[str, li
             detections = read_detections(known.name, root)
             if val is not None:
                 val.check_images(detections.image_id, str(detections.path))
-    if known.headboxes is not None and val is not None:
+    if known.headboxes is not None:
         with _noting(problems):
-            read_head_sizes(known.name, root, len(val))
+            read_head_sizes(known.name, root, None if val is None else len(val))
     return inspection, images
 
 
