@@ -5,6 +5,8 @@ import numpy as np
 
 _POOL = 24
 
+Colour = tuple[float, float, float, float]
+
 
 class Backgrounds:
     """A pool of textured places. Making them once and showing another part each time keeps drawing fast.
@@ -57,7 +59,7 @@ def _colour(rng: np.random.Generator, low: float, high: float, saturation: float
     return np.clip(value * (1 + saturation * rng.uniform(-1, 1, 3)), 0, 255)
 
 
-def _bgra(colour: np.ndarray) -> tuple[float, float, float, float]:
+def _bgra(colour: np.ndarray) -> Colour:
     blue, green, red = np.clip(colour, 0, 255).tolist()
     return blue, green, red, 0.0
 
@@ -75,14 +77,8 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
         if rng.random() < 0.6:
             boards = _bgra(canvas[-1, 0, :3] * 0.82)
             for x in np.linspace(-width, 2 * width, int(rng.integers(12, 26))):
-                cv2.line(
-                    canvas,
-                    (int(width / 2 + (x - width / 2) * 0.5), horizon),
-                    (int(x), height),
-                    boards,
-                    1,
-                    cv2.LINE_AA,
-                )
+                start = (int(width / 2 + (x - width / 2) * 0.5), horizon)
+                cv2.line(canvas, start, (int(x), height), boards, 1, cv2.LINE_AA)
         cv2.line(canvas, (0, horizon), (width, horizon), _bgra(_colour(rng, 60, 235, 0.1)), 3)
     elif kind == "street":
         canvas[:horizon, :, :3] = np.array((235, 205, 170)) * rng.uniform(0.75, 1.05)
@@ -166,47 +162,42 @@ def paint_object(rng: np.random.Generator, canvas: np.ndarray, x: float, y: floa
     colour, dark, bright = _bgra(base), _bgra(base * 0.66), _bgra(np.minimum(base * 1.22, 255))
     thin = max(1, int(0.012 * size))
     bottom = int(y + size * (0.35 + 0.4 * draws[5]))
+
+    def block(left: float, top: float, right: float, low: float, colour: Colour, width: int = -1) -> None:
+        cv2.rectangle(canvas, (int(left), int(top)), (int(right), int(low)), colour, width)
+
     if draws[0] < 0.26:  # a box or cupboard
         half = size * (0.12 + 0.2 * draws[6])
-        cv2.rectangle(canvas, (int(x - half), int(y)), (int(x + half), bottom), colour, -1)
-        cv2.rectangle(canvas, (int(x - half), int(y)), (int(x + half), int(y + 0.05 * size)), bright, -1)
-        cv2.rectangle(canvas, (int(x - half), int(y)), (int(x + half), bottom), dark, 2 * thin)
+        block(x - half, y, x + half, bottom, colour)
+        block(x - half, y, x + half, y + 0.05 * size, bright)
+        block(x - half, y, x + half, bottom, dark, 2 * thin)
         cv2.line(canvas, (int(x), int(y + 0.05 * size)), (int(x), bottom), dark, thin)
     elif draws[0] < 0.48:  # a pole or trunk
         half = max(2.0, size * (0.02 + 0.035 * draws[6]))
-        cv2.rectangle(canvas, (int(x - half), -9), (int(x + half), int(y + 1.4 * size)), dark, -1)
-        cv2.rectangle(
-            canvas, (int(x - half * 0.5), -9), (int(x + half * 0.7), int(y + 1.4 * size)), colour, -1
-        )
+        block(x - half, -9, x + half, y + 1.4 * size, dark)
+        block(x - half * 0.5, -9, x + half * 0.7, y + 1.4 * size, colour)
     elif draws[0] < 0.74:  # a table
         half = size * (0.2 + 0.28 * draws[6])
         top = int(y + 0.12 * size)
-        for leg in (-0.86, 0.86):
-            cv2.line(
-                canvas,
-                (int(x + leg * half), top),
-                (int(x + leg * half), top + int(0.45 * size)),
-                dark,
-                4 * thin,
-            )
-        cv2.rectangle(canvas, (int(x - half), top), (int(x + half), top + int(0.07 * size)), colour, -1)
-        cv2.rectangle(canvas, (int(x - half), top), (int(x + half), top + int(0.025 * size)), bright, -1)
+        for leg in (int(x - 0.86 * half), int(x + 0.86 * half)):
+            cv2.line(canvas, (leg, top), (leg, top + int(0.45 * size)), dark, 4 * thin)
+        block(x - half, top, x + half, top + int(0.07 * size), colour)
+        block(x - half, top, x + half, top + int(0.025 * size), bright)
         if draws[7] < 0.6:
             side = 0.11 * size
             spot = x + half * (draws[7] - 0.3)
-            cv2.rectangle(
-                canvas, (int(spot - side), int(top - 1.1 * side)), (int(spot + side), top), dark, -1
-            )
+            block(spot - side, top - 1.1 * side, spot + side, top, dark)
     else:  # a bush
         green = np.array((60.0, 120.0, 80.0)) * (0.6 + 0.6 * draws[1])
         radius = size * (0.08 + 0.08 * draws[6])
-        for dx, dy, shade in (
+        leaves = (
             (-1, 1.1, 0.8),
             (1, 1.0, 0.85),
             (0, 0, 1.0),
             (-0.5, 1.9, 0.75),
             (0.7, 2.0, 0.9),
             (0.1, 1.1, 1.1),
-        ):
+        )
+        for dx, dy, shade in leaves:
             centre = (int(x + dx * radius), int(y + radius * (1 + dy)))
             cv2.circle(canvas, centre, int(radius), _bgra(green * shade), -1)

@@ -1,12 +1,16 @@
-"""Fixed-point coordinates and labelled colours: what everything painted on a canvas shares.
+"""A canvas of four channels, blue, green, red and a label, and a brush that paints colour and label at once.
 
-The canvas has four channels: blue, green, red and a label.
+Polygons are in fixed-point canvas pixels, as :func:`fixed` makes them, int32 ``[N, 2]``.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 
-SHIFT = 3
-SUBPIXEL = 1 << SHIFT
+_SHIFT = 3
+SUBPIXEL = 1 << _SHIFT
 """OpenCV takes coordinates as integers, in this fraction of a pixel."""
 
 DARK = 0.66
@@ -18,7 +22,37 @@ def fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(points * SUBPIXEL).astype(np.int32, order="C")
 
 
-def ink(colour: np.ndarray, shade: float, label: int) -> tuple[float, float, float, float]:
-    """A BGR colour times a shade, and the label that is written with it."""
-    blue, green, red = colour.tolist()
-    return (min(blue * shade, 255.0), min(green * shade, 255.0), min(red * shade, 255.0), float(label))
+def hull(*points: np.ndarray) -> np.ndarray:
+    """The convex hull of fixed-point points."""
+    return cv2.convexHull(np.concatenate(points))
+
+
+@dataclass(frozen=True)
+class Brush:
+    """Paints on a canvas, uint8 ``[H, W, 4]``, with one label. Colours are BGR, and come times a shade."""
+
+    canvas: np.ndarray
+    label: int
+
+    def fill(self, polygon: np.ndarray, colour: Iterable[float], shade: float = 1.0) -> None:
+        """Fill a convex polygon."""
+        cv2.fillConvexPoly(self.canvas, polygon, self._ink(colour, shade), 8, _SHIFT)
+
+    def fill_any(self, polygon: np.ndarray, colour: Iterable[float]) -> None:
+        """Fill a polygon that may not be convex."""
+        cv2.fillPoly(self.canvas, [polygon], self._ink(colour, 1.0), 8, _SHIFT)
+
+    def line(
+        self, points: np.ndarray, colour: Iterable[float], shade: float, width: int, closed: bool = False
+    ) -> None:
+        """Join points by a line, ``width`` pixels wide."""
+        cv2.polylines(self.canvas, [points], closed, self._ink(colour, shade), width, 8, _SHIFT)
+
+    def disc(
+        self, centre: np.ndarray, radius: int, colour: Iterable[float], shade: float = 1.0, width: int = -1
+    ) -> None:
+        """Paint a disc of a fixed-point radius, or a circle ``width`` pixels wide."""
+        cv2.circle(self.canvas, centre.tolist(), radius, self._ink(colour, shade), width, 8, _SHIFT)
+
+    def _ink(self, colour: Iterable[float], shade: float) -> tuple[float, ...]:
+        return (*(min(float(value) * shade, 255.0) for value in colour), float(self.label))

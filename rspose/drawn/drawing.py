@@ -1,16 +1,16 @@
 """Draws posed skeletons as clothed people, with the body part of every pixel.
 
-The canvas has four channels: blue, green, red and a label. Each polygon is filled once, and writes colour and
-label together, so labels are true to what is seen. A label is ``16 * person + part``; part 0 is no person.
+Each polygon is filled once, and writes colour and label together, so labels are true to what is seen. A label
+is ``16 * person + part``; part 0 is no person.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from rspose.drawn.appearance import Appearance
-from rspose.drawn.canvas import DARK, SHIFT, SUBPIXEL, fixed, ink
+from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull
 from rspose.drawn.extremities import (
     JAW_DEGREES,
     Extremities,
@@ -52,25 +52,24 @@ _SKIRT_FLARE = 0.075
 
 # part, from joint, to joint, radius there, radius here (fractions of standing height)
 _LIMBS = (
-    ("left_upper_arm", "left_shoulder", "left_elbow", 0.035, 0.027),
-    ("right_upper_arm", "right_shoulder", "right_elbow", 0.035, 0.027),
-    ("left_forearm", "left_elbow", "left_wrist", 0.027, 0.020),
-    ("right_forearm", "right_elbow", "right_wrist", 0.027, 0.020),
-    ("left_forearm", "left_wrist", "left_hand", 0.021, 0.020),
-    ("right_forearm", "right_wrist", "right_hand", 0.021, 0.020),
-    ("left_thigh", "left_hip", "left_knee", 0.055, 0.038),
-    ("right_thigh", "right_hip", "right_knee", 0.055, 0.038),
-    ("left_shin", "left_knee", "left_ankle", 0.039, 0.024),
-    ("right_shin", "right_knee", "right_ankle", 0.039, 0.024),
-    ("left_foot", "left_ankle", "left_toe", 0.027, 0.020),
-    ("right_foot", "right_ankle", "right_toe", 0.027, 0.020),
+    *(
+        (f"{side}_{part}", f"{side}_{start}", f"{side}_{end}", first, last)
+        for part, start, end, first, last in (
+            ("upper_arm", "shoulder", "elbow", 0.035, 0.027),
+            ("forearm", "elbow", "wrist", 0.027, 0.020),
+            ("forearm", "wrist", "hand", 0.021, 0.020),
+            ("thigh", "hip", "knee", 0.055, 0.038),
+            ("shin", "knee", "ankle", 0.039, 0.024),
+            ("foot", "ankle", "toe", 0.027, 0.020),
+        )
+        for side in ("left", "right")
+    ),
     ("torso", "thorax", "upper_neck", 0.040, 0.036),
 )
 _LIMB_PART = np.array([PART[limb[0]] for limb in _LIMBS])
 _LIMB_FROM = np.array([JOINT[limb[1]] for limb in _LIMBS])
 _LIMB_TO = np.array([JOINT[limb[2]] for limb in _LIMBS])
 _LIMB_RADII = np.array([limb[3:] for limb in _LIMBS])
-_NECK = len(_LIMBS) - 1
 _HANDS, _FEET = (4, 5), (10, 11)
 # Who is drawn first where depths are equal: legs under the shirt, arms and neck over it.
 _LIMB_BIAS = np.array([0.02] * 6 + [-0.06] * 6 + [-0.03])
@@ -106,16 +105,8 @@ _FEATURES = np.array(
         (0.995, -0.02, -0.1), (-0.995, -0.02, -0.1),
     ]
 )  # fmt: skip
-_NOSE_BRIDGE, _NOSE_TIP, _LEFT_EYE, _RIGHT_EYE, _BROWS, _MOUTH, _LEFT_EAR, _RIGHT_EAR = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    8,
-    10,
-    11,
-)
+_NOSE_BRIDGE, _NOSE_TIP, _LEFT_EYE, _RIGHT_EYE = range(4)
+_BROWS, _MOUTH, _LEFT_EAR, _RIGHT_EAR = 4, 8, 10, 11
 
 FACE_FEATURES = {
     "nose": _NOSE_TIP, "left_eye": _LEFT_EYE, "right_eye": _RIGHT_EYE,
@@ -136,8 +127,13 @@ _TRUNK_MARKS = np.array(
 )  # fmt: skip
 _BACKPACK = np.array([(x, y, z) for x in (-0.072, 0.072) for y in (-0.02, -0.2) for z in (-0.055, -0.125)])
 _STRAPS = np.array(
-    [[(s * 0.062, 0.012, 0.035), (s * 0.068, -0.1, 0.066), (s * 0.08, -0.19, 0.03)] for s in (-1, 1)]
+    [
+        (s * x, y, z)
+        for s in (-1, 1)
+        for x, y, z in ((0.062, 0.012, 0.035), (0.068, -0.1, 0.066), (0.08, -0.19, 0.03))
+    ]
 )
+_HAIR_TIP = np.array([[0.0, -0.07, -0.06]])
 
 
 @dataclass(frozen=True)
@@ -217,24 +213,6 @@ def lay_out(
         gestures: What hands and faces do, to draw them and the feet in detail; None draws them plain.
     """
     count = len(scale)
-    marks = _trunk_marks(skeletons)
-    hair_ends = np.empty((count, 2, 3))
-    hair_ends[:, 0] = skeletons.head_centre + skeletons.head_frame @ np.array([0.0, 0.1, -0.35])
-    hair_ends[:, 1] = skeletons.joints[:, JOINT["thorax"]] + skeletons.thorax_frame @ np.array(
-        [0.0, -0.07, -0.06]
-    )
-    points = np.concatenate(
-        [
-            skeletons.joints,
-            skeletons.rings.reshape(count, -1, 3),
-            marks,
-            _in_thorax(skeletons, _BACKPACK),
-            _in_thorax(skeletons, _STRAPS.reshape(-1, 3)),
-            hair_ends,
-            skeletons.head_centre[:, None],
-        ],
-        axis=1,
-    )
 
     def project(points: np.ndarray) -> np.ndarray:
         """Points of the camera's frame ``[P, N, 3]`` to canvas pixels ``[P, N, 2]``."""
@@ -244,13 +222,12 @@ def lay_out(
         flat[..., 1] = origin[:, 1:] - size * points[..., 1]
         return flat
 
-    flat = project(points)
-    joint_count, ring_shape = skeletons.joints.shape[1], skeletons.rings.shape[1:3]
-    bounds = np.cumsum(
-        [joint_count, ring_shape[0] * ring_shape[1], marks.shape[1], len(_BACKPACK), _STRAPS.size // 3, 2]
-    )
-    joints, rings, marks, backpack, straps, hair_ends, head_origin = np.split(flat, bounds, axis=1)
-    rings = rings.reshape(count, *ring_shape, 2)
+    joints, marks = project(skeletons.joints), project(_trunk_marks(skeletons))
+    rings = project(skeletons.rings.reshape(count, -1, 3)).reshape(*skeletons.rings.shape[:3], 2)
+    backpack, straps = (project(_in_thorax(skeletons, points)) for points in (_BACKPACK, _STRAPS))
+    nape = skeletons.head_centre + skeletons.head_frame @ np.array([0.0, 0.1, -0.35])
+    hair_ends = project(np.stack([nape, _in_thorax(skeletons, _HAIR_TIP)[:, 0]], axis=1))
+    head_origin = project(skeletons.head_centre[:, None])
 
     depth = skeletons.joints[..., 2]
     torso_depth = 0.5 * (depth[:, JOINT["pelvis"]] + depth[:, JOINT["thorax"]])
@@ -269,38 +246,22 @@ def lay_out(
     offset = (outline[..., None] * 0.45)[:, :, None] * light
     starts[:, :, 1::2] += offset
     ends[:, :, 1::2] += offset
-    start_radius = np.stack(
-        [
-            radii[..., 0],
-            radii[..., 0] - outline,
-            radii[..., 0] * _CLOTH_THICKNESS,
-            radii[..., 0] * _CLOTH_THICKNESS - outline,
-        ],
-        axis=2,
-    )
-    end_radius = np.stack(
-        [
-            radii[..., 1],
-            radii[..., 1] - outline,
-            cover_radius * _CLOTH_THICKNESS,
-            cover_radius * _CLOTH_THICKNESS - outline,
-        ],
-        axis=2,
-    )
-    limbs = _capsules(starts, ends, start_radius, end_radius)
+    thickness = np.array([1, 1, _CLOTH_THICKNESS, _CLOTH_THICKNESS])
+    rim = outline[..., None] * (0, 1, 0, 1)
+    end_radii = np.stack([radii[..., 1], radii[..., 1], cover_radius, cover_radius], axis=2)
+    limbs = _capsules(starts, ends, radii[..., :1] * thickness - rim, end_radii * thickness - rim)
     # What lies deeper gets less light: a hint of which limb is the far one.
     limb_shade = np.clip(0.97 + 1.0 * (limb_depth - torso_depth[:, None]), 0.74, 1.06)
 
     ring_centre = rings.mean(axis=2, keepdims=True)
     lit = ring_centre + 0.84 * (rings - ring_centre) + (0.011 * scale)[:, None, None, None] * light
-    chest_facing = skeletons.thorax_frame[:, 2, 2]
 
     view = skeletons.head_view
     frame = skeletons.head_frame
     head_size = scale * (1 + _PERSPECTIVE * skeletons.head_centre[:, 2])
 
     def on_head(points: np.ndarray) -> np.ndarray:
-        """Points relative to the unit sphere ``[P, N, 3]`` to canvas pixels ``[P, N, 2]``."""
+        """Points relative to the unit sphere ``[N, 3]`` or ``[P, N, 3]`` to canvas pixels ``[P, N, 2]``."""
         flat = (points @ frame.swapaxes(1, 2))[..., :2] * head_size[:, None, None]
         flat[..., 1] *= -1
         return head_origin + flat
@@ -318,24 +279,21 @@ def lay_out(
         axis = ring.mean(axis=0)
         seen = view @ ring.T > 0
         inside = silhouette @ axis > axis @ axis
-        points = np.concatenate([on_head(np.broadcast_to(ring, (count, *ring.shape))), head], axis=1)
+        points = np.concatenate([on_head(ring), head], axis=1)
         return fixed(points), np.concatenate([seen, inside], axis=1)
 
     face, face_seen = patch(_FACE_RING)
     cap, cap_seen = patch(_CAP_RING)
-    features = on_head(np.broadcast_to(_FEATURES, (count, *_FEATURES.shape)))
     facing = view @ (_FEATURES / np.linalg.norm(_FEATURES, axis=1, keepdims=True)).T
     hair_radius = np.sqrt((frame[:, :, 0] ** 2).sum(1)) * scale
     long_hair = _capsules(hair_ends[:, 0], hair_ends[:, 1], hair_radius * 1.05, hair_radius * 0.8)
 
-    head_box = np.concatenate([head.min(1), head.max(1)], axis=1)
-    brim = on_head(np.broadcast_to(_BRIM, (count, *_BRIM.shape)))
+    brim = on_head(_BRIM)
     flare = np.stack([_SKIRT_FLARE * scale, np.zeros(count)], axis=1)[:, None]
     legs = joints[:, [JOINT[f"{side}_{name}"] for side in ("left", "right") for name in ("hip", "knee")]]
-    limb_covers = limbs[:, :, 2].reshape(count, -1, 2)
-    trunk = rings.reshape(count, -1, 2)
+    outermost = [joints, limbs[:, :, 2].reshape(count, -1, 2), rings.reshape(count, -1, 2), head, brim]
+    outermost += [long_hair, backpack, legs - flare, legs + flare]
     extremities = None
-    beyond_joints = joints
     if gestures is not None:
         outer = hand_and_foot_points(skeletons, gestures)
         detail = project(outer)
@@ -346,11 +304,8 @@ def lay_out(
             finger_depth=finger_depths(outer),
             palm=np.stack([palm_normal(skeletons, gestures, hand)[:, 2] for hand in range(2)], axis=1),
         )
-        beyond_joints = np.concatenate([joints, detail], axis=1)
-    everything = np.concatenate(
-        [beyond_joints, limb_covers, trunk, head, brim, long_hair, backpack, legs - flare, legs + flare],
-        axis=1,
-    )
+        outermost.append(detail)
+    everything = np.concatenate(outermost, axis=1)
     margin = (0.03 * scale)[:, None] + 3
     region = np.concatenate([everything.min(1) - margin, everything.max(1) + margin], axis=1).astype(np.int32)
 
@@ -359,7 +314,7 @@ def lay_out(
         depth=depth,
         scale=scale,
         head_facing=facing,
-        head_box=head_box,
+        head_box=np.concatenate([head.min(1), head.max(1)], axis=1),
         region=region,
         appearances=appearances,
         light=light,
@@ -370,7 +325,7 @@ def lay_out(
         torso_lit=fixed(lit),
         torso_marks=fixed(marks),
         torso_depth=torso_depth,
-        chest_facing=chest_facing,
+        chest_facing=skeletons.thorax_frame[:, 2, 2],
         backpack=fixed(backpack),
         straps=fixed(straps),
         head=fixed(head),
@@ -379,7 +334,7 @@ def lay_out(
         cap=cap,
         cap_seen=cap_seen,
         brim=fixed(brim),
-        features=fixed(features),
+        features=fixed(on_head(_FEATURES)),
         long_hair=fixed(long_hair),
         head_depth=skeletons.head_centre[:, 2],
         extremities=extremities,
@@ -418,10 +373,6 @@ def _trunk_marks(skeletons: Skeletons) -> np.ndarray:
     return between(centre) + across * between(side) + bulge * between(front)
 
 
-def _hull(*points: np.ndarray) -> np.ndarray:
-    return cv2.convexHull(np.concatenate(points))
-
-
 def paint(canvas: np.ndarray, figures: Figures, index: int, person: int) -> None:
     """Paint one person.
 
@@ -432,11 +383,8 @@ def paint(canvas: np.ndarray, figures: Figures, index: int, person: int) -> None
         person: Its number in the labels, 0 to `MAX_PEOPLE` - 1.
     """
     look = figures.appearances[index]
-    base = LABELS_PER_PERSON * person
     torso_depth = float(figures.torso_depth[index])
-    steps: list[tuple[float, int]] = [
-        (float(order), limb) for limb, order in enumerate(figures.limb_order[index].tolist())
-    ]
+    steps = [(order, limb) for limb, order in enumerate(figures.limb_order[index].tolist())]
     torso, head, hair = -1, -2, -3
     steps.append((torso_depth, torso))
     head_order = max(float(figures.head_depth[index]), torso_depth - 0.02) + 0.03
@@ -445,194 +393,145 @@ def paint(canvas: np.ndarray, figures: Figures, index: int, person: int) -> None
         # Behind the head and the trunk seen from the front, over both seen from behind.
         behind = float(figures.head_facing[index, _NOSE_BRIDGE])
         steps.append((head_order + 0.01 if behind < -0.1 else torso_depth - 0.03, hair))
-    steps.sort()
     covers = _cover_fractions(look)
-    for _, step in steps:
+
+    def brush(part: int) -> Brush:
+        return Brush(canvas, LABELS_PER_PERSON * person + part)
+
+    for _, step in sorted(steps):
         if step == torso:
-            _paint_torso(canvas, figures, index, base)
+            _paint_torso(brush(PART["torso"]), figures, index)
         elif step == head:
-            _paint_head(canvas, figures, index, base)
+            _paint_head(brush(PART["head_back"]), brush(PART["face"]), figures, index)
         elif step == hair:
-            label = base + PART["head_back"]
-            cv2.fillConvexPoly(canvas, figures.long_hair[index], ink(look.hair_colour, 0.85, label), 8, SHIFT)
+            brush(PART["head_back"]).fill(figures.long_hair[index], look.hair_colour, 0.85)
         else:
-            _paint_limb(canvas, figures, index, base, step, covers[step])
+            _paint_limb(brush(int(_LIMB_PART[step])), figures, index, step, covers[step])
 
 
-def _paint_limb(canvas: np.ndarray, figures: Figures, index: int, base: int, limb: int, cover: float) -> None:
-    look = figures.appearances[index]
-    label = base + int(_LIMB_PART[limb])
-    shade = float(figures.limb_shade[index, limb])
-    if figures.extremities is not None and limb in (*_HANDS, *_FEET):
-        scale = float(figures.scale[index])
-        if limb in _HANDS:
-            paint_hand(canvas, figures.extremities, index, _HANDS.index(limb), look, scale, label)
-        else:
-            ankle = figures.joints[index, _LIMB_FROM[limb]]
-            paint_foot(canvas, figures.extremities, index, _FEET.index(limb), ankle, look, scale, label)
+def _paint_limb(brush: Brush, figures: Figures, index: int, limb: int, cover: float) -> None:
+    look, scale = figures.appearances[index], float(figures.scale[index])
+    if figures.extremities is not None and limb in _HANDS:
+        paint_hand(brush, figures.extremities, index, _HANDS.index(limb), look, scale)
         return
+    if figures.extremities is not None and limb in _FEET:
+        ankle = figures.joints[index, _LIMB_FROM[limb]]
+        paint_foot(brush, figures.extremities, index, _FEET.index(limb), ankle, look, scale)
+        return
+    shade = float(figures.limb_shade[index, limb])
     outlines = figures.limbs[index, limb]
     if cover < 1.0:
-        cv2.fillConvexPoly(canvas, outlines[0], ink(look.skin, shade * DARK, label), 8, SHIFT)
-        cv2.fillConvexPoly(canvas, outlines[1], ink(look.skin, shade, label), 8, SHIFT)
+        brush.fill(outlines[0], look.skin, shade * DARK)
+        brush.fill(outlines[1], look.skin, shade)
     if cover > 0.0:
         cloth = look.shirt if limb < 6 else look.trousers if limb < 10 else look.shoes
-        cv2.fillConvexPoly(canvas, outlines[2], ink(cloth, shade * DARK, label), 8, SHIFT)
-        cv2.fillConvexPoly(canvas, outlines[3], ink(cloth, shade, label), 8, SHIFT)
+        brush.fill(outlines[2], cloth, shade * DARK)
+        brush.fill(outlines[3], cloth, shade)
     if limb == 2 and look.watch:
         wrist = figures.limbs[index, 4, 0]
-        centre = (wrist[6:].mean(axis=0)).astype(np.int32).tolist()
-        radius = max(int(0.018 * figures.scale[index] * SUBPIXEL), SUBPIXEL)
-        cv2.circle(canvas, centre, radius, ink(look.accent, 0.6, label), -1, 8, SHIFT)
+        brush.disc(wrist[6:].mean(axis=0).astype(np.int32), _radius(0.018, scale), look.accent, 0.6)
 
 
-def _paint_torso(canvas: np.ndarray, figures: Figures, index: int, base: int) -> None:
-    look = figures.appearances[index]
-    label = base + PART["torso"]
+def _paint_torso(brush: Brush, figures: Figures, index: int) -> None:
+    look, scale = figures.appearances[index], float(figures.scale[index])
     rings, lit, marks = figures.torso[index], figures.torso_lit[index], figures.torso_marks[index]
-    facing = float(figures.chest_facing[index])
-    scale = float(figures.scale[index])
-    pack_colour = ink(look.accent, 0.7, label)
+    facing, pack = float(figures.chest_facing[index]), figures.backpack[index]
     if look.back == "backpack" and facing > 0:
-        cv2.fillConvexPoly(canvas, _hull(figures.backpack[index]), pack_colour, 8, SHIFT)
+        brush.fill(hull(pack), look.accent, 0.7)
 
     bottom = look.trousers if look.tucked or look.skirt else look.shirt
-    bands = ((0, 1, look.shirt), (1, 2, look.shirt), (2, 3, look.shirt), (3, 4, bottom))
+    colours = (look.shirt, look.shirt, look.shirt, bottom)
     if look.skirt:
-        _paint_skirt(canvas, figures, index, label)
-    for upper, lower, colour in bands:
-        cv2.fillConvexPoly(canvas, _hull(rings[upper], rings[lower]), ink(colour, DARK, label), 8, SHIFT)
-    for upper, lower, colour in bands:
-        cv2.fillConvexPoly(canvas, _hull(lit[upper], lit[lower]), ink(colour, 1.0, label), 8, SHIFT)
+        _paint_skirt(brush, figures, index)
+    for bands, shade in ((rings, DARK), (lit, 1.0)):
+        for (upper, lower), colour in zip(pairwise(bands), colours, strict=True):
+            brush.fill(hull(upper, lower), colour, shade)
     if look.stripes:
-        stripe = ink(look.accent, 0.95, label)
-        for upper in (0, 1, 2):
-            top = lit[upper] + ((lit[upper + 1] - lit[upper]) * 0.35).astype(np.int32)
-            low = lit[upper] + ((lit[upper + 1] - lit[upper]) * 0.68).astype(np.int32)
-            cv2.fillConvexPoly(canvas, _hull(top, low), stripe, 8, SHIFT)
+        for upper, lower in pairwise(lit[:4]):
+            ends = (upper + ((lower - upper) * share).astype(np.int32) for share in (0.35, 0.68))
+            brush.fill(hull(*ends), look.accent, 0.95)
 
     thin = max(1, round(0.009 * scale))
     if facing > 0.12:
         if look.front == "jacket":
-            cv2.fillConvexPoly(canvas, marks[14:18], ink(look.accent, 1.0, label), 8, SHIFT)
+            brush.fill(marks[14:18], look.accent)
         elif look.front == "buttons":
-            cv2.line(
-                canvas,
-                marks[0].tolist(),
-                marks[1].tolist(),
-                ink(look.shirt, 0.55, label),
-                thin,
-                8,
-                SHIFT,
-            )
+            brush.line(marks[:2], look.shirt, 0.55, thin)
         elif look.front == "print":
-            cv2.fillConvexPoly(canvas, marks[6:10], ink(look.accent, 1.0, label), 8, SHIFT)
-        cv2.fillConvexPoly(canvas, marks[2:5], ink(look.skin, 0.9, label), 8, SHIFT)
+            brush.fill(marks[6:10], look.accent)
+        brush.fill(marks[2:5], look.skin, 0.9)
         if look.badge:
-            radius = max(int(0.017 * scale * SUBPIXEL), SUBPIXEL)
-            cv2.circle(canvas, marks[5].tolist(), radius, (235, 240, 245, label), -1, 8, SHIFT)
+            brush.disc(marks[5], _radius(0.017, scale), (235, 240, 245))
     elif facing < -0.12 and look.back == "yoke":
-        cv2.fillConvexPoly(canvas, marks[10:14], ink(look.accent, 0.8, label), 8, SHIFT)
-    if look.back == "backpack":
-        if facing <= 0:
-            cv2.fillConvexPoly(canvas, _hull(figures.backpack[index]), ink(look.accent, 0.5, label), 8, SHIFT)
-            pack = figures.backpack[index]
-            inner = pack.mean(axis=0) + 0.8 * (pack - pack.mean(axis=0))
-            cv2.fillConvexPoly(canvas, _hull(inner.astype(np.int32)), pack_colour, 8, SHIFT)
-        else:
-            strap = figures.straps[index]
-            for first in (0, 3):
-                cv2.polylines(canvas, [strap[first : first + 3]], False, pack_colour, 2 * thin, 8, SHIFT)
+        brush.fill(marks[10:14], look.accent, 0.8)
+    if look.back == "backpack" and facing <= 0:
+        brush.fill(hull(pack), look.accent, 0.5)
+        inner = pack.mean(axis=0) + 0.8 * (pack - pack.mean(axis=0))
+        brush.fill(hull(inner.astype(np.int32)), look.accent, 0.7)
+    elif look.back == "backpack":
+        for strap in np.split(figures.straps[index], 2):
+            brush.line(strap, look.accent, 0.7, 2 * thin)
 
 
-def _paint_skirt(canvas: np.ndarray, figures: Figures, index: int, label: int) -> None:
-    look = figures.appearances[index]
-    joints = figures.joints[index]
-    rings = figures.torso[index]
-    flare = np.array((_SKIRT_FLARE * float(figures.scale[index]), 0.0))
+def _paint_skirt(brush: Brush, figures: Figures, index: int) -> None:
+    look, joints, scale = figures.appearances[index], figures.joints[index], float(figures.scale[index])
+    flare = np.array((_SKIRT_FLARE * scale, 0.0))
     corners = []
     for side in ("left", "right"):
         hip, knee = joints[JOINT[f"{side}_hip"]], joints[JOINT[f"{side}_knee"]]
         hem = hip + look.skirt * 1.05 * (knee - hip)
         corners += [hem - flare, hem + flare]
-    hem_points = fixed(np.array(corners))
-    cv2.fillConvexPoly(canvas, _hull(rings[3], hem_points), ink(look.trousers, DARK, label), 8, SHIFT)
-    inner = fixed(np.array(corners) + 0.01 * figures.scale[index] * (figures.light - (0, 1)))
+    brush.fill(hull(figures.torso[index, 3], fixed(np.array(corners))), look.trousers, DARK)
+    inner = fixed(np.array(corners) + 0.01 * scale * (figures.light - (0, 1)))
     centre = inner.mean(axis=0)
     inner = (centre + 0.88 * (inner - centre)).astype(np.int32)
-    cv2.fillConvexPoly(
-        canvas, _hull(figures.torso_lit[index, 3], inner), ink(look.trousers, 1.0, label), 8, SHIFT
-    )
+    brush.fill(hull(figures.torso_lit[index, 3], inner), look.trousers)
 
 
-def _paint_head(canvas: np.ndarray, figures: Figures, index: int, base: int) -> None:
-    look = figures.appearances[index]
-    back, front = base + PART["head_back"], base + PART["face"]
-    scale = float(figures.scale[index])
-    facing = figures.head_facing[index].tolist()
-    features = figures.features[index].tolist()
+def _paint_head(back: Brush, front: Brush, figures: Figures, index: int) -> None:
+    look, scale = figures.appearances[index], float(figures.scale[index])
+    facing, features = figures.head_facing[index].tolist(), figures.features[index]
     skull = look.skin * 0.92 if look.hair == "none" else look.hair_colour
-    dot = _dot(scale)
 
-    cv2.fillConvexPoly(canvas, figures.head[index], ink(skull, 0.95, back), 8, SHIFT)
+    back.fill(figures.head[index], skull, 0.95)
     face = figures.face[index][figures.face_seen[index]]
     if len(face) > 2:
-        cv2.fillConvexPoly(canvas, cv2.convexHull(face), ink(look.skin, 1.02, front), 8, SHIFT)
+        front.fill(hull(face), look.skin, 1.02)
     for ear in (_LEFT_EAR, _RIGHT_EAR):
         if look.hair != "long" and facing[ear] > -0.3:
-            cv2.circle(canvas, features[ear], 2 * dot, ink(look.skin, 0.78, front), -1, 8, SHIFT)
+            front.disc(features[ear], 2 * _dot(scale), look.skin, 0.78)
     if figures.extremities is not None:
-        paint_face(canvas, figures.extremities, index, look, scale, front)
+        paint_face(front, figures.extremities, index, look, scale)
     else:
-        _paint_plain_face(canvas, figures, index, front)
+        _paint_plain_face(front, facing, features, look, scale)
     if look.headwear == "cap":
-        cap = figures.cap[index][figures.cap_seen[index]]
-        cv2.fillConvexPoly(canvas, cv2.convexHull(cap), ink(look.accent, 0.9, back), 8, SHIFT)
+        back.fill(hull(figures.cap[index][figures.cap_seen[index]]), look.accent, 0.9)
         if facing[_NOSE_BRIDGE] > -0.6:
-            cv2.fillConvexPoly(canvas, _hull(figures.brim[index]), ink(look.accent, 0.6, back), 8, SHIFT)
+            back.fill(hull(figures.brim[index]), look.accent, 0.6)
 
 
-def _paint_plain_face(canvas: np.ndarray, figures: Figures, index: int, label: int) -> None:
+def _paint_plain_face(
+    brush: Brush, facing: list[float], features: np.ndarray, look: Appearance, scale: float
+) -> None:
     """A line for the nose, dots for the eyes, lines for brows and mouth."""
-    look = figures.appearances[index]
-    scale = float(figures.scale[index])
-    facing = figures.head_facing[index].tolist()
-    features = figures.features[index].tolist()
-    dot, thin = _dot(scale), _thin(scale)
+    dot, thin = _dot(scale), max(1, round(0.008 * scale))
     if facing[_NOSE_TIP] > -0.25:
-        cv2.line(
-            canvas,
-            features[_NOSE_BRIDGE],
-            features[_NOSE_TIP],
-            ink(look.skin, 0.74, label),
-            2 * thin,
-            8,
-            SHIFT,
-        )
+        brush.line(features[[_NOSE_BRIDGE, _NOSE_TIP]], look.skin, 0.74, 2 * thin)
     for eye in (_LEFT_EYE, _RIGHT_EYE):
         if facing[eye] > 0.08:
             brow = _BROWS + 2 * (eye - _LEFT_EYE)
-            cv2.line(
-                canvas,
-                features[brow],
-                features[brow + 1],
-                ink(look.hair_colour, 0.7, label),
-                thin,
-                8,
-                SHIFT,
-            )
-            cv2.circle(canvas, features[eye], dot * 5 // 4, (244, 244, 244, label), -1, 8, SHIFT)
-            cv2.circle(canvas, features[eye], dot * 3 // 4, (30, 26, 24, label), -1, 8, SHIFT)
+            brush.line(features[brow : brow + 2], look.hair_colour, 0.7, thin)
+            brush.disc(features[eye], dot * 5 // 4, (244, 244, 244))
+            brush.disc(features[eye], dot * 3 // 4, (30, 26, 24))
             if look.headwear == "glasses":
-                cv2.circle(canvas, features[eye], 2 * dot, (40, 36, 34, label), thin, 8, SHIFT)
+                brush.disc(features[eye], 2 * dot, (40, 36, 34), width=thin)
     if facing[_MOUTH] > 0 or facing[_MOUTH + 1] > 0:
-        lips = look.skin * (0.62, 0.55, 0.86)
-        cv2.line(canvas, features[_MOUTH], features[_MOUTH + 1], ink(lips, 1.0, label), thin, 8, SHIFT)
+        brush.line(features[_MOUTH : _MOUTH + 2], look.skin * (0.62, 0.55, 0.86), 1.0, thin)
+
+
+def _radius(fraction: float, scale: float) -> int:
+    return max(int(fraction * scale * SUBPIXEL), SUBPIXEL)
 
 
 def _dot(scale: float) -> int:
     return max(int(0.0115 * scale * SUBPIXEL), SUBPIXEL * 3 // 4)
-
-
-def _thin(scale: float) -> int:
-    return max(1, round(0.008 * scale))

@@ -6,12 +6,11 @@ the feet, 68 of the face, 21 of the left hand, 21 of the right hand.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from rspose.datasets.wholebody import FACE_NAMES, FOOT_NAMES, HAND_NAMES
 from rspose.drawn.appearance import Appearance
-from rspose.drawn.canvas import DARK, SHIFT, SUBPIXEL, fixed, ink
+from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull
 from rspose.drawn.skeleton import JOINT, Skeletons
 
 EXTREMITY_NAMES = (*FOOT_NAMES, *FACE_NAMES, *HAND_NAMES)
@@ -226,8 +225,8 @@ def finger_depths(points: np.ndarray) -> np.ndarray:
     return np.concatenate([palm, depth[:, :, 1:].reshape(len(points), 2, 5, 4).mean(-1)], axis=2)
 
 
-def _radius(fraction: float, scale: float, least: float = 0.75) -> int:
-    return max(round(fraction * scale * SUBPIXEL), round(least * SUBPIXEL))
+def _radius(fraction: float, scale: float) -> int:
+    return max(round(fraction * scale * SUBPIXEL), round(0.75 * SUBPIXEL))
 
 
 def _thickness(fraction: float, scale: float) -> int:
@@ -235,13 +234,7 @@ def _thickness(fraction: float, scale: float) -> int:
 
 
 def paint_hand(
-    canvas: np.ndarray,
-    extremities: Extremities,
-    index: int,
-    number: int,
-    look: Appearance,
-    scale: float,
-    label: int,
+    brush: Brush, extremities: Extremities, index: int, number: int, look: Appearance, scale: float
 ) -> None:
     """Paint the left (0) or right (1) hand of a person, palm and fingers from the farthest to the nearest."""
     hand = fixed(extremities.points[index, HANDS[_SIDES[number][0]]])
@@ -249,43 +242,36 @@ def paint_hand(
     shade = 1.06 if extremities.palm[index, number] > 0 else 0.94
     rim = _thickness(0.004, scale)
     width = _thickness(2 * _FINGER_RADIUS, scale)
-    dark = ink(look.skin, 0.55, label)
-    palm = cv2.convexHull(hand[[0, 1, 5, 9, 13, 17]])
+    palm = hull(hand[[0, 1, 5, 9, 13, 17]])
     for part in np.argsort(extremities.finger_depth[index, number], kind="stable").tolist():
         if part == 0:
-            cv2.polylines(canvas, [palm], True, dark, width // 2 + 2 * rim, 8, SHIFT)
-            cv2.fillConvexPoly(canvas, palm, ink(look.skin, shade, label), 8, SHIFT)
-            cv2.polylines(canvas, [palm], True, ink(look.skin, shade, label), max(width // 2, 1), 8, SHIFT)
+            brush.line(palm, look.skin, 0.55, width // 2 + 2 * rim, closed=True)
+            brush.fill(palm, look.skin, shade)
+            brush.line(palm, look.skin, shade, max(width // 2, 1), closed=True)
             continue
         finger = hand[1 + 4 * (part - 1) : 1 + 4 * part]
+        brush.line(finger, look.skin, 0.55, width + 2 * rim)
         # Neighbouring fingers differ in shade, or a closed hand would be one patch.
-        light = ink(look.skin, shade * (1.0 if part % 2 else 0.88), label)
-        cv2.polylines(canvas, [finger], False, dark, width + 2 * rim, 8, SHIFT)
-        cv2.polylines(canvas, [finger], False, light, width, 8, SHIFT)
-        nail = 1.25 if shade < 1 else 0.8
-        cv2.circle(
-            canvas, finger[3].tolist(), _radius(0.006, scale), ink(look.skin, nail, label), -1, 8, SHIFT
-        )
+        brush.line(finger, look.skin, shade * (1.0 if part % 2 else 0.88), width)
+        brush.disc(finger[3], _radius(0.006, scale), look.skin, 1.25 if shade < 1 else 0.8)
 
 
 def paint_foot(
-    canvas: np.ndarray,
+    brush: Brush,
     extremities: Extremities,
     index: int,
     number: int,
     ankle: np.ndarray,
     look: Appearance,
     scale: float,
-    label: int,
 ) -> None:
     """Paint the left (0) or right (1) shoe: a dark sole, lit leather, and a cap over the toes."""
     points = extremities.points[index, FEET][3 * number : 3 * number + 3]
     circles = [(ankle, _ANKLE_RADIUS), *zip(points, _FOOT_RADII, strict=True)]
-    cv2.fillConvexPoly(canvas, _around(circles, scale, 1.0), ink(look.shoes, DARK, label), 8, SHIFT)
-    cv2.fillConvexPoly(canvas, _around(circles, scale, 0.72), ink(look.shoes, 1.0, label), 8, SHIFT)
-    cv2.fillConvexPoly(canvas, _around(circles[1:3], scale, 0.85), ink(look.accent, 1.0, label), 8, SHIFT)
-    heel = fixed(points[2]).tolist()
-    cv2.circle(canvas, heel, _radius(0.012, scale), ink(look.accent, 0.6, label), -1, 8, SHIFT)
+    brush.fill(_around(circles, scale, 1.0), look.shoes, DARK)
+    brush.fill(_around(circles, scale, 0.72), look.shoes)
+    brush.fill(_around(circles[1:3], scale, 0.85), look.accent)
+    brush.disc(fixed(points[2]), _radius(0.012, scale), look.accent, 0.6)
 
 
 _CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np.pi / 5)], axis=1)
@@ -293,12 +279,7 @@ _CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np
 
 def _around(circles: list[tuple[np.ndarray, float]], scale: float, factor: float) -> np.ndarray:
     """The outline around circles, given by centre and radius in standing heights."""
-    points = np.concatenate([centre + factor * radius * scale * _CIRCLE for centre, radius in circles])
-    return cv2.convexHull(fixed(points))
-
-
-def _rows(*names: str) -> np.ndarray:
-    return np.array([FACE_NAMES.index(name) for name in names])
+    return hull(*(fixed(centre + factor * radius * scale * _CIRCLE) for centre, radius in circles))
 
 
 def _span(first: str, last: str) -> np.ndarray:
@@ -315,9 +296,7 @@ _NOSTRILS = _span("right_nostril_0", "left_nostril_0")
 _FACES_CAMERA = 0.05
 
 
-def paint_face(
-    canvas: np.ndarray, extremities: Extremities, index: int, look: Appearance, scale: float, label: int
-) -> None:
+def paint_face(brush: Brush, extremities: Extremities, index: int, look: Appearance, scale: float) -> None:
     """Paint jaw, brows, eyes, nose and lips over a face whose skin is there already."""
     exact = extremities.points[index, FACE]
     points = fixed(exact)
@@ -329,22 +308,21 @@ def paint_face(
 
     jaw = points[_JAW][facing[_JAW] > -0.15]
     if len(jaw) > 1:
-        cv2.polylines(canvas, [jaw], False, ink(look.skin, 0.7, label), thin, 8, SHIFT)
+        brush.line(jaw, look.skin, 0.7, thin)
     for brow, eye in zip(_BROWS, _EYES, strict=True):
         if shown(brow):
-            cv2.polylines(canvas, [points[brow]], False, ink(look.hair_colour, 0.6, label), line, 8, SHIFT)
+            brush.line(points[brow], look.hair_colour, 0.6, line)
         if shown(eye):
-            cv2.fillPoly(canvas, [points[eye]], (246, 246, 246, label), 8, SHIFT)
-            iris = fixed(exact[eye].mean(axis=0)).tolist()
-            cv2.circle(canvas, iris, _radius(0.0085, scale), (36, 30, 26, label), -1, 8, SHIFT)
-            cv2.polylines(canvas, [points[eye]], True, (40, 36, 40, label), thin, 8, SHIFT)
+            iris = fixed(exact[eye].mean(axis=0))
+            brush.fill_any(points[eye], (246, 246, 246))
+            brush.disc(iris, _radius(0.0085, scale), (36, 30, 26))
+            brush.line(points[eye], (40, 36, 40), 1.0, thin, closed=True)
             if look.headwear == "glasses":
-                cv2.circle(canvas, iris, _radius(0.026, scale), (40, 36, 34, label), thin, 8, SHIFT)
+                brush.disc(iris, _radius(0.026, scale), (40, 36, 34), width=thin)
     if shown(_LIPS):
-        lips = look.skin * (0.60, 0.50, 0.88)
-        cv2.fillPoly(canvas, [points[_LIPS]], ink(lips, 1.0, label), 8, SHIFT)
-        cv2.fillPoly(canvas, [points[_INNER_LIPS]], (40, 26, 60, label), 8, SHIFT)
+        brush.fill_any(points[_LIPS], look.skin * (0.60, 0.50, 0.88))
+        brush.fill_any(points[_INNER_LIPS], (40, 26, 60))
     if facing[_NOSE[-1]] > -0.25:
-        cv2.polylines(canvas, [points[_NOSE]], False, ink(look.skin, 0.78, label), line, 8, SHIFT)
+        brush.line(points[_NOSE], look.skin, 0.78, line)
         if shown(_NOSTRILS):
-            cv2.polylines(canvas, [points[_NOSTRILS]], False, ink(look.skin, 0.6, label), line, 8, SHIFT)
+            brush.line(points[_NOSTRILS], look.skin, 0.6, line)

@@ -11,15 +11,7 @@ import numpy as np
 from rspose.datasets.interface import Drawn
 from rspose.drawn.appearance import sample_appearances
 from rspose.drawn.background import Backgrounds, paint_object
-from rspose.drawn.drawing import (
-    FACE_FEATURES,
-    LABELS_PER_PERSON,
-    PART,
-    PART_NAMES,
-    Figures,
-    lay_out,
-    paint,
-)
+from rspose.drawn.drawing import FACE_FEATURES, LABELS_PER_PERSON, PART, PART_NAMES, Figures, lay_out, paint
 from rspose.drawn.extremities import EXTREMITY_NAMES, FACE, FEET, HANDS, sample_gestures
 from rspose.drawn.skeleton import (
     JOINT,
@@ -223,11 +215,8 @@ def _arrange(
 def _region(figures: Figures, index: int, canvas: np.ndarray) -> tuple[slice, slice]:
     """The part of the canvas that holds a person, rows and columns; empty where the person is outside."""
     left, top, right, bottom = figures.region[index].tolist()
-    height, width = canvas.shape[:2]
-    return (
-        slice(min(max(top, 0), height), min(max(bottom, 0), height)),
-        slice(min(max(left, 0), width), min(max(right, 0), width)),
-    )
+    rows, columns = np.clip((top, bottom), 0, canvas.shape[0]), np.clip((left, right), 0, canvas.shape[1])
+    return slice(*rows.tolist()), slice(*columns.tolist())
 
 
 def _own_pixels(labels: np.ndarray, number: int) -> np.ndarray:
@@ -238,20 +227,8 @@ def _own_pixels(labels: np.ndarray, number: int) -> np.ndarray:
 
 def _visibility(figures: Figures, order: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Visibility flags of all joints, ``[P, J]``, rows as in ``figures``."""
-    width, height = size
-    position = np.empty(len(order), dtype=np.int64)
-    position[order] = np.arange(len(order))
-    rounded = np.rint(_to_image(figures.joints)).astype(np.int64)
-    inside = (
-        (rounded[..., 0] >= 0)
-        & (rounded[..., 0] < width)
-        & (rounded[..., 1] >= 0)
-        & (rounded[..., 1] < height)
-    )
-    pixel = np.rint(figures.joints).astype(np.int64)
-    column = np.clip(pixel[..., 0], 0, labels.shape[1] - 1)
-    row = np.clip(pixel[..., 1], 0, labels.shape[0] - 1)
-    label = labels[row, column].astype(np.int64)
+    position = np.argsort(order)
+    inside, label = _inside(figures.joints, size), _labels_at(np.rint(figures.joints), labels)
     own = label // LABELS_PER_PERSON == position[:, None]
     seen = _SEEN_TABLE[np.arange(len(JOINT_NAMES)), label % LABELS_PER_PERSON]
     turned_away = figures.depth - figures.torso_depth[:, None] < _BEHIND_TRUNK
@@ -279,17 +256,24 @@ def _extremity_visibility(
     """Visibility flags of a person's points of feet, face and hands, ``[116]``."""
     assert figures.extremities is not None
     points = figures.extremities.points[index]
-    rounded = np.rint(_to_image(points))
-    inside = ((rounded >= 0) & (rounded < size)).all(axis=1)
-    pixels = np.rint(points).astype(np.int64)[:, None] + _NEIGHBOURS
-    column = np.clip(pixels[..., 0], 0, labels.shape[1] - 1)
-    row = np.clip(pixels[..., 1], 0, labels.shape[0] - 1)
-    label = labels[row, column].astype(np.int64)
+    inside, label = _inside(points, size), _labels_at(np.rint(points)[:, None] + _NEIGHBOURS, labels)
     own = label // LABELS_PER_PERSON == number
     on_part = _EXTREMITY_SEEN_TABLE[np.arange(len(points))[:, None], label % LABELS_PER_PERSON]
     seen = (own & on_part).any(axis=1)
     seen[FACE] &= figures.extremities.facing[index] > _FACE_POINT_TURNED_AWAY
     return np.where(inside, np.where(seen, VISIBLE, HIDDEN), NOT_IN_IMAGE)
+
+
+def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which canvas points ``[..., 2]`` lie in a pixel of the image, ``[...]``."""
+    rounded = np.rint(_to_image(points))
+    return ((rounded >= 0) & (rounded < size)).all(axis=-1)
+
+
+def _labels_at(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The labels of canvas pixels ``[..., 2]``, or of the nearest ones on the canvas, int64 ``[...]``."""
+    column, row = np.clip(pixels.astype(np.int64), 0, np.array(labels.shape[::-1]) - 1).T
+    return labels[row, column].T.astype(np.int64)
 
 
 def _to_image(points: np.ndarray) -> np.ndarray:
@@ -328,20 +312,17 @@ def _describe(
         extremities = _to_image(figures.extremities.points[index])
         size = (labels.shape[1] // SUPERSAMPLING, labels.shape[0] // SUPERSAMPLING)
         extremity_visibility = _extremity_visibility(figures, index, number, labels, size)
-    body = _to_image(
-        np.stack([figures.joints[index].min(axis=0), figures.joints[index].max(axis=0)])
-    ).reshape(4)
+    joints = _to_image(figures.joints[index])
+    box = (left + columns.start, top + rows.start, width, height)
     return Person(
         number=number,
-        joints=_to_image(figures.joints[index]),
+        joints=joints,
         visibility=visibility,
-        box=tuple(
-            float(value) / SUPERSAMPLING for value in (left + columns.start, top + rows.start, width, height)
-        ),  # type: ignore[arg-type]
+        box=tuple(float(value) / SUPERSAMPLING for value in box),  # type: ignore[arg-type]
         area=pixels / SUPERSAMPLING**2,
         visible_share=pixels / drawn_area,
         outline=outline,
-        body_box=body,
+        body_box=np.concatenate([joints.min(axis=0), joints.max(axis=0)]),
         head_box=_to_image(figures.head_box[index].reshape(2, 2)).reshape(4),
         standing_height=float(standing_height),
         extremities=extremities,
