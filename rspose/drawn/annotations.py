@@ -122,23 +122,21 @@ def coco_annotations(people: list[Person], known: Dataset, image_id: int) -> lis
         triples, labelled = _keypoint_triples(person, rows)
         if known.crowded and not labelled:
             continue
-        annotation: Record = {"num_keypoints": labelled, "iscrowd": 0, "keypoints": triples}
-        if not known.crowded:
-            if person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS or labelled < _MIN_KEYPOINTS:
-                triples, labelled = [0] * len(triples), 0
-            annotation = {
-                "segmentation": [polygon.reshape(-1).tolist() for polygon in person.outline],
-                "num_keypoints": labelled,
-                "area": person.area,
-                "iscrowd": 0,
-                "keypoints": triples,
-            }
-        annotation |= {
+        if not known.crowded and (person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS or labelled < _MIN_KEYPOINTS):
+            triples, labelled = [0] * len(triples), 0
+        annotation: Record = {
+            "segmentation": [polygon.reshape(-1).tolist() for polygon in person.outline],
+            "num_keypoints": labelled,
+            "area": person.area,
+            "iscrowd": 0,
+            "keypoints": triples,
             "image_id": image_id,
             "bbox": list(person.box),
             "category_id": 1,
             "id": image_id * MAX_PEOPLE_PER_IMAGE + index,
         }
+        if known.crowded:
+            del annotation["segmentation"], annotation["area"]
         if known.keypoints.parts:
             annotation |= _extremity_fields(person, labelled=labelled > 0)
         annotations.append(annotation)
@@ -159,9 +157,7 @@ def _extremity_fields(person: Person, labelled: bool) -> Record:
     points, visibility = person.extremities, person.extremity_visibility
     seen = (visibility[FEET] == VISIBLE) & labelled
     foot = np.where(seen[:, None], np.column_stack([np.rint(points[FEET]), np.full(6, 2.0)]), 0.0)
-    boxes: Record = {}
-    triples: Record = {}
-    valid: Record = {}
+    boxes, triples, valid = Record(), Record(), Record()
     for part, rows, least in (
         ("face", FACE, _MIN_FACE),
         ("lefthand", HANDS["left"], _MIN_HAND),
@@ -228,10 +224,7 @@ def mpii_annotations(
         visible = person.visibility[rows] != NOT_IN_IMAGE
         x0, y0, x1, y1 = person.body_box.tolist()
         extent = max(x1 - x0, y1 - y0)
-        head_inside = bool(
-            person.visibility[JOINT["head_top"]] != NOT_IN_IMAGE
-            and person.visibility[JOINT["upper_neck"]] != NOT_IN_IMAGE
-        )
+        head_inside = (person.visibility[[JOINT["head_top"], JOINT["upper_neck"]]] != NOT_IN_IMAGE).all()
         if not head_inside or visible.sum() < _MPII_MIN_KEYPOINTS or extent < _MPII_MIN_HEIGHT:
             continue
         scale = extent / 200.0

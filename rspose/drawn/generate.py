@@ -24,7 +24,7 @@ from rspose.drawn.annotations import (
 )
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.detections import detect_people
-from rspose.drawn.scene import SUPERSAMPLING, Scene, draw_scene
+from rspose.drawn.scene import SUPERSAMPLING, draw_scene
 
 DEMO_SIZE = (320, 240)
 """Width and height of the demo's images, pixels."""
@@ -63,17 +63,6 @@ def in_detail(known: Dataset) -> bool:
     return bool(known.keypoints.parts)
 
 
-def scene_generator(seed: int, known: Dataset, split: str, index: int) -> np.random.Generator:
-    """The source of randomness of one image, which depends on no other image."""
-    return np.random.default_rng([seed, looks(known).number, SPLITS.index(split), index])
-
-
-def split_backgrounds(seed: int, known: Dataset, split: str, size: tuple[int, int]) -> Backgrounds:
-    """The places of one split: train and val share none."""
-    entropy = (seed, looks(known).number, SPLITS.index(split), 0, 1)
-    return Backgrounds(entropy, (SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]))
-
-
 def make_dataset(
     name: str,
     out: Path,
@@ -106,7 +95,7 @@ def make_dataset(
         ValueError: If an argument is out of range, or ``out`` holds files that were not generated.
     """
     known = dataset(name)
-    crowd = looks(known)
+    looks(known)  # says so where none is drawn
     counts = {"train": images, "val": max(1, images // 5) if val_images is None else val_images}
     for split, count in counts.items():
         if not 1 <= count <= _MAX_IMAGES:
@@ -126,16 +115,10 @@ def make_dataset(
     done = 0
     with single_threaded_opencv():
         for split in SPLITS:
-            writer = _SplitWriter(known, split, staging, size)
-            backgrounds = split_backgrounds(seed, known, split, size)
-            for index in range(counts[split]):
-                rng = scene_generator(seed, known, split, index)
-                scene = draw_scene(rng, crowd, backgrounds, size, in_detail(known))
-                writer.add(index, scene, rng)
+            for _ in _write_split(known, split, staging, counts[split], seed, size):
                 done += 1
                 if progress is not None:
                     progress(done, sum(counts.values()))
-            writer.close()
 
     manifest = {
         "dataset": name,
@@ -160,41 +143,41 @@ def _require_replaceable(out: Path) -> None:
         raise ValueError(f"{out}: holds files that were not generated (no {MANIFEST}); choose another folder")
 
 
-class _SplitWriter:
-    """Writes one split: its images one by one, its annotation files at the end."""
-
-    def __init__(self, known: Dataset, split: str, root: Path, size: tuple[int, int]) -> None:
-        self._known, self._split, self._root, self._size = known, split, root, size
-        self._images: list[Record] = []
-        self._annotations: list[Record] = []
-        self._detections: list[Record] = []
-        self._headboxes: list[np.ndarray] = []
-        self._folder = root / known.images[split]
-        self._folder.mkdir(parents=True, exist_ok=True)
-
-    def add(self, index: int, scene: Scene, rng: np.random.Generator) -> None:
-        image_id = FIRST_IMAGE_ID[self._split] + index
-        file_name = f"{image_id:0{looks(self._known).name_digits}d}.jpg"
+def _write_split(
+    known: Dataset, split: str, root: Path, count: int, seed: int, size: tuple[int, int]
+) -> Iterator[None]:
+    """Write one split, its annotation files last. Yields after each image."""
+    folder = root / known.images[split]
+    folder.mkdir(parents=True, exist_ok=True)
+    number = (looks(known).number, SPLITS.index(split))
+    # Train and val share no places.
+    backgrounds = Backgrounds((seed, *number, 0, 1), (SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]))
+    images: list[Record] = []
+    annotations: list[Record] = []
+    detections: list[Record] = []
+    headboxes: list[np.ndarray] = []
+    for index in range(count):
+        # An image depends on no other image.
+        rng = np.random.default_rng([seed, *number, index])
+        scene = draw_scene(rng, looks(known), backgrounds, size, in_detail(known))
+        image_id = FIRST_IMAGE_ID[split] + index
+        file_name = f"{image_id:0{looks(known).name_digits}d}.jpg"
         _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        (self._folder / file_name).write_bytes(encoded.tobytes())
+        (folder / file_name).write_bytes(encoded.tobytes())
         people = annotated_people(scene)
-        if self._known.format == "mpii":
-            annotations, headboxes = mpii_annotations(people, self._known, file_name, self._size)
-            self._headboxes += headboxes
+        if known.format == "mpii":
+            of_image, boxes = mpii_annotations(people, known, file_name, size)
+            headboxes += boxes
         else:
-            annotations = coco_annotations(people, self._known, image_id)
-            self._images.append(coco_image(self._known, image_id, file_name, self._size, annotations))
-        self._annotations += annotations
-        if self._split == "val" and self._known.detections is not None:
-            self._detections += detect_people(rng, people, image_id, self._size)
-
-    def close(self) -> None:
-        of_mpii = self._known.format == "mpii"
-        content = self._annotations if of_mpii else coco_file(self._known, self._images, self._annotations)
-        (self._root / self._known.annotations[self._split]).write_text(json.dumps(content))
-        if self._split == "val":
-            if self._known.detections is not None:
-                (self._root / self._known.detections).write_text(json.dumps(self._detections))
-            if self._known.headboxes is not None:
-                headboxes = mpii_headbox_file(self._annotations, self._headboxes)
-                (self._root / self._known.headboxes).write_bytes(headboxes)
+            of_image = coco_annotations(people, known, image_id)
+            images.append(coco_image(known, image_id, file_name, size, of_image))
+        annotations += of_image
+        if split == "val" and known.detections is not None:
+            detections += detect_people(rng, people, image_id, size)
+        yield
+    content = annotations if known.format == "mpii" else coco_file(known, images, annotations)
+    (root / known.annotations[split]).write_text(json.dumps(content))
+    if split == "val" and known.detections is not None:
+        (root / known.detections).write_text(json.dumps(detections))
+    if split == "val" and known.headboxes is not None:
+        (root / known.headboxes).write_bytes(mpii_headbox_file(annotations, headboxes))

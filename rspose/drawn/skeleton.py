@@ -232,7 +232,6 @@ class Skeletons:
         head_centre: ``[P, 3]``.
         head_frame: Head axes times half lengths, ``[P, 3, 3]``: maps the unit sphere to the head's surface.
         thorax_frame: Orientation of the chest, ``[P, 3, 3]``.
-        pelvis_frame: Orientation of the pelvis, ``[P, 3, 3]``.
         girth: How stout, ``[P]``.
     """
 
@@ -241,7 +240,6 @@ class Skeletons:
     head_centre: np.ndarray
     head_frame: np.ndarray
     thorax_frame: np.ndarray
-    pelvis_frame: np.ndarray
     girth: np.ndarray
 
     @property
@@ -272,14 +270,14 @@ def pose_skeletons(angles: np.ndarray, views: np.ndarray, proportions: Proportio
         views: Yaw, roll and camera pitch, degrees ``[P, 3]``.
         proportions: Body measures.
     """
-    count = len(angles)
-    joints = np.zeros((count, len(JOINT_NAMES), 3))
+    joints = np.zeros((len(angles), len(JOINT_NAMES), 3))
     pelvis = _rotations(0, views[:, 2]) @ _rotations(2, views[:, 1]) @ _rotations(1, views[:, 0])
     thorax = pelvis @ _rotations(0, angles[:, 0]) @ _rotations(2, angles[:, 1]) @ _rotations(1, angles[:, 2])
     head = thorax @ _rotations(1, angles[:, 3]) @ _rotations(0, angles[:, 4]) @ _rotations(2, angles[:, 5])
 
     up = np.array([0.0, 1.0, 0.0])
     thorax_origin = pelvis @ (0.11 * up) + thorax @ (0.18 * up)
+    pelvis_origin = np.zeros((len(angles), 3))
     joints[:, JOINT["thorax"]] = thorax_origin
     upper_neck = thorax_origin + thorax @ np.array([0.0, 0.042, 0.006])
     joints[:, JOINT["upper_neck"]] = upper_neck
@@ -291,77 +289,62 @@ def pose_skeletons(angles: np.ndarray, views: np.ndarray, proportions: Proportio
         length = _NOSE_LENGTH if name == "nose" else 1.0
         joints[:, JOINT[name]] = head_centre + head_frame @ (length * np.array(direction))
 
+    arm, leg = proportions.arm[:, None], proportions.leg[:, None]
     for side, sign, columns in (("left", 1.0, _LEFT), ("right", -1.0, _RIGHT)):
         radians = np.deg2rad(angles[:, columns])
         cosine, sine = np.cos(radians), np.sin(radians)
 
         shoulder = np.outer(proportions.shoulder, (sign, 0, 0)) + np.array((0, -0.012, 0))
-        upper, swing, outward = _swing(cosine[:, 0], sine[:, 0], cosine[:, 1], sine[:, 1], sign)
+        upper, swing, outward = _swing(cosine[:, :2], sine[:, :2], sign)
         # Rotating the upper arm about itself turns the plane in which the elbow bends, inward if positive.
         bend = cosine[:, 2, None] * swing - sine[:, 2, None] * outward
         fore = cosine[:, 3, None] * upper + sine[:, 3, None] * bend
         _place_chain(
-            joints, thorax, thorax_origin, shoulder,
-            ((f"{side}_shoulder", None, None), (f"{side}_elbow", upper, 0.168 * proportions.arm),
-             (f"{side}_wrist", fore, 0.150 * proportions.arm),
-             (f"{side}_hand", fore, 0.056 * proportions.arm)),
+            joints, thorax, thorax_origin, side,
+            ("shoulder", shoulder, 1.0), ("elbow", upper, 0.168 * arm), ("wrist", fore, 0.150 * arm),
+            ("hand", fore, 0.056 * arm),
         )  # fmt: skip
 
         hip = np.outer(proportions.hip, (sign, 0, 0)) + np.array((0, -0.02, 0))
-        thigh, swing, _ = _swing(cosine[:, 4], sine[:, 4], cosine[:, 5], sine[:, 5], sign)
+        thigh, swing, _ = _swing(cosine[:, 4:6], sine[:, 4:6], sign)
         shin = cosine[:, 6, None] * thigh - sine[:, 6, None] * swing
         foot = sine[:, 6, None] * thigh + cosine[:, 6, None] * swing
         toe = 0.92 * foot + 0.39 * shin
         _place_chain(
-            joints, pelvis, np.zeros((count, 3)), hip,
-            ((f"{side}_hip", None, None), (f"{side}_knee", thigh, 0.245 * proportions.leg),
-             (f"{side}_ankle", shin, 0.235 * proportions.leg), (f"{side}_toe", toe, 0.085 * proportions.leg)),
+            joints, pelvis, pelvis_origin, side,
+            ("hip", hip, 1.0), ("knee", thigh, 0.245 * leg), ("ankle", shin, 0.235 * leg),
+            ("toe", toe, 0.085 * leg),
         )  # fmt: skip
 
-    rings = np.concatenate(
-        [
-            _ring_points(_THORAX_RINGS, thorax, thorax_origin, proportions),
-            _ring_points(_PELVIS_RINGS, pelvis, np.zeros((count, 3)), proportions),
-        ],
-        axis=1,
-    )
-    return Skeletons(joints, rings, head_centre, head_frame, thorax, pelvis, proportions.girth)
+    of_thorax = _ring_points(_THORAX_RINGS, thorax, thorax_origin, proportions)
+    of_pelvis = _ring_points(_PELVIS_RINGS, pelvis, pelvis_origin, proportions)
+    rings = np.concatenate([of_thorax, of_pelvis], axis=1)
+    return Skeletons(joints, rings, head_centre, head_frame, thorax, proportions.girth)
 
 
-def _swing(
-    cos_flexion: np.ndarray,
-    sin_flexion: np.ndarray,
-    cos_abduction: np.ndarray,
-    sin_abduction: np.ndarray,
-    sign: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directions of a limb that hangs down at rest, of its flexion, and outward: orthonormal ``[P, 3]``."""
-    limb, forward, outward = np.empty((3, len(cos_flexion), 3))
-    limb[:, 0] = sign * sin_abduction
-    limb[:, 1] = -cos_abduction * cos_flexion
-    limb[:, 2] = cos_abduction * sin_flexion
-    forward[:, 0] = 0
-    forward[:, 1] = sin_flexion
-    forward[:, 2] = cos_flexion
-    outward[:, 0] = sign * cos_abduction
-    outward[:, 1] = sin_abduction * cos_flexion
-    outward[:, 2] = -sin_abduction * sin_flexion
-    return limb, forward, outward
+def _swing(cosine: np.ndarray, sine: np.ndarray, sign: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Directions of a limb that hangs down at rest, of its flexion, and outward: orthonormal ``[P, 3]``.
+
+    Cosine and sine are those of flexion and abduction, ``[P, 2]``.
+    """
+    (cos_flexion, cos_abduction), (sin_flexion, sin_abduction) = cosine.T, sine.T
+    limb = (sign * sin_abduction, -cos_abduction * cos_flexion, cos_abduction * sin_flexion)
+    forward = (np.zeros_like(sin_flexion), sin_flexion, cos_flexion)
+    outward = (sign * cos_abduction, sin_abduction * cos_flexion, -sin_abduction * sin_flexion)
+    return np.stack(limb, axis=1), np.stack(forward, axis=1), np.stack(outward, axis=1)
 
 
 def _place_chain(
     joints: np.ndarray,
     frame: np.ndarray,
-    origin: np.ndarray,
-    root: np.ndarray,
-    chain: tuple[tuple[str, np.ndarray | None, np.ndarray | None], ...],
+    position: np.ndarray,
+    side: str,
+    *chain: tuple[str, np.ndarray, np.ndarray | float],
 ) -> None:
     """Write the joints of one limb, each a step (direction in ``frame``, length) beyond the one before."""
-    position = origin + (frame @ root[:, :, None])[:, :, 0]
     for name, direction, length in chain:
-        if direction is not None and length is not None:
-            position = position + (frame @ direction[:, :, None])[:, :, 0] * length[:, None]
-        joints[:, JOINT[name]] = position
+        position = position + (frame @ direction[:, :, None])[:, :, 0] * length
+        joints[:, JOINT[f"{side}_{name}"]] = position
 
 
 def _ring_points(
