@@ -131,12 +131,7 @@ def read_annotations(name: str, data_root: str | Path, split: str) -> Annotation
 
 
 def read_detections(name: str, data_root: str | Path) -> Detections:
-    """The person boxes of the detector that published results use; other categories are left out.
-
-    Raises:
-        FileNotFoundError: If the file is not there.
-        ValueError: If the file is damaged or of another kind.
-    """
+    """The person boxes of the detector that published results use; errors as :func:`read_annotations`."""
     path = Path(data_root) / str(dataset(name).detections)
     entries = _read_json(path)
     if not isinstance(entries, list):

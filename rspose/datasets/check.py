@@ -51,11 +51,7 @@ def check_dataset_once(root: Path, name: str, memory: Path) -> list[str]:
     """As :func:`check_dataset`, but a dataset without problems is not read again until a file of it changes.
 
     The annotations of COCO-WholeBody have gigabytes, too much to be read at the start of every run.
-
-    Args:
-        root: Root of the dataset.
-        name: Its name.
-        memory: File that keeps size and time of what was checked.
+    ``memory`` is the file that keeps size and time of what was checked.
     """
     state = _state(Path(root), dataset(name))
     if memory.is_file() and memory.read_text() == state:
@@ -84,13 +80,8 @@ def inspect_dataset(
     A folder that holds less than the release is no problem: the notes say how much less.
 
     Args:
-        root: Root of the dataset.
-        name: Its name.
         open_images: Decode every image that is annotated, too.
         progress: Called with the images opened and the images to open.
-
-    Raises:
-        ValueError: If the dataset is unknown.
     """
     root, known = Path(root), dataset(name)
     inspection, images = _inspect_files(root, known)
@@ -154,14 +145,14 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 def _other_split(path: Path, known: Dataset, split: str, images: int) -> list[str]:
     """A file as large as the other split of the release is the other split."""
-    release = known.release.counts
-    for other in SPLITS:
-        if other != split and images == release[other].images:
-            return [
-                f"{path}: expected the {split} split ({release[split].images:,} images), found the "
-                f"{release[other].images:,} images of the {other} split"
-            ]
-    return []
+    (other,) = set(SPLITS) - {split}
+    expected, found = known.release.counts[split].images, known.release.counts[other].images
+    if images != found:
+        return []
+    return [
+        f"{path}: expected the {split} split ({expected:,} images), found the "
+        f"{found:,} images of the {other} split"
+    ]
 
 
 def _missing_images(folder: Path, split: str, names: list[str]) -> list[str]:
@@ -185,9 +176,9 @@ def _compare_with_release(root: Path, known: Dataset, inspection: Inspection) ->
         if (found.images, found.persons) == (expected.images, persons):
             continue
         official = False
-        more = found.images > expected.images
+        part = "more" if found.images > expected.images else "not all"
         inspection.notes.append(
-            f"{split}: {'more' if more else 'not all'} of the official release: {found.images:,} images "
+            f"{split}: {part} of the official release: {found.images:,} images "
             f"(official: {expected.images:,}), {found.persons:,} persons"
             + ("" if expected.persons is None else f" (official: {expected.persons:,})")
         )

@@ -53,7 +53,7 @@ class KeypointSet:
     @property
     def flip_indices(self) -> tuple[int, ...]:
         """For each keypoint, the index of its mirror image (itself on the body's midline)."""
-        return tuple(self.names.index(_mirrored(name)) for name in self.names)
+        return tuple(self.names.index(mirrored(name)) for name in self.names)
 
     @property
     def falloff(self) -> np.ndarray:
@@ -63,7 +63,8 @@ class KeypointSet:
         return 2.0 * np.asarray(self.sigmas, dtype=np.float64)
 
 
-def _mirrored(name: str) -> str:
+def mirrored(name: str) -> str:
+    """The name of the same point of the other side, or itself on the midline."""
     side, _, point = name.partition("_")
     return {"left": f"right_{point}", "right": f"left_{point}"}.get(side, name)
 

@@ -39,18 +39,16 @@ class Backgrounds:
             margin = rng.uniform(1.05, 1.5)
             width, height = (round(side * margin) for side in self._size)
             # Drawn at half the resolution: the places are a little out of focus, the people are not.
-            place = cv2.resize(
-                _draw_place(rng, width // 2, height // 2), (width, height), interpolation=cv2.INTER_LINEAR
-            )
+            small = _draw_place(rng, width // 2, height // 2)
+            place = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
             self._pool[index] = place
         return place
 
 
 def _noise(rng: np.random.Generator, width: int, height: int, cells: float) -> np.ndarray:
     """Smooth noise, about ``cells`` cells across, float32 ``[height, width]``."""
-    small = rng.standard_normal(
-        (max(2, round(cells * height / width)), max(2, round(cells))), dtype=np.float32
-    )
+    shape = (max(2, round(cells * height / width)), max(2, round(cells)))
+    small = rng.standard_normal(shape, dtype=np.float32)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -67,13 +65,17 @@ def _bgra(colour: np.ndarray) -> Colour:
 def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """A room, a street or a field: uint8 ``[height, width, 4]``, the last channel 0."""
     canvas = np.zeros((height, width, 4), np.uint8)
+
+    def between(low: float, high: float) -> int:
+        return int(rng.uniform(low, high))
+
     horizon = int(height * rng.uniform(0.35, 0.7))
     kind = rng.choice(["room", "street", "field"])
     if kind == "room":
         canvas[:horizon, :, :3] = _colour(rng, 110, 225, 0.16)
         canvas[horizon:, :, :3] = _colour(rng, 70, 180, 0.22)
         for _ in range(rng.integers(2, 7)):
-            _draw_panel(rng, canvas, int(rng.uniform(0, width)), int(rng.uniform(0, horizon)), 0.08, 0.26)
+            _draw_panel(rng, canvas, between(0, width), between(0, horizon))
         if rng.random() < 0.6:
             boards = _bgra(canvas[-1, 0, :3] * 0.82)
             for x in np.linspace(-width, 2 * width, int(rng.integers(12, 26))):
@@ -85,8 +87,7 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
         canvas[horizon:, :, :3] = _colour(rng, 90, 150, 0.08)
         left = -5
         while left < width:
-            span = int(rng.uniform(0.12, 0.34) * width)
-            top = int(horizon * rng.uniform(0.0, 0.65))
+            span, top = int(rng.uniform(0.12, 0.34) * width), int(horizon * rng.uniform(0.0, 0.65))
             wall = _colour(rng, 80, 200, 0.25)
             cv2.rectangle(canvas, (left, top), (left + span, horizon), _bgra(wall), -1)
             pane, gap = max(4, span // 9), max(8, span // 5)
@@ -97,9 +98,8 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
             left += span
         for offset in (0.25, 0.6):
             y = int(horizon + offset * (height - horizon))
-            cv2.line(
-                canvas, (0, y), (width, y + int(rng.uniform(-8, 8))), _bgra(_colour(rng, 150, 230, 0.05)), 2
-            )
+            end = (width, y + between(-8, 8))
+            cv2.line(canvas, (0, y), end, _bgra(_colour(rng, 150, 230, 0.05)), 2)
     else:
         ramp = np.linspace(0.75, 1.0, horizon)[:, None, None]
         canvas[:horizon, :, :3] = np.array((240, 205, 165)) * ramp
@@ -107,28 +107,23 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
         canvas[horizon:, :, :3] = np.clip(ground * rng.uniform(0.7, 1.05), 0, 255)
         hill = np.array((90, 125, 80)) * rng.uniform(0.6, 1.1)
         for _ in range(rng.integers(3, 9)):
-            centre = (int(rng.uniform(0, width)), horizon)
+            centre = (between(0, width), horizon)
             axes = (int(rng.uniform(0.05, 0.3) * width), int(rng.uniform(0.08, 0.35) * horizon))
             cv2.ellipse(canvas, centre, axes, 0, 180, 360, _bgra(hill * rng.uniform(0.75, 1.2)), -1)
         for _ in range(rng.integers(0, 6)):
-            x, top = int(rng.uniform(0, width)), int(rng.uniform(0.2, 0.8) * horizon)
-            cv2.line(
-                canvas, (x, top), (x, horizon + 6), _bgra(_colour(rng, 40, 90, 0.25)), int(rng.uniform(3, 8))
-            )
-            cv2.circle(
-                canvas, (x, top), int(rng.uniform(0.04, 0.1) * width), _bgra(hill * rng.uniform(0.7, 1.3)), -1
-            )
+            x, top = between(0, width), int(rng.uniform(0.2, 0.8) * horizon)
+            trunk = _bgra(_colour(rng, 40, 90, 0.25))
+            cv2.line(canvas, (x, top), (x, horizon + 6), trunk, between(3, 8))
+            radius = int(rng.uniform(0.04, 0.1) * width)
+            cv2.circle(canvas, (x, top), radius, _bgra(hill * rng.uniform(0.7, 1.3)), -1)
     # Things of about a limb's width and colour, so that a limb is not the only long smooth shape.
     for _ in range(rng.integers(2, 8)):
-        start = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
+        start = (between(0, width), between(0, height))
         end = (start[0] + int(rng.normal(0, 0.12 * width)), start[1] + int(rng.normal(0, 0.2 * height)))
-        cv2.line(canvas, start, end, _bgra(_colour(rng, 50, 220, 0.35)), int(rng.uniform(2, 9)), cv2.LINE_AA)
+        cv2.line(canvas, start, end, _bgra(_colour(rng, 50, 220, 0.35)), between(2, 9), cv2.LINE_AA)
 
-    texture = (
-        7 * _noise(rng, width, height, 5)
-        + 5 * _noise(rng, width, height, 24)
-        + 4 * _noise(rng, width, height, width / 3)
-    )
+    coarse, middle, fine = (_noise(rng, width, height, cells) for cells in (5, 24, width / 3))
+    texture = 7 * coarse + 5 * middle + 4 * fine
     light = np.linspace(rng.uniform(0.8, 1.15), rng.uniform(0.8, 1.15), width, dtype=np.float32)
     # All four channels at once, in OpenCV: a place takes a sixth less time than with numpy in three of them.
     textures = cv2.merge([texture, texture, texture, np.zeros_like(texture)])
@@ -137,12 +132,10 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
     return np.asarray(cv2.GaussianBlur(textured, (0, 0), rng.uniform(0.4, 1.6)))
 
 
-def _draw_panel(
-    rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, low: float, high: float
-) -> None:
+def _draw_panel(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int) -> None:
     """A framed picture, window or cupboard door."""
     height, width = canvas.shape[:2]
-    right, bottom = x + int(rng.uniform(low, high) * width), y + int(rng.uniform(low, high) * height)
+    right, bottom = x + int(rng.uniform(0.08, 0.26) * width), y + int(rng.uniform(0.08, 0.26) * height)
     cv2.rectangle(canvas, (x, y), (right, bottom), _bgra(_colour(rng, 40, 235, 0.4)), -1)
     cv2.rectangle(canvas, (x, y), (right, bottom), _bgra(_colour(rng, 30, 120, 0.3)), 2)
 

@@ -7,7 +7,7 @@ from rspose.datasets import dataset as find_dataset
 from rspose.drawn.annotations import annotated_people
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.drawing import LABELS_PER_PERSON, PART_FLIP, PART_NAMES
-from rspose.drawn.generate import DEMO_SIZE, in_detail, looks, single_threaded_opencv
+from rspose.drawn.generate import DEMO_SIZE, looks, single_threaded_opencv
 from rspose.drawn.scene import SUPERSAMPLING, Person, Scene, draw_scene
 
 __all__ = ["PART_FLIP", "PART_NAMES", "figure_crops"]
@@ -43,7 +43,7 @@ def figure_crops(
         index = 0
         while filled < count:
             rng = np.random.default_rng([seed, index, 9, 9, 9])
-            scene = draw_scene(rng, looks(known), backgrounds, DEMO_SIZE, in_detail(known))
+            scene = draw_scene(rng, looks(known), backgrounds, DEMO_SIZE, bool(known.keypoints.parts))
             index += 1
             for person in annotated_people(scene)[: count - filled]:
                 if person.box[3] >= _MIN_BOX_HEIGHT:

@@ -24,9 +24,7 @@ def _jittered(rng: np.random.Generator, box: np.ndarray, spread: float, size: tu
     corners = np.array((x, y, x + width, y + height)) + moved
     corners[0::2] = np.clip(corners[0::2], 0, size[0])
     corners[1::2] = np.clip(corners[1::2], 0, size[1])
-    return np.array(
-        (corners[0], corners[1], max(corners[2] - corners[0], 2), max(corners[3] - corners[1], 2))
-    )
+    return np.concatenate([corners[:2], np.maximum(corners[2:] - corners[:2], 2)])
 
 
 def _score(rng: np.random.Generator, quality: float) -> float:
@@ -37,14 +35,7 @@ def _score(rng: np.random.Generator, quality: float) -> float:
 def detect_people(
     rng: np.random.Generator, people: list[Person], image_id: int, size: tuple[int, int]
 ) -> list[Record]:
-    """Detections of one image in COCO's result format, best first.
-
-    Args:
-        rng: Decides everything.
-        people: The annotated people.
-        image_id: Id of the image.
-        size: Width and height of the image, pixels.
-    """
+    """Detections of one image, given its annotated people, in COCO's result format, best first."""
     truths = np.array([person.box for person in people]).reshape(-1, 4)
     found: list[tuple[float, np.ndarray]] = []
     for person, truth in zip(people, truths, strict=True):
@@ -84,11 +75,5 @@ def _false_box(rng: np.random.Generator, truths: np.ndarray, size: tuple[int, in
             return _jittered(rng, union, 0.04, size)
     height = size[1] * rng.uniform(0.12, 0.7)
     width = height * rng.uniform(0.3, 0.9)
-    return _jittered(
-        rng,
-        np.array(
-            (rng.uniform(0, size[0] - width * 0.5), rng.uniform(0, size[1] - height * 0.5), width, height)
-        ),
-        0.02,
-        size,
-    )
+    left, top = rng.uniform(0, size[0] - width * 0.5), rng.uniform(0, size[1] - height * 0.5)
+    return _jittered(rng, np.array((left, top, width, height)), 0.02, size)

@@ -9,20 +9,17 @@ from itertools import pairwise
 
 import numpy as np
 
+from rspose.datasets.interface import mirrored
 from rspose.drawn.appearance import Appearance
 from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull
 from rspose.drawn.extremities import (
     JAW_DEGREES,
     Extremities,
     Gestures,
-    face_facing,
-    face_on_sphere,
-    finger_depths,
-    hand_and_foot_points,
+    lay_out_extremities,
     paint_face,
     paint_foot,
     paint_hand,
-    palm_normal,
 )
 from rspose.drawn.skeleton import JOINT, Skeletons
 
@@ -36,10 +33,7 @@ back of the head."""
 
 PART = {name: index for index, name in enumerate(PART_NAMES)}
 
-PART_FLIP = tuple(
-    PART[name.replace("left_", "right_") if name.startswith("left_") else name.replace("right_", "left_")]
-    for name in PART_NAMES
-)
+PART_FLIP = tuple(PART[mirrored(name)] for name in PART_NAMES)
 """For each part label the label of its mirror image."""
 
 LABELS_PER_PERSON = 16
@@ -268,9 +262,8 @@ def lay_out(
 
     # The silhouette of the ellipsoid is the circle of the unit sphere at right angles to the view.
     level = np.maximum(np.hypot(view[:, 0], view[:, 2]), 1e-9)
-    right, up = np.zeros((2, count, 3))
-    right[:, 0], right[:, 2] = view[:, 2] / level, -view[:, 0] / level
-    up[:, 0], up[:, 1], up[:, 2] = -view[:, 1] * view[:, 0] / level, level, -view[:, 1] * view[:, 2] / level
+    right = np.stack([view[:, 2], np.zeros(count), -view[:, 0]], axis=1) / level[:, None]
+    up = np.stack([-view[:, 1] * view[:, 0] / level, level, -view[:, 1] * view[:, 2] / level], axis=1)
     silhouette = np.cos(_CIRCLE)[:, None] * right[:, None] + np.sin(_CIRCLE)[:, None] * up[:, None]
     head = on_head(silhouette)
 
@@ -295,16 +288,8 @@ def lay_out(
     outermost += [long_hair, backpack, legs - flare, legs + flare]
     extremities = None
     if gestures is not None:
-        outer = hand_and_foot_points(skeletons, gestures)
-        detail = project(outer)
-        face_points = on_head(face_on_sphere(gestures))
-        extremities = Extremities(
-            points=np.concatenate([detail[:, :6], face_points, detail[:, 6:]], axis=1),
-            facing=face_facing(view),
-            finger_depth=finger_depths(outer),
-            palm=np.stack([palm_normal(skeletons, gestures, hand)[:, 2] for hand in range(2)], axis=1),
-        )
-        outermost.append(detail)
+        extremities = lay_out_extremities(skeletons, gestures, project, on_head)
+        outermost.append(extremities.points)
     everything = np.concatenate(outermost, axis=1)
     margin = (0.03 * scale)[:, None] + 3
     region = np.concatenate([everything.min(1) - margin, everything.max(1) + margin], axis=1).astype(np.int32)

@@ -4,6 +4,7 @@ Frames and lengths are those of :mod:`rspose.drawn.skeleton`. Points are in the 
 the feet, 68 of the face, 21 of the left hand, 21 of the right hand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,11 +132,6 @@ def face_on_sphere(gestures: Gestures) -> np.ndarray:
     return points
 
 
-def face_facing(view: np.ndarray) -> np.ndarray:
-    """How much each point of the face turns to the camera, -1..1, ``[P, 68]``; views as ``head_view``."""
-    return view @ _FACE_DIRECTIONS.T
-
-
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
@@ -182,8 +178,7 @@ def _hand_points(skeletons: Skeletons, gestures: Gestures, number: int) -> np.nd
     side, _ = _SIDES[number]
     wrist = skeletons.joints[:, JOINT[f"{side}_wrist"]]
     axes = _hand_axes(skeletons, gestures, number)
-    count = len(wrist)
-    local = np.zeros((count, 21, 3))
+    local = np.zeros((len(wrist), 21, 3))
     fan = _FAN * gestures.fan[:, number, None]
     fan[:, 0] = _FAN[0] * (0.7 + 0.3 * gestures.fan[:, number])
     for finger in range(5):
@@ -192,11 +187,10 @@ def _hand_points(skeletons: Skeletons, gestures: Gestures, number: int) -> np.nd
         # The thumb bends half as far.
         bend = gestures.curl[:, number, finger] * (0.5 if finger == 0 else 1.0)
         for joint in range(3):
-            angle = (joint + 1) * bend
+            angle, around = (joint + 1) * bend, fan[:, finger]
+            towards = (np.cos(angle) * np.cos(around), np.cos(angle) * np.sin(around), np.sin(angle))
             step = _FINGER_LENGTHS[finger] * _PHALANGES[joint]
-            local[:, knuckle + joint + 1, 0] = np.cos(angle) * np.cos(fan[:, finger]) * step
-            local[:, knuckle + joint + 1, 1] = np.cos(angle) * np.sin(fan[:, finger]) * step
-            local[:, knuckle + joint + 1, 2] = np.sin(angle) * step
+            local[:, knuckle + joint + 1] = np.stack(towards, axis=1) * step
         local[:, knuckle : knuckle + 4] = local[:, knuckle : knuckle + 4].cumsum(axis=1)
     return wrist[:, None] + _HAND_LENGTH * local @ axes
 
@@ -218,11 +212,26 @@ class Extremities:
     palm: np.ndarray
 
 
-def finger_depths(points: np.ndarray) -> np.ndarray:
-    """Depth of palm and fingers ``[P, 2, 6]`` from the points of :func:`hand_and_foot_points`."""
-    depth = points[:, 6:, 2].reshape(len(points), 2, 21)
-    palm = depth[:, :, [0, 1, 5, 9, 13, 17]].mean(-1, keepdims=True)
-    return np.concatenate([palm, depth[:, :, 1:].reshape(len(points), 2, 5, 4).mean(-1)], axis=2)
+def lay_out_extremities(
+    skeletons: Skeletons,
+    gestures: Gestures,
+    project: Callable[[np.ndarray], np.ndarray],
+    on_head: Callable[[np.ndarray], np.ndarray],
+) -> Extremities:
+    """Place them on the canvas, where ``project`` brings points of the camera's frame ``[P, N, 3]``, and
+    ``on_head`` those relative to the head's unit sphere.
+    """
+    outer = hand_and_foot_points(skeletons, gestures)
+    feet, hands = np.split(project(outer), [6], axis=1)
+    depth = outer[:, 6:, 2].reshape(len(outer), 2, 21)
+    of_palm = depth[:, :, [0, 1, 5, 9, 13, 17]].mean(-1, keepdims=True)
+    of_fingers = depth[:, :, 1:].reshape(len(outer), 2, 5, 4).mean(-1)
+    return Extremities(
+        points=np.concatenate([feet, on_head(face_on_sphere(gestures)), hands], axis=1),
+        facing=skeletons.head_view @ _FACE_DIRECTIONS.T,
+        finger_depth=np.concatenate([of_palm, of_fingers], axis=2),
+        palm=np.stack([palm_normal(skeletons, gestures, hand)[:, 2] for hand in range(2)], axis=1),
+    )
 
 
 def _radius(fraction: float, scale: float) -> int:

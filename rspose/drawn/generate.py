@@ -58,11 +58,6 @@ def looks(known: Dataset) -> Drawn:
     return known.drawn
 
 
-def in_detail(known: Dataset) -> bool:
-    """Whether the people of a dataset have faces, hands and feet in detail."""
-    return bool(known.keypoints.parts)
-
-
 def make_dataset(
     name: str,
     out: Path,
@@ -159,7 +154,7 @@ def _write_split(
     for index in range(count):
         # An image depends on no other image.
         rng = np.random.default_rng([seed, *number, index])
-        scene = draw_scene(rng, looks(known), backgrounds, size, in_detail(known))
+        scene = draw_scene(rng, looks(known), backgrounds, size, bool(known.keypoints.parts))
         image_id = FIRST_IMAGE_ID[split] + index
         file_name = f"{image_id:0{looks(known).name_digits}d}.jpg"
         _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

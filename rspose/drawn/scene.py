@@ -157,23 +157,21 @@ def draw_scene(
         for _ in range(behind.count(position)):
             side, drop = rng.uniform(-0.32, 0.32), rng.uniform(0.22, 0.75)
             top = SUPERSAMPLING * bottom[index] - scale[index] * (1 - drop)
-            paint_object(
-                rng, canvas, SUPERSAMPLING * centre_x[index] + side * scale[index], top, scale[index]
-            )
+            middle = SUPERSAMPLING * centre_x[index] + side * scale[index]
+            paint_object(rng, canvas, middle, top, scale[index])
 
     image = cv2.cvtColor(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGRA2BGR)
     if rng.random() < 0.2:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.4, 0.9))
     labels = cv2.extractChannel(canvas, 3)
     visibility = _visibility(figures, order, labels, size)
-    people = []
-    for position, index in enumerate(order.tolist()):
-        person = _describe(
+    people = (
+        _describe(
             figures, index, position, labels, visibility[index], float(drawn_area[index]), height[index]
         )
-        if person is not None:
-            people.append(person)
-    return Scene(image, labels, people)
+        for position, index in enumerate(order.tolist())
+    )
+    return Scene(image, labels, [person for person in people if person is not None])
 
 
 def _arrange(
@@ -300,12 +298,8 @@ def _describe(
         return None
     corner = np.array((columns.start, rows.start))
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    outline = []
-    for contour in contours:
-        if len(contour) > 4:
-            simple = cv2.approxPolyDP(contour, _OUTLINE_TOLERANCE, True)[:, 0]
-            if len(simple) > 2:
-                outline.append((simple + corner + 0.5) / SUPERSAMPLING)
+    simple = [cv2.approxPolyDP(each, _OUTLINE_TOLERANCE, True)[:, 0] for each in contours if len(each) > 4]
+    outline = [(polygon + corner + 0.5) / SUPERSAMPLING for polygon in simple if len(polygon) > 2]
     pixels = cv2.countNonZero(mask)
     extremities = extremity_visibility = None
     if figures.extremities is not None:

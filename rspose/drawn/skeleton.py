@@ -49,6 +49,11 @@ class _Stance:
     left: Mapping[str, tuple[float, float]]
     right: Mapping[str, tuple[float, float]]
 
+    def angles(self) -> list[tuple[float, float]]:
+        """Mean and spread in the order of `ANGLE_NAMES`."""
+        parts = ((self.trunk, _TRUNK_ANGLES), (self.left, _LIMB_ANGLES), (self.right, _LIMB_ANGLES))
+        return [part.get(name, _DEFAULTS[name]) for part, names in parts for name in names]
+
 
 _RELAXED_ARM = {
     "shoulder_flexion": (5, 14), "shoulder_abduction": (12, 8), "shoulder_rotation": (12, 22),
@@ -132,21 +137,11 @@ _STANCES = (
 )  # fmt: skip
 
 
-def _stance_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cumulated weights ``[S]``, means and spreads ``[S, A]`` of the stances."""
-    weights, means, spreads = [], [], []
-    for stance in _STANCES:
-        angles = [stance.trunk.get(name, _DEFAULTS[name]) for name in _TRUNK_ANGLES]
-        angles += [stance.left.get(name, _DEFAULTS[name]) for name in _LIMB_ANGLES]
-        angles += [stance.right.get(name, _DEFAULTS[name]) for name in _LIMB_ANGLES]
-        weights.append(stance.weight)
-        means.append([mean for mean, _ in angles])
-        spreads.append([spread for _, spread in angles])
-    cumulated = np.cumsum(weights)
-    return cumulated / cumulated[-1], np.array(means, dtype=np.float64), np.array(spreads, dtype=np.float64)
+_STANCE_CUMULATED = np.cumsum([stance.weight for stance in _STANCES])
+_STANCE_CUMULATED /= _STANCE_CUMULATED[-1]
+_STANCE_ANGLES = np.array([stance.angles() for stance in _STANCES], dtype=np.float64)
+"""Mean and spread of each angle, degrees ``[stances, A, 2]``."""
 
-
-_STANCE_CUMULATED, _STANCE_MEANS, _STANCE_SPREADS = _stance_table()
 _LEFT = slice(len(_TRUNK_ANGLES), len(_TRUNK_ANGLES) + len(_LIMB_ANGLES))
 _RIGHT = slice(_LEFT.stop, _LEFT.stop + len(_LIMB_ANGLES))
 
@@ -154,7 +149,8 @@ _RIGHT = slice(_LEFT.stop, _LEFT.stop + len(_LIMB_ANGLES))
 def sample_angles(rng: np.random.Generator, count: int) -> np.ndarray:
     """Angles of ``count`` random poses within the limits, degrees ``[count, A]`` as in `ANGLE_NAMES`."""
     stance = np.searchsorted(_STANCE_CUMULATED, rng.random(count))
-    angles = _STANCE_MEANS[stance] + _STANCE_SPREADS[stance] * rng.standard_normal((count, len(ANGLE_NAMES)))
+    mean, spread = _STANCE_ANGLES[stance, :, 0], _STANCE_ANGLES[stance, :, 1]
+    angles = mean + spread * rng.standard_normal((count, len(ANGLE_NAMES)))
     # Half of the people take the mirrored stance, or a right-handed world would give the sides away.
     mirrored = rng.random(count) < 0.5
     left = angles[:, _LEFT].copy()
