@@ -151,7 +151,7 @@ def tables(programs: None, request: pytest.FixtureRequest, tmp_path_factory: pyt
         request.param(folder / "records")
         records = folder / "records"
     else:
-        records = REFERENCE / request.param / "records"
+        records = REFERENCE / request.param
     make_tables(records, folder / "tables")
     return folder / "tables"
 
@@ -182,7 +182,7 @@ def numbers(text: str) -> Counter[str]:
 def test_two_losses_can_be_compared_in_a_paper(
     programs: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["versus", "rspose", "mse", "--latex", "--records", str(REFERENCE / "study/records")]) == 0
+    assert main(["versus", "rspose", "mse", "--latex", "--records", str(REFERENCE / "study")]) == 0
     (tmp_path / "versus.tex").write_text(capsys.readouterr().out)
     found = paper(tmp_path, tmp_path, ONE_COLUMN)
     assert found.complaints == []

@@ -20,6 +20,8 @@ from rspose.reporting.table import (
 
 _WIDTH = 118
 """Characters of a line across both columns of CVPR at ``\\footnotesize``. LaTeX shrinks what is wider."""
+_NARROW = 84
+"""Characters of a line of notes in a paper of one column."""
 _HEIGHT = 46
 """Lines of a page that rows, headers and notes of one table take at most: article on letter paper."""
 
@@ -137,7 +139,7 @@ def _pages(table: Table, panels: int, height: int) -> list[list[int]]:
     grouped = any(column.group for column in table.columns)
     height *= panels
     most = _HEIGHT - panels * (2 if grouped else 1) - len(table.caption) // _WIDTH
-    words = sum(1 + len(note) // _WIDTH for note in table.notes)
+    words = sum(1 + len(note) // _NARROW for note in table.notes)
     blocks = [
         list(of)
         for _, of in groupby(range(len(table.rows)), lambda i: (table.rows[i].block, table.rows[i].control))
