@@ -6,22 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from rspose.grid.record import Record
-from rspose.reporting.results import Results, head_label
-from rspose.reporting.statistics import Difference, by_cell, difference, estimate
+from rspose.reporting.notes import cell_name
+from rspose.reporting.results import Results
+from rspose.reporting.statistics import CellKey, Difference, by_cell, difference, estimate
 from rspose.reporting.style import dataset_title
 
-# How a number was made. Not in it: how long it took, on which day, and hashes, which say only that something
-# differs.
-_SETTINGS = ("protocol", "data", "loss.parameters", "training", "provenance")
+# How long it took, on which day, and hashes, which say only that something differs.
 _LEFT_OUT = {
-    "training.seconds",
-    "training.seconds_per_iteration",
-    "training.peak_memory_mb",
-    "training.final_loss",
-    "training.resumed",
-    "provenance.created",
-    "provenance.config_sha256",
-    "provenance.training_sha256",
+    *(
+        f"training.{key}"
+        for key in ("seconds", "seconds_per_iteration", "peak_memory_mb", "final_loss", "resumed")
+    ),
+    *(f"provenance.{key}" for key in ("created", "config_sha256", "training_sha256")),
 }
 
 
@@ -34,29 +30,27 @@ class Gap:
         metric: The main metric, as ``metrics.AP``.
         first: Its mean over the seeds of the first set.
         second: Its mean over the seeds of the second set.
-        difference: The second minus the first, over the seeds of both, with its interval; None if nothing
-            pairs up: no seed in common, or other copies of the data.
+        difference: The second minus the first, over the seeds of both; None if nothing pairs up.
     """
 
-    cell: tuple[str, str, str, str]
+    cell: CellKey
     metric: str
     first: float
     second: float
     difference: Difference | None
 
     def __str__(self) -> str:
-        dataset, model, head, loss = self.cell
-        name = f"{dataset_title(dataset)} {model} {head_label(head)} {loss}"
+        found = self.difference
+        if found is None:
+            how = "nothing pairs up: other seeds, or other copies of the data"
+        elif found.basis is None:
+            how = f"{100 * found.difference:+.2f}, no interval"
+        else:
+            basis = "images" if found.basis == "images" else f"{found.pairs} seeds"
+            ends = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+            how = f"{100 * found.difference:+.2f} {ends} over {basis}"
         metric = self.metric.removeprefix("metrics.")
-        text = f"{name}: {metric} {100 * self.first:.2f} -> {100 * self.second:.2f}"
-        if self.difference is None:
-            return f"{text} (nothing pairs up: other seeds, or other copies of the data)"
-        gap = self.difference
-        if gap.basis is None:
-            return f"{text} ({100 * gap.difference:+.2f}, no interval)"
-        basis = "images" if gap.basis == "images" else f"{gap.pairs} seeds"
-        ends = f"[{100 * gap.low:+.2f}, {100 * gap.high:+.2f}]"
-        return f"{text} ({100 * gap.difference:+.2f} {ends} over {basis})"
+        return f"{cell_name(self.cell)}: {metric} {100 * self.first:.2f} -> {100 * self.second:.2f} ({how})"
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ class Agreement:
         settings: What differs in how the records of both were made: key, both values, and in how many.
     """
 
-    equal: list[tuple[str, str, str, str]]
+    equal: list[CellKey]
     within: list[Gap]
     beyond: list[Gap]
     unknown: list[Gap]
@@ -94,50 +88,40 @@ def compare(first: Sequence[Record], second: Sequence[Record]) -> Agreement:
     the validation images. A cell differs beyond it if it leaves out 0.
     """
     metrics = Results(first).main_metrics | Results(second).main_metrics
-    ours, theirs = by_cell(first), by_cell(second)
-    equal = []
-    within, beyond, unknown = [], [], []
-    for cell in ours:
-        if cell not in theirs:
-            continue
-        metric = metrics[cell[0]]
-        before, after = estimate(ours[cell], metric), estimate(theirs[cell], metric)
+    theirs = by_cell(second)
+    equal: list[CellKey] = []
+    within: list[Gap] = []
+    beyond: list[Gap] = []
+    unknown: list[Gap] = []
+    for cell, runs in by_cell(first).items():
+        metric, others = metrics[cell[0]], theirs.get(cell, [])
+        before, after = estimate(runs, metric), estimate(others, metric)
         if before is None or after is None:
             continue
-        found = difference([(theirs[cell], ours[cell], metric)])
+        scores, others_scores = (
+            {run.cell.seed: run.scores.get(metric) for run in of} for of in (runs, others)
+        )
+        found = difference([(others, runs, metric)])
         gap = Gap(cell, metric, before.mean, after.mean, found)
-        if _values(ours[cell], metric) == _values(theirs[cell], metric):
+        if scores == others_scores:
             equal.append(cell)
         elif found is None or found.basis is None:
             unknown.append(gap)
-        elif found.low <= 0 <= found.high:
-            within.append(gap)
         else:
-            beyond.append(gap)
+            (within if found.low <= 0 <= found.high else beyond).append(gap)
     beyond.sort(key=lambda gap: -abs(gap.second - gap.first))
-    ours_by_key = {record.cell: record for record in first}
-    theirs_by_key = {record.cell: record for record in second}
-    return Agreement(
-        equal,
-        within,
-        beyond,
-        unknown,
-        [_name(record) for key, record in ours_by_key.items() if key not in theirs_by_key],
-        [_name(record) for key, record in theirs_by_key.items() if key not in ours_by_key],
-        _settings(
-            (record, theirs_by_key[key]) for key, record in ours_by_key.items() if key in theirs_by_key
-        ),
+    mine, other = ({record.cell: record for record in records} for records in (first, second))
+    only_first, only_second = (
+        [_name(record) for key, record in records.items() if key not in without]
+        for records, without in ((mine, other), (other, mine))
     )
+    changes = Counter(change for key in mine if key in other for change in _changes(mine[key], other[key]))
+    settings = [(*change, count) for change, count in changes.items()]
+    return Agreement(equal, within, beyond, unknown, only_first, only_second, settings)
 
 
 def described(agreement: Agreement, first: str, second: str) -> str:
-    """The comparison in words, a line a fact.
-
-    Args:
-        agreement: What :func:`compare` found.
-        first: What the first set is called.
-        second: What the second set is called.
-    """
+    """The comparison in words, a line a fact; ``first`` and ``second`` are what the sets are called."""
     lines = [
         f"{len(agreement.equal)} cells equal, {len(agreement.within)} within their intervals, "
         f"{len(agreement.beyond)} beyond, {len(agreement.unknown)} different without an interval"
@@ -156,42 +140,31 @@ def described(agreement: Agreement, first: str, second: str) -> str:
     return "\n".join(lines)
 
 
-def _values(runs: Sequence[Record], metric: str) -> dict[int, float | None]:
-    return {run.cell.seed: run.scores.get(metric) for run in runs}
-
-
 def _name(record: Record) -> str:
-    dataset, model, head, loss, seed = record.cell
     if record.content["control"]:
-        return f"{dataset_title(dataset)} control {loss}"
-    return f"{dataset_title(dataset)} {model} {head_label(head)} {loss} seed {seed}"
+        return f"{dataset_title(record.cell.dataset)} control {record.cell.loss}"
+    return f"{cell_name(record.cell)} seed {record.cell.seed}"
 
 
-def _settings(pairs: Iterator[tuple[Record, Record]]) -> list[tuple[str, str, str, int]]:
-    found: Counter[tuple[str, str, str]] = Counter()
-    for first, second in pairs:
-        ours, theirs = (dict(_flat(_made(record))) for record in (first, second))
-        for key in {**ours, **theirs}:
-            if ours.get(key) != theirs.get(key):
-                found[key, str(ours.get(key)), str(theirs.get(key))] += 1
-    return [(*key, count) for key, count in found.items()]
+def _changes(first: Record, second: Record) -> Iterator[tuple[str, str, str]]:
+    """What differs in how two records were made: key and both values."""
+    ours, theirs = dict(_made(first)), dict(_made(second))
+    for key in ours | theirs:
+        if ours.get(key) != theirs.get(key):
+            yield key, str(ours.get(key)), str(theirs.get(key))
 
 
-def _made(record: Record) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name in _SETTINGS:
-        value: Any = record.content
-        for part in name.split("."):
-            value = value[part]
-        made[name] = value
-    return made
+def _made(record: Record) -> Iterator[tuple[str, Any]]:
+    """How a number was made, one value a key, as ``training.iterations``."""
+    content = record.content
+    for part in ("protocol", "data", "loss.parameters", "training", "provenance"):
+        made = content["loss"]["parameters"] if part == "loss.parameters" else content[part]
+        yield from _flat(made, part)
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if key in _LEFT_OUT:
-        return
+def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name}" if key else name)
-    else:
+            yield from _flat(inner, f"{key}.{name}")
+    elif key not in _LEFT_OUT:
         yield key, value

@@ -35,4 +35,5 @@ def to_markdown(table: Table) -> str:
 def _inert(text: str) -> str:
     """``text`` on one line, as part of one cell, and without HTML or links of its own."""
     text = re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", " ".join(text.split()))
-    return text.replace("](", r"]\(").replace("|", r"\|")
+    # A backslash before a bar would take the one that keeps the bar in its cell.
+    return re.sub(r"(\\*)\|", r"\1\1\\|", text.replace("](", r"]\("))

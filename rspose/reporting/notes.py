@@ -107,12 +107,14 @@ def gaps(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[str]:
     """What is not there: cells that failed, and seeds that some cells of a dataset and model lack."""
     sentences = []
     if failures:
-        words = [f"{_name(failure.cell)} seed {failure.cell.seed} ({failure.error})" for failure in failures]
+        words = [
+            f"{cell_name(failure.cell)} seed {failure.cell.seed} ({failure.error})" for failure in failures
+        ]
         sentences.append(f"Failed: {_listed(words)}.")
     absent: dict[tuple[str, ...], list[int]] = {}
     for cell in missing(runs, failures):
         absent.setdefault(cell[:4], []).append(cell.seed)
-    lacking = [f"{_name(cell)} seed {', '.join(map(str, seeds))}" for cell, seeds in absent.items()]
+    lacking = [f"{cell_name(cell)} seed {', '.join(map(str, seeds))}" for cell, seeds in absent.items()]
     if lacking:
         sentences.append(f"Missing: {_listed(lacking)}.")
     return sentences
@@ -131,7 +133,8 @@ def missing(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[Cell]:
     return lacking
 
 
-def _name(cell: Sequence[Any]) -> str:
+def cell_name(cell: Sequence[Any]) -> str:
+    """How sentences name a cell, without its seed."""
     dataset, model, head, loss = cell[:4]
     return f"{dataset_title(dataset)} {model} {HEAD_LABELS.get(head, head)} {loss}"
 

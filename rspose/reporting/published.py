@@ -13,10 +13,6 @@ from typing import Any
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 COLUMNS = ("source", "table", "row", "dataset", "model", "head", "loss", "title", "metric", "value", "config")
-GRID = "config/paper.yaml"
-"""The grid that trains the published cells."""
-WHOLE_BODY_GRID = "config/paper_wholebody.yaml"
-"""The grid that trains those on COCO-WholeBody."""
 
 TOLERANCE = 0.005
 """How far a number may be from its claim and still reproduce it: half a percentage point.
@@ -34,10 +30,7 @@ class Claim:
         source: The publication.
         table: Where it stands there.
         row: What the number is called there.
-        dataset: The cell it is of; model, head and loss are empty for a method that is not here.
-        model: See ``dataset``.
-        head: See ``dataset``.
-        loss: See ``dataset``.
+        dataset, model, head, loss: The cell it is of; the last three are empty for a method not here.
         title: How the loss is written.
         metric: Name of the metric in a record, such as ``AP``.
         value: A fraction.
@@ -62,7 +55,7 @@ class Claim:
     @property
     def grid(self) -> str:
         """The config whose grid has the cell."""
-        return WHOLE_BODY_GRID if self.dataset == "wholebody" else GRID
+        return "config/paper_wholebody.yaml" if self.dataset == "wholebody" else "config/paper.yaml"
 
     @property
     def command(self) -> str:

@@ -69,19 +69,11 @@ class Results:
             for *key, mean, std, low, high in numbers.itertuples(index=False)
         }
 
-    @cached_property
-    def _ties(self) -> dict[str, set[CellKey]]:
-        return {}
-
     def ties(self, metric: str) -> set[CellKey]:
         """The cells whose metric cannot be told from that of the best loss."""
-        if self.whole is not None:
-            return self.whole.ties(metric)
-        if metric not in self._ties:
-            trained = self.summary[(self.summary.model != "control") & (self.summary.metric == metric)]
-            means = {tuple(key): mean for *key, mean in trained[[*KEY, "mean"]].itertuples(index=False)}
-            self._ties[metric] = ties(self.cells, means, metric)
-        return self._ties[metric]
+        trained = self.summary[(self.summary.model != "control") & (self.summary.metric == metric)]
+        means = {tuple(key): mean for *key, mean in trained[[*KEY, "mean"]].itertuples(index=False)}
+        return ties(self.cells, means, metric)
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -132,11 +124,9 @@ class Results:
         """
         labels = {failure.cell.loss: failure.cell.loss for failure in self.failures}
         labels |= {claim.loss: claim.title for claim in self.claims}
-        losses = self.runs.drop_duplicates("loss")
+        losses = self.runs.drop_duplicates("loss")[["loss", "loss.title", "loss.reconstruction"]]
         titles = list(losses["loss.title"])
-        for loss, title, reconstruction in zip(
-            losses.loss, titles, losses["loss.reconstruction"], strict=True
-        ):
+        for loss, title, reconstruction in losses.itertuples(index=False):
             name = f"{title} ({loss})" if titles.count(title) > 1 else title
             labels[loss] = f"{name} {DAGGER}" if reconstruction else name
         return labels

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from rspose.grid.record import Record
 from rspose.reporting import notes
-from rspose.reporting.claim_table import VERDICTS, claim_numbers, claim_table
 from rspose.reporting.difference_tables import difference_table
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
-from rspose.reporting.published import PUBLISHED, Claim, claimed, verdict
+from rspose.reporting.published import PUBLISHED, TOLERANCE, Claim, claimed, verdict
 from rspose.reporting.results import Results, head_label, read_results
 from rspose.reporting.statistics import KEY, CellKey
-from rspose.reporting.style import dataset_order, dataset_title, head_order, loss_order
+from rspose.reporting.style import dataset_order, dataset_title, head_order, loss_order, main_metric
 from rspose.reporting.table import TIE, Column, Entry, Row, Table, Value
 
 _CONTENTS = {
@@ -49,35 +47,29 @@ _DIAGNOSIS = {
     },
     "diagnosis.ordering.AP_lost": Column("Gain without", "misordering", competes=False),
 }
+_VERDICTS = (
+    "Claimed: published for this cell (results/published). A measured number within "
+    f"{100 * TOLERANCE:.1f} points of it has reproduced it. Only numbers on real data are compared."
+)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A column and where its entries come from.
-
-    Attributes:
-        column: The column.
-        dataset: None where each row has its own.
-        head: Head, which controls have not.
-        metric: Name of the score.
-        kind: What is shown: ``measured``, ``claimed`` or the ``verdict``.
-    """
+    """A column and where its entries come from."""
 
     column: Column
-    dataset: str | None
+    dataset: str | None  # None where each row has its own
     head: str
     metric: str
-    kind: str = "measured"
+    kind: str = "measured"  # or "claimed" or "verdict"
 
 
 def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
     """Write every table as Markdown, LaTeX and CSV.
 
     A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` if records have one, ``differences``
-    if there is something to compare, ``claimed`` if there are records of real data, and ``main``. Markdown
-    and LaTeX show percent and correlations, rounded; the CSV holds what they are made from, one number a
-    line, as fractions in full precision, with standard deviation, number of seeds, interval and what that is
-    from.
+    if there is something to compare, ``claimed`` if there are records of real data, and ``main``. The CSV
+    holds what the others show, one number a line, as fractions in full precision.
 
     Args:
         records: Folder of records, or several, whose records are merged.
@@ -120,19 +112,10 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
         (_confidence_table(results), numbers[kind == "confidence"]),
         (diagnosis_table(results), numbers[kind == "diagnosis"]),
         (difference_table(results), results.differences),
-        (claim_table(results) if results.real else None, claim_numbers(results)),
+        _claim_table(results),
         (_main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
     ]
     return [(table, of_table) for table, of_table in tables if table is not None]
-
-
-def main_table(records: Sequence[Record]) -> str:
-    """The overview in Markdown: a row a loss, a column a dataset and head, the main metric of each dataset.
-
-    Args:
-        records: Records; at least one.
-    """
-    return to_markdown(_main_table(Results(records)))
 
 
 def _dataset_table(results: Results, dataset: str) -> Table:
@@ -182,7 +165,7 @@ def _main_table(results: Results) -> Table:
     caption = f"Overview, {notes.data_kind(results.runs)}: {notes.metrics_named(metrics)} (%)"
     table = _table("main", caption, results, sources)
     if any(source.kind == "verdict" for source in sources):
-        table = replace(table, notes=(*table.notes, f"{VERDICTS} Table claimed has the commands."))
+        table = replace(table, notes=(*table.notes, f"{_VERDICTS} Table claimed has the commands."))
     return table
 
 
@@ -226,6 +209,66 @@ def diagnosis_table(results: Results) -> Table | None:
     )
 
 
+def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
+    """A row a published number: claimed, measured, verdict, source, and the command where it was not run.
+
+    LaTeX has the source in short and no commands: they are wider than a page. None without real data.
+    """
+    claims = [claim for claim in results.claims if claim.model and claim.metric == main_metric(claim.dataset)]
+    claims.sort(
+        key=lambda claim: (
+            dataset_order(claim.dataset),
+            head_order(claim.head),
+            claim.model,
+            loss_order(claim.loss, False),
+        )
+    )
+    rows, lines = [], []
+    for claim in claims:
+        metric = f"metrics.{claim.metric}"
+        value = results.values.get((*claim.cell, metric)) if claim.dataset in results.real else None
+        mean = None if value is None else value.mean
+        found = verdict(claim, mean)
+        # Of a file of mmpose's documentation the name says no more than the row's labels.
+        place = "" if "/" in claim.table else claim.table
+        entries = (
+            Value(claim.value),
+            value or "not run",
+            found,
+            ", ".join(filter(None, (claim.source, place))),
+            f"{', '.join(filter(None, (claim.source, claim.table)))}: {claim.row}",
+            "" if value else f"`{claim.command}`",
+        )
+        stub = (dataset_title(claim.dataset), claim.model, head_label(claim.head), claim.title)
+        cells = (None, claim.cell, *[None] * 4)
+        rows.append(Row(stub, f"{claim.dataset} {claim.model}", False, entries, cells))
+        low, high = (value and value.interval) or (None, None)
+        numbers = (*claim.cell, metric, claim.value, mean, low, high, found)
+        lines.append((*numbers, claim.source, claim.table, claim.row, claim.command))
+    table = Table(
+        "claimed",
+        "Claimed and measured, real data: AP, on MPII PCKh (%)",
+        ("Dataset", "Model", "Head", "Loss"),
+        (
+            Column("", "claimed", competes=False),
+            Column("", "measured", competes=False),
+            Column("", "verdict", competes=False, text=True),
+            Column("", "source", competes=False, text=True, only="paper"),
+            Column("", "source", competes=False, text=True, only="screen"),
+            Column("", "command", competes=False, text=True, only="screen"),
+        ),
+        tuple(rows),
+        (
+            _VERDICTS
+            + " The sources in full, and the commands that run what was not run, are in claimed.md.",
+            notes.spread(results.runs, results.summary),
+        ),
+    )
+    measured = ["claimed", "measured", "low", "high", "verdict"]
+    columns = [*KEY, "metric", *measured, "source", "table", "row", "command"]
+    return (table if results.real else None), pd.DataFrame(lines, columns=columns)
+
+
 def _table(
     name: str,
     caption: str,
@@ -240,6 +283,7 @@ def _table(
         if source.kind == "claimed" and source.dataset is not None
         for claim in _claims_of(results, source.dataset, source.head)
     ]
+    ties = {metric: results.ties(metric) for metric in {source.metric for source in sources}}
     rows = []
     for dataset in row_datasets:
         for model, control, loss in _lines(results if dataset is None else results.of(dataset), shown_claims):
@@ -247,7 +291,10 @@ def _table(
                 (source.dataset or dataset or "", model, "control" if control else source.head, loss)
                 for source in sources
             )
-            values = tuple(_entry(results, source, cell) for source, cell in zip(sources, cells, strict=True))
+            values = tuple(
+                _entry(results, source, cell, cell in ties[source.metric])
+                for source, cell in zip(sources, cells, strict=True)
+            )
             if control and not any(values):  # a constant confidence has no rank correlation
                 continue
             stub = [] if dataset is None else [dataset_title(dataset)]
@@ -261,7 +308,7 @@ def _table(
     return Table(name, caption, tuple(stub_headers), columns, tuple(rows), tuple(sentences))
 
 
-def _entry(results: Results, source: _Source, cell: CellKey) -> Entry:
+def _entry(results: Results, source: _Source, cell: CellKey, tie: bool) -> Entry:
     """What stands in the row of a cell."""
     value = results.values.get((*cell, source.metric))
     claim = None
@@ -272,7 +319,7 @@ def _entry(results: Results, source: _Source, cell: CellKey) -> Entry:
     if source.kind == "verdict":
         return "" if claim is None else verdict(claim, None if value is None else value.mean)
     if value is not None:
-        return replace(value, mark=TIE) if cell in results.ties(source.metric) else value
+        return replace(value, mark=TIE) if tie else value
     if cell not in results.cells and any(failure.cell[:4] == cell for failure in results.failures):
         return "failed"
     return None if claim is None else "not run"
