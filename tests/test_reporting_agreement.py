@@ -95,7 +95,7 @@ def test_protocol_settings_and_versions_that_differ_are_counted(
         content["loss"]["parameters"]["beta"] = 2.0
         content["provenance"]["versions"]["torch"] = "2.12.0"
         content["provenance"]["config_sha256"] = "another"
-        content["training"]["seconds"] = 12
+        content["training"] |= {"seconds": 12, "final_loss": {"loss": 0.5}}
         return content
 
     first = [cell("mse", 0.4), cell("kl", 0.5)]

@@ -163,8 +163,10 @@ def _made(record: Record) -> Iterator[tuple[str, Any]]:
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if key in _LEFT_OUT:
+        return
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _flat(inner, f"{key}.{name}")
-    elif key not in _LEFT_OUT:
+    else:
         yield key, value
