@@ -10,7 +10,6 @@ from rspose.losses import (
     check_choice,
     check_numbers,
     full_precision,
-    mean_over_all,
     on_maps,
     register,
 )
@@ -94,9 +93,8 @@ class KLLoss(PerMapLoss):
 
     def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
         """Return the mean over visible keypoints, or the sum over the batch of the mean over all."""
-        if self.reduction == "mmpose":
-            return mean_over_all(value, weights) * len(weights)
-        return super().reduce(value, weights)
+        value = super().reduce(value, weights)
+        return value * len(weights) if self.reduction == "mmpose" else value
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the softmax of each map, scaled to a peak below 1."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rspose.losses import PerMapLoss, Reduction, check_choice, mean_over_all, register
+from rspose.losses import PerMapLoss, Reduction, check_choice, register
 
 
 def mse(prediction: Tensor, label: Tensor) -> Tensor:
@@ -50,9 +50,3 @@ class MSELoss(PerMapLoss):
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
         return mse(prediction, label)
-
-    def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
-        """Return the mean over visible keypoints, or over all."""
-        if self.reduction == "mmpose":
-            return mean_over_all(value, weights)
-        return super().reduce(value, weights)

@@ -193,6 +193,8 @@ class HeatmapLoss(nn.Module, ABC):
 class PerMapLoss(HeatmapLoss):
     """A loss that treats each map on its own: the subclass writes one function for 1D and 2D alike."""
 
+    reduction: Reduction = "visible"
+
     @abstractmethod
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each of the ``M`` maps from raw output and labels, both ``[M, N]``."""
@@ -212,6 +214,8 @@ class PerMapLoss(HeatmapLoss):
 
     def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
         """Return the term from the loss ``[M]`` of the visible keypoints and all weights ``[B, K]``."""
+        if self.reduction == "mmpose":
+            return mean_over_all(value, weights)
         return weighted_mean(value, visible_weights(weights))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rspose.grid.machine import cpu_name
-from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
+from rspose.losses.interface import Maps, as_tuple, on_maps
 from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import available, build
 from rspose.tools.targets import FULL, KEYPOINTS, full_batch, learnable
@@ -25,26 +25,17 @@ _SAMPLE = 24  # maps on which the slow forms are timed
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one loss costs on one head.
+    """What one loss costs on one head."""
 
-    Attributes:
-        loss: Its registered name, or ``rank_sort`` for the operator alone.
-        head: ``"heatmap"`` or ``"simcc"``.
-        forward_ms: Median milliseconds of the forward pass.
-        backward_ms: Of the backward pass.
-        extra_mb: Peak memory of both beyond their input; None where the system does not tell.
-        times_mse: Forward and backward together, as a multiple of MSE's on the same head.
-        times_faster_than_published: For the operator, how much longer the published algorithm takes.
-        times_faster_than_dense: For the operator, how much longer the N x P form takes.
-    """
-
-    loss: str
+    loss: str  # its registered name, or rank_sort for the operator alone
     head: str
-    forward_ms: float
+    forward_ms: float  # median
     backward_ms: float
-    extra_mb: float | None
-    times_mse: float
-    times_faster_than_published: float | None = None
+    extra_mb: (
+        float | None
+    )  # peak memory beyond the input; None where the system does not tell
+    times_mse: float  # both passes, as a multiple of MSE's on the same head
+    times_faster_than_published: float | None = None  # of the operator: how much longer that form takes
     times_faster_than_dense: float | None = None
 
 
@@ -83,55 +74,49 @@ def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterat
         seed: Of keypoints and predictions.
     """
     for head in FULL:
-        target, prediction = full_batch(head, device, seed)
-        bench = _Bench(head, target, prediction, build("mse", {}, KEYPOINTS).to(device), repeats)
+        bench = _Bench(head, device, repeats, seed)
         bench.mse_now()  # the first one finds nothing in the caches
         for name, loss in sorted(available().items(), key=lambda pair: (pair[0] != "mse", pair[0])):
             if head in loss.heads:
-                yield bench.measure(name, partial(build(name, {}, KEYPOINTS).to(device), prediction, target))
+                yield bench.loss(name, {})
         yield from _operators(bench)
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """One head, its batch, and MSE, timed anew beside each loss: no machine is always as fast."""
-
-    head: str
-    target: KeypointTarget
-    prediction: Maps
-    mse: HeatmapLoss
-    repeats: int
-
-    def mse_now(self) -> float:
-        run = partial(self.mse, self.prediction, self.target)
-        forward, backward, _ = _time(run, self.prediction, self.repeats)
-        return forward + backward
-
-    def measure(
-        self, name: str, run: Callable[[], dict[str, Tensor]], leaves: Maps | None = None
-    ) -> Measurement:
-        reference = self.mse_now()
-        leaves = self.prediction if leaves is None else leaves
-        forward, backward, extra = _time(run, leaves, self.repeats)
-        times = 1.0 if name == "mse" else (forward + backward) / reference
-        return Measurement(name, self.head, forward, backward, extra, times)
-
-
-def bench_loss(
-    name: str, parameters: Mapping[str, Any], head: str, repeats: int = 7, seed: int = 0
-) -> Measurement:
+def bench_loss(name: str, parameters: Mapping[str, Any], head: str) -> Measurement:
     """Measure one loss on one head on the CPU, with the batch of :func:`bench_losses`, and MSE for the ratio.
 
     Args:
         name: Registered name of the loss.
         parameters: What differs from its defaults.
         head: ``"heatmap"`` or ``"simcc"``.
-        repeats: Runs of which the median counts, after one to warm up.
-        seed: Of keypoints and predictions.
     """
-    target, prediction = full_batch(head, "cpu", seed)
-    bench = _Bench(head, target, prediction, build("mse", {}, KEYPOINTS), repeats)
-    return bench.measure(name, partial(build(name, parameters, KEYPOINTS), prediction, target))
+    return _Bench(head, "cpu", repeats=7, seed=0).loss(name, parameters)
+
+
+class _Bench:
+    """One head, its batch, and MSE, timed anew beside each loss: no machine is always as fast."""
+
+    def __init__(self, head: str, device: str, repeats: int, seed: int) -> None:
+        self.head, self.device, self.repeats = head, device, repeats
+        self.target, self.prediction = full_batch(head, device, seed)
+        self._mse = self._built("mse", {})
+
+    def _built(self, name: str, parameters: Mapping[str, Any]) -> Callable[[], dict[str, Tensor]]:
+        loss = build(name, parameters, KEYPOINTS).to(self.device)
+        return partial(loss, self.prediction, self.target)
+
+    def mse_now(self) -> float:
+        forward, backward, _ = _time(self._mse, self.prediction, self.repeats)
+        return forward + backward
+
+    def loss(self, name: str, parameters: Mapping[str, Any]) -> Measurement:
+        return self.measure(name, self._built(name, parameters), self.prediction)
+
+    def measure(self, name: str, run: Callable[[], dict[str, Tensor]], leaves: Maps) -> Measurement:
+        reference = self.mse_now()
+        forward, backward, extra = _time(run, leaves, self.repeats)
+        times = 1.0 if name == "mse" else (forward + backward) / reference
+        return Measurement(name, self.head, forward, backward, extra, times)
 
 
 def _operators(bench: _Bench) -> Iterator[Measurement]:
@@ -236,26 +221,22 @@ def _time(
 ) -> tuple[float, float, float | None]:
     """Median milliseconds forward and backward, and the peak of extra memory in MB."""
     device = as_tuple(prediction)[0].device
-    forward, backward = [], []
-    for _ in range(repeats + 1):
-        started, middle, ended = _run_once(run, prediction, device)
-        forward.append(1000 * (middle - started))
-        backward.append(1000 * (ended - middle))
+    moments = [_run_once(run, prediction, device) for _ in range(repeats + 1)][1:]  # the first one warms up
+    forward, backward = (
+        1000 * statistics.median(each[n + 1] - each[n] for each in moments) for n in range(2)
+    )
     # Apart, since what it does to the allocator costs time. The least of three: what the system itself takes
     # meanwhile comes on top.
     peaks = []
-    for _ in range(3):
+    for _ in range(3 if device.type == "cuda" or platform.system() == "Linux" else 0):
         before = _reset_peak(device)
         _run_once(run, prediction, device)
-        peaks.append(_peak(device, before))
-    known = [peak for peak in peaks if peak is not None]
-    # The first one warms up.
-    return statistics.median(forward[1:]), statistics.median(backward[1:]), min(known) if known else None
+        peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else _status("VmHWM")
+        peaks.append(peak - before)
+    return forward, backward, min(peaks, default=None)
 
 
-def _run_once(
-    run: Callable[[], dict[str, Tensor]], prediction: Maps, device: torch.device
-) -> tuple[float, float, float]:
+def _run_once(run: Callable[[], dict[str, Tensor]], prediction: Maps, device: torch.device) -> list[float]:
     """When it started, when the forward pass was done, and the backward pass, seconds."""
     for map_ in as_tuple(prediction):
         map_.grad = None
@@ -263,7 +244,7 @@ def _run_once(
     value = torch.stack(list(run().values())).sum()
     middle = _now(device)
     value.backward()
-    return started, middle, _now(device)
+    return [started, middle, _now(device)]
 
 
 def _now(device: torch.device) -> float:
@@ -272,32 +253,20 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _reset_peak(device: torch.device) -> float | None:
+def _reset_peak(device: torch.device) -> float:
     """Forget the peak of memory; what is in use now, MB."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / 2**20
-    if platform.system() != "Linux":
-        return None
     ctypes.CDLL(None).malloc_trim(0)  # freed memory that the allocator keeps would hide a peak
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
 
-def _peak(device: torch.device, before: float | None) -> float | None:
-    if before is None:
-        return None
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20 - before
-    return _status("VmHWM") - before
-
-
 def _status(field: str) -> float:
     """A line of /proc/self/status, MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"/proc/self/status: expected a line {field}, found none")
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) / 1024
 
 
 def machine(device: str = "cpu") -> str:

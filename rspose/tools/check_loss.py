@@ -52,13 +52,7 @@ def _require(holds: object, problem: str) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A loss on a head.
-
-    Attributes:
-        name: Registered name of the loss.
-        head: ``"heatmap"`` or ``"simcc"``.
-        parameters: What differs from the defaults.
-    """
+    """A loss, by its registered name, on a head, with what differs from its default parameters."""
 
     name: str
     head: str
@@ -489,17 +483,11 @@ def description(name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """What one check found."""
 
-    Attributes:
-        head: The head, or ``"description"`` for what the file says about the loss.
-        check: The promise in words.
-        problem: What is wrong with it and what to do; None if it is kept.
-    """
-
-    head: str
-    check: str
-    problem: str | None
+    head: str  # or "description", for what the file says about the loss
+    check: str  # the promise in words
+    problem: str | None  # what is wrong with it and what to do; None if it is kept
 
 
 def check_loss(name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Finding]:

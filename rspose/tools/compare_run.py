@@ -22,17 +22,11 @@ _REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A loss beside others.
+    """A loss beside others."""
 
-    Attributes:
-        config: The completed config of the grid.
-        arguments: Arguments of snakemake that run it, up to its tables.
-        left_out: Losses of the config's own grid that have cells without a record.
-    """
-
-    config: GridConfig
-    arguments: list[str]
-    left_out: list[str]
+    config: GridConfig  # of the grid, completed
+    arguments: list[str]  # of snakemake, that run it up to its tables
+    left_out: list[str]  # losses of the config's own grid that have cells without a record
 
 
 def compare_with(

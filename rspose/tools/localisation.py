@@ -46,15 +46,10 @@ it narrows from twice the label's width to the label's (``blurred``), a second p
 
 @dataclass(frozen=True)
 class Followed:
-    """What a loss says along a path.
+    """What a loss says along a path."""
 
-    Attributes:
-        errors: Localisation error of each map: distance of its peak, in standard deviations of the label.
-        values: The loss of each map.
-    """
-
-    errors: list[float]
-    values: list[float]
+    errors: list[float]  # distance of the peak of each map, in standard deviations of the label
+    values: list[float]  # the loss of each map
 
     @property
     def tolerated_error(self) -> float:

@@ -23,6 +23,7 @@ from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
 from rspose.losses import KeypointTarget
 from rspose.tools.bench import machine
+from rspose.tools.targets import as_maps
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 
@@ -33,17 +34,11 @@ CPU_BATCH = 16
 
 @dataclass(frozen=True)
 class Steps:
-    """Training steps of one network, in rounds: one step with each loss a round.
+    """Training steps of one network, in rounds: one step with each loss a round."""
 
-    Attributes:
-        batch: Instances a step.
-        seconds: By loss, the time of its step in each round.
-        peak_bytes: By loss, the peak memory of the GPU; empty on a CPU.
-    """
-
-    batch: int
-    seconds: dict[str, list[float]]
-    peak_bytes: dict[str, int]
+    batch: int  # instances a step
+    seconds: dict[str, list[float]]  # by loss, in each round
+    peak_bytes: dict[str, int]  # of the GPU, by loss; empty on a CPU
 
     def times(self, loss: str, other: str) -> list[float]:
         """How many times as long as with another loss a step took, in each round.
@@ -84,15 +79,14 @@ def bench_steps(
     """
     grid = config.cells()
     chosen = {"dataset": dataset, "model": model, "head": head}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
     for key, value in chosen.items():
         there = dict.fromkeys(getattr(cell, key) for cell in grid)
-        if value is not None and value not in there:
+        if value not in there:
             raise ValueError(f"--{key}: expected one of {', '.join(there)}, found {value!r}")
-    grid = [
-        cell for cell in grid if all(value in (None, getattr(cell, key)) for key, value in chosen.items())
-    ]
+    grid = [cell for cell in grid if all(getattr(cell, key) == value for key, value in chosen.items())]
     if not grid:
-        raise ValueError(f"{config.name}: no cell has {' and '.join(filter(None, chosen.values()))}")
+        raise ValueError(f"{config.name}: no cell has {' and '.join(chosen.values())}")
     first = grid[0]
     there = dict.fromkeys(cell.loss for cell in grid if cell[:3] == first[:3])
     for loss in losses or []:
@@ -120,10 +114,8 @@ def bench_steps(
         said |= {"times_lowest": min(ratios), "times_highest": max(ratios)}
         said["peak_gb"] = None if peak is None else peak / 1e9
         if as_json:
-            setting = {"dataset": first.dataset, "model": first.model, "head": first.head}
-            yield json.dumps(
-                {"loss": loss, **said, "than": reference, **setting, "batch": steps.batch, "machine": on}
-            )
+            setting = {"than": reference, "dataset": first.dataset, "model": first.model, "head": first.head}
+            yield json.dumps({"loss": loss, **said, **setting, "batch": steps.batch, "machine": on})
         else:
             texts = [
                 f"{number:{form}}" if number is not None else ""
@@ -226,12 +218,9 @@ def _random_batch(
     two_dimensional = "heatmaps" in encoded[0]
     per_map = codec.scale_factor if two_dimensional else 1 / codec.simcc_split_ratio
     images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
+    labels = ["heatmaps"] if two_dimensional else ["keypoint_x_labels", "keypoint_y_labels"]
     return images, KeypointTarget(
-        heatmaps=(
-            stacked("heatmaps")
-            if two_dimensional
-            else (stacked("keypoint_x_labels"), stacked("keypoint_y_labels"))
-        ),
+        heatmaps=as_maps([stacked(each) for each in labels]),
         keypoints=torch.as_tensor(keypoints / per_map, dtype=torch.float32, device=device),
         weights=torch.ones(batch, count, device=device),
         scale=torch.full((batch,), width / 2 / float(np.mean(per_map)), device=device),
