@@ -1,6 +1,6 @@
 """Instance-Sort: the confidences of a batch's keypoints in the order of their localisation quality."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -105,19 +105,10 @@ def _joint(scores: Tensor) -> Tensor:
     """
     joint = _gathered(scores)
     first = dist.get_rank() * len(scores)
-    own = _ScaledGradient.apply(scores, dist.get_world_size())
+    own = scores.view_as(scores)
+    if own.requires_grad:
+        own.register_hook(lambda gradient: gradient * dist.get_world_size())
     return torch.cat([joint[:first], own, joint[first + len(scores) :]])
-
-
-class _ScaledGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.factor, None
 
 
 @register

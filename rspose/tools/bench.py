@@ -31,9 +31,7 @@ class Measurement:
     head: str
     forward_ms: float  # median
     backward_ms: float
-    extra_mb: (
-        float | None
-    )  # peak memory beyond the input; None where the system does not tell
+    extra_mb: float | None  # peak memory beyond the input; None where the system does not tell
     times_mse: float  # both passes, as a multiple of MSE's on the same head
     times_faster_than_published: float | None = None  # of the operator: how much longer that form takes
     times_faster_than_dense: float | None = None

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise, product
+from itertools import groupby, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -507,8 +507,14 @@ def check_loss(name: str, parameters: Mapping[str, Any] | None = None) -> Iterat
         yield Finding("description", "The loss says what it is.", lack)
     for head in available()[name].heads:
         for check in CHECKS.values():
-            problem, raised = _problem(check, Case(name, head, parameters or {}))
-            yield Finding(head, _promise(check), problem)
+            problem, raised = None, False
+            try:
+                check(Case(name, head, parameters or {}))
+            except Violation as violation:
+                problem = str(violation)
+            except Exception as error:
+                problem, raised = _what_was_raised(error, name, head), True
+            yield Finding(head, (check.__doc__ or "").partition("\n")[0], problem)
             if raised and check is terms:
                 yield Finding(head, "The other checks.", "not run: they would stop at the same place")
                 break
@@ -516,40 +522,25 @@ def check_loss(name: str, parameters: Mapping[str, Any] | None = None) -> Iterat
 
 def described(name: str, findings: Iterable[Finding]) -> str:
     """The findings in words, head by head."""
-    parts: dict[str, list[Finding]] = {}
-    for finding in findings:
-        parts.setdefault(finding.head, []).append(finding)
     titles = {"description": "description", "heatmap": "2D (heatmap)", "simcc": "1D (simcc)"}
     lines, failed = [], False
-    for part, found in parts.items():
+    for part, group in groupby(findings, key=lambda finding: finding.head):
+        found = list(group)
         problems = [finding for finding in found if finding.problem]
         failed |= bool(problems)
         lines.append(f"{titles[part]}: {len(found) - len(problems)} of {len(found)} checks passed")
         lines += [f"  - {finding.check}\n    {finding.problem}" for finding in problems]
-    return "\n".join(
-        [*lines, f"{name}: {'not yet a loss of the benchmark' if failed else 'all checks passed'}"]
-    )
+    lines.append(f"{name}: {'not yet a loss of the benchmark' if failed else 'all checks passed'}")
+    return "\n".join(lines)
 
 
-def _problem(check: Callable[[Case], None], case: Case) -> tuple[str | None, bool]:
-    """What is wrong, and whether the loss raised an error."""
-    try:
-        check(case)
-    except Violation as violation:
-        return str(violation), False
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = sys.modules[available()[case.name].__module__].__file__
-        line = next((frame.lineno for frame in reversed(frames) if frame.filename == own), None)
-        where = f" ({Path(own).name}, line {line})" if own and line else ""
-        maps = " and ".join(str(list(map_.shape)) for map_ in as_tuple(make_target(case.head).heatmaps))
-        message = " ".join(str(error).split())
-        return f"raises {type(error).__name__}: {message}{where}; maps were {maps}", True
-    return None, False
-
-
-def _promise(check: Callable[[Case], None]) -> str:
-    return (check.__doc__ or "").partition("\n")[0]
+def _what_was_raised(error: Exception, name: str, head: str) -> str:
+    own = sys.modules[available()[name].__module__].__file__
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    line = next((frame.lineno for frame in frames if frame.filename == own), None)
+    where = f" ({Path(own).name}, line {line})" if own and line else ""
+    maps = " and ".join(str(list(map_.shape)) for map_ in as_tuple(make_target(head).heatmaps))
+    return f"raises {type(error).__name__}: {' '.join(str(error).split())}{where}; maps were {maps}"
 
 
 def _gradients(prediction: Maps) -> list[Tensor]:

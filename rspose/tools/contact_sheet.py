@@ -122,12 +122,11 @@ def _grid(tiles: list[np.ndarray]) -> np.ndarray:
     """Tiles side by side, as nearly square as they come, in rows of equal height."""
     columns = max(1, round(np.sqrt(len(tiles) * 0.8)))
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    height = _TILE_HEIGHT + _CAPTION_HEIGHT + _GAP
-    width = max(sum(tile.shape[1] + _GAP for tile in row) for row in rows)
-    sheet = np.full((height * len(rows), width, 3), 30, np.uint8)
-    for number, row in enumerate(rows):
-        left = 0
-        for tile in row:
-            sheet[number * height : number * height + tile.shape[0], left : left + tile.shape[1]] = tile
-            left += tile.shape[1] + _GAP
-    return sheet
+    lines = [np.hstack([_padded(tile, tile.shape[1] + _GAP) for tile in row]) for row in rows]
+    width = max(line.shape[1] for line in lines)
+    return np.vstack([_padded(line, width) for line in lines])
+
+
+def _padded(image: np.ndarray, width: int) -> np.ndarray:
+    room = ((0, _TILE_HEIGHT + _CAPTION_HEIGHT + _GAP - image.shape[0]), (0, width - image.shape[1]), (0, 0))
+    return np.pad(image, room, constant_values=30)

@@ -12,7 +12,15 @@ from rspose.grid.files import write_json
 from rspose.grid.fingerprints import sha256_of, sha256_of_sources, sources, sources_of_settings
 from rspose.losses import build
 from rspose.losses.interface import HeatmapLoss, Maps, as_tuple, on_maps
-from rspose.tools.targets import FULL, as_maps, learnable, squared_distance, target_around
+from rspose.tools.targets import (
+    FULL,
+    Layout,
+    as_maps,
+    gaussian_labels,
+    learnable,
+    squared_distance,
+    target_around,
+)
 
 LARGEST_ERROR = 3.0
 """Localisation error at the end of each path, in standard deviations of the label."""
@@ -143,23 +151,13 @@ def _peak_one(maps: Tensor) -> Tensor:
 
 def _maps(head: str, centre: Tensor, shape: _Shape) -> Maps:
     """One map, ``[1, 1, ...]`` each, with its peak at a shifted place; both coordinates shift alike."""
-    profiles = []
-    for length, middle, sigma in zip(FULL[head].size, centre.tolist(), FULL[head].sigma, strict=True):
-        places = torch.arange(length, dtype=torch.float64)
-        offset = sigma / 2**0.5
-        peak, other = middle + shape.shift * offset, middle - LARGEST_ERROR * offset
-        profiles.append(
-            (
-                torch.exp(-((places - peak) ** 2) / (2 * (shape.width * sigma) ** 2)),
-                torch.exp(-((places - other) ** 2) / (2 * sigma**2)),
-            )
-        )
-    (x, x_other), (y, y_other) = profiles
-    if head == "simcc":
-        found = [torch.maximum(x, shape.second * x_other), torch.maximum(y, shape.second * y_other)]
-    else:
-        found = [torch.maximum(y[:, None] * x, shape.second * (y_other[:, None] * x_other))]
-    return as_maps([(shape.background + (1 - shape.background) * map_)[None, None].float() for map_ in found])
+    layout = FULL[head]
+    blurred = Layout(layout.size, (shape.width * layout.sigma[0], shape.width * layout.sigma[1]))
+    offset = torch.tensor(layout.sigma, dtype=centre.dtype) / 2**0.5
+    peak = gaussian_labels(head, (centre + shape.shift * offset)[None, None], blurred)
+    other = gaussian_labels(head, (centre - LARGEST_ERROR * offset)[None, None], layout)
+    both = [torch.maximum(a, shape.second * b) for a, b in zip(as_tuple(peak), as_tuple(other), strict=True)]
+    return as_maps([(shape.background + (1 - shape.background) * map_).float() for map_ in both])
 
 
 def losses_and_heads(config: GridConfig) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The Rank & Sort operator on independent rows, with identity-update gradients and no N x P tensor."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -107,9 +107,11 @@ class _RankSort(Function):
     ) -> tuple[Tensor, Tensor]:
         # Rows do not depend on each other: a few at a time need little memory and stay in the cache.
         height = max(1, _ROW_BLOCK // max(1, scores.shape[1]))
+        blocks = scores.split(height), labels.split(height)
+        masks = [None] * len(blocks[0]) if valid is None else valid.split(height)
         parts = [
             _compare(*rows, delta, implementation, ctx.needs_input_grad[0])
-            for rows in _row_blocks(scores, labels, valid, height)
+            for rows in zip(*blocks, masks, strict=True)
         ]
         ctx.positives = [part.positives for part in parts]
         ctx.save_for_backward(*(each for part in parts for each in (part.rank_gradient, part.sort_gradient)))
@@ -118,26 +120,15 @@ class _RankSort(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, rank_weight: Tensor, sort_weight: Tensor) -> tuple[Tensor, None, None, None, None]:
-        gradients, first = [], 0
-        saved = ctx.saved_tensors
-        for positives, rank_gradient, sort_gradient in zip(
-            ctx.positives, saved[::2], saved[1::2], strict=True
-        ):
-            rows = slice(first, first + len(rank_gradient))
-            gradient = rank_gradient * rank_weight[rows, None]
-            positives.add_to(gradient, sort_gradient * sort_weight[rows, None])
+        gradients, saved = [], ctx.saved_tensors
+        heights = [len(each) for each in saved[::2]]
+        weights = rank_weight.split(heights), sort_weight.split(heights)
+        blocks = zip(ctx.positives, saved[::2], saved[1::2], *weights, strict=True)
+        for positives, rank_gradient, sort_gradient, by_rank, by_sort in blocks:
+            gradient = rank_gradient * by_rank[:, None]
+            positives.add_to(gradient, sort_gradient * by_sort[:, None])
             gradients.append(gradient)
-            first = rows.stop
         return torch.cat(gradients), None, None, None, None
-
-
-def _row_blocks(
-    scores: Tensor, labels: Tensor, valid: Tensor | None, height: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """The arguments, ``height`` rows at a time; one block without rows where there are none."""
-    for first in range(0, max(1, len(scores)), height):
-        rows = slice(first, first + height)
-        yield scores[rows], labels[rows], None if valid is None else valid[rows]
 
 
 class _Compared(NamedTuple):
