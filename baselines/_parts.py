@@ -5,20 +5,13 @@ from torch import Tensor
 
 from rspose.losses import weighted_mean
 
-PARTS: dict[int, dict[str, range]] = {
-    14: {"body": range(14)},  # CrowdPose
-    16: {"body": range(16)},  # MPII
-    17: {"body": range(17)},  # COCO
-    133: {"body": range(17), "foot": range(17, 23), "face": range(23, 91), "hand": range(91, 133)},
-}
-"""Parts by the number of keypoints; 133 is COCO-WholeBody. Any other number is one part."""
-
+COCO_WHOLE_BODY = {"body": range(17), "foot": range(17, 23), "face": range(23, 91), "hand": range(91, 133)}
 DENSE_PARTS = ("face", "hand")
 
 
 def keypoint_parts(num_keypoints: int) -> dict[str, range]:
-    """The parts of a set of ``num_keypoints`` keypoints: index ranges that cover it."""
-    return PARTS.get(num_keypoints, {"body": range(num_keypoints)})
+    """The index ranges of the parts: those of COCO-WholeBody for its 133 keypoints, else all are the body."""
+    return COCO_WHOLE_BODY if num_keypoints == 133 else {"body": range(num_keypoints)}
 
 
 def visible_keypoints(weights: Tensor) -> Tensor:

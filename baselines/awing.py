@@ -13,10 +13,10 @@ from rspose.losses import (
     KeypointTarget,
     Maps,
     Reduction,
-    as_tuple,
     check_choice,
     check_numbers,
     mean_over_all,
+    on_maps,
     register,
     sum_over_axes,
     visible_maps,
@@ -169,9 +169,8 @@ class AdaptiveWingLoss(HeatmapLoss):
         ]
         if self.map_weight and weights.numel():
             # Dilation needs the maps in their shape, before they are flattened.
-            near = [weighted_loss_map(label, self.map_weight) for label in as_tuple(target.heatmaps)]
-            near = [visible_maps(each, weights)[0] for each in near]
-            pixels = [each * weight for each, weight in zip(pixels, near, strict=True)]
+            near = on_maps(lambda label: weighted_loss_map(label, self.map_weight), target.heatmaps)
+            pixels = [a * b for a, b in zip(pixels, visible_maps(near, weights), strict=True)]
         value = sum_over_axes([each.mean(dim=-1) for each in pixels])
         if self.reduction == "mmpose":
             return {self.name: mean_over_all(value, weights)}
