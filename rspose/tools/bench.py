@@ -38,7 +38,17 @@ class Measurement:
 
 
 def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_json: bool) -> Iterator[str]:
-    """The measurements of :func:`bench_losses` as lines: a Markdown table, or one JSON object each.
+    """Measure every registered loss on every head it serves, then the ranking operator and its relatives.
+
+    The batch is that of :func:`rspose.tools.targets.full_batch`, with standard normal predictions. The
+    operator takes every pixel with a label above 0 for a positive, 169 a map.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``.
+        repeats: Runs of which the median counts, after one to warm up.
+        threads: CPU threads of torch; None for as many as it takes by itself.
+        seed: Of keypoints and predictions.
+        as_json: Give a JSON object a loss and head, not the lines of a Markdown table.
 
     Raises:
         ValueError: There is no such device.
@@ -51,7 +61,7 @@ def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_
         yield f"Batch of 64 x 17; heatmaps 48 x 64, SimCC 384 + 512 bins; {machine(device)}\n"
         yield "| loss | head | forward ms | backward ms | extra MB | x MSE | published / it | dense / it |"
         yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for measured in bench_losses(device, repeats, seed):
+    for measured in _measurements(device, repeats, seed):
         if as_json:
             yield json.dumps({**asdict(measured), "machine": machine(device)})
         else:
@@ -60,17 +70,7 @@ def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_
             yield f"| {' | '.join((loss, head, *cells))} |"
 
 
-def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterator[Measurement]:
-    """Measure every registered loss on every head it serves, then the ranking operator and its relatives.
-
-    The batch is that of :func:`rspose.tools.targets.full_batch`, with standard normal predictions. The
-    operator takes every pixel with a label above 0 for a positive, 169 a map.
-
-    Args:
-        device: ``"cpu"`` or ``"cuda"``.
-        repeats: Runs of which the median counts, after one to warm up.
-        seed: Of keypoints and predictions.
-    """
+def _measurements(device: str, repeats: int, seed: int) -> Iterator[Measurement]:
     for head in FULL:
         bench = _Bench(head, device, repeats, seed)
         bench.mse_now()  # the first one finds nothing in the caches
@@ -81,7 +81,7 @@ def bench_losses(device: str = "cpu", repeats: int = 7, seed: int = 0) -> Iterat
 
 
 def bench_loss(name: str, parameters: Mapping[str, Any], head: str) -> Measurement:
-    """Measure one loss on one head on the CPU, with the batch of :func:`bench_losses`, and MSE for the ratio.
+    """Measure one loss on one head on the CPU, with the batch of :func:`report_losses`, and MSE beside it.
 
     Args:
         name: Registered name of the loss.

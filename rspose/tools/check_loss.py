@@ -490,12 +490,8 @@ class Finding:
     problem: str | None  # what is wrong with it and what to do; None if it is kept
 
 
-def check_loss(name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Finding]:
-    """Run every check over a loss, on every head that it serves.
-
-    Args:
-        name: Its registered name.
-        parameters: What differs from the defaults.
+def check_loss(name: str) -> Iterator[Finding]:
+    """Run every check over a loss, by its registered name, on every head that it serves.
 
     Raises:
         ValueError: There is no such loss.
@@ -509,7 +505,7 @@ def check_loss(name: str, parameters: Mapping[str, Any] | None = None) -> Iterat
         for check in CHECKS.values():
             problem, raised = None, False
             try:
-                check(Case(name, head, parameters or {}))
+                check(Case(name, head))
             except Violation as violation:
                 problem = str(violation)
             except Exception as error:

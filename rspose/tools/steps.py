@@ -55,24 +55,19 @@ def training_device(config: GridConfig) -> str:
 
 def bench_steps(
     config: GridConfig,
-    dataset: str | None = None,
-    model: str | None = None,
-    head: str | None = None,
-    losses: list[str] | None = None,
-    device: str | None = None,
-    rounds: int = 7,
-    batch: int | None = None,
-    as_json: bool = False,
+    dataset: str | None,
+    model: str | None,
+    head: str | None,
+    losses: list[str] | None,
+    device: str | None,
+    rounds: int,
+    batch: int | None,
+    as_json: bool,
 ) -> Iterator[str]:
     """Measure the first cell of a grid that has the chosen dataset, model and head.
 
-    Args:
-        config: The config of the grid.
-        dataset, model, head: What to measure; by default the first of the grid.
-        losses: Names of losses of the config; by default all that the config trains in such a cell.
-        device: ``"cpu"`` or ``"cuda"``; by default what the training would take.
-        rounds, batch: As for :func:`measure_steps`.
-        as_json: Give one JSON object a loss instead of the lines of a Markdown table.
+    Lines of a Markdown table, or one JSON object a loss. None stands for the first dataset, model or head of
+    the grid, all losses that it trains in such a cell, and the device that the training would take.
 
     Raises:
         ValueError: There is no such cell, loss or device.
