@@ -22,11 +22,7 @@ def visible_keypoints(weights: Tensor) -> Tensor:
 def sum_over_parts(value: Tensor, weights: Tensor, keypoint: Tensor, num_keypoints: int) -> Tensor:
     """Sum over the parts of the weighted mean of ``value`` in each; a part without visible keypoints is 0.
 
-    Args:
-        value: Loss of each visible keypoint ``[M]``.
-        weights: Their weights ``[M]``.
-        keypoint: Their indices ``[M]``.
-        num_keypoints: Number of keypoints K, which says what the parts are.
+    Value, weight and index of the visible keypoints are ``[M]``; their number in all says what the parts are.
     """
     total = value.new_zeros(())
     for indices in keypoint_parts(num_keypoints).values():

@@ -452,11 +452,7 @@ def compiled(case: Case) -> None:
 
 
 def description(name: str) -> list[str]:
-    """What is missing in what a loss file says about its loss, and whether its examples run; a line each.
-
-    Args:
-        name: Registered name of the loss.
-    """
+    """What is missing in what a loss file says about its loss, and whether its examples run; a line each."""
     loss = available()[name]
     problems = [
         f"class variable {variable!r} is empty"

@@ -25,13 +25,6 @@ def contact_sheet(root: Path, name: str, split: str, count: int, out: Path) -> N
     visible, red where hidden. Boxes of annotations are solid white, those of detections (val split) dashed
     yellow with their score.
 
-    Args:
-        root: Root of the dataset.
-        name: Name of the dataset.
-        split: ``"train"`` or ``"val"``.
-        count: How many images.
-        out: The PNG to write.
-
     Raises:
         ValueError: If the dataset or split is unknown, or ``count`` is not positive.
         FileNotFoundError: If a file of the dataset is missing; the message says which.

@@ -6,11 +6,7 @@ from collections.abc import Iterator
 
 
 def markdown(docstring: str) -> str:
-    """A docstring in Markdown.
-
-    Args:
-        docstring: with the roles ``:math:``, ``:class:`` and their like, and ``.. math::`` blocks.
-    """
+    """A docstring in Markdown, its roles (``:math:``, ``:class:``, ...) and ``.. math::`` blocks too."""
     text = re.sub(r"^([ ]*)\.\. math::(.*(?:\n\1[ ]+\S.*)*)", _formula, docstring, flags=re.MULTILINE)
     text = re.sub(r":math:`([^`]*)`", lambda found: f"${' '.join(found.group(1).split())}$", text)
     return re.sub(r":(?:class|func|meth|mod|data|attr):`~?([^`]*)`", r"`\1`", text)
@@ -19,9 +15,7 @@ def markdown(docstring: str) -> str:
 def prose(thing: object, told: set[str] | None = None) -> Iterator[str]:
     """What an object and the functions of its module that it refers to say before their arguments.
 
-    Args:
-        thing: A class or function with a docstring.
-        told: Names of the functions that are left out.
+    Functions whose names were ``told`` before are left out.
     """
     told = set() if told is None else told
     text = re.split(r"^(?:Args|Returns|Example):$", inspect.getdoc(thing) or "", flags=re.MULTILINE)[0]

@@ -78,18 +78,11 @@ class Followed:
 
 
 def along_paths(loss: HeatmapLoss, head: str, steps: int = 16) -> dict[str, Followed]:
-    """Follow every path of :data:`PATHS` with one keypoint in the middle of a map.
+    """Follow every path of :data:`PATHS`, in ``steps`` maps (at least 2) with one keypoint in the middle.
 
-    The loss is given the raw output whose heatmap, as the loss itself reads it, has the shape in question.
-    What compares keypoints with each other (Instance-Sort) has nothing to say here.
-
-    Args:
-        loss: A loss for one keypoint.
-        head: ``"heatmap"`` or ``"simcc"``.
-        steps: Maps on each path, at least 2.
-
-    Returns:
-        The path of each name in :data:`PATHS`.
+    The loss, which is one for a single keypoint, is given the raw output whose heatmap, as the loss itself
+    reads it, has the shape in question. What compares keypoints with each other (Instance-Sort) has nothing
+    to say here.
     """
     layout = FULL[head]
     centre = torch.tensor([(length - 1) // 2 for length in layout.size], dtype=torch.float64)
@@ -112,12 +105,8 @@ def raw_output(loss: HeatmapLoss, heatmaps: Maps, head: str) -> Maps:
     """Return raw output that the loss reads as the given heatmaps, up to a factor for each map.
 
     It is the map itself, its logit or its logarithm, where one of them is read so. A loss with another way of
-    reading (DM's spreads the mass of each pixel) gets what comes closest, found by gradient descent.
-
-    Args:
-        loss: Any loss.
-        heatmaps: ``[B, K, H, W]`` or a pair ``([B, K, Wx], [B, K, Wy])``, in [0, 1].
-        head: ``"heatmap"`` or ``"simcc"``.
+    reading (DM's spreads the mass of each pixel) gets what comes closest, found by gradient descent. Heatmaps
+    are in [0, 1].
     """
     wanted = on_maps(_peak_one, heatmaps)
 
@@ -169,29 +158,22 @@ def losses_and_heads(config: GridConfig) -> list[tuple[str, str]]:
 
 
 def write_localisation(config: GridConfig, out: Path) -> None:
-    """Follow the paths of :data:`PATHS` with every loss of a grid.
-
-    Args:
-        config: The config of the grid.
-        out: Where the JSON file goes.
-    """
+    """Follow the paths of :data:`PATHS` with every loss of a grid, into a JSON file."""
     followed = []
     for name, head in losses_and_heads(config):
         settings = config.loss_of(name, head)
         loss = build(settings.loss, settings.parameters, num_keypoints=1)
-        paths = along_paths(loss, head)
-        followed.append(
-            {
-                "loss": name,
-                "title": settings.title,
-                "reconstruction": loss.reconstruction,
-                "head": head,
-                "paths": {
-                    path: {**asdict(found), "tolerated_error": found.tolerated_error}
-                    for path, found in paths.items()
-                },
-            }
-        )
+        described = {
+            "loss": name,
+            "title": settings.title,
+            "reconstruction": loss.reconstruction,
+            "head": head,
+        }
+        paths = {
+            path: {**asdict(found), "tolerated_error": found.tolerated_error}
+            for path, found in along_paths(loss, head).items()
+        }
+        followed.append({**described, "paths": paths})
     write_json(out, {"largest_error": LARGEST_ERROR, "losses": followed})
 
 

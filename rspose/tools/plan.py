@@ -98,7 +98,6 @@ def make_plan(
     """Plan the grid of a config.
 
     Args:
-        config: The config of the grid.
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
         measure: Measure a training step of each row, with each of its losses, on this machine.
         device_memory_gb: Memory of a GPU that the grid is to run on.

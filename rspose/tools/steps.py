@@ -132,7 +132,6 @@ def measure_steps(
     """Measure training steps of a cell's network on random images: forward, loss, backward, optimizer.
 
     Args:
-        config: The config of the grid.
         cell: A cell with the network; its loss does not matter.
         composed: Its composed config.
         losses: Names of losses of the config.

@@ -57,15 +57,8 @@ def positives_with_negatives(
 ) -> tuple[Tensor, Tensor]:
     """Compare all pairs, in blocks of fixed size, and none twice.
 
-    Args:
-        scores: ``[M, N]``.
-        negative: which of them are negatives, ``[M, N]``.
-        positives: the positives of the rows.
-        delta: half width of the step.
-        push: without it there are no sums over the positives.
-
-    Returns:
-        ``N_FP(i)`` ``[M, P]``, 0 in empty slots, and for each element j ``sum_i c_i H(s_j - s_i)``.
+    Returns ``N_FP(i)``, ``[M, P]``, 0 in empty slots; and ``sum_i c_i H(s_j - s_i)``, ``[M, N]``, empty where
+    there is no ``push``.
     """
     scores = scores.where(negative, float("-inf"))  # what is no negative stands above nothing
     width, length = positives.scores.shape[1], scores.shape[1]
