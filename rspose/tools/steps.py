@@ -73,8 +73,8 @@ def bench_steps(
         ValueError: There is no such cell, loss or device.
     """
     grid = config.cells()
-    chosen = {"dataset": dataset, "model": model, "head": head}
-    chosen = {key: value for key, value in chosen.items() if value is not None}
+    given = {"dataset": dataset, "model": model, "head": head}
+    chosen = {key: value for key, value in given.items() if value is not None}
     for key, value in chosen.items():
         there = dict.fromkeys(getattr(cell, key) for cell in grid)
         if value not in there:
