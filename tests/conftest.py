@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import yaml
 from builders.grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
+from builders.losses import forget_later
 from playwright.sync_api import Browser, sync_playwright
 
 from rspose.drawn import make_dataset
@@ -49,6 +50,12 @@ def trainable(settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path) -> 
     for dataset, entry in settings["data"].items():
         entry["root"] = str(tiny_datasets / dataset)
     return settings
+
+
+@pytest.fixture
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    forget_later(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,6 @@ def annotations(root: Path, dataset: str, split: str) -> Any:
 
 def detections(root: Path, dataset: str) -> list[dict[str, Any]]:
     path = DATASETS[dataset].detections
-    assert path is not None
     return json.loads((root / path).read_text())
 
 
@@ -63,29 +62,40 @@ def quietly(function: Callable[..., Any], *arguments: Any) -> Any:
 # ---------------------------------------------------------------- the same files
 
 
-def test_the_files_of_coco_lie_where_coco_has_them(roots: dict[str, Path]) -> None:
-    root = roots["coco"]
-    assert (root / "annotations/person_keypoints_train2017.json").is_file()
-    assert (root / "annotations/person_keypoints_val2017.json").is_file()
-    assert (root / "person_detection_results/COCO_val2017_detections_AP_H_56_person.json").is_file()
-    assert (root / "train2017/000000000001.jpg").is_file()
-    assert len(list((root / "train2017").iterdir())) == TRAIN
-    assert len(list((root / "val2017").iterdir())) == VAL
-
-
-def test_the_files_of_crowdpose_lie_where_crowdpose_has_them(roots: dict[str, Path]) -> None:
-    root = roots["crowdpose"]
-    assert (root / "annotations/mmpose_crowdpose_trainval.json").is_file()
-    assert (root / "annotations/mmpose_crowdpose_test.json").is_file()
-    assert (root / "annotations/det_for_crowd_test_0.1_0.5.json").is_file()
-    assert len(list((root / "images").iterdir())) == TRAIN + VAL
-
-
-def test_the_files_of_mpii_lie_where_mpii_has_them(roots: dict[str, Path]) -> None:
-    root = roots["mpii"]
-    for name in ("mpii_train.json", "mpii_val.json", "mpii_gt_val.mat"):
-        assert (root / "annotations" / name).is_file()
-    assert len(list((root / "images").iterdir())) == TRAIN + VAL
+@pytest.mark.parametrize(
+    ("dataset", "files", "images"),
+    [
+        (
+            "coco",
+            [
+                "annotations/person_keypoints_train2017.json",
+                "annotations/person_keypoints_val2017.json",
+                "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
+                "train2017/000000000001.jpg",
+            ],
+            {"train2017": TRAIN, "val2017": VAL},
+        ),
+        (
+            "crowdpose",
+            [
+                "annotations/mmpose_crowdpose_trainval.json",
+                "annotations/mmpose_crowdpose_test.json",
+                "annotations/det_for_crowd_test_0.1_0.5.json",
+            ],
+            {"images": TRAIN + VAL},
+        ),
+        (
+            "mpii",
+            [f"annotations/{name}" for name in ("mpii_train.json", "mpii_val.json", "mpii_gt_val.mat")],
+            {"images": TRAIN + VAL},
+        ),
+    ],
+)
+def test_the_files_lie_where_the_real_dataset_has_them(
+    roots: dict[str, Path], dataset: str, files: list[str], images: dict[str, int]
+) -> None:
+    assert all((roots[dataset] / file).is_file() for file in files)
+    assert {folder: len(list((roots[dataset] / folder).iterdir())) for folder in images} == images
 
 
 @pytest.mark.parametrize(
@@ -233,66 +243,41 @@ def test_coco_areas_and_boxes_are_those_of_the_segmentation(roots: dict[str, Pat
     assert min(ratios) > 0.75 and max(ratios) < 1.6  # an arm on the hip encloses a hole
 
 
-@pytest.fixture(scope="module")
-def mmpose_datasets() -> Any:
-    from mmpose.datasets import datasets
+@pytest.fixture
+def as_mmpose_reads(roots: dict[str, Path]) -> Callable[..., Any]:
+    """Build the dataset class of mmpose on generated files."""
+    import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
+    from mmpose.registry import DATASETS as MMPOSE_DATASETS
 
-    import rspose.training  # noqa: F401  (makes mmpose importable)
+    def build(kind: str, dataset: str, folder: str, split: str = "val", **more: Any) -> Any:
+        config = {"type": f"mmpose.{kind}", "data_root": str(roots[dataset]), "pipeline": [], **more}
+        config |= {"ann_file": DATASETS[dataset].annotations[split], "data_prefix": {"img": folder}}
+        return quietly(MMPOSE_DATASETS.build, {**config, "test_mode": split == "val"})
 
-    return datasets
+    return build
 
 
-def test_mmpose_reads_coco(roots: dict[str, Path], mmpose_datasets: Any) -> None:
-    root, layout = roots["coco"], DATASETS["coco"]
-    common = {"data_root": str(root), "pipeline": []}
-    train = quietly(
-        lambda: mmpose_datasets.CocoDataset(
-            ann_file=layout.annotations["train"], data_prefix={"img": "train2017/"}, **common
-        )
-    )
-    content = annotations(root, "coco", "train")
+def test_mmpose_reads_coco(roots: dict[str, Path], as_mmpose_reads: Callable[..., Any]) -> None:
+    train = as_mmpose_reads("CocoDataset", "coco", "train2017/", "train")
+    content = annotations(roots["coco"], "coco", "train")
     assert len(train) == sum(annotation["num_keypoints"] > 0 for annotation in content["annotations"])
-    val = quietly(
-        lambda: mmpose_datasets.CocoDataset(
-            ann_file=layout.annotations["val"],
-            bbox_file=str(root / str(layout.detections)),
-            data_prefix={"img": "val2017/"},
-            test_mode=True,
-            **common,
-        )
-    )
-    assert len(val) == len(detections(root, "coco"))
+    boxes = str(roots["coco"] / str(DATASETS["coco"].detections))
+    val = as_mmpose_reads("CocoDataset", "coco", "val2017/", bbox_file=boxes)
+    assert len(val) == len(detections(roots["coco"], "coco"))
     assert Path(val[0]["img_path"]).is_file()
 
 
-def test_mmpose_reads_crowdpose(roots: dict[str, Path], mmpose_datasets: Any) -> None:
-    root, layout = roots["crowdpose"], DATASETS["crowdpose"]
-    data = quietly(
-        lambda: mmpose_datasets.CrowdPoseDataset(
-            ann_file=layout.annotations["val"],
-            data_root=str(root),
-            data_prefix={"img": "images/"},
-            pipeline=[],
-            test_mode=True,
-        )
-    )
-    content = annotations(root, "crowdpose", "val")
+def test_mmpose_reads_crowdpose(roots: dict[str, Path], as_mmpose_reads: Callable[..., Any]) -> None:
+    data = as_mmpose_reads("CrowdPoseDataset", "crowdpose", "images/")
+    content = annotations(roots["crowdpose"], "crowdpose", "val")
     assert len(data) == len(content["annotations"])
     indices = {image["id"]: image["crowdIndex"] for image in content["images"]}
     assert all(data[index]["crowd_index"] == indices[data[index]["img_id"]] for index in range(len(data)))
 
 
-def test_mmpose_reads_mpii(roots: dict[str, Path], mmpose_datasets: Any) -> None:
-    data = quietly(
-        lambda: mmpose_datasets.MpiiDataset(
-            ann_file="annotations/mpii_val.json",
-            headbox_file=str(roots["mpii"] / "annotations/mpii_gt_val.mat"),
-            data_root=str(roots["mpii"]),
-            data_prefix={"img": "images/"},
-            pipeline=[],
-            test_mode=True,
-        )
-    )
+def test_mmpose_reads_mpii(roots: dict[str, Path], as_mmpose_reads: Callable[..., Any]) -> None:
+    boxes = str(roots["mpii"] / "annotations/mpii_gt_val.mat")
+    data = as_mmpose_reads("MpiiDataset", "mpii", "images/", headbox_file=boxes)
     records = annotations(roots["mpii"], "mpii", "val")
     assert len(data) == len(records)
     heights = np.array([200 * record["scale"] for record in records])
@@ -390,11 +375,17 @@ def iou(first: list[float], second: list[float]) -> float:
     return float(mask.iou(np.array([first]), np.array([second]), [0])[0, 0])
 
 
+def true_boxes(root: Path, dataset: str) -> dict[int, list[list[float]]]:
+    """The boxes of the people of each validation image."""
+    found: dict[int, list[list[float]]] = {}
+    for annotation in annotations(root, dataset, "val")["annotations"]:
+        found.setdefault(annotation["image_id"], []).append(annotation["bbox"])
+    return found
+
+
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_detections_miss_double_and_invent_people(roots: dict[str, Path], dataset: str) -> None:
-    truths: dict[int, list[list[float]]] = {}
-    for annotation in annotations(roots[dataset], dataset, "val")["annotations"]:
-        truths.setdefault(annotation["image_id"], []).append(annotation["bbox"])
+    truths = true_boxes(roots[dataset], dataset)
     found: dict[int, list[dict[str, Any]]] = {}
     for detection in detections(roots[dataset], dataset):
         assert set(detection) == DETECTION_KEYS
@@ -442,9 +433,7 @@ def test_detections_are_as_good_as_those_used_on_coco(roots: dict[str, Path], da
 def test_detection_scores_follow_quality_imperfectly(roots: dict[str, Path]) -> None:
     from scipy.stats import spearmanr
 
-    truths: dict[int, list[list[float]]] = {}
-    for annotation in annotations(roots["coco"], "coco", "val")["annotations"]:
-        truths.setdefault(annotation["image_id"], []).append(annotation["bbox"])
+    truths = true_boxes(roots["coco"], "coco")
     scores, quality = [], []
     for detection in detections(roots["coco"], "coco"):
         scores.append(detection["score"])
@@ -491,7 +480,6 @@ def test_the_manifest_says_what_was_made_and_its_checksums_are_right(
     roots: dict[str, Path], dataset: str
 ) -> None:
     manifest = read_manifest(roots[dataset])
-    assert manifest is not None
     assert manifest["dataset"] == dataset and manifest["generated"] is True and manifest["seed"] == SEED
     assert manifest["images"] == {"train": TRAIN, "val": VAL}
     assert manifest["files"] == dataset_digests(roots[dataset], dataset)
@@ -504,7 +492,6 @@ def test_a_changed_image_changes_the_checksum_of_its_folder(roots: dict[str, Pat
     image = next(iter(sorted((root / "images").iterdir())))
     image.write_bytes(image.read_bytes()[:-1])
     manifest = read_manifest(root)
-    assert manifest is not None
     assert manifest["files"]["images"] != dataset_digests(root, "mpii")["images"]
 
 

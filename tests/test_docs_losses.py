@@ -13,7 +13,7 @@ import torch
 import yaml
 from builders.docs import blocks, files
 from builders.grid import REPOSITORY, SETTINGS
-from builders.losses import forget_later, install_package
+from builders.losses import install_package
 from builders.sites import make_site, run_in_site
 from builders.targets import make_target, random_prediction
 
@@ -23,7 +23,7 @@ from rspose.losses import available, build, load
 from rspose.tools.check_loss import CHECKS, Case, description
 from rspose.tools.new_loss import new_loss
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_registry")]
 
 EXAMPLES = files("add-a-loss.md")
 HEADS = {
@@ -32,11 +32,6 @@ HEADS = {
     "cramer": ("simcc",),
     "mixed": ("heatmap", "simcc"),
 }
-
-
-@pytest.fixture(autouse=True)
-def forget_what_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_later(monkeypatch)
 
 
 def test_the_walk_through_shows_the_file_that_is_written(tmp_path: Path) -> None:

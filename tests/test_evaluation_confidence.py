@@ -3,18 +3,12 @@
 import contextlib
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.datasets import (
-    detection,
-    with_noise,
-    write_coco_split,
-    write_crowded_dataset,
-    write_json,
-    write_mpii_dataset,
-)
+from builders.datasets import detection, with_noise, write_coco_split, write_dataset, write_json
 from hypothesis import given
 from hypothesis import strategies as st
 from xtcocotools.coco import COCO
@@ -30,41 +24,44 @@ from rspose.evaluation.oks import oks_to_persons
 from rspose.evaluation.predictions import Predictions
 
 
-def naive_kendall(first: list[float], second: list[float]) -> float:
+def naive_kendall(first: np.ndarray, second: np.ndarray) -> float:
     """Tau-b: concordant minus discordant pairs over the geometric mean of the pairs untied in either."""
     balance = untied_first = untied_second = 0
     for i in range(len(first)):
-        for j in range(i):
-            a, b = np.sign(first[i] - first[j]), np.sign(second[i] - second[j])
-            balance += a * b
-            untied_first += a != 0
-            untied_second += b != 0
+        a, b = np.sign(first[i] - first[:i]), np.sign(second[i] - second[:i])
+        balance += (a * b).sum()
+        untied_first += np.count_nonzero(a)
+        untied_second += np.count_nonzero(b)
     return balance / math.sqrt(untied_first * untied_second)
 
 
-def naive_spearman(first: list[float], second: list[float]) -> float:
+def naive_spearman(first: np.ndarray, second: np.ndarray) -> float:
     """Pearson correlation of the ranks, ties sharing their mean rank."""
     ranks = [
-        [
-            sum(other < value for other in values) + sum(other == value for other in values) / 2
-            for value in values
-        ]
+        [np.sum(values < value) + np.sum(values == value) / 2 for value in values]
         for values in (first, second)
     ]
     return float(np.corrcoef(ranks)[0, 1])
 
 
+def assert_correlated(found: dict, confidence: Sequence[float], quality: Sequence[float]) -> None:
+    """The number of pairs and every correlation that ``found`` holds are those of the definitions."""
+    first, second = np.asarray(confidence, dtype=float), np.asarray(quality, dtype=float)
+    assert found["n"] == len(first)
+    assert found["spearman"] == pytest.approx(naive_spearman(first, second), abs=1e-9)
+    assert found["kendall"] == pytest.approx(naive_kendall(first, second), abs=1e-9)
+    if "pearson" in found:
+        assert found["pearson"] == pytest.approx(np.corrcoef(first, second)[0, 1])
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=25))
 def test_correlations_follow_their_definitions(pairs: list[tuple[int, int]]) -> None:
-    first, second = ([float(pair[side]) for pair in pairs] for side in (0, 1))
-    result = rank_correlations(np.array(first), np.array(second))
-    assert result["n"] == len(pairs)
+    first, second = np.array(pairs, dtype=float).T
+    result = rank_correlations(first, second)
     if len(set(first)) == 1 or len(set(second)) == 1:
-        assert result["spearman"] is None
-        assert result["kendall"] is None
+        assert result == {"spearman": None, "kendall": None, "n": len(pairs)}
     else:
-        assert result["spearman"] == pytest.approx(naive_spearman(first, second), abs=1e-9)
-        assert result["kendall"] == pytest.approx(naive_kendall(first, second), abs=1e-9)
+        assert_correlated(result, first, second)
 
 
 def test_correlations_by_hand() -> None:
@@ -81,53 +78,44 @@ def test_too_few_pairs_have_no_correlation(count: int) -> None:
     assert rank_correlations(np.zeros(count), np.ones(count)) == expected
 
 
-def naive_similarity(
-    pose: np.ndarray, annotations: Annotations, row: int, sigmas: tuple[float, ...]
-) -> list[float]:
+def naive_similarity(dataset: str, pose: np.ndarray, annotations: Annotations, row: int) -> np.ndarray:
     """exp(-d^2 / (2 s^2 k^2)) of each labelled keypoint, NaN of the others."""
-    result = []
-    for joint, sigma in enumerate(sigmas):
-        squared = float(((pose[joint] - annotations.keypoints[row, joint]) ** 2).sum())
-        similarity = math.exp(-squared / (2 * annotations.area[row] * (2 * sigma) ** 2))
-        result.append(similarity if annotations.labelled[row, joint] else math.nan)
-    return result
+    squared = ((pose - annotations.keypoints[row]) ** 2).sum(axis=-1)
+    sigmas = np.array(DATASETS[dataset].keypoints.sigmas)
+    similarity = np.exp(-squared / (2 * annotations.area[row] * (2 * sigmas) ** 2))
+    return np.where(annotations.labelled[row], similarity, np.nan)
+
+
+def on_truth(dataset: str, root: Path, seed: int) -> tuple[dict, Predictions, np.ndarray, Annotations]:
+    """What is said of the confidences, and the similarities ``[N, K]`` of the poses on ground-truth boxes."""
+    predictions, annotations = make(dataset, root, seed)
+    poses = predictions.ground_truth_boxes()
+    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
+    similarity = [
+        naive_similarity(dataset, pose, annotations, row_of[int(identity)])
+        for pose, identity in zip(poses.keypoints, poses.annotation_id, strict=True)
+    ]
+    found = evaluate_predictions(dataset, predictions, root)["confidence"]
+    return found, poses, np.array(similarity), annotations
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_keypoint_level_is_confidence_against_similarity_on_labelled_keypoints(
     dataset: str, tmp_path: Path
 ) -> None:
-    predictions, annotations = make(dataset, tmp_path, seed=1)
-    confidence, quality = [], []
-    person_confidence, person_quality = [], []
-    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
-    truth_rows = predictions.ground_truth_boxes()
-    for index in range(len(truth_rows)):
-        row = row_of[int(truth_rows.annotation_id[index])]
-        similarity = naive_similarity(
-            truth_rows.keypoints[index], annotations, row, DATASETS[dataset].keypoints.sigmas
-        )
-        known = [joint for joint, value in enumerate(similarity) if not math.isnan(value)]
-        confidence += [float(truth_rows.confidence[index, joint]) for joint in known]
-        quality += [similarity[joint] for joint in known]
-        person_confidence.append(float(truth_rows.confidence[index].mean()))
-        person_quality.append(sum(similarity[joint] for joint in known) / len(known))
-    scores = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]
-    assert scores["keypoint"]["n"] == len(confidence) == int(annotations.labelled[~annotations.ignored].sum())
-    assert scores["keypoint"]["spearman"] == pytest.approx(naive_spearman(confidence, quality))
-    assert scores["keypoint"]["kendall"] == pytest.approx(naive_kendall(confidence, quality))
-    assert 0.1 < scores["keypoint"]["spearman"] < 0.95
+    found, poses, similarity, annotations = on_truth(dataset, tmp_path, seed=1)
+    known = ~np.isnan(similarity)
+    assert_correlated(found["keypoint"], poses.confidence[known], similarity[known])
+    assert found["keypoint"]["n"] == annotations.labelled[~annotations.ignored].sum()
+    assert 0.1 < found["keypoint"]["spearman"] < 0.95
     if dataset == "mpii":
-        assert scores["pose"]["n"] == len(annotations)
-        assert scores["pose"]["spearman"] == pytest.approx(naive_spearman(person_confidence, person_quality))
-        assert scores["pose"]["kendall"] == pytest.approx(naive_kendall(person_confidence, person_quality))
+        of_person = [row.mean() for row in poses.confidence], np.nanmean(similarity, axis=1)
+        assert_correlated(found["pose"], *of_person)
+        assert found["pose"]["n"] == len(annotations)
 
 
 def make(dataset: str, root: Path, seed: int) -> tuple[Predictions, Annotations]:
-    if dataset == "mpii":
-        write_mpii_dataset(root, seed)
-    else:
-        write_crowded_dataset(root, dataset, seed, images=15)
+    write_dataset(root, dataset, seed, images=15)
     return with_noise(oracle(dataset, root), seed), read_annotations(dataset, root, "val")
 
 
@@ -193,22 +181,17 @@ def test_pose_level_is_score_against_best_oks(dataset: str, tmp_path: Path) -> N
         oks = evaluator.ious[int(image_id), 1]
         ignored = annotations.ignored[annotations.image_id == image_id]
         for rank, score in enumerate(in_image):
-            against = oks[rank] if len(oks) else np.zeros(0)
-            best = max([value for value, skip in zip(against, ignored, strict=True) if not skip], default=0.0)
-            on_ignored = max(
-                [value for value, skip in zip(against, ignored, strict=True) if skip], default=0.0
-            )
+            against = np.array(oks[rank]) if len(oks) else np.zeros(0)
+            best, on_ignored = (against[which].max(initial=0.0) for which in (~ignored, ignored))
             if best < 0.5 <= on_ignored:
                 excused += 1
-                continue
-            counted.append(float(score))
-            quality.append(best)
-    ours = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["pose"]
+            else:
+                counted.append(score)
+                quality.append(best)
     assert excused > 0
     assert 0.0 in quality  # images without persons
-    assert ours["n"] == len(counted)
-    assert ours["spearman"] == pytest.approx(naive_spearman(counted, quality))
-    assert ours["kendall"] == pytest.approx(naive_kendall(counted, quality))
+    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["pose"]
+    assert_correlated(found, counted, quality)
 
 
 @pytest.mark.parametrize(("oks", "counted"), [(0.45, 0), (0.55, 1)])
@@ -243,23 +226,19 @@ def test_no_more_than_twenty_detections_of_an_image_count(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("dataset", ["coco", "mpii"])
-def test_a_constant_confidence_has_no_keypoint_correlation(dataset: str, tmp_path: Path) -> None:
-    predictions, _ = make(dataset, tmp_path, seed=5)
-    predictions.confidence[:] = 0.5
-    keypoint = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
-    assert keypoint["spearman"] is None
-    assert keypoint["kendall"] is None
-    assert keypoint["n"] > 100
-
-
-@pytest.mark.parametrize("dataset", ["coco", "mpii"])
-def test_correlations_ignore_the_scale_of_keypoint_confidence(dataset: str, tmp_path: Path) -> None:
+def test_keypoint_correlations_ignore_the_scale_of_confidence_and_a_constant_has_none(
+    dataset: str, tmp_path: Path
+) -> None:
     predictions, _ = make(dataset, tmp_path, seed=6)
     before = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
     predictions.confidence = 0.1 + 0.8 * predictions.confidence**2
     after = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
     assert after["spearman"] == pytest.approx(before["spearman"], abs=1e-3)
     assert after["kendall"] == pytest.approx(before["kendall"], abs=1e-3)
+    predictions.confidence[:] = 0.5
+    constant = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
+    assert constant["spearman"] is None and constant["kendall"] is None
+    assert constant["n"] > 100
 
 
 def test_pearson_takes_the_confidence_as_it_is() -> None:
@@ -302,26 +281,14 @@ def test_calibration_counts_the_pairs_of_the_correlations(dataset: str, tmp_path
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
 def test_every_type_of_keypoint_has_its_own_correlation(dataset: str, tmp_path: Path) -> None:
-    predictions, annotations = make(dataset, tmp_path, seed=8)
-    truth_rows = predictions.ground_truth_boxes()
-    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
-    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]
-    assert list(found["keypoint_types"]) == list(DATASETS[dataset].keypoints.names)
+    found, poses, similarity, _ = on_truth(dataset, tmp_path, seed=8)
+    names = DATASETS[dataset].keypoints.names
+    assert list(found["keypoint_types"]) == list(names)
     assert sum(each["n"] for each in found["keypoint_types"].values()) == found["keypoint"]["n"]
     joint = 5
-    pairs = []
-    for index in range(len(truth_rows)):
-        row = row_of[int(truth_rows.annotation_id[index])]
-        value = naive_similarity(
-            truth_rows.keypoints[index], annotations, row, DATASETS[dataset].keypoints.sigmas
-        )[joint]
-        if not math.isnan(value):
-            pairs.append((float(truth_rows.confidence[index, joint]), value))
-    of_joint = found["keypoint_types"][DATASETS[dataset].keypoints.names[joint]]
-    confidence, quality = (list(values) for values in zip(*pairs, strict=True))
-    assert of_joint["n"] == len(pairs)
-    assert of_joint["spearman"] == pytest.approx(naive_spearman(confidence, quality))
-    assert of_joint["pearson"] == pytest.approx(np.corrcoef(confidence, quality)[0, 1])
+    known = ~np.isnan(similarity[:, joint])
+    pairs = poses.confidence[known, joint], similarity[known, joint]
+    assert_correlated(found["keypoint_types"][names[joint]], *pairs)
 
 
 def naive_overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -345,49 +312,23 @@ def test_keypoints_on_detections_belong_to_the_person_whose_box_they_are_in(
     kept, _ = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
     confidence, quality, without = [], [], 0
     for index in range(len(kept)):
-        persons = [
-            person
-            for person in np.flatnonzero(annotations.image_id == kept.image_id[index])
-            if not annotations.ignored[person]
-        ]
+        persons = np.flatnonzero((annotations.image_id == kept.image_id[index]) & ~annotations.ignored)
         overlaps = [naive_overlap(kept.box[index], annotations.box[person]) for person in persons]
-        if not persons or max(overlaps) < 0.5:
+        if max(overlaps, default=0) < 0.5:
             without += 1
             continue
         person = persons[int(np.argmax(overlaps))]
-        similarity = naive_similarity(
-            kept.keypoints[index], annotations, person, DATASETS[dataset].keypoints.sigmas
-        )
-        known = [joint for joint, value in enumerate(similarity) if not math.isnan(value)]
-        confidence += [float(kept.confidence[index, joint]) for joint in known]
-        quality += [similarity[joint] for joint in known]
-    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint_on_detections"]
+        similarity = naive_similarity(dataset, kept.keypoints[index], annotations, person)
+        known = ~np.isnan(similarity)
+        confidence += kept.confidence[index, known].tolist()
+        quality += similarity[known].tolist()
     assert without > 5 and len(kept) - without > 5
-    assert found["n"] == len(confidence)
-    assert found["spearman"] == pytest.approx(naive_spearman(confidence, quality))
-    assert found["pearson"] == pytest.approx(np.corrcoef(confidence, quality)[0, 1])
+    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint_on_detections"]
+    assert_correlated(found, confidence, quality)
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_poses_on_ground_truth_boxes_have_the_instance_score(dataset: str, tmp_path: Path) -> None:
-    predictions, annotations = make(dataset, tmp_path, seed=10)
-    truth_rows = predictions.ground_truth_boxes()
-    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
-    scores = instance_scores(truth_rows.box_score, truth_rows.confidence)
-    oks = [
-        float(
-            np.nanmean(
-                naive_similarity(
-                    truth_rows.keypoints[index],
-                    annotations,
-                    row_of[int(truth_rows.annotation_id[index])],
-                    DATASETS[dataset].keypoints.sigmas,
-                )
-            )
-        )
-        for index in range(len(truth_rows))
-    ]
-    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["pose_on_truth"]
-    assert found["n"] == len(truth_rows)
-    assert found["spearman"] == pytest.approx(naive_spearman(scores.tolist(), oks))
-    assert found["kendall"] == pytest.approx(naive_kendall(scores.tolist(), oks))
+    found, poses, similarity, _ = on_truth(dataset, tmp_path, seed=10)
+    scores = instance_scores(poses.box_score, poses.confidence)
+    assert_correlated(found["pose_on_truth"], scores, np.nanmean(similarity, axis=1))

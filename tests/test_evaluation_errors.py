@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.datasets import with_noise, write_crowded_dataset, write_mpii_dataset
+from builders.datasets import with_noise, write_crowded_dataset, write_dataset, write_mpii_dataset
 
 from rspose.datasets import DATASETS, KeypointSet
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
@@ -233,10 +233,7 @@ def test_gains_on_mpii_are_in_pckh_and_swaps_are_found_by_image(tmp_path: Path) 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
 def test_the_truth_has_no_errors_and_nothing_to_gain(dataset: str, tmp_path: Path) -> None:
-    if dataset == "mpii":
-        write_mpii_dataset(tmp_path, seed=5)
-    else:
-        write_crowded_dataset(tmp_path, dataset, seed=5)
+    write_dataset(tmp_path, dataset, seed=5)
     errors = evaluate_predictions(dataset, oracle(dataset, tmp_path), tmp_path)["diagnosis"]["errors"]
     if dataset == "mpii":
         assert errors["good"] == 1

@@ -104,6 +104,7 @@ def test_every_dataset_and_head_composes_and_every_loss_takes_a_step(
         np.testing.assert_allclose(model.head.sigmas, DATASETS[dataset].keypoints.sigmas, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
 def test_every_loss_starts_from_the_same_weights_and_is_shown_the_same(
     trainable: Settings, tmp_path: Path, head: str
@@ -124,6 +125,7 @@ def test_every_loss_starts_from_the_same_weights_and_is_shown_the_same(
                 np.testing.assert_array_equal(first.shown(epoch, key), other.shown(epoch, key))
 
 
+@pytest.mark.slow
 def test_another_epoch_has_another_order_and_augmentation(trainable: Settings, tmp_path: Path) -> None:
     witness = witnessed(trainable, Cell("mpii", "tiny", "heatmap", "mse", 0), tmp_path)
     first, second = (witness.shown(epoch, "ids") for epoch in range(2))
@@ -136,6 +138,7 @@ def test_another_epoch_has_another_order_and_augmentation(trainable: Settings, t
     assert moved.mean() > 0.8
 
 
+@pytest.mark.slow
 def test_another_seed_has_other_weights_order_and_augmentation(trainable: Settings, tmp_path: Path) -> None:
     one, other = (
         witnessed(trainable, Cell("mpii", "tiny", "heatmap", "mse", seed), tmp_path / str(seed))
@@ -145,6 +148,7 @@ def test_another_seed_has_other_weights_order_and_augmentation(trainable: Settin
     assert list(one.shown(0, "ids")) != list(other.shown(0, "ids"))
 
 
+@pytest.mark.slow
 def test_loading_in_other_processes_shows_the_same(trainable: Settings, tmp_path: Path) -> None:
     cell = Cell("mpii", "tiny", "heatmap", "mse", 0)
     alone = witnessed(trainable, cell, tmp_path / "alone")
@@ -155,6 +159,7 @@ def test_loading_in_other_processes_shows_the_same(trainable: Settings, tmp_path
             np.testing.assert_array_equal(alone.shown(epoch, key), workers.shown(epoch, key))
 
 
+@pytest.mark.slow
 def test_initial_weights_are_what_every_cell_starts_from(trainable: Settings, tmp_path: Path) -> None:
     cell = Cell("mpii", "tiny", "heatmap", "mse", 0)
     usual = witnessed(trainable, cell, tmp_path / "usual").weights

@@ -1,13 +1,13 @@
 """The fingerprint of a cell: it changes when, and only when, the cell has to be trained again."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders.grid import put
-from builders.losses import forget_later, install_package
+from builders.losses import install_package
 
 import rspose
 from rspose.grid import fingerprints as sources
@@ -42,13 +42,6 @@ def grid_settings(settings: Settings) -> Settings:
     settings["model_settings"]["other"] = {**settings["model_settings"]["tiny"]}
     settings["models"] = ["tiny", "other"]
     return settings
-
-
-@pytest.fixture
-def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is forgotten after it."""
-    forget_later(monkeypatch)
-    yield
 
 
 def fingerprints(settings: Settings) -> dict[Cell, str]:

@@ -477,6 +477,7 @@ def test_a_config_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_the_workflow_stops_at_a_mistake_before_anything_runs(tiny_config_file: Path, tmp_path: Path) -> None:
     run = SnakemakeRun(tmp_path, tiny_config_file, ["--config", "losses=[mse,mes]"])
     assert run.returncode != 0

@@ -9,14 +9,14 @@ import doctest
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from builders.grid import REPOSITORY
-from builders.losses import every_loss_and_head, forget_later
+from builders.losses import every_loss_and_head
 from builders.targets import gaussian_labels, make_target, on_maps, random_prediction
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -50,7 +50,10 @@ from rspose.tools.new_loss import new_loss
 
 
 @every_loss_and_head
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param("compiled", marks=pytest.mark.slow), *(name for name in CHECKS if name != "compiled")],
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_every_loss_keeps_what_a_check_asks(name: str, head: str, check: str) -> None:
     CHECKS[check](Case(name, head))
@@ -202,13 +205,6 @@ def modules_with_examples() -> list[str]:
 @pytest.mark.parametrize("module", modules_with_examples())
 def test_examples_in_docstrings_run_as_printed(module: str) -> None:
     assert doctest.testmod(importlib.import_module(module)).failed == 0
-
-
-@pytest.fixture
-def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is forgotten after it."""
-    forget_later(monkeypatch)
-    yield
 
 
 class Squared(PerMapLoss):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import ot
@@ -30,13 +31,17 @@ def corners(x: float, y: float, height: int, width: int) -> tuple[list[int], np.
     return indices, np.outer([1 - down, down], [1 - across, across]).ravel()
 
 
+def emd(supply: np.ndarray, cost: np.ndarray, demand: np.ndarray) -> float:
+    """The Earth Mover's Distance by POT's exact solver."""
+    takers, givers = demand > 0, supply > 1e-12
+    return ot.emd2(supply[givers] / supply[givers].sum(), demand[takers], cost[givers][:, takers])
+
+
 def pots_distance(supply: np.ndarray, x: float, y: float, height: int, width: int) -> float:
-    """The Earth Mover's Distance in pixels, by POT's exact solver."""
+    """The Earth Mover's Distance to a point inside the map, in pixels."""
     indices, demand = corners(x, y, height, width)
     pixels = places(height, width)
-    takers, givers = demand > 0, supply > 1e-12
-    cost = ot.dist(pixels[givers], pixels[indices][takers], metric="euclidean")
-    return ot.emd2(supply[givers] / supply[givers].sum(), demand[takers], cost)
+    return emd(supply, ot.dist(pixels, pixels[indices], metric="euclidean"), demand)
 
 
 def blob(x: float, y: float, width: float) -> torch.Tensor:
@@ -314,6 +319,30 @@ def each(map_: torch.Tensor, beta: float) -> np.ndarray:
     return (beta * map_.detach().double().flatten(2).flatten(0, 1)).softmax(dim=-1).numpy()
 
 
+Transport = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def transports(
+    target: KeypointTarget, prediction: torch.Tensor, beta: float, demand: str
+) -> Iterator[Transport]:
+    """Supply ``[H * W]``, distances to the demanders ``[H * W, 4]`` and their demand, of every keypoint."""
+    width, height = SIZE["heatmap"]
+    pixels = places(height, width)
+    for supply, (x, y) in zip(each(prediction, beta), target.keypoints.flatten(0, 1).tolist(), strict=True):
+        if demand == "nearest":
+            x, y = math.floor(x + 0.5), math.floor(y + 0.5)
+        indices, wanted = corners(x, y, height, width)
+        yield supply, ot.dist(pixels, pixels[indices], metric="euclidean"), wanted
+
+
+def expect_2d(
+    values: list[float], target: KeypointTarget, prediction: torch.Tensor, loss: DMLoss, off: float
+) -> None:
+    """Value of the module, in pixels."""
+    found = loss(prediction, target)["dm"].item() * SIZE["heatmap"][1]
+    assert found == pytest.approx(mean(values, target), abs=off)
+
+
 @pytest.mark.parametrize("beta", [1.0, 4.0])
 @pytest.mark.parametrize("demand", ["subpixel", "nearest"])
 @pytest.mark.parametrize("transport", ["entropic", "expected"])
@@ -321,54 +350,33 @@ def test_every_choice_of_the_2d_module_is_what_it_says(beta: float, demand: str,
     """Against POT and the definition, on keypoints between the pixels."""
     target = sub_pixel_target("heatmap")
     prediction = random_prediction(target)
-    width, height = SIZE["heatmap"]
-    pixels, values = places(height, width), []
-    for supply, (x, y) in zip(each(prediction, beta), target.keypoints.flatten(0, 1).tolist(), strict=True):
-        if demand == "nearest":
-            x, y = math.floor(x + 0.5), math.floor(y + 0.5)
-        indices, wanted = corners(x, y, height, width)
-        if transport == "entropic":
-            values.append(pots_distance(supply, x, y, height, width))
-        else:
-            values.append(supply @ ot.dist(pixels, pixels[indices], metric="euclidean") @ wanted)
+    distance = emd if transport == "entropic" else lambda supply, cost, wanted: supply @ cost @ wanted
+    values = [distance(*each) for each in transports(target, prediction, beta, demand)]
     loss = DMLoss(beta=beta, epsilon=0.005, iterations=128, demand=demand, transport=transport)
-    found = loss(prediction, target)["dm"].item() * height
-    assert found == pytest.approx(mean(values, target), abs=2e-3)
+    expect_2d(values, target, prediction, loss, 2e-3)
 
 
-@pytest.mark.parametrize("epsilon", [0.1, 0.5])
-def test_the_module_takes_its_epsilon_from_the_entropic_optimum(epsilon: float) -> None:
-    """The formula of the docstring at the potentials that POT finds."""
+@pytest.mark.parametrize(("epsilon", "iterations"), [(0.1, 500), (0.5, 500), (0.1, 1)])
+def test_the_module_takes_its_epsilon_and_as_many_iterations_as_it_is_told(
+    epsilon: float, iterations: int
+) -> None:
+    """The formula of the docstring at the potentials that POT finds, or at those of one step by hand.
+
+    That step: each demander's potential is epsilon times the log of its demand over what it gets.
+    """
     target = sub_pixel_target("heatmap")
     prediction = random_prediction(target)
-    width, height = SIZE["heatmap"]
-    pixels, values = places(height, width), []
-    for supply, (x, y) in zip(each(prediction, 10.0), target.keypoints.flatten(0, 1).tolist(), strict=True):
-        indices, wanted = corners(x, y, height, width)
-        cost = ot.dist(pixels, pixels[indices], metric="euclidean")
-        _, log = ot.sinkhorn(
-            supply, wanted, cost, epsilon, method="sinkhorn_log", numItermax=500, stopThr=1e-9, log=True
-        )
-        dual = epsilon * log["log_v"]
+    values = []
+    for supply, cost, wanted in transports(target, prediction, 10.0, "subpixel"):
+        if iterations == 1:
+            share = np.exp(-cost / epsilon)
+            dual = epsilon * np.log(wanted / (supply @ (share / share.sum(axis=1, keepdims=True))))
+        else:
+            solver = {"method": "sinkhorn_log", "numItermax": iterations, "stopThr": 1e-9, "log": True}
+            dual = epsilon * ot.sinkhorn(supply, wanted, cost, epsilon, **solver)[1]["log_v"]
         values.append(supply @ (cost - dual).min(axis=1) + wanted @ dual)
-    found = DMLoss(epsilon=epsilon, iterations=500)(prediction, target)["dm"].item() * height
-    assert found == pytest.approx(mean(values, target), abs=1e-4)
-
-
-def test_the_module_makes_as_many_iterations_as_it_is_told() -> None:
-    """One, by hand: each demander's potential is epsilon times the log of its demand over what it gets."""
-    target = sub_pixel_target("heatmap")
-    prediction = random_prediction(target)
-    width, height = SIZE["heatmap"]
-    pixels, values = places(height, width), []
-    for supply, (x, y) in zip(each(prediction, 10.0), target.keypoints.flatten(0, 1).tolist(), strict=True):
-        indices, wanted = corners(x, y, height, width)
-        cost = ot.dist(pixels, pixels[indices], metric="euclidean")
-        share = np.exp(-cost / 0.1)
-        dual = 0.1 * np.log(wanted / (supply @ (share / share.sum(axis=1, keepdims=True))))
-        values.append(supply @ (cost - dual).min(axis=1) + wanted @ dual)
-    found = DMLoss(iterations=1)(prediction, target)["dm"].item() * height
-    assert found == pytest.approx(mean(values, target), abs=1e-4)
+    settings = {"iterations": 1} if iterations == 1 else {"epsilon": epsilon, "iterations": iterations}
+    expect_2d(values, target, prediction, DMLoss(**settings), 1e-4)
 
 
 @pytest.mark.parametrize("beta", [1.0, 4.0])
@@ -398,15 +406,20 @@ def test_every_choice_of_the_1d_module_is_what_it_says(beta: float, demand: str,
     assert found == pytest.approx(mean(list(values), target), rel=1e-5)
 
 
-def test_halfway_between_two_pixels_the_nearest_is_the_one_to_the_right_or_below() -> None:
+@pytest.mark.parametrize("transport", ["entropic", "expected"])
+def test_the_naive_demander_is_the_nearest_pixel_or_halfway_the_one_to_the_right_or_below(
+    transport: str,
+) -> None:
     """For each of them alike: rounding to even numbers would put two keypoints a pixel apart on one pixel."""
     logits = torch.linspace(-1, 1, HEIGHT * WIDTH)[None]
-    for half, whole in ((4.5, 5.0), (5.5, 6.0)):
-        between, on = torch.tensor([[half, half]]), torch.tensor([[whole, whole]])
-        found = dm(logits, between, (HEIGHT, WIDTH), demand="nearest")
-        torch.testing.assert_close(found, dm(logits, on, (HEIGHT, WIDTH)))
-        found = dm_1d(logits[:, :WIDTH], between[:, 0], demand="nearest")
-        torch.testing.assert_close(found, dm_1d(logits[:, :WIDTH], on[:, 0]))
+    for between, on in ((4.5, 5.0), (5.5, 6.0), (6.6, 7.0), (2.3, 2.0)):
+        found, expected = (
+            dm(logits, torch.tensor([[place, place]]), (HEIGHT, WIDTH), demand=demand, transport=transport)
+            for place, demand in ((between, "nearest"), (on, "subpixel"))
+        )
+        torch.testing.assert_close(found, expected)
+        found = dm_1d(logits[:, :WIDTH], torch.tensor([between]), demand="nearest")
+        torch.testing.assert_close(found, dm_1d(logits[:, :WIDTH], torch.tensor([on])))
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
@@ -420,18 +433,6 @@ def test_the_heatmaps_are_the_same_under_autocast(head: str) -> None:
     for one, another, low in zip(as_tuple(found), as_tuple(expected), as_tuple(half), strict=True):
         assert torch.equal(one, another)
         assert low.dtype == torch.float32
-
-
-@pytest.mark.parametrize("transport", ["entropic", "expected"])
-def test_the_naive_demander_is_the_nearest_pixel(transport: str) -> None:
-    logits = blob(4.0, 6.0, 1.5).reshape(1, -1)
-    near, on = torch.tensor([[6.6, 2.3]]), torch.tensor([[7.0, 2.0]])
-    size = (HEIGHT, WIDTH)
-    naive = dm(logits, near, size, beta=1.0, demand="nearest", transport=transport)
-    torch.testing.assert_close(naive, dm(logits, on, size, beta=1.0, transport=transport))
-    x = torch.tensor([3.4])
-    found = dm_1d(logits[:, :12], x, demand="nearest")
-    torch.testing.assert_close(found, dm_1d(logits[:, :12], torch.tensor([3.0])))
 
 
 def test_the_closed_form_is_the_expected_distance_and_exact_for_one_demander() -> None:

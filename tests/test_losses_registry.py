@@ -1,12 +1,11 @@
 """Losses by name: building them, their parameters, folders of loss files, and the answers to mistakes."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from builders.losses import forget_later, install_package
+from builders.losses import install_package
 from builders.targets import make_target
 
 from rspose.losses import (
@@ -39,13 +38,6 @@ class MAELoss(PerMapLoss):
     def map_loss(self, prediction, label):
         return self.scale * (prediction - label).abs().mean(dim=-1)
 """
-
-
-@pytest.fixture
-def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is forgotten after it."""
-    forget_later(monkeypatch)
-    yield
 
 
 def test_reconstructions_are_marked() -> None:

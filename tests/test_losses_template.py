@@ -2,24 +2,17 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from builders.grid import REPOSITORY
-from builders.losses import forget_later
 from builders.targets import make_target
 
 from rspose.losses import available, build, load, parameters, unusable
 from rspose.tools.new_loss import new_loss
 
-
-@pytest.fixture(autouse=True)
-def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is forgotten after it."""
-    forget_later(monkeypatch)
-    yield
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 def test_the_new_file_is_a_loss_with_title_reference_heads_and_parameters(tmp_path: Path) -> None:

@@ -79,6 +79,14 @@ class CapturedTarget(HeatmapLoss):
         return {"captured": as_tuple(prediction)[0].sum()}
 
 
+def captured(settings: Settings, dataset: str, head: str) -> tuple[Case, KeypointTarget]:
+    """A case of training instances, and the target that its head hands to the loss."""
+    case = Case(settings, dataset, head, "mse", "train", count=12)
+    case.head.loss_module = CapturedTarget()
+    case.model(case.inputs, case.samples, mode="loss")
+    return case, case.head.loss_module.target
+
+
 def peaks(labels: Maps) -> Tensor:
     """Location of the highest pixel or bin, ``[B, K, 2]``."""
     if isinstance(labels, tuple):
@@ -90,10 +98,7 @@ def peaks(labels: Maps) -> Tensor:
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
 def test_the_target_is_where_the_label_peaks(trainable: Settings, dataset: str, head: str) -> None:
-    case = Case(trainable, dataset, head, "mse", "train", count=12)
-    case.head.loss_module = CapturedTarget()
-    case.model(case.inputs, case.samples, mode="loss")
-    target = case.head.loss_module.target
+    case, target = captured(trainable, dataset, head)
 
     whole = (target.weights > 0) & torch.from_numpy(case.inside)
     assert whole.sum() > 20
@@ -108,10 +113,7 @@ def test_the_target_is_where_the_label_peaks(trainable: Settings, dataset: str, 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
 def test_the_scale_is_the_root_of_the_area_in_map_units(trainable: Settings, dataset: str, head: str) -> None:
-    case = Case(trainable, dataset, head, "mse", "train", count=12)
-    case.head.loss_module = CapturedTarget()
-    case.model(case.inputs, case.samples, mode="loss")
-    target = case.head.loss_module.target
+    case, target = captured(trainable, dataset, head)
     for i, sample in enumerate(case.samples):
         # How far apart two keypoints are, in map units and in the image: the augmentation keeps proportions.
         labelled = np.flatnonzero(case.visible[i])

@@ -45,6 +45,7 @@ assert not [name for name in sys.modules if name.startswith(("rspose.grid", "sna
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 def test_mmpose_trains_the_documented_config_without_the_workflow(
     name: str, tiny_datasets: Path, tmp_path: Path

@@ -156,6 +156,7 @@ def tables(programs: None, request: pytest.FixtureRequest, tmp_path_factory: pyt
     return folder / "tables"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_table_compiles_and_fits_the_page(tables: Path, page: str, tmp_path: Path) -> None:
     found = paper(tmp_path, tables, PAGES[page])
@@ -164,6 +165,7 @@ def test_every_table_compiles_and_fits_the_page(tables: Path, page: str, tmp_pat
     assert min(found.shrunk, default=1.0) > (0.75 if page == "two columns" else 0.55)
 
 
+@pytest.mark.slow
 def test_the_numbers_on_paper_are_those_of_the_markdown_tables(tables: Path, tmp_path: Path) -> None:
     names = [path.stem for path in tables.glob("*.tex") if path.stem != "claimed"]  # which has less on paper
     for name in names:
@@ -179,6 +181,7 @@ def numbers(text: str) -> Counter[str]:
     return Counter(re.findall(r"[-+]?[0-9]+[.][0-9]+", text.replace("\N{MINUS SIGN}", "-")))
 
 
+@pytest.mark.slow
 def test_two_losses_can_be_compared_in_a_paper(
     programs: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +193,7 @@ def test_two_losses_can_be_compared_in_a_paper(
         assert expected in found.text
 
 
+@pytest.mark.slow
 def test_every_character_is_printed_as_it_is_or_named(programs: None, tmp_path: Path) -> None:
     ascii_characters = "".join(chr(code) for code in range(33, 127) if code != ord("_"))  # which is a line
     others = "éüñçÅßøαβδλσωΓΣΩ±×≈≤→\N{MINUS SIGN}"
@@ -210,6 +214,7 @@ def test_every_character_is_printed_as_it_is_or_named(programs: None, tmp_path: 
         assert expected in words
 
 
+@pytest.mark.slow
 def test_a_label_that_opens_with_a_bracket_does_not_end_up_in_the_row_above(
     programs: None, tmp_path: Path
 ) -> None:

@@ -124,7 +124,6 @@ def test_the_paired_interval_over_images_covers_the_true_difference_of_ap_in_95_
             (run,) = runs(loss, [precision_and_recall(matches, once[:images])[0][0, 0]])
             stratum.append([replicated(run, precision_and_recall(matches, counts)[0][0])])
         found = difference([(*stratum, AP)])
-        assert found is not None
         inside += found.low <= second - first <= found.high
     # Two standard errors of a share of 300, and two points: over 200 images a bootstrap is a little narrow.
     assert inside / 300 == pytest.approx(0.95, abs=0.045)
@@ -133,7 +132,6 @@ def test_the_paired_interval_over_images_covers_the_true_difference_of_ap_in_95_
 def test_seeds_give_mean_deviation_and_an_interval_as_wide_as_students() -> None:
     values = [0.41, 0.47, 0.44, 0.42, 0.45]
     found = estimate(runs("mse", values), AP)
-    assert found is not None
     assert (found.mean, found.std) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
     assert (found.seeds, found.basis) == (5, "seeds")
     expected = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
@@ -143,17 +141,14 @@ def test_seeds_give_mean_deviation_and_an_interval_as_wide_as_students() -> None
 def test_one_seed_has_the_interval_over_images_of_its_record() -> None:
     (run,) = runs("mse", [0.4])
     found = estimate([replicated(run, np.linspace(0.3, 0.5, 101))], AP)
-    assert found is not None
     assert (found.low, found.high, found.basis) == (pytest.approx(0.305), pytest.approx(0.495), "images")
     without = estimate([run], AP)
-    assert without is not None
     assert without.basis is None and np.isnan([without.low, without.high]).all()
 
 
 def test_the_difference_over_seeds_is_that_of_a_paired_t_test() -> None:
     mse, kl = [0.40, 0.42, 0.41, 0.44], [0.43, 0.44, 0.445, 0.45]
     found = difference([(runs("kl", kl), runs("mse", mse), AP)])
-    assert found is not None
     assert found.difference == pytest.approx(np.mean(kl) - np.mean(mse))
     assert found.p == pytest.approx(stats.ttest_rel(kl, mse).pvalue)
     assert found.probability == pytest.approx(stats.mannwhitneyu(kl, mse).statistic / 16)
@@ -163,7 +158,6 @@ def test_the_difference_over_seeds_is_that_of_a_paired_t_test() -> None:
 
 def test_only_seeds_that_both_losses_have_pair_up() -> None:
     found = difference([(runs("kl", [0.5, 0.6, 0.9]), runs("mse", [0.55, 0.7], first_seed=1), AP)])
-    assert found is not None
     assert (found.pairs, found.difference) == (2, pytest.approx(((0.6 - 0.55) + (0.9 - 0.7)) / 2))
     assert difference([(runs("kl", [0.5]), runs("mse", [0.5], first_seed=1), AP)]) is None
 
@@ -183,7 +177,6 @@ def test_the_difference_over_images_is_that_of_the_same_images() -> None:
         AP,
     )
     found = difference([strata])
-    assert found is not None
     assert found.basis == "images"
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(0.01 + own, [0.025, 0.975])), abs=1e-4)
     assert found.probability == pytest.approx((own > -0.01).mean(), abs=0.003)
@@ -194,13 +187,11 @@ def test_replicates_of_other_draws_give_no_interval() -> None:
     (mse,), (kl,) = runs("mse", [0.40]), runs("kl", [0.41])
     values = np.full(500, 0.4)
     found = difference([([replicated(kl, values)], [replicated(mse, values, images=100)], AP)])
-    assert found is not None
     assert found.basis is None and np.isnan([found.low, found.high, found.p, found.probability]).all()
 
 
 def test_equal_numbers_do_not_differ() -> None:
     found = difference([(runs("kl", [0.4, 0.5]), runs("mse", [0.4, 0.5]), AP)])
-    assert found is not None
     assert found[:5] == (0, 0, 0, 0.5, 1)
 
 

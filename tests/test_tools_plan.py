@@ -87,6 +87,7 @@ def test_the_papers_networks_take_about_what_their_papers_say(
     assert cost.flops / 2e9 == pytest.approx(gigaflops, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_plan_agrees_with_the_training_that_follows(trainable: Settings, tmp_path: Path) -> None:
     trainable.update(datasets=["mpii"], heads=["simcc"], losses=["fowkal"])
     config = complete(trainable)
@@ -129,6 +130,7 @@ def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> 
     assert make_plan(config, device_memory_gb=half * 0.99).rows[0].devices_needed == 4
 
 
+@pytest.mark.slow
 def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
     trainable.update(datasets=["mpii"], heads=["simcc"], losses=["mse", "rspose"])
     put(trainable, "training/device", "cpu")
@@ -255,6 +257,7 @@ def test_the_plan_is_printed_as_a_table_and_as_json(
     assert "--tflops: expected a number above 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_weights_that_are_missing_stop_the_workflow_before_its_first_job(
     settings: Settings, tmp_path: Path
 ) -> None:

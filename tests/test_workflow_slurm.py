@@ -29,22 +29,9 @@ LOSSES = [cell.loss for cell in CELLS]
 
 
 def test_the_profile_is_found_from_the_repository_s_folder() -> None:
+    command = "snakemake --profile slurm --dry-run --config losses=mse heads=simcc"
     planned = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--profile",
-            "slurm",
-            "--dry-run",
-            "--config",
-            "losses=mse",
-            "heads=simcc",
-        ],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", *command.split()], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert planned.returncode == 0, planned.stderr
     assert "Using profiles slurm" in planned.stderr

@@ -135,11 +135,12 @@ def write_mpii_dataset(root: Path, seed: int, persons: int = 40) -> None:
     savemat(root / DATASETS["mpii"].headboxes, {"headboxes_src": corners})
 
 
-def write_dataset(root: Path, dataset: str, seed: int) -> None:
+def write_dataset(root: Path, dataset: str, seed: int, images: int = 30) -> None:
+    """Any dataset; MPII has 40 persons, whatever ``images`` says."""
     if dataset == "mpii":
         write_mpii_dataset(root, seed)
     else:
-        write_crowded_dataset(root, dataset, seed)
+        write_crowded_dataset(root, dataset, seed, images)
 
 
 def with_noise(predictions: Predictions, seed: int) -> Predictions:
