@@ -56,14 +56,24 @@ _KINDS = {int: "number", float: "number", list: "pair", dict: "mapping"}
 class ConfigError(ValueError):
     """A config that cannot be used; the message is one line that names the key and what is allowed."""
 
+    @classmethod
+    def at(cls, key: str, problem: str) -> "ConfigError":
+        """What is wrong with a key."""
+        return cls(f"config key '{key}': {problem}")
+
+
+def _converted(value: Any, convert: Callable[[str], Any]) -> Any:
+    """A value with its texts, at every depth, as ``convert`` makes them."""
+    if isinstance(value, Mapping):
+        return {key: _converted(each, convert) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_converted(each, convert) for each in value]
+    return convert(value) if isinstance(value, str) else value
+
 
 def _numbers(value: Any) -> Any:
     """A value with the numbers that YAML takes for texts, ``1e-3``, as numbers at every depth."""
-    if isinstance(value, dict):
-        return {key: _numbers(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_numbers(each) for each in value]
-    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+    return _converted(value, lambda text: float(text) if _EXPONENT.fullmatch(text) else text)
 
 
 def _rate(value: Any) -> Any:
@@ -500,10 +510,8 @@ def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any
     Mappings are merged, key by key and at every depth; everything else is replaced, lists too. A key set to
     null is taken away where the base has it; elsewhere the null stays, since it means something to mmengine.
 
-    Args:
-        config: A config as it was read; without the key ``extends`` it is returned as it is.
-        folder: Folder of its file, which the name in ``extends`` is relative to.
-        extending: The files that are being extended already.
+    ``folder``, which the name in ``extends`` is relative to, is that of the config's file; ``extending`` are
+    the files that are being extended already.
 
     Raises:
         ConfigError: If there is no such file, it is not YAML, or files extend each other in a circle.
@@ -511,13 +519,11 @@ def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any
     if not isinstance(config, dict) or "extends" not in config:
         return config
     if not isinstance(config["extends"], str):
-        raise ConfigError(
-            f"config key 'extends': expected the name of a config file; found {config['extends']!r}"
-        )
+        raise ConfigError.at("extends", f"expected the name of a config file; found {config['extends']!r}")
     path = (folder / config["extends"]).resolve()
     if path in extending:
         circle = " -> ".join(file.name for file in (*extending[extending.index(path) :], path))
-        raise ConfigError(f"config key 'extends': files extend each other: {circle}")
+        raise ConfigError.at("extends", f"files extend each other: {circle}")
     base = extended(_read(path), path.parent, (*extending, path))
     return _patched(base, {key: value for key, value in config.items() if key != "extends"})
 
@@ -527,19 +533,17 @@ def typed(changes: Mapping[str, Any]) -> dict[str, Any]:
 
     Snakemake reads those as texts: of ``seeds=[0,1]`` it makes ``["0", "1"]``.
     """
-    return {key: _typed(each) if isinstance(each, list | Mapping) else each for key, each in changes.items()}
+    return {
+        key: _converted(each, _read_number) if isinstance(each, list | Mapping) else each
+        for key, each in changes.items()
+    }
 
 
-def _typed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _typed(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_typed(each) for each in value]
-    if isinstance(value, str) and value:
-        with suppress(yaml.YAMLError):
-            read = yaml.safe_load(value)
-            return read if read is None or isinstance(read, int | float) else value
-    return value
+def _read_number(text: str) -> Any:
+    with suppress(yaml.YAMLError):
+        read = yaml.safe_load(text) if text else text
+        return read if read is None or isinstance(read, int | float) else text
+    return text
 
 
 def given(
@@ -664,7 +668,7 @@ def _load_losses(config: GridConfig) -> None:
         except ImportError as error:  # of no concern to cells that do not need it
             print(f"warning: config key 'losses_from': {error}", file=sys.stderr)
         except ValueError as error:
-            raise ConfigError(f"config key 'losses_from': {error}") from None
+            raise ConfigError.at("losses_from", str(error)) from None
 
 
 def _check_names(config: GridConfig) -> None:
@@ -672,12 +676,9 @@ def _check_names(config: GridConfig) -> None:
     settings = config.model_settings
     for dataset in config.datasets:
         if dataset not in config.data:
-            raise ConfigError(f"config key 'data': no entry for dataset {dataset!r}; add data.{dataset}.root")
+            raise ConfigError.at("data", f"no entry for dataset {dataset!r}; add data.{dataset}.root")
     for model in config.models:
-        if model not in settings:
-            raise ConfigError(
-                f"config key 'models': unknown model {model!r}; model_settings has {', '.join(settings)}"
-            )
+        _check_known_model("models", model, config)
         _check_model(model, config)
     # A model may lack heads and datasets, but one that no model has is a mistake.
     for names, key, what in (
@@ -687,35 +688,39 @@ def _check_names(config: GridConfig) -> None:
         for name in names:
             if not any(name in getattr(settings[model], key) for model in config.models):
                 others = ", nor has another model of the grid" if len(config.models) > 1 else ""
-                raise ConfigError(
-                    f"config key 'model_settings.{config.models[0]}.{key}': no {what} {name!r}{others}"
+                raise ConfigError.at(
+                    f"model_settings.{config.models[0]}.{key}", f"no {what} {name!r}{others}"
                 )
 
 
+def _check_known_model(key: str, model: str, config: GridConfig) -> None:
+    if model not in config.model_settings:
+        known = ", ".join(config.model_settings)
+        raise ConfigError.at(key, f"unknown model {model!r}; model_settings has {known}")
+
+
 def _check_model(model: str, config: GridConfig) -> None:
-    settings, key = config.model_settings[model], f"config key 'model_settings.{model}"
+    settings, key = config.model_settings[model], f"model_settings.{model}"
     for head in settings.base:
         sigma = getattr(settings.sigma, head)
         if sigma is None:
-            raise ConfigError(f"{key}.sigma': no entry for head {head!r}, which 'base' has")
+            raise ConfigError.at(f"{key}.sigma", f"no entry for head {head!r}, which 'base' has")
         for dataset in settings.input_size:
             if isinstance(sigma, dict) and dataset not in sigma:
-                raise ConfigError(f"{key}.sigma.{head}': no entry for dataset {dataset!r}")
+                raise ConfigError.at(f"{key}.sigma.{head}", f"no entry for dataset {dataset!r}")
     # What is changed for a model is checked as what it changes.
     base = config.training.model_dump()
     for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
         values, devices_from = base, "training"
         for name, level in config.training_levels(model, dataset)[1:]:
             if "device" in level:
-                raise ConfigError(f"config key '{name}': device is one for all models; set training.device")
+                raise ConfigError.at(name, "device is one for all models; set training.device")
             _validated(Training, {**values, **level}, name)
             values = {**values, **level}
             devices_from = name if "devices" in level else devices_from
         if dataset in config.datasets and values["batch_size"] % values["devices"]:
-            raise ConfigError(
-                f"config key '{devices_from}.devices': expected a divisor of the batch size of {model} on "
-                f"{dataset}, {values['batch_size']}; found {values['devices']}"
-            )
+            expected = f"expected a divisor of the batch size of {model} on {dataset}, {values['batch_size']}"
+            raise ConfigError.at(f"{devices_from}.devices", f"{expected}; found {values['devices']}")
 
 
 def _check_losses(config: GridConfig) -> None:
@@ -726,17 +731,13 @@ def _check_losses(config: GridConfig) -> None:
     names = list(dict.fromkeys((*registered, *config.loss_settings)))
     for loss in config.losses:
         if loss not in names:
-            raise ConfigError(f"config key 'losses': {_unknown(loss, names)}")
+            raise ConfigError.at("losses", _unknown(loss, names))
     for name, change in config.loss_settings.items():
-        key = f"config key 'loss_settings.{name}"
+        key = f"loss_settings.{name}"
         for model in change.models or []:
-            if model not in config.model_settings:
-                raise ConfigError(
-                    f"{key}.models': unknown model {model!r}; "
-                    f"model_settings has {', '.join(config.model_settings)}"
-                )
+            _check_known_model(f"{key}.models", model, config)
         if change.sum and (change.loss or change.parameters):
-            raise ConfigError(f"{key}.sum': stands in place of loss and parameters; take those away")
+            raise ConfigError.at(f"{key}.sum", "stands in place of loss and parameters; take those away")
         if change.sum:
             _check_parameters(f"{key}.sum", "sum", {"parts": change.parts})
             continue
@@ -744,15 +745,14 @@ def _check_losses(config: GridConfig) -> None:
         if loss in unusable() and name not in config.losses:
             continue
         if loss not in registered:
-            raise ConfigError(f"{key}': {_unknown(loss, registered)}")
+            raise ConfigError.at(key, _unknown(loss, registered))
         _check_parameters(f"{key}.parameters", loss, change.parameters)
     if not config.cells():
         serves = [
             f"{loss!r} serves {', '.join(config.served_heads(loss, 'heatmap'))}" for loss in config.losses
         ]
-        raise ConfigError(
-            f"config key 'heads': the grid is empty: found {', '.join(config.heads)}; {'; '.join(serves)}"
-        )
+        found = f"the grid is empty: found {', '.join(config.heads)}"
+        raise ConfigError.at("heads", f"{found}; {'; '.join(serves)}")
 
 
 def _check_parameters(key: str, loss: str, given: dict[str, Any]) -> None:
@@ -761,15 +761,14 @@ def _check_parameters(key: str, loss: str, given: dict[str, Any]) -> None:
     known = parameters(loss)
     for name, value in given.items():
         if name not in known:
-            raise ConfigError(
-                f"{key}': unknown parameter {name!r} of loss {loss!r}; allowed: {', '.join(known) or 'none'}"
-            )
+            allowed = ", ".join(known) or "none"
+            raise ConfigError.at(key, f"unknown parameter {name!r} of loss {loss!r}; allowed: {allowed}")
         if _KINDS.get(type(known[name])) == "number" and _KINDS.get(type(value)) != "number":
-            raise ConfigError(f"{key}.{name}': expected a number; found {value!r}")
+            raise ConfigError.at(f"{key}.{name}", f"expected a number; found {value!r}")
     try:
         build(loss, given, num_keypoints=1)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}': {error}") from None
+        raise ConfigError.at(key, str(error)) from None
 
 
 def _unknown(loss: str, known: Iterable[str]) -> str:

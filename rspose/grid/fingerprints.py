@@ -55,7 +55,7 @@ def sources(*modules: str) -> set[Path]:
         if name in found or (path := _file(name)) is None:
             continue
         found[name] = path
-        pending += _imports(name)
+        pending += _imports(path)
         parents = name.split(".")[:-1]
         packages = [".".join(parents[:length]) for length in range(1, len(parents) + 1)]
         pending += [package for package in packages if not _gives_names_on(package)]
@@ -69,9 +69,7 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _tree(module: str) -> ast.Module:
-    path = _file(module)
-    assert path is not None
+def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -81,20 +79,21 @@ def _gives_names_on(package: str) -> bool:
         is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         return is_docstring or isinstance(node, ast.ImportFrom | ast.Assign)
 
-    return all(map(passive, _tree(package).body))
+    path = _file(package)
+    return path is not None and all(map(passive, _tree(path).body))
 
 
 @cache
-def _imports(module: str) -> tuple[str, ...]:
-    """The modules of the project that a module imports."""
+def _imports(path: Path) -> tuple[str, ...]:
+    """The modules of the project that a file imports."""
     for_types = {
         inner
-        for node in ast.walk(_tree(module))
+        for node in ast.walk(_tree(path))
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for inner in ast.walk(node)
     }
     found: list[str] = []
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(_tree(path)):
         if node in for_types:
             continue
         if isinstance(node, ast.Import):
@@ -112,7 +111,7 @@ def _origin(module: str, name: str) -> str:
         return f"{module}.{name}"
     path = _file(module)
     if path is not None and path.name == "__init__.py" and _gives_names_on(module):
-        for node in _tree(module).body:
+        for node in _tree(path).body:
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
@@ -135,14 +134,7 @@ def loss_sources(loss: str) -> set[Path]:
     folders = getattr(sys.modules.get(package), "__path__", [])
     files = {file for folder in folders for file in Path(folder).rglob("*.py")}
     own = Path(str(sys.modules[module].__file__)).resolve()
-    tree = ast.parse(own.read_text(encoding="utf-8"))
-    taken = [
-        _origin(node.module, alias.name)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == _PROJECT
-        for alias in node.names
-    ]
-    return {own, *files, *sources(*taken)}
+    return {own, *files, *sources(*_imports(own))}
 
 
 def dataset_settings(name: str) -> dict[str, str]:
