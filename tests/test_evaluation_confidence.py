@@ -16,7 +16,7 @@ from xtcocotools.cocoeval import COCOeval
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
-from rspose.evaluation.confidence import calibration_curve, correlations, rank_correlations
+from rspose.evaluation.confidence import calibration_curve, correlations
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import instance_scores, rescore_and_suppress
 from rspose.evaluation.evaluate import evaluate_predictions
@@ -57,25 +57,26 @@ def assert_correlated(found: dict, confidence: Sequence[float], quality: Sequenc
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=25))
 def test_correlations_follow_their_definitions(pairs: list[tuple[int, int]]) -> None:
     first, second = np.array(pairs, dtype=float).T
-    result = rank_correlations(first, second)
+    result = correlations(first, second)
     if len(set(first)) == 1 or len(set(second)) == 1:
-        assert result == {"spearman": None, "kendall": None, "n": len(pairs)}
+        assert result == {"spearman": None, "kendall": None, "n": len(pairs), "pearson": None}
     else:
         assert_correlated(result, first, second)
 
 
 def test_correlations_by_hand() -> None:
     confidence = np.array([0.1, 0.2, 0.3, 0.4])
-    assert rank_correlations(confidence, confidence**3) == {"spearman": 1.0, "kendall": 1.0, "n": 4}
-    swapped = rank_correlations(confidence, np.array([0.1, 0.3, 0.2, 0.4]))
+    same = correlations(confidence, confidence**3)
+    assert (same["spearman"], same["kendall"], same["n"]) == (1.0, 1.0, 4)
+    swapped = correlations(confidence, np.array([0.1, 0.3, 0.2, 0.4]))
     assert swapped["spearman"] == pytest.approx(1 - 6 * 2 / (4 * 15))
     assert swapped["kendall"] == pytest.approx((5 - 1) / 6)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_pairs_have_no_correlation(count: int) -> None:
-    expected = {"spearman": None, "kendall": None, "n": count}
-    assert rank_correlations(np.zeros(count), np.ones(count)) == expected
+    expected = {"spearman": None, "kendall": None, "n": count, "pearson": None}
+    assert correlations(np.zeros(count), np.ones(count)) == expected
 
 
 def naive_similarity(dataset: str, pose: np.ndarray, annotations: Annotations, row: int) -> np.ndarray:
@@ -247,9 +248,6 @@ def test_pearson_takes_the_confidence_as_it_is() -> None:
     quality = confidence**3 + 0.1 * rng.normal(size=50)
     found = correlations(confidence, quality)
     assert found["pearson"] == pytest.approx(np.corrcoef(confidence, quality)[0, 1])
-    assert {key: value for key, value in found.items() if key != "pearson"} == rank_correlations(
-        confidence, quality
-    )
     # Unlike the ranks, it knows a line from a curve.
     assert correlations(confidence, confidence**3)["spearman"] == pytest.approx(1)
     assert correlations(confidence, confidence**3)["pearson"] < 0.95

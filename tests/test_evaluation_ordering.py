@@ -30,7 +30,8 @@ def make(dataset: str, root: Path, seed: int) -> tuple[Predictions, np.ndarray, 
 
 
 def official(dataset: str, kept: Predictions, scores: np.ndarray, root: Path) -> float | None:
-    return coco.average_precision(dataset, kept, scores, read_annotations(dataset, root, "val"))["AP"]
+    matched = coco.match(dataset, kept, scores, read_annotations(dataset, root, "val"))
+    return coco.summarise(dataset, matched)["AP"]
 
 
 @pytest.mark.parametrize("seed", range(3))

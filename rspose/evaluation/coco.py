@@ -29,31 +29,18 @@ _METRICS_CROWDED = ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "A
 _OF_A_PART = ("AP", "AR")
 # What a metric is made of: precision or recall, index of the OKS threshold (None: all), of the area range.
 _REPLICATED = {
-    "AP": ("precision", None, 0),
-    "AP50": ("precision", 0, 0),
-    "AP75": ("precision", 5, 0),
-    "AR": ("recall", None, 0),
-    "AR50": ("recall", 0, 0),
-    "AR75": ("recall", 5, 0),
-}
+    "AP": ("precision", None, 0), "AP50": ("precision", 0, 0), "AP75": ("precision", 5, 0),
+    "AR": ("recall", None, 0), "AR50": ("recall", 0, 0), "AR75": ("recall", 5, 0),
+}  # fmt: skip
 _REPLICATED_BY_AREA = {
-    "APM": ("precision", None, 1),
-    "APL": ("precision", None, 2),
-    "ARM": ("recall", None, 1),
-    "ARL": ("recall", None, 2),
-}
+    "APM": ("precision", None, 1), "APL": ("precision", None, 2),
+    "ARM": ("recall", None, 1), "ARL": ("recall", None, 2),
+}  # fmt: skip
 # Bounds of the crowd index of easy, medium and hard images, as the evaluator splits them.
 _CROWDEDNESS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
 
 Evaluators = dict[str, COCOeval]
 """Official evaluators: of all keypoints under the empty name, and of each part of COCO-WholeBody."""
-
-
-def average_precision(
-    name: str, detections: Predictions, scores: np.ndarray, annotations: Annotations
-) -> dict[str, float | None]:
-    """The evaluator's numbers: :func:`match` and :func:`summarise` in one."""
-    return summarise(name, match(name, detections, scores, annotations))
 
 
 def match(name: str, detections: Predictions, scores: np.ndarray, annotations: Annotations) -> Evaluators:
@@ -105,14 +92,9 @@ def replicates(
 ) -> dict[str, np.ndarray]:
     """The evaluators' numbers if the images of the split had been drawn as often as ``counts`` says.
 
-    Args:
-        name: Name of a dataset that detections are evaluated on.
-        evaluators: What :func:`match` returned; :func:`summarise` must not have seen it yet.
-        annotations: The validation split.
-        counts: How often each image occurs, in the order of ascending ids, int ``[images, R]``.
-
-    Returns:
-        Every metric, float64 ``[R]``; NaN in replicates without a person of that split.
+    ``evaluators`` is what :func:`match` returned, before :func:`summarise` has seen it; ``counts``, int
+    ``[images, R]``, is in the order of ascending ids. Float64 ``[R]`` for every metric; NaN in replicates
+    without a person of that split.
     """
     evaluator, crowded = evaluators[""], dataset(name).crowded
     images = evaluator.params.imgIds

@@ -24,22 +24,17 @@ CALIBRATION_BINS = 20
 Correlations = dict[str, float | int | None]
 
 
-def rank_correlations(confidence: np.ndarray, quality: np.ndarray) -> Correlations:
-    """Spearman and Kendall correlation of two ``[n]`` arrays, and n; None where one of them is constant."""
-    result: Correlations = {"spearman": None, "kendall": None, "n": len(confidence)}
-    if len(confidence) >= 2 and np.ptp(confidence) > 0 and np.ptp(quality) > 0:
-        result["spearman"] = float(spearmanr(confidence, quality).statistic)
-        result["kendall"] = float(kendalltau(confidence, quality).statistic)
-    return result
-
-
 def correlations(confidence: np.ndarray, quality: np.ndarray) -> Correlations:
-    """Pearson correlation beside the :func:`rank_correlations` of two ``[n]`` arrays."""
-    result = rank_correlations(confidence, quality)
-    known = result["spearman"] is not None
-    # In double precision, which confidences are not stored in.
-    r = pearsonr(np.float64(confidence), np.float64(quality)).statistic if known else None
-    return {**result, "pearson": None if r is None else float(r)}
+    """Spearman, Kendall and Pearson correlation of two ``[n]`` arrays, and n; None where one is constant."""
+    if len(confidence) < 2 or np.ptp(confidence) == 0 or np.ptp(quality) == 0:
+        return {"spearman": None, "kendall": None, "n": len(confidence), "pearson": None}
+    return {
+        "spearman": float(spearmanr(confidence, quality).statistic),
+        "kendall": float(kendalltau(confidence, quality).statistic),
+        "n": len(confidence),
+        # In double precision, which confidences are not stored in.
+        "pearson": float(pearsonr(np.float64(confidence), np.float64(quality)).statistic),
+    }
 
 
 def calibration_curve(
@@ -47,14 +42,8 @@ def calibration_curve(
 ) -> dict[str, list[float | None] | list[int]]:
     """Mean quality by confidence, in bins of equal width from 0 to 1.
 
-    Args:
-        confidence: In [0, 1], ``[n]``. A bin holds its lower edge; the last one 1 too.
-        quality: ``[n]``.
-        bins: How many.
-
-    Returns:
-        Lists with an entry a bin: the means ``confidence`` and ``quality``, None in an empty bin, and
-        ``count``.
+    A bin holds its lower edge; the last one 1 too. Lists with an entry a bin: the means ``confidence`` and
+    ``quality``, None in an empty bin, and ``count``.
     """
     index = np.minimum((np.float64(confidence) * bins).astype(np.int64), bins - 1)
     count = np.bincount(index, minlength=bins)
@@ -121,13 +110,7 @@ class KeypointQuality:
 def quality_on_truth(
     predictions: Predictions, annotations: Annotations, falloff: np.ndarray
 ) -> KeypointQuality:
-    """Quality of predictions on ground-truth boxes: the truth is that of the box.
-
-    Args:
-        predictions: N rows on ground-truth boxes.
-        annotations: The split that they were made on.
-        falloff: The keypoints' falloff, ``[K]``.
-    """
+    """Quality of predictions on ground-truth boxes: the truth is that of the box; ``falloff`` is ``[K]``."""
     rows = annotations.rows_of(predictions.annotation_id, predictions.source)
     return _quality(predictions, rows, annotations, falloff)
 
@@ -139,11 +122,6 @@ def quality_on_detections(
 
     The two boxes must have an intersection over union of at least 0.5; other predictions are left out. The
     choice does not look at the pose, whose quality is asked for.
-
-    Args:
-        detections: N rows on a detector's boxes.
-        annotations: The split that they were made on.
-        falloff: The keypoints' falloff, ``[K]``.
     """
     rows, persons = persons_in_boxes(detections, annotations, BOX_THRESHOLD, ~annotations.ignored)
     return _quality(detections.take(rows), persons, annotations, falloff)
@@ -161,19 +139,13 @@ def _quality(
 def detection_pairs(
     detections: Predictions, scores: np.ndarray, annotations: Annotations, falloff: np.ndarray
 ) -> Pairs:
-    """Instance score and OKS of each detection that counts.
+    """Instance score and OKS of each detection that counts, of N after suppression with scores ``[N]``.
 
     This is the pose level of COCO and CrowdPose. The quality of a detection is its OKS with that person of
     its image whom it fits best, 0 where there is none. It does not depend on the scores: were each person
     given to the best-scored detection and the others counted as 0, even random scores would correlate with
     such a quality. As in the evaluator, the 20 best of an image count, and those that fit nobody but a person
     to be ignored are left out.
-
-    Args:
-        detections: Predictions after suppression, N of them.
-        scores: Their instance scores, ``[N]``.
-        annotations: The validation split.
-        falloff: The keypoints' falloff, ``[K]``.
     """
     counted, quality = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     for image in pair(detections, annotations, falloff, np.arange(len(detections))):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rspose.datasets import Dataset, dataset
+from rspose.datasets import dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_detections
 from rspose.evaluation.matching import persons_in_boxes
 from rspose.evaluation.predictions import Predictions
@@ -31,10 +31,8 @@ def oracle(name: str, data_root: str | Path) -> Predictions:
         FileNotFoundError: If a file of the dataset is missing.
         ValueError: If a file is damaged.
     """
-    annotations = read_annotations(name, data_root, "val")
-    pose = normalised_mean_pose(read_annotations(name, data_root, "train"))
-    truth = np.where(annotations.labelled[..., None], annotations.keypoints, _in_boxes(pose, annotations.box))
-    predictions = _boxes_with(pose, dataset(name), data_root, annotations, control="oracle")
+    predictions, annotations, poses = _boxes_with_mean_pose(name, data_root, "oracle")
+    truth = np.where(annotations.labelled[..., None], annotations.keypoints, poses)
     on_truth = predictions.annotation_id >= 0
     predictions.keypoints[on_truth] = truth[
         annotations.rows_of(predictions.annotation_id[on_truth], "oracle")
@@ -46,15 +44,8 @@ def oracle(name: str, data_root: str | Path) -> Predictions:
 
 
 def mean_pose(name: str, data_root: str | Path) -> Predictions:
-    """The mean training pose in every box, with confidence 1.
-
-    Raises:
-        FileNotFoundError: If a file of the dataset is missing.
-        ValueError: If a file is damaged.
-    """
-    pose = normalised_mean_pose(read_annotations(name, data_root, "train"))
-    annotations = read_annotations(name, data_root, "val")
-    return _boxes_with(pose, dataset(name), data_root, annotations, control="mean_pose")
+    """The mean training pose in every box, with confidence 1; errors as :func:`oracle`."""
+    return _boxes_with_mean_pose(name, data_root, "mean_pose")[0]
 
 
 def normalised_mean_pose(annotations: Annotations) -> np.ndarray:
@@ -80,10 +71,15 @@ def _in_boxes(pose: np.ndarray, box: np.ndarray) -> np.ndarray:
     return box[:, None, :2] + pose * box[:, None, 2:]
 
 
-def _boxes_with(
-    pose: np.ndarray, known: Dataset, data_root: str | Path, annotations: Annotations, control: str
-) -> Predictions:
-    """All boxes that a model is asked about, of the ground truth and then of the detector, with one pose."""
+def _boxes_with_mean_pose(
+    name: str, data_root: str | Path, control: str
+) -> tuple[Predictions, Annotations, np.ndarray]:
+    """The mean pose in all boxes that a model is asked about, of the ground truth and then of the detector.
+
+    Also the annotations, and the mean pose in each person's box, ``[N, K, 2]``.
+    """
+    known, annotations = dataset(name), read_annotations(name, data_root, "val")
+    pose = normalised_mean_pose(read_annotations(name, data_root, "train"))
     # PCKh wants everybody.
     usable = _has_pose(annotations) if known.evaluator != "pckh" else np.full(len(annotations), True)
     image_id, annotation_id = annotations.image_id[usable], annotations.annotation_id[usable]
@@ -103,7 +99,7 @@ def _boxes_with(
         score = np.concatenate([score, detections.score])
         protocol["detection_file"] = detections.path.name
     keypoints = _in_boxes(pose, box)
-    return Predictions(
+    predictions = Predictions(
         image_id=image_id,
         annotation_id=annotation_id,
         box=box,
@@ -114,3 +110,4 @@ def _boxes_with(
         protocol=protocol,
         source=control,
     )
+    return predictions, annotations, _in_boxes(pose, annotations.box)

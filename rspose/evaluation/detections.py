@@ -19,13 +19,7 @@ NMS_THRESHOLD = 0.9
 def instance_scores(
     box_score: np.ndarray, confidence: np.ndarray, threshold: float = KEYPOINT_SCORE_THRESHOLD
 ) -> np.ndarray:
-    """Box score times the mean of the keypoint confidences above a threshold (0 if none is), float32 ``[N]``.
-
-    Args:
-        box_score: float32 ``[N]``.
-        confidence: float32 ``[N, K]``.
-        threshold: Confidences up to it do not count.
-    """
+    """Box score ``[N]`` times the mean of the confidences ``[N, K]`` above a threshold (0 if none is)."""
     # The sum runs over the keypoints one by one, in single precision, so that scores equal mmpose's to the
     # bit.
     total = np.zeros(len(confidence), dtype=np.float32)

@@ -49,9 +49,7 @@ class Diagnosis:
     def shares(self, image: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Share of each kind among the judged keypoints, float64 ``[R]``; NaN where none is.
 
-        Args:
-            image: Index of the image of each pose, ``[N]``.
-            counts: How often each image occurs, int ``[I, R]``.
+        ``image`` is the index of the image of each pose; image i occurs ``counts[i]`` times, int ``[I, R]``.
         """
         of_pose = np.stack([(self.kind == index).sum(axis=1) for index in range(len(KINDS))])
         of_kind = of_pose @ counts[image]
@@ -68,11 +66,7 @@ class Diagnosis:
 def meant_persons(pairs: Sequence[ImagePairs], scores: np.ndarray) -> np.ndarray:
     """The person that each detection means, int64 ``[N]``, -1 for nobody.
 
-    That is the one the evaluator matches it with at an OKS of 0.1, if that person counts.
-
-    Args:
-        pairs: The detections and persons of each image.
-        scores: Scores of the detections, ``[N]``.
+    That is the one the evaluator matches it with at an OKS of 0.1, if that person counts. Scores are ``[N]``.
     """
     meant = np.full(len(scores), NOBODY, dtype=np.int64)
     for image in pairs:

@@ -1,6 +1,7 @@
 """Predictions and annotations in, scores out."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,12 @@ def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[
 def evaluate_predictions(name: str, predictions: Predictions, data_root: str | Path) -> dict[str, Any]:
     """Score predictions in memory; otherwise as ``evaluate``."""
     known = dataset(name)
-    _check_dataset(known, predictions)
+    stated, source = predictions.protocol.get("dataset", name), predictions.source
+    if stated != name:
+        raise ValueError(f"{source}: expected predictions on {name}, found predictions on {stated}")
+    expected, found = len(known.keypoints), predictions.keypoints.shape[1]
+    if found != expected:
+        raise ValueError(f"{source}: expected the {expected} keypoints of {name}, found {found}")
     annotations = read_annotations(name, data_root, "val")
     scores = EVALUATORS[known.evaluator](known, predictions, annotations, data_root)
     return {**scores, "protocol": {**predictions.protocol, **scores["protocol"]}}
@@ -213,12 +219,7 @@ def _replicated_correlations(
 ) -> dict[str, np.ndarray]:
     """The correlations if the images had been drawn as often as ``counts`` says, each ``[R]``.
 
-    Args:
-        keypoints: Of the keypoint level.
-        keypoint_images: Index of the image of each prediction that ``keypoints`` are rows of.
-        poses: Of the pose level.
-        pose_images: Index of the image of each prediction that ``poses`` are rows of.
-        counts: How often each image occurs, int ``[images, R]``.
+    ``*_images`` are the indices of the images of the predictions that the pairs are rows of.
     """
     levels = {"keypoint": (keypoints, keypoint_images), "pose": (poses, pose_images)}
     return {
@@ -236,11 +237,7 @@ def _errors(
 ) -> dict[str, np.ndarray]:
     """Shares and gains under their names in a record, each ``[1 + R]``.
 
-    Args:
-        diagnosis: Of N poses.
-        image: Index of the image of each, ``[N]``.
-        times: What :func:`_once_and` returned.
-        repaired: Says the main metric without some errors, ``[1 + R]``.
+    ``repaired`` says the main metric without some errors, ``[1 + R]``.
     """
     measured = repaired(())
     repairs = {**{error: (error,) for error in ERRORS}, "all": ERRORS}
@@ -255,23 +252,7 @@ def _diagnosis(study: dict[str, np.ndarray], diagnosis: Diagnosis) -> dict[str, 
     nested: dict[str, Any] = {}
     for name, values in study.items():
         *branches, leaf = name.split(".")
-        branch = nested
-        for each in branches:
-            branch = branch.setdefault(each, {})
+        branch = reduce(lambda outer, key: outer.setdefault(key, {}), branches, nested)
         branch[leaf] = None if np.isnan(values[0]) else float(values[0])
     nested["errors"]["keypoints"] = int((diagnosis.kind != NOT_JUDGED).sum())
     return nested
-
-
-def _check_dataset(known: Dataset, predictions: Predictions) -> None:
-    joints = len(known.keypoints)
-    stated = predictions.protocol.get("dataset", known.name)
-    if stated != known.name:
-        raise ValueError(
-            f"{predictions.source}: expected predictions on {known.name}, found predictions on {stated}"
-        )
-    if predictions.keypoints.shape[1] != joints:
-        raise ValueError(
-            f"{predictions.source}: expected the {joints} keypoints of {known.name}, "
-            f"found {predictions.keypoints.shape[1]}"
-        )

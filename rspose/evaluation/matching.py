@@ -57,11 +57,7 @@ def pair(
 ) -> list[ImagePairs]:
     """Predictions and persons image by image, in the order of image ids; images with neither are left out.
 
-    Args:
-        predictions: N rows.
-        annotations: The validation split.
-        falloff: The keypoints' falloff, ``[K]``.
-        counted: The rows that count; by default, as in the evaluator, those with any confidence above 0.
+    ``counted`` are the rows that count; by default, as in the evaluator, those with any confidence above 0.
     """
     if counted is None:
         counted = np.flatnonzero((predictions.confidence > 0).any(axis=1))
@@ -89,14 +85,8 @@ def persons_in_boxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The predictions whose box holds a person, and the person whose box overlaps most with it.
 
-    Args:
-        predictions: N rows.
-        annotations: The split that they were made on.
-        least: Intersection over union from which on a box holds a person.
-        counting: Persons that are looked for, bool; all of them by default.
-
-    Returns:
-        Rows of the predictions, image by image, and of the persons, both int64 ``[n]``.
+    A box holds a person from an intersection over union of ``least`` on; ``counting`` are the persons looked
+    for, bool, by default all. Rows of predictions, image by image, and of persons, both int64 ``[n]``.
     """
     among = np.arange(len(annotations)) if counting is None else np.flatnonzero(counting)
     persons_of = {image: among[rows] for image, rows in rows_by_image(annotations.image_id[among])}
@@ -112,7 +102,7 @@ def persons_in_boxes(
 
 
 def match(oks: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """The person that each prediction is matched with, as the evaluator does it, int64 ``[T, D]``.
+    """The person each prediction is matched with, as the evaluator does it, int64 ``[T, D]``, -1 for nobody.
 
     From the first prediction on, each takes the free person of the highest OKS, if that reaches the
     threshold; one to be ignored only where no other is left. Of equal ones the later person is taken.
@@ -122,9 +112,6 @@ def match(oks: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: n
         ignored: Persons to be ignored, bool ``[G]``.
         crowd: Persons that never count as taken, bool ``[G]``.
         thresholds: Least OKS of a match, ``[T]``.
-
-    Returns:
-        Index of the person, -1 for nobody.
     """
     matched = np.full((len(thresholds), len(oks)), NOBODY, dtype=np.int64)
     if not oks.size:
@@ -150,8 +137,8 @@ def average_precision(
     Args:
         pairs: The images.
         scores: Score of every prediction, ``[N]``.
-        kept: For each image the predictions that count, as indices into its ``rows``; the 20 best of them do.
-            Of equal scores the first comes first. All of them if it is left out.
+        kept: For each image the predictions that count, as indices into its ``rows``: the 20 best of them, of
+            equal scores the first. All of them if it is left out.
     """
     once = np.ones((len(pairs), 1), dtype=np.int32)
     precision = float(replicated_precision(pairs, scores, once, kept)[0])
@@ -164,16 +151,9 @@ def replicated_precision(
     counts: np.ndarray,
     kept: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """:func:`average_precision` if the images occurred as often as ``counts`` says, float64 ``[R]``.
+    """:func:`average_precision` if the I images occurred as often as ``counts`` ``[I, R]`` says.
 
-    Args:
-        pairs: I images.
-        scores: As there.
-        counts: How often each of the images occurs, int ``[I, R]``.
-        kept: As there.
-
-    Returns:
-        NaN in replicates in which no person counts.
+    Float64 ``[R]``, NaN in replicates in which no person counts.
     """
     image_of, all_scores, right, wrong = [], [], [], []
     for index, image in enumerate(pairs):

@@ -13,12 +13,10 @@ EVALUATOR = f"rspose {__version__} (PCKh as mmpose's MpiiPCKAccuracy)"
 
 _GROUPS = {
     "head": ("head_top",),
-    "shoulder": ("left_shoulder", "right_shoulder"),
-    "elbow": ("left_elbow", "right_elbow"),
-    "wrist": ("left_wrist", "right_wrist"),
-    "hip": ("left_hip", "right_hip"),
-    "knee": ("left_knee", "right_knee"),
-    "ankle": ("left_ankle", "right_ankle"),
+    **{
+        joint: (f"left_{joint}", f"right_{joint}")
+        for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    },
 }
 # MPII's evaluation leaves them out of the mean.
 _LEFT_OUT = ("pelvis", "thorax")
@@ -90,9 +88,7 @@ def pckh(judgement: Judgement) -> dict[str, float | None]:
 def replicates(judgement: Judgement, counts: np.ndarray) -> dict[str, np.ndarray]:
     """PCKh if the images had been drawn as often as ``counts`` says, float64 ``[R]``; NaN where undefined.
 
-    Args:
-        judgement: Of N persons in I images.
-        counts: How often each image occurs, int ``[I, R]``.
+    ``judgement`` is of persons in I images, ``counts`` an int array ``[I, R]``.
     """
     times = counts[judgement.image].T.astype(np.float64)
     judged, weight = times @ judgement.judged, times @ judgement.labelled

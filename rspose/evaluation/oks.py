@@ -12,13 +12,7 @@ _EPSILON = np.spacing(1.0)
 
 
 def keypoint_similarity(squared_distance: np.ndarray, area: np.ndarray, falloff: np.ndarray) -> np.ndarray:
-    """Similarity in [0, 1] of keypoints ``[..., K]``.
-
-    Args:
-        squared_distance: Square of the distance to the truth in pixels, ``[..., K]``.
-        area: Area of the person in square pixels, ``[...]``.
-        falloff: The keypoints' falloff ``k = 2 * sigma``, ``[K]``.
-    """
+    """Similarity in [0, 1], ``[..., K]``, from squared pixels ``[..., K]`` and square pixels ``[...]``."""
     return np.exp(-squared_distance / (2.0 * falloff**2 * (area[..., None] + _EPSILON)))
 
 
@@ -54,13 +48,7 @@ def oks_to_persons(
 
 
 def oks_of_pairs(keypoints: np.ndarray, area: np.ndarray, falloff: np.ndarray) -> np.ndarray:
-    """OKS of every two predictions of one image, over all keypoints, with the mean of both areas, ``[N, N]``.
-
-    Args:
-        keypoints: Pixels, ``[N, K, 2]``.
-        area: Square pixels, ``[N]``.
-        falloff: The keypoints' falloff, ``[K]``.
-    """
+    """OKS of every two predictions of an image, over all keypoints, by the mean of both areas, ``[N, N]``."""
     keypoints, area = keypoints.astype(np.float64), area.astype(np.float64)
     squared_distance = ((keypoints[:, None] - keypoints[None]) ** 2).sum(axis=-1)
     mean_area = (area[:, None] + area[None]) / 2
@@ -73,11 +61,6 @@ def suppress(oks: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarra
     From the best score down, a prediction is dropped if its OKS with one kept before is above ``threshold``
     (mmpose's ``oks_nms``). Of equal scores the later comes first, on every machine (mmpose leaves it to an
     unstable sort).
-
-    Args:
-        oks: OKS of every two predictions, ``[N, N]``.
-        scores: ``[N]``.
-        threshold: OKS above which two predictions are one.
     """
     candidate = np.ones(len(oks), dtype=bool)
     kept = []
@@ -91,13 +74,5 @@ def suppress(oks: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarra
 def oks_nms(
     keypoints: np.ndarray, area: np.ndarray, scores: np.ndarray, falloff: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """:func:`suppress` by :func:`oks_of_pairs`: what survives, best score first, int64.
-
-    Args:
-        keypoints: Pixels, ``[N, K, 2]``.
-        area: Square pixels, ``[N]``.
-        scores: ``[N]``.
-        falloff: The keypoints' falloff, ``[K]``.
-        threshold: OKS above which two predictions are one.
-    """
+    """:func:`suppress` by :func:`oks_of_pairs`: what survives, best score first, int64."""
     return suppress(oks_of_pairs(keypoints, area, falloff), scores, threshold)

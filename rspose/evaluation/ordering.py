@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rspose.evaluation.detections import NMS_THRESHOLD, instance_scores
+from rspose.evaluation.detections import KEYPOINT_SCORE_THRESHOLD, NMS_THRESHOLD, instance_scores
 from rspose.evaluation.matching import ImagePairs, average_precision, replicated_precision
 from rspose.evaluation.oks import oks_of_pairs, suppress
 from rspose.evaluation.predictions import Predictions
@@ -21,10 +21,6 @@ def oracle_scores(pairs: Sequence[ImagePairs], count: int) -> np.ndarray:
     Every person scores the prediction that fits it best with its OKS, each prediction for one person at
     most, the highest OKS first. All others get 0: a second prediction of a person is wrong, however well it
     fits.
-
-    Args:
-        pairs: The predictions and persons of each image.
-        count: Number of predictions.
     """
     scores = np.zeros(count)
     for image in pairs:
@@ -43,13 +39,9 @@ def lost_to_ordering(
 
     The predictions are those that NMS kept: only their order changes.
 
-    Args:
-        pairs: The predictions and persons of each of I images.
-        scores: Scores of the predictions, ``[N]``.
-        counts: How often each image occurs, int ``[I, R]``.
-
     Returns:
-        ``AP_oracle_scores`` and ``AP_lost``, float64 ``[R]``; NaN where no person counts.
+        ``AP_oracle_scores`` and ``AP_lost``, float64 ``[R]`` for ``counts`` ``[I, R]``; NaN where no person
+        counts.
     """
     best = replicated_precision(pairs, oracle_scores(pairs, len(scores)), counts)
     return {"AP_oracle_scores": best, "AP_lost": best - replicated_precision(pairs, scores, counts)}
@@ -76,22 +68,18 @@ def threshold_curves(
         kept = [suppress(between, scores[image.rows], nms) for image, between in zip(pairs, oks, strict=True)]
         return average_precision(pairs, scores, kept)
 
-    rescored = instance_scores(detections.box_score, detections.confidence)
-    without = precision(detections.box_score, NMS_THRESHOLD)
+    def rescored(threshold: float = KEYPOINT_SCORE_THRESHOLD) -> np.ndarray:
+        return instance_scores(detections.box_score, detections.confidence, threshold)
+
     return {
         "nms": {
             "threshold": list(NMS_THRESHOLDS),
-            "AP": [precision(rescored, threshold) for threshold in NMS_THRESHOLDS],
+            "AP": [precision(rescored(), threshold) for threshold in NMS_THRESHOLDS],
             "AP_box_score": [precision(detections.box_score, threshold) for threshold in NMS_THRESHOLDS],
         },
         "keypoint_score": {
             "threshold": list(KEYPOINT_SCORE_THRESHOLDS),
-            "AP": [
-                precision(
-                    instance_scores(detections.box_score, detections.confidence, threshold), NMS_THRESHOLD
-                )
-                for threshold in KEYPOINT_SCORE_THRESHOLDS
-            ],
-            "AP_box_score": [without] * len(KEYPOINT_SCORE_THRESHOLDS),
+            "AP": [precision(rescored(threshold), NMS_THRESHOLD) for threshold in KEYPOINT_SCORE_THRESHOLDS],
+            "AP_box_score": [precision(detections.box_score, NMS_THRESHOLD)] * len(KEYPOINT_SCORE_THRESHOLDS),
         },
     }

@@ -52,12 +52,10 @@ def draws(dataset: str, images: int, replicates: int = REPLICATES) -> np.ndarray
 
 
 def coco_matches(evaluated: list[Any], images: list[int], area: int = 0) -> Matches:
-    """The matches of one range of areas.
+    """The matches of one range of ``params.areaRng``.
 
-    Args:
-        evaluated: ``evalImgs`` of a ``COCOeval`` for one category, right after ``evaluate``.
-        images: Its ``params.imgIds``.
-        area: Index of the range in its ``params.areaRng``.
+    ``evaluated`` is ``evalImgs`` of a ``COCOeval`` of one category right after ``evaluate``, ``images`` its
+    ``params.imgIds``.
     """
     found = evaluated[area * len(images) : (area + 1) * len(images)]
     persons = np.array([0 if e is None else int((e["gtIgnore"] == 0).sum()) for e in found], dtype=np.int64)
@@ -87,17 +85,13 @@ def precision_and_recall(matches: Matches, counts: np.ndarray) -> tuple[np.ndarr
     Returns:
         Two float64 arrays ``[T, R]``; NaN in replicates without a person to be found.
     """
-    thresholds, replicates = len(matches.true), counts.shape[1]
-    precision = np.zeros((thresholds, replicates))
-    recall = np.zeros((thresholds, replicates))
-    for start in range(0, replicates, _CHUNK):
+    precision, recall = np.zeros((2, len(matches.true), counts.shape[1]))
+    for start in range(0, counts.shape[1], _CHUNK):
         part = slice(start, start + _CHUNK)
         chunk = np.ascontiguousarray(counts[:, part])
         persons = matches.persons @ chunk
-        for t in range(thresholds):
-            precision[t, part], recall[t, part] = _at_threshold(
-                matches.image, matches.true[t], matches.false[t], chunk, persons
-            )
+        for t, (true, false) in enumerate(zip(matches.true, matches.false, strict=True)):
+            precision[t, part], recall[t, part] = _at_threshold(matches.image, true, false, chunk, persons)
         precision[:, part][:, persons == 0] = np.nan
         recall[:, part][:, persons == 0] = np.nan
     return precision, recall
@@ -127,13 +121,9 @@ def _at_threshold(
 
 
 def spearman(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Spearman's rho of pairs that occur as often as their images, float64 ``[R]``; NaN where undefined.
+    """Spearman's rho of n pairs that occur as often as their images, float64 ``[R]``; NaN where undefined.
 
-    Args:
-        x: ``[n]``.
-        y: ``[n]``.
-        image: Index of the image of each pair, ``[n]``.
-        counts: How often each image occurs, int ``[I, R]``.
+    ``image`` is the index of the image of each pair; image i occurs ``counts[i]`` times, int ``[I, R]``.
     """
     result = np.full(counts.shape[1], np.nan)
     for start in range(0, counts.shape[1], _CHUNK):
@@ -184,9 +174,8 @@ def kendall(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray)
     by its tangent at "every image once" (the infinitesimal jackknife): the sums themselves would cost as much
     in every replicate as once. Arguments as in :func:`spearman`; NaN where undefined.
     """
-    concordance = (
-        _dominated(x, y) + _dominated(-x, -y) - _dominated(x, -y) - _dominated(-x, y)
-    )  # of each pair with all others: concordant ones less discordant ones
+    # Of each pair with all others: concordant ones less discordant ones.
+    concordance = _dominated(x, y) + _dominated(-x, -y) - _dominated(x, -y) - _dominated(-x, y)
     with_other_x, with_other_y = (len(x) - _group_sizes(values) for values in (x, y))
     concordant, differ_x, differ_y = (
         np.bincount(image, weights=of_pair, minlength=len(counts)) @ counts - of_pair.sum() / 2
@@ -244,9 +233,7 @@ def summary(
         "images": images,
         "replicates": len(next(iter(values.values()), ())),
         "seed": SEED,
-        "intervals": {
-            name: _interval(replicates) for name, replicates in {**values, **(unpaired or {})}.items()
-        },
+        "intervals": {name: _interval(each) for name, each in {**values, **(unpaired or {})}.items()},
         "values": {name: encode(replicates) for name, replicates in values.items()},
     }
 
