@@ -18,6 +18,7 @@ from builders.records import (
     CURVE,
     HOSTILE,
     LOCALISATION,
+    crowded,
     fail,
     predictions,
     record,
@@ -31,6 +32,7 @@ from playwright.sync_api import Browser, Page, expect
 from rspose.datasets import DATASETS
 from rspose.reporting.localisation import make_localisation
 from rspose.reporting.report.page import make_report
+from rspose.reporting.study_figures import make_study_figures
 
 pytestmark = pytest.mark.slow
 
@@ -129,12 +131,13 @@ def column(page: Page, table: str, index: int) -> list[str]:
 def test_nothing_is_asked_for_and_nothing_complains_on_the_way_through_the_page(visit: Visit) -> None:
     page = visit.page
     page.locator("#charts").scroll_into_view_if_needed()
-    expect(page.locator("#chart-list .main-svg").first).to_be_visible()
+    expect(page.locator("#chart-list svg.marks").first).to_be_visible()
     page.locator("#chart-choices select").select_option("CrowdPose")
-    expect(page.locator("#chart-list .main-svg").first).to_be_visible()
+    expect(page.locator("#chart-list svg.marks").first).to_be_visible()
     expect(page.locator("#prediction-list svg")).to_have_count(2)  # the truth and the one cell that drew
     widths = page.locator(".plates img").evaluate_all("images => images.map((image) => image.naturalWidth)")
-    assert len(widths) == 3 and min(widths) > 0  # loss against localisation, and a sheet in two strips
+    assert len(widths) == 2 and min(widths) > 0  # a sheet in two strips
+    expect(page.locator("[data-localisation] svg.marks")).to_be_visible()
     assert page.locator("#table-main").inner_text().count("<script>") == 1  # a title, as text
 
 
@@ -189,7 +192,7 @@ def test_a_click_on_a_number_shows_where_it_comes_from(visit: Visit) -> None:
     ):
         assert expected in words
     panel.locator(".plot").first.scroll_into_view_if_needed()
-    expect(panel.locator(".plot .main-svg").first).to_be_visible()
+    expect(panel.locator(".plot svg.marks").first).to_be_visible()
     assert panel.locator(".pair svg").count() == 6  # three people, truth and prediction
     assert panel.locator(".pair svg").nth(1).locator("line").count() > 10
     page.keyboard.press("Escape")
@@ -240,7 +243,7 @@ def test_the_page_is_dark_where_the_system_is_and_the_button_changes_it(visit: V
 def test_on_a_phone_the_tables_scroll_and_the_page_does_not(visit: Visit) -> None:
     page = visit.page
     page.locator("#charts").scroll_into_view_if_needed()
-    expect(page.locator("#chart-list .main-svg").first).to_be_visible()
+    expect(page.locator("#chart-list svg.marks").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = page.locator("#overview .scroll")
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
@@ -352,3 +355,34 @@ def test_pages_of_paper_break_between_rows_under_repeated_headers_and_none_is_bl
     grey = [np.flatnonzero((abs(image.astype(int) - 128) < 10).sum(axis=1) > 20).size for image in upright]
     width = max((abs(image.astype(int) - 128) < 10).sum(axis=1).max() for image in upright)
     assert sum(grey) == pytest.approx(width * 5000 / 1200, rel=0.05)
+
+
+# Pairs of words of a drawing that overlap, and words that leave it.
+IN_THE_WAY = """() => {
+  const page = document.documentElement.getBoundingClientRect();
+  const words = [...document.querySelectorAll("text")]
+    .filter((text) => text.textContent.trim() && text.getAttribute("opacity") !== "0")
+    .map((text) => [text.textContent, text.getBoundingClientRect()]);
+  const out = words.filter(([, a]) => a.left < -1 || a.right > page.right + 1 || a.bottom > page.bottom + 1);
+  const apart = (a, b, room) => a.right < b.left + room || a.bottom < b.top + 2 * room;
+  const over = words.flatMap(([one, a], i) =>
+    words.slice(i + 1).filter(([, b]) => !apart(a, b, 1) && !apart(b, a, 1)).map(([two]) => [one, two]));
+  return [...out.map(([text]) => text), ...over];
+}"""
+GRIDS = {
+    "many losses": crowded(),
+    "two models": crowded(("mse", "kal", "rspose"), ("resnet50-256x192", "vitpose-b")),
+    "one head": [content for content in crowded(("mse", "kal")) if content["cell"]["head"] == "simcc"],
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_no_words_of_a_figure_overlap_or_leave_it(browser: Browser, grid: str, tmp_path: Path) -> None:
+    for content in GRIDS[grid]:
+        write(tmp_path / "records", content)
+    page = browser.new_page()
+    for figure in make_study_figures(tmp_path / "records", tmp_path / "figures"):
+        if figure.suffix == ".svg":
+            page.goto(figure.as_uri())
+            assert page.evaluate(IN_THE_WAY) == [], figure.name
+    page.close()

@@ -6,7 +6,10 @@ from pathlib import Path
 import pandas as pd
 from builders.records import LOCALISATION
 
-from rspose.reporting.localisation import localisation_figure, localisation_table, make_localisation
+from rspose.reporting.chart_frames import localisation
+from rspose.reporting.charts import LOCALISATION as FIGURE
+from rspose.reporting.charts import specification
+from rspose.reporting.localisation import localisation_table, localised_losses, make_localisation
 
 
 def test_the_table_has_a_row_a_loss_and_the_least_error_in_bold() -> None:
@@ -25,14 +28,15 @@ def rows_of_1d() -> list[str]:
 
 
 def test_the_figure_draws_each_loss_relative_to_its_start_or_its_end() -> None:
-    figure = localisation_figure(LOCALISATION)
-    assert len(figure.axes) == 2 * 4
-    moved, blurred = figure.axes[0], figure.axes[1]
-    assert list(moved.lines[0].get_ydata()) == [0.0, 0.5, 1.0]
-    drawn = [line for line in blurred.lines if len(line.get_xdata()) == 3]
-    assert [list(line.get_ydata()) for line in drawn] == [[1.0, 0.5, 2.0]] * 2
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MSE", "RSPOSE †"]
-    assert all(axes.get_title() for axes in figure.axes[:4])
+    frame = localisation(LOCALISATION)
+    assert len(frame) == 3 * 4 * 3
+    rspose = frame[(frame.loss == "RSPOSE †") & (frame["head"] == "heatmap")]
+    assert rspose[rspose.path == "peak moves"].value.tolist() == [0.0, 0.5, 1.0]
+    assert rspose[rspose.path == "... and a second peak fades"].value.tolist() == [1.0, 0.5, 2.0]
+    assert localised_losses(LOCALISATION) == {"mse": "MSE", "rspose": "RSPOSE †"}
+    spec = specification(FIGURE, frame, ["MSE", "RSPOSE †"])
+    (rows,) = spec["datasets"].values()
+    assert len(rows) == len(frame) and len({row["panel"] for row in rows}) == 2 * 4
 
 
 def test_all_files_are_written(tmp_path: Path) -> None:

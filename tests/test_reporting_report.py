@@ -316,11 +316,10 @@ def test_loss_against_localisation_is_in_the_page_as_figure_and_table(tmp_path: 
     source.write_text(json.dumps(LOCALISATION))
     make_localisation(source, source.parent)
     page = report(tmp_path)
-    (figure,) = [attributes for tag, attributes in page.elements if tag == "img"]
-    kind, _, content = (figure["src"] or "").partition(";base64,")
-    assert kind == "data:image/svg+xml"
-    assert base64.b64decode(content) == (tmp_path / "localisation/figure.svg").read_bytes()
-    assert figure["alt"] and ("a", {"href": "#localisation"}) in page.elements
+    (chart,) = page.data("localisations")
+    (rows,) = chart["spec"]["datasets"].values()
+    assert {row["loss"] for row in rows} == {"MSE", "RSPOSE †"} and len(rows) == 3 * 4 * 3
+    assert ("a", {"href": "#localisation"}) in page.elements
     assert page.tables["table-localisation"][2:] == markdown_rows(tmp_path / "localisation/table.md")
     assert "Bold: least of a column." in page.words and "No figure was at hand" not in page.words
 
@@ -335,7 +334,7 @@ def test_a_figure_that_is_not_there_or_damaged_is_a_short_line(
         assert "No figure was at hand: it lies beside the folder of records, in localisation/." in page.words
         complaints = capsys.readouterr().err.splitlines()
         assert len(complaints) == lines
-        for name in ("figures/coco_heatmaps.png", "localisation/losses.json", "localisation/figure.svg"):
+        for name in ("figures/coco_heatmaps.png", "localisation/losses.json"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("{}")
     assert [line.partition(":")[0] for line in complaints] == ["figure left out", "sheet left out"]
@@ -388,11 +387,13 @@ def test_charts_show_the_numbers_of_the_records(tmp_path: Path) -> None:
         spread = rng.normal(0, 0.01, 200)
         content = record(loss=loss, metrics={"AP": value}, training={"seconds_per_iteration": 0.05})
         write(tmp_path / "records", with_bootstrap(content, {"metrics.AP": value + spread}))
-    found = {chart["kind"]: chart for chart in report(tmp_path).data("charts")}
-    assert set(found) == {"differences", "cost"}
-    (trace,) = found["differences"]["traces"]
-    assert trace["x"] == [3.0] and trace["y"] == ["KL"] and trace["customdata"] == ["coco/tiny/heatmap/kl"]
-    assert {(trace["name"], trace["x"][0], trace["y"][0]) for trace in found["cost"]["traces"]} == {
+    found = {chart["kind"]: chart["spec"] for chart in report(tmp_path).data("charts")}
+    assert set(found) == {"differences", "correlations", "cost"}
+    rows = {name: spec["datasets"][spec["data"]["name"]] for name, spec in found.items()}
+    assert [(row["difference"], row["loss"], row["cell"]) for row in rows["differences"]] == [
+        (3.0, "KL", "coco/tiny/heatmap/kl")
+    ]
+    assert {(row["loss"], row["ms"], row["value"]) for row in rows["cost"]} == {
         ("MSE", 50.0, 40.0),
         ("KL", 50.0, 43.0),
     }

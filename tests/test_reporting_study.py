@@ -1,88 +1,35 @@
-"""Figures and table of the confidence study: what stands where, what is left out, and nothing in the way."""
+"""Charts and table of the confidence study: what they show, what is left out, and that files are the same."""
 
-import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from builders.records import record, write
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from builders.records import crowded, record, studied, write
 
 from rspose.datasets import DATASETS
-from rspose.datasets.coco import COCO
-from rspose.grid.record import Record, read_record
-from rspose.reporting.comparison_figures import difference_figure, error_figure
-from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
+from rspose.grid.record import read_record
+from rspose.reporting import chart_frames
+from rspose.reporting.charts import CHARTS, page_charts, specification, vega_config
 from rspose.reporting.results import Results
-from rspose.reporting.study_figures import FIGURES, make_study_figures
-from rspose.reporting.style import loss_colour, loss_marker
+from rspose.reporting.statistics import comparisons
+from rspose.reporting.study_figures import make_study_figures
+from rspose.reporting.style import loss_colour
 from rspose.reporting.tables import diagnosis_table
-from rspose.reporting.training_figures import cost_figure, factor_figure, learning_curve_figure
 
 
-def studied(loss: str = "mse", **arguments: Any) -> dict[str, Any]:
-    """A record with all that the figures draw; numbers vary with the loss and the seed."""
-    dataset, seed = arguments.get("dataset", "coco"), arguments.get("seed", 0)
-    shift = 0.01 * (sum(map(ord, loss)) % 9) + 0.005 * seed
-    metrics = {"AP": 0.4 + shift} if dataset == "coco" else {"PCKh": 0.7 + shift}
-    content = record(loss=loss, **{"metrics": metrics, **arguments})
-    bins = np.linspace(0.025, 0.975, 20)
-    curve = {
-        "confidence": bins.tolist(),
-        "quality": (bins**2 + shift).clip(0, 1).tolist(),
-        "count": [40] * 20,
-    }
-    content["confidence"]["calibration"] = {"keypoint": curve, "pose": curve}
-    for level in ("keypoint", "pose"):
-        content["confidence"][level]["pearson"] = 0.3 + shift
-    errors = {"good": 0.55, "jitter": 0.2, "inversion": 0.1, "swap": 0.05, "miss": 0.1, "keypoints": 4000}
-    gain = {"jitter": 0.03, "inversion": 0.02 + shift, "swap": 0.01, "miss": 0.05, "all": 0.12}
-    content["diagnosis"] = {"errors": {**errors, "gain": gain}}
-    if dataset != "mpii":
-        content["diagnosis"]["ordering"] = {"AP_oracle_scores": 0.46 + shift, "AP_lost": 0.06}
-        content["diagnosis"]["thresholds"] = {
-            name: {"threshold": x, "AP": [0.4 + shift, 0.41, 0.42], "AP_box_score": [0.3, 0.31, 0.32 + shift]}
-            for name, x in (("nms", [0.5, 0.9, 1.0]), ("keypoint_score", [0.0, 0.2, 0.9]))
-        }
-    content["training"]["curve"] = {"iteration": [10, 20, 30], "loss": [1.0 + shift, 0.6, 0.5]}
-    content["training"]["seconds_per_iteration"] = 0.08 + shift
-    return content
+def read(folder: Path, *contents: dict[str, Any]) -> Results:
+    return Results([read_record(write(folder, content)) for content in contents])
 
 
-LOSSES = ("mse", "kl", "awing", "wahr", "fwahr", "heuristic", "kal", "fowkal", "dm", "rspose", "my_own_loss")
+def rows_of(spec: dict[str, Any]) -> pd.DataFrame:
+    """The numbers that a chart carries."""
+    return pd.DataFrame(spec["datasets"][spec["data"]["name"]])
 
 
-def crowded(losses: Sequence[str] = LOSSES, models: Sequence[str] = ("tiny",)) -> list[dict[str, Any]]:
-    contents = []
-    for loss, head, model in itertools.product(losses, ("heatmap", "simcc"), models):
-        content = studied(loss, head=head, model=model, reconstruction=loss in ("fowkal", "dm", "rspose"))
-        if loss in ("kal", "fowkal"):
-            content["loss"]["learned"] = {"factor": [0.1 + 0.01 * k for k in range(17)]}
-        contents.append(content)
-    return contents
-
-
-def read(folder: Path, *contents: dict[str, Any]) -> list[Record]:
-    return [read_record(write(folder, content)) for content in contents]
-
-
-def drawn_points(axes: Axes, loss: str) -> list[list[float]]:
-    """x and y of every line of a loss in a panel, dashed ones too."""
-    return [
-        [line.get_xdata().tolist(), line.get_ydata().tolist()]
-        for line in axes.lines
-        if to_hex(line.get_color()).upper() == loss_colour(loss)
-    ]
-
-
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+def layers_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(spec["spec"]["layer"])
 
 
 def test_calibration_puts_the_seeds_together_and_leaves_out_what_has_few_pairs(tmp_path: Path) -> None:
@@ -94,45 +41,50 @@ def test_calibration_puts_the_seeds_together_and_leaves_out_what_has_few_pairs(t
             "quality": [quality, 0.5, 0.9, *empty],
             "count": [count, 3, 20, *[0] * 17],
         }
-    axes = calibration_figure(read(tmp_path, *contents)).axes[0]
-    ((x, y),) = drawn_points(axes, "mse")
+    frame = chart_frames.calibration(read(tmp_path, *contents))
+    curve = frame[frame.level == "keypoints"]
     # 30 pairs of 0.2 and 10 of 0.8; then a bin of 6 pairs, which breaks the line.
-    np.testing.assert_allclose(x[:3], [0.01, np.nan, 0.12])
-    np.testing.assert_allclose(y[:3], [0.35, np.nan, 0.9])
-    assert np.isnan(x[3:]).all()
+    np.testing.assert_allclose(curve.confidence[:3], [0.01, np.nan, 0.12])
+    np.testing.assert_allclose(curve.quality[:3], [0.35, np.nan, 0.9])
+    assert curve.confidence[3:].isna().all()
+    np.testing.assert_allclose(curve.share[:3], [100 * 40 / 86, 100 * 6 / 86, 100 * 40 / 86])
 
 
-def test_calibration_names_the_mean_correlations_of_each_loss(tmp_path: Path) -> None:
+def test_correlations_are_the_means_and_intervals_of_the_tables(tmp_path: Path) -> None:
     contents = [studied(seed=seed, correlations=(0.2 + 0.2 * seed, 0.1, 0.5, 0.4)) for seed in (0, 1)]
+    results = read(tmp_path, *contents)
+    frame = chart_frames.correlations(results)
+    shown = frame.set_index(["level", "coefficient"]).loc[("keypoints", "Spearman's ρ")]
+    value = results.values["coco", "tiny", "heatmap", "mse", "confidence.keypoint.spearman"]
+    assert (shown.value, (shown.low, shown.high)) == (pytest.approx(0.3), value.interval)
     pearson = np.mean([content["confidence"]["keypoint"]["pearson"] for content in contents])
-    assert f"MSE  0.30, {pearson:.2f}" in texts(calibration_figure(read(tmp_path, *contents)))
+    assert frame[frame.coefficient == "Pearson's r"].value.iloc[0] == pytest.approx(pearson)
 
 
 def test_thresholds_are_means_in_percent_with_the_protocols_own_marked(tmp_path: Path) -> None:
     contents = [studied(seed=seed) for seed in (0, 1)]
     for content, first in zip(contents, (0.30, 0.40), strict=True):
         content["diagnosis"]["thresholds"]["nms"]["AP"][0] = first
-    nms, keypoint = threshold_figure(read(tmp_path, *contents)).axes
-    (rescored, without) = (line for line in nms.lines if len(line.get_xdata()) == 3)
-    assert rescored.get_xdata().tolist() == [0.5, 0.9, 1.0]
-    assert rescored.get_ydata() == pytest.approx([35, 41, 42])
-    assert without.get_ydata()[:2] == pytest.approx([30, 31])
-    assert rescored.get_linestyle() == "-" and without.get_linestyle() == "--"
-    for axes, value in ((nms, 0.9), (keypoint, 0.2)):
-        assert [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2] == [[value, value]]
+    frame = chart_frames.thresholds(read(tmp_path, *contents))
+    nms = frame[frame.kind == "OKS-NMS"]
+    assert nms.threshold.tolist() == [0.5, 0.9, 1.0] * 2
+    assert nms.value.tolist()[:5] == pytest.approx([35, 41, 42, 30, 31])
+    assert nms.scores.tolist() == ["from confidences"] * 3 + ["of the boxes alone"] * 3
+    assert dict(zip(frame.kind, frame.protocol, strict=True)) == {"OKS-NMS": 0.9, "keypoint scores": 0.2}
 
 
-def test_learning_curves_have_a_panel_a_loss_and_dashes_for_its_terms(tmp_path: Path) -> None:
+def test_learning_curves_have_a_panel_a_loss_and_a_line_a_seed_and_term(tmp_path: Path) -> None:
     rspose = studied("rspose")
     rspose["training"]["curve"] |= {"loss_rank": [0.7, 0.4, 0.3], "loss_sort": [0.3, 0.2, 0.2]}
     single = studied("kl")
     single["training"]["curve"]["loss_kl"] = single["training"]["curve"]["loss"]
-    figure = learning_curve_figure(read(tmp_path, single, rspose, studied("kl", seed=1)))
-    kl, ranked = figure.axes
-    assert (kl.get_title(), ranked.get_title()) == ("KL", "RSPOSE")
-    assert len(kl.lines) == 2  # two seeds; its only term is its loss
-    assert [line.get_ydata().tolist() for line in ranked.lines][1:] == [[0.7, 0.4, 0.3], [0.3, 0.2, 0.2]]
-    assert {"rank", "sort"} <= set(texts(figure))
+    specs = page_charts(read(tmp_path, single, rspose, studied("kl", seed=1)))
+    (spec,) = [each["spec"] for each in specs if each["kind"] == "learning_curves"]
+    lines = rows_of(spec)
+    assert lines.panel.tolist() == ["KL, 2D"] * 2 + ["RSPOSE, 2D"] * 3
+    assert lines.term.tolist() == ["loss"] * 3 + ["rank", "sort"]  # the only term of a loss is the loss
+    assert lines.value[3:].tolist() == [[0.7, 0.4, 0.3], [0.3, 0.2, 0.2]]
+    assert set(lines.said) == {"", "rank", "sort"}
 
 
 def test_cost_is_a_point_a_loss_in_milliseconds_and_percent(tmp_path: Path) -> None:
@@ -140,36 +92,9 @@ def test_cost_is_a_point_a_loss_in_milliseconds_and_percent(tmp_path: Path) -> N
     for content, seconds, precision in zip(contents, (0.08, 0.1), (0.4, 0.44), strict=True):
         content["training"]["seconds_per_iteration"] = seconds
         content["metrics"]["AP"] = precision
-    (axes,) = cost_figure(read(tmp_path, *contents)).axes
-    ((point, _, bars),) = (container.lines for container in axes.containers)
-    assert point.get_xdata() == pytest.approx([90])
-    assert point.get_ydata() == pytest.approx([42])
-    spans = [bar.get_segments()[0] for bar in bars]
-    assert spans[0][:, 0] == pytest.approx([80, 100])
-    assert spans[1][:, 1] == pytest.approx([40, 44])
-
-
-def test_cost_of_seeds_that_took_equally_long_is_drawn(tmp_path: Path) -> None:
-    contents = [studied(seed=seed) for seed in range(14)]
-    for content in contents:
-        content["training"]["seconds_per_iteration"] = 0.08417
-        content["metrics"]["AP"] = 0.41
-    assert cost_figure(read(tmp_path, *contents)) is not None
-
-
-def test_factors_stand_at_their_keypoints_the_left_ones_at_our_right(tmp_path: Path) -> None:
-    contents = [studied("kal", seed=seed) for seed in (0, 1)]
-    for content, add in zip(contents, (0.0, 0.2), strict=True):
-        content["loss"]["learned"] = {"factor": [round(0.01 * k + add, 3) for k in range(17)]}
-    figure = factor_figure(read(tmp_path, *contents, studied("mse")))
-    panel = figure.axes[0]
-    points = panel.collections[-1]
-    assert points.get_array().tolist() == pytest.approx([0.01 * k + 0.1 for k in range(17)])
-    x, y = points.get_offsets().T
-    assert all(x[k] > 0 for k, name in enumerate(COCO.keypoints.names) if name.startswith("left"))
-    names = COCO.keypoints.names
-    assert y[names.index("nose")] > y[names.index("left_hip")] > y[names.index("left_ankle")]
-    assert "0.260" in texts(figure)
+    (point,) = chart_frames.cost(read(tmp_path, *contents)).itertuples()
+    assert (point.ms, point.ms_low, point.ms_high) == pytest.approx((90, 80, 100))
+    assert (point.value, point.value_low, point.value_high) == pytest.approx((42, 40, 44))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -177,138 +102,118 @@ def test_every_keypoint_of_a_dataset_has_a_place_and_its_mirror_image_the_mirror
     dataset: str, tmp_path: Path
 ) -> None:
     joints = DATASETS[dataset].keypoints
-    content = studied("kal", dataset=dataset, metrics={})
-    content["loss"]["learned"] = {"factor": [0.5 + 0.001 * k for k in range(len(joints))]}
-    places = factor_figure(read(tmp_path, content)).axes[0].collections[-1].get_offsets()
+    contents = [studied("kal", seed=seed, dataset=dataset, metrics={}) for seed in (0, 1)]
+    for content, add in zip(contents, (0.0, 0.2), strict=True):
+        content["loss"]["learned"] = {"factor": [0.01 * k + add for k in range(len(joints))]}
+    frame = chart_frames.factors(read(tmp_path, *contents, studied("mse", dataset=dataset, metrics={})))
+    assert frame.value.tolist() == pytest.approx([0.01 * k + 0.1 for k in range(len(joints))])
+    assert frame.joint.tolist() == list(joints.names)
+    places = frame[["x", "y"]].to_numpy()
     assert len(np.unique(places, axis=0)) == len(joints)
     np.testing.assert_allclose(places[list(joints.flip_indices)], places * [-1, 1], atol=1e-9)
+    y = dict(zip(frame.joint, frame.y, strict=True))
+    left = [x for name, x in zip(frame.joint, frame.x, strict=True) if name in ("left_hip", "left_wrist")]
+    assert min(left) > 0 and y["left_hip"] > y["left_ankle"]  # the person's left is at our right
 
 
-def test_errors_fill_a_bar_and_gains_stand_beside_it(tmp_path: Path) -> None:
-    shares, gains = error_figure(read(tmp_path, studied("mse"), studied("kl"))).axes
-    widths = [patch.get_width() for patch in shares.patches]
-    assert widths == pytest.approx([55, 20, 10, 5, 10] * 2)
-    places = sorted((y, x) for points in gains.collections for x, y in points.get_offsets())
-    kl = studied("kl")["diagnosis"]["errors"]["gain"]["inversion"]
-    # MSE above, KL below; the last is the gain of oracle scores.
-    assert [x for y, x in places if y == 1] == pytest.approx(sorted([3, 100 * kl, 1, 5, 6]))
+def test_errors_fill_a_bar_and_gains_have_that_of_oracle_scores_on_detections(tmp_path: Path) -> None:
+    results = read(tmp_path, studied("mse"), studied("kl"), studied(dataset="mpii"))
+    shares, gains = chart_frames.errors(results), chart_frames.gains(results)
+    assert shares.value.tolist() == pytest.approx([55, 20, 10, 5, 10] * 3)
+    kl = gains[(gains.loss == "KL")].set_index("kind").value
+    inversion = 100 * studied("kl")["diagnosis"]["errors"]["gain"]["inversion"]
+    expected = {"jitter": 3, "inversion": inversion, "swap": 1, "miss": 5, "oracle scores": 6}
+    assert kl.to_dict() == pytest.approx(expected)
+    mpii = gains[gains.dataset == "mpii"]
+    assert "oracle scores" not in set(mpii.kind) and set(mpii.metric) == {"PCKh"}
 
 
-def test_errors_of_mpii_have_no_gain_by_oracle_scores(tmp_path: Path) -> None:
-    found = texts(error_figure(read(tmp_path, studied(dataset="mpii"))))
-    assert "oracle scores" not in found
-    assert "PCKh gained if repaired (percentage points)" in found
-
-
-def test_a_forest_plot_fills_differences_and_leaves_possible_ties_hollow(tmp_path: Path) -> None:
+def test_a_marker_is_filled_where_the_table_has_a_star(tmp_path: Path) -> None:
+    """Which is after the correction over all comparisons, not over those of a chart."""
     contents = []
-    for seed, noise in enumerate((-0.01, 0.0, 0.012, -0.004, 0.006)):
-        for loss, gain in (("mse", 0.0), ("kl", 0.1 + noise / 5), ("awing", noise)):
-            contents.append(studied(loss, seed=seed, metrics={"AP": 0.4 + gain}))
-    (axes,) = difference_figure(read(tmp_path, *contents)).axes
-    markers = {line.get_marker(): line for line in axes.lines if line.get_marker() not in ("", "None")}
-    kl, awing = markers[loss_marker("kl")], markers[loss_marker("awing")]
-    assert kl.get_xdata() == pytest.approx([10.016], abs=1e-6)
-    assert to_hex(kl.get_markerfacecolor()).upper() == loss_colour("kl")
-    assert to_hex(awing.get_markerfacecolor()).upper() == "#FFFFFF"
-    (interval,) = [
-        line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2 and line.get_ydata()[0] == 0
-    ][1:]
-    assert interval[0] < 10.016 < interval[1]
-    assert "95 % interval over seeds" in texts(axes.figure)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_says_which_data_it_is_from(name: str, tmp_path: Path) -> None:
-    generated = FIGURES[name](read(tmp_path / "generated", *crowded(("mse", "kal"))))
-    assert generated.get_suptitle().endswith("\nCOCO, generated data")
-    contents = crowded(("mse", "kal"))
-    for content in contents:
-        content["data"]["generated"] = False
-    assert FIGURES[name](read(tmp_path / "real", *contents)).get_suptitle().endswith("\nCOCO, real data")
+    rng = np.random.default_rng(0)
+    for dataset, head in (("coco", "heatmap"), ("coco", "simcc"), ("mpii", "heatmap")):
+        for loss, gain in (("mse", 0.0), ("kl", 0.1), ("awing", 0.004), ("dm", 0.0)):
+            for seed in range(5):
+                value = 0.4 + gain + rng.normal(0, 0.003)
+                name = "AP" if dataset == "coco" else "PCKh"
+                place = {"dataset": dataset, "head": head, "seed": seed}
+                contents.append(studied(loss, **place, metrics={name: value}))
+    results = read(tmp_path, *contents)
+    frame = chart_frames.differences(results)
+    table = {"/".join(one[:4]): one for one in comparisons(results.differences) if one.dataset != "all"}
+    assert set(frame.cell) == set(table)
+    for row in frame.itertuples():
+        found = table[row.cell]
+        assert row.filled == (table[row.cell].p_holm < 0.05) and row.p == table[row.cell].p_holm
+        assert (row.difference, row.low, row.high) == pytest.approx(
+            [100 * value for value in (found.difference, found.low, found.high)]
+        )
+    assert {"differs", "may be a tie"} == set(frame.verdict) and set(frame.basis) == {"seeds"}
 
 
 def test_what_records_do_not_have_is_not_drawn(tmp_path: Path) -> None:
-    older = read(tmp_path / "older", record("coco", "mse"), record("coco", "kl"))
-    for draw in (calibration_figure, threshold_figure, learning_curve_figure, factor_figure, error_figure):
-        assert draw(older) is None
-    alone = read(tmp_path / "alone", studied("kl", dataset="mpii"))
-    assert difference_figure(alone) is None  # nothing to compare with
-    assert threshold_figure(alone) is None  # no detections
-    control = read(tmp_path / "control", record(loss="oracle", control=True))
-    assert all(draw(control) is None for draw in FIGURES.values())
-    mixed = calibration_figure([*older, *read(tmp_path / "new", studied("rspose"))])
-    assert drawn_points(mixed.axes[0], "rspose")
-    assert not drawn_points(mixed.axes[0], "kl")
+    older = [record("coco", "mse"), record("coco", "kl")]
+    drawn = {each["kind"] for each in page_charts(read(tmp_path / "older", *older))}
+    assert drawn == {"differences", "correlations"}
+    alone = {each["kind"] for each in page_charts(read(tmp_path / "alone", studied("kl", dataset="mpii")))}
+    assert not alone & {"differences", "thresholds", "factors"}  # no MSE, no detections
+    assert page_charts(read(tmp_path / "control", record(loss="oracle", control=True))) == []
+    mixed = chart_frames.calibration(read(tmp_path / "new", *older, studied("rspose")))
+    assert set(mixed.loss) == {"RSPOSE"}
 
 
-GRIDS = {
-    "many losses": crowded(),
-    "two models": crowded(("mse", "kal", "rspose"), ("resnet50-256x192", "vitpose-b")),
-    "one head": [content for content in crowded(("mse", "kal")) if content["cell"]["head"] == "simcc"],
-}
+def test_a_chart_carries_the_numbers_of_its_frame_and_a_loss_looks_the_same_in_all(tmp_path: Path) -> None:
+    results = read(tmp_path, *crowded())
+    losses = chart_frames.losses(results)
+    looks = vega_config(losses)["range"]
+    assert looks["category"] == [loss_colour(loss) for loss in losses]
+    assert len(looks["symbol"]) == len(losses)
+    for chart in CHARTS:
+        frame = chart.frame(results)
+        spec = specification(chart, frame, list(losses.values()))
+        shown = rows_of(spec)
+        assert len(shown) == len(frame)
+        for name in ("value", "difference", "quality"):
+            if name in frame and chart.name != "learning_curves":
+                np.testing.assert_allclose(shown[name].astype(float), frame[name], rtol=1e-4)
+        scales = [
+            layer["encoding"][channel]["scale"]
+            for layer in layers_of(spec)
+            for channel in ("color", "shape", "fill")
+            if layer.get("encoding", {}).get(channel, {}).get("field") == "loss"
+        ]
+        assert all(scale["domain"] == list(losses.values()) for scale in scales)
+        assert {scale["range"] for scale in scales} <= {"category", "symbol"}
 
 
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("name", FIGURES)
-def test_no_words_overlap_or_leave_the_figure(name: str, grid: str, tmp_path: Path) -> None:
-    figure = FIGURES[name](read(tmp_path, *GRIDS[grid]))
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    ticks, unseen = set(), set()
-    for axes in figure.axes:
-        for axis, side in ((axes.xaxis, 0), (axes.yaxis, 1)):
-            low, high = sorted(axis.get_view_interval())
-            for label in axis.get_ticklabels():
-                ticks.add(label)
-                if not low <= label.get_position()[side] <= high:
-                    unseen.add(label)
-    found = {
-        text: text.get_window_extent(canvas.get_renderer())
-        for text in figure.findobj(Text)
-        if text.get_visible() and text.get_text().strip() and text not in unseen
+def test_every_chart_is_written_twice_says_its_data_and_is_the_same_each_time(tmp_path: Path) -> None:
+    real = studied("mse", dataset="mpii", data={"generated": False})
+    read(tmp_path / "records", studied("mse"), studied("kl"), real)
+    one, two = (make_study_figures(tmp_path / "records", tmp_path / attempt) for attempt in ("one", "two"))
+    everywhere = ("calibration", "correlations", "cost", "errors", "gains")
+    expected = {
+        f"{dataset}_{name}" for dataset in ("coco", "mpii") for name in (*everywhere, "learning_curves")
     }
-    inside = figure.bbox.padded(1)
-    for text, box in found.items():
-        assert text in ticks or (inside.x0 <= box.x0 and box.x1 <= inside.x1), text.get_text()
-        assert text in ticks or (inside.y0 <= box.y0 and box.y1 <= inside.y1), text.get_text()
-    for (first, box), (second, other) in itertools.combinations(found.items(), 2):
-        if {first, second} <= ticks:  # matplotlib keeps those of an axis apart, and hides some
-            continue
-        assert not box.padded(-1).overlaps(other.padded(-1)), (first.get_text(), second.get_text())
-
-
-def test_a_loss_has_one_colour_in_every_figure(tmp_path: Path) -> None:
-    records = read(tmp_path, *crowded(["mse", "my_own_loss"]))
-    for draw in (calibration_figure, threshold_figure, learning_curve_figure, cost_figure, difference_figure):
-        figure = draw(records)
-        colours = {to_hex(line.get_color()).upper() for axes in figure.axes for line in axes.lines}
-        assert loss_colour("my_own_loss") in colours
-        assert colours <= {loss_colour("mse"), loss_colour("my_own_loss"), "#6E6E6E"}
-
-
-def test_every_figure_is_written_twice_and_the_same_each_time(tmp_path: Path) -> None:
-    read(tmp_path / "records", studied("mse"), studied("kl"), studied("mse", dataset="mpii"))
-    written = {
-        attempt: make_study_figures(tmp_path / "records", tmp_path / attempt) for attempt in ("one", "two")
-    }
-    names = [path.name for path in written["one"]]
-    everywhere = ("calibration", "cost", "errors", "learning_curves")
-    expected = {f"{dataset}_{name}" for dataset in ("coco", "mpii") for name in everywhere}
     expected |= {"coco_differences", "coco_thresholds"}
-    assert set(names) == {f"{name}.{suffix}" for name in expected for suffix in ("png", "svg")}
-    for one, two in zip(*written.values(), strict=True):
-        assert one.read_bytes() == two.read_bytes()
+    assert {path.name for path in one} == {
+        f"{name}.{suffix}" for name in expected for suffix in ("png", "svg")
+    }
+    for first, second in zip(one, two, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+        if first.suffix == ".svg":
+            where = "MPII, real data" if first.name.startswith("mpii") else "COCO, generated data"
+            assert where in first.read_text(encoding="utf-8")
 
 
 def test_the_table_has_means_over_seeds_and_bold_only_where_more_is_better(tmp_path: Path) -> None:
     contents = [studied(loss, seed=seed) for loss in ("mse", "kl") for seed in (0, 1)]
     contents[0]["diagnosis"]["ordering"]["AP_lost"] = 0.02
-    table = diagnosis_table(Results(read(tmp_path, *contents)))
+    table = diagnosis_table(read(tmp_path, *contents))
     assert [row.stub for row in table.rows] == [("COCO", "2D", "MSE"), ("COCO", "2D", "KL")]
     labels = [column.label for column in table.columns]
     assert table.rows[0].values[labels.index("misordering")].mean == pytest.approx(0.04)
     assert table.rows[0].values[labels.index("miss")].mean == pytest.approx(0.1)
     competing = {column.header for column in table.columns if column.competes}
     assert competing == {"Pearson's r kpt.", "Pearson's r pose", "Keypoints (%) good"}
-    assert diagnosis_table(Results(read(tmp_path / "older", record()))) is None
+    assert diagnosis_table(read(tmp_path / "older", record())) is None

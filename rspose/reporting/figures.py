@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from rspose.datasets import DATASETS, KeypointSet
 from rspose.grid.record import Record
-from rspose.reporting.panels import saved
 from rspose.reporting.style import (
     HEAD_LABELS,
     SIDE_COLOURS,
@@ -123,7 +123,7 @@ def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int =
             first.
     """
     figure = skeleton_figure(dataset, entries, columns)
-    return [saved(figure, out), saved(figure, out.with_suffix(".svg"))]
+    return [_saved(figure, out), _saved(figure, out.with_suffix(".svg"))]
 
 
 def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
@@ -135,7 +135,7 @@ def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, column
     Arguments, result and errors as for :func:`make_sheet`.
     """
     figure = heatmap_figure(dataset, entries, columns)
-    return [saved(figure, out), saved(figure, out.with_suffix(".svg"))]
+    return [_saved(figure, out), _saved(figure, out.with_suffix(".svg"))]
 
 
 def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
@@ -180,7 +180,8 @@ def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) ->
 
 def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
     """The figure of :func:`make_heatmap_sheet`."""
-    ordered, samples = _read_all(entries, DATASETS[dataset].keypoints, columns)
+    keypoints = DATASETS[dataset].keypoints
+    ordered, samples = _read_all(entries, keypoints, columns)
     title = f"{dataset_title(dataset)} val: heatmaps, maximum over keypoints"
     figure, grid = _grid(len(ordered), samples[0], title, ordered, right=_BAR)
     for j, axes in enumerate(grid[0]):
@@ -192,7 +193,7 @@ def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> 
         for j, axes in enumerate(row):
             _draw_heatmap(axes, drawn.crops[j], maps[j], scale)
             marked = drawn.visible[j] > 0
-            of_body = np.arange(len(marked)) < DATASETS[dataset].keypoints.body
+            of_body = np.arange(len(marked)) < keypoints.body
             for shown, size in ((marked & of_body, 3.5), (marked & ~of_body, 1.0)):
                 axes.plot(*drawn.truth[j][shown].T, ls="", marker="+", ms=size, mew=0.6, color="#7FFFD4")
         _label_entry(row[0], dataset, entry, entries)
@@ -404,3 +405,12 @@ def _limb_colour(first: str, second: str) -> str:
     """A limb has the colour of its side; one between the sides that of the middle."""
     ends = {first, second} - {SIDE_COLOURS["middle"]}
     return ends.pop() if len(ends) == 1 else SIDE_COLOURS["middle"]
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    """Write the figure as the suffix says; the same figure gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # No date and no random ids: the same numbers give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "rspose"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return path

@@ -1,33 +1,26 @@
-"""The figures of the confidence study and of training, from records alone."""
+"""The charts of the study on paper, from records alone."""
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
+import pandas as pd
+import vl_convert
 
-from rspose.grid.record import Record
-from rspose.reporting.comparison_figures import difference_figure, error_figure
-from rspose.reporting.confidence_figures import calibration_figure, threshold_figure
+from rspose.reporting.chart_frames import losses
+from rspose.reporting.charts import CHARTS, Chart, specification, vega_config
 from rspose.reporting.frame import ordered_records
-from rspose.reporting.panels import saved
-from rspose.reporting.training_figures import cost_figure, factor_figure, learning_curve_figure
+from rspose.reporting.results import Results
+from rspose.reporting.style import dataset_title
 
-FIGURES: dict[str, Callable[[Sequence[Record]], Figure | None]] = {
-    "differences": difference_figure,
-    "calibration": calibration_figure,
-    "errors": error_figure,
-    "thresholds": threshold_figure,
-    "learning_curves": learning_curve_figure,
-    "factors": factor_figure,
-    "cost": cost_figure,
-}
-"""What draws each figure from the records of one dataset; None where they have nothing to draw."""
+_SCALE = 2.0  # pixels of a PNG for one of the chart
+_LINE = 90  # letters of a line below the title
 
 
 def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
-    """Draw every figure of every dataset, ``<dataset>_<figure>.png`` (150 dpi) and ``.svg``.
+    """Draw every chart of every dataset, ``<dataset>_<chart>.png`` and ``.svg``.
 
-    A figure for which the records have nothing is left out.
+    A chart for which the records have nothing is left out.
 
     Args:
         records: Folder of records, or several, whose records are merged.
@@ -42,15 +35,41 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
     folders = [records] if isinstance(records, Path) else list(records)
     usable = ordered_records(*folders)
     out.mkdir(parents=True, exist_ok=True)
+    if not usable:
+        return []
+    results = Results(usable)
     written = []
-    for dataset in dict.fromkeys(record.cell.dataset for record in usable):
-        of_dataset = [record for record in usable if record.cell.dataset == dataset]
-        for name, draw in FIGURES.items():
-            figure = draw(of_dataset)
-            if figure is None:
-                continue
-            # Arranged once for both files.
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-            written += [saved(figure, out / f"{dataset}_{name}.{suffix}") for suffix in ("png", "svg")]
+    for chart in CHARTS:
+        frame = chart.frame(results)
+        for dataset in frame.dataset.unique() if len(frame) else ():
+            part = frame[frame.dataset == dataset]
+            generated = results.runs[results.runs.dataset == dataset]["data.generated"].astype(bool)
+            kinds = ["generated data" if kind else "real data" for kind in sorted(set(generated))[::-1]]
+            where = f"{dataset_title(dataset)}, {' and '.join(kinds)}"
+            written += draw(chart, part, losses(results), out / f"{dataset}_{chart.name}.png", where)
     return written
+
+
+def draw(
+    chart: Chart, frame: pd.DataFrame, losses: Mapping[str, str], path: Path, where: str = ""
+) -> list[Path]:
+    """Write a chart as PNG at ``path`` and as SVG beside it; the same chart gives the same bytes.
+
+    Args:
+        chart: The chart.
+        frame: Its numbers.
+        losses: All losses of the results and their labels.
+        path: The PNG file.
+        where: What is said first below the title.
+
+    Returns:
+        Both files.
+    """
+    spec = specification(chart, frame, list(losses.values()))
+    said = textwrap.wrap(". ".join(filter(None, (where, chart.explained))), _LINE)
+    spec |= {"title": {"text": chart.title, "subtitle": said}, "config": vega_config(losses)}
+    svg = vl_convert.vegalite_to_svg(spec)
+    vector = path.with_suffix(".svg")
+    vector.write_text(svg, encoding="utf-8")
+    path.write_bytes(vl_convert.svg_to_png(svg, scale=_SCALE))
+    return [path, vector]

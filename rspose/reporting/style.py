@@ -25,20 +25,31 @@ LOSS_COLOURS = {
 }
 _FURTHER_COLOURS = ("#A6761D", "#5F6B6D", "#17A2A2", "#B2182B", "#92C5DE", "#6A51A3")
 
-# Beside the colour: what tells lines and points apart where there is none.
-LOSS_MARKERS = {
-    "mse": "o",
-    "kl": "s",
-    "awing": "^",
-    "fowkal": "D",
-    "dm": "v",
-    "rspose": "*",
-    "wahr": "P",
-    "kal": "X",
-    "fwahr": "<",
-    "heuristic": ">",
+# Beside the colour: what tells lines and points apart where there is none. Names of Vega, and a path.
+_STAR = (
+    "M0,-1L0.22,-0.31L0.95,-0.31L0.36,0.12L0.59,0.81L0,0.38L-0.59,0.81L-0.36,0.12L-0.95,-0.31L-0.22,-0.31Z"
+)
+_CROSSED = "M-0.5,-1L0,-0.5L0.5,-1L1,-0.5L0.5,0L1,0.5L0.5,1L0,0.5L-0.5,1L-1,0.5L-0.5,0L-1,-0.5Z"
+LOSS_SHAPES = {
+    "mse": "circle",
+    "kl": "square",
+    "awing": "triangle-up",
+    "fowkal": "diamond",
+    "dm": "triangle-down",
+    "rspose": _STAR,
+    "wahr": "cross",
+    "kal": _CROSSED,
+    "fwahr": "triangle-left",
+    "heuristic": "triangle-right",
 }
-_FURTHER_MARKERS = ("p", "h", "d", "8")
+_HEXAGON = "M1,0L0.5,0.87L-0.5,0.87L-1,0L-0.5,-0.87L0.5,-0.87Z"
+_PENTAGON = "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z"
+_FURTHER_SHAPES = (
+    _PENTAGON,
+    _HEXAGON,
+    "M0,-1L0.55,0L0,1L-0.55,0Z",
+    "M-0.4,-1L0.4,-1L1,-0.4L1,0.4L0.4,1L-0.4,1L-1,0.4L-1,-0.4Z",
+)
 
 SIDE_COLOURS = {"left": "#0072B2", "right": "#E69F00", "middle": "#F0F0F0"}
 """Colours of drawn limbs: the person's own left and right, and what joins both sides."""
@@ -51,11 +62,19 @@ def loss_colour(loss: str) -> str:
     return _FURTHER_COLOURS[crc32(loss.encode()) % len(_FURTHER_COLOURS)]
 
 
-def loss_marker(loss: str) -> str:
-    """The matplotlib marker of ``loss``, the same in every figure."""
-    if loss in LOSS_MARKERS:
-        return LOSS_MARKERS[loss]
-    return _FURTHER_MARKERS[crc32(loss.encode()) % len(_FURTHER_MARKERS)]
+def on_dark(colour: str) -> str:
+    """``colour`` on a dark ground: the same hue, lighter if it is dark; black becomes nearly white."""
+    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    light = (0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2]) / 255
+    more = 0.9 if not any(parts) else max(0.0, 0.62 - light) * 0.75
+    return "#" + "".join(f"{round(part + (255 - part) * more):02X}" for part in parts)
+
+
+def loss_shape(loss: str) -> str:
+    """The marker of ``loss`` as Vega names or draws it, the same in every figure."""
+    if loss in LOSS_SHAPES:
+        return LOSS_SHAPES[loss]
+    return _FURTHER_SHAPES[crc32(loss.encode()) % len(_FURTHER_SHAPES)]
 
 
 def loss_order(loss: str, control: bool) -> tuple[bool, int, str]:

@@ -1,6 +1,8 @@
 """Records as files, the drawings that belong to them, and what is made of them."""
 
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +173,45 @@ LOCALISATION = {
         localised("mse", "simcc", 0.5),
     ],
 }
+
+
+def studied(loss: str = "mse", **arguments: Any) -> dict[str, Any]:
+    """A record with all that the figures draw; numbers vary with the loss and the seed."""
+    dataset, seed = arguments.get("dataset", "coco"), arguments.get("seed", 0)
+    shift = 0.01 * (sum(map(ord, loss)) % 9) + 0.005 * seed
+    metrics = {"AP": 0.4 + shift} if dataset == "coco" else {"PCKh": 0.7 + shift}
+    content = record(loss=loss, **{"metrics": metrics, **arguments})
+    bins = np.linspace(0.025, 0.975, 20)
+    curve = {
+        "confidence": bins.tolist(),
+        "quality": (bins**2 + shift).clip(0, 1).tolist(),
+        "count": [40] * 20,
+    }
+    content["confidence"]["calibration"] = {"keypoint": curve, "pose": curve}
+    for level in ("keypoint", "pose"):
+        content["confidence"][level]["pearson"] = 0.3 + shift
+    errors = {"good": 0.55, "jitter": 0.2, "inversion": 0.1, "swap": 0.05, "miss": 0.1, "keypoints": 4000}
+    gain = {"jitter": 0.03, "inversion": 0.02 + shift, "swap": 0.01, "miss": 0.05, "all": 0.12}
+    content["diagnosis"] = {"errors": {**errors, "gain": gain}}
+    if dataset != "mpii":
+        content["diagnosis"]["ordering"] = {"AP_oracle_scores": 0.46 + shift, "AP_lost": 0.06}
+        content["diagnosis"]["thresholds"] = {
+            name: {"threshold": x, "AP": [0.4 + shift, 0.41, 0.42], "AP_box_score": [0.3, 0.31, 0.32 + shift]}
+            for name, x in (("nms", [0.5, 0.9, 1.0]), ("keypoint_score", [0.0, 0.2, 0.9]))
+        }
+    content["training"]["curve"] = {"iteration": [10, 20, 30], "loss": [1.0 + shift, 0.6, 0.5]}
+    content["training"]["seconds_per_iteration"] = 0.08 + shift
+    return content
+
+
+LOSSES = ("mse", "kl", "awing", "wahr", "fwahr", "heuristic", "kal", "fowkal", "dm", "rspose", "my_own_loss")
+
+
+def crowded(losses: Sequence[str] = LOSSES, models: Sequence[str] = ("tiny",)) -> list[dict[str, Any]]:
+    contents = []
+    for loss, head, model in itertools.product(losses, ("heatmap", "simcc"), models):
+        content = studied(loss, head=head, model=model, reconstruction=loss in ("fowkal", "dm", "rspose"))
+        if loss in ("kal", "fowkal"):
+            content["loss"]["learned"] = {"factor": [0.1 + 0.01 * k for k in range(17)]}
+        contents.append(content)
+    return contents

@@ -10,10 +10,9 @@ import numpy as np
 from rspose.grid.progress import duration
 from rspose.grid.record import Failure, Record
 from rspose.reporting.published import verdict
-from rspose.reporting.report.charts import value_chart
 from rspose.reporting.results import Results, head_label
 from rspose.reporting.statistics import REFERENCE, CellKey, Comparison, comparisons
-from rspose.reporting.style import dataset_title, loss_colour
+from rspose.reporting.style import dataset_title
 from rspose.reporting.table import DAGGER, Column, Value, entry_text
 
 _PERCENT, _CORRELATION = Column("", ""), Column("", "", 1, 2)
@@ -101,7 +100,6 @@ def _named(results: Results, key: CellKey) -> dict[str, Any]:
         "place": [dataset_title(dataset), *([] if control else [head_label(head), model])],
         "dataset": dataset,
         "loss": loss,
-        "colour": loss_colour(loss),
         "control": control,
         "reconstruction": results.labels[loss].endswith(DAGGER),
     }
@@ -113,8 +111,6 @@ def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> di
             "seeds": [],
             "scores": [],
             "facts": [],
-            "curves": [],
-            "learned": [],
             "commands": [],
             "generated": None,
         }
@@ -130,21 +126,11 @@ def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> di
     for made_by, seeds in seeds_of.items():
         grid, given = json.loads(made_by)
         commands.append(rerun_command(grid, key, seeds, control, given))
-    learned = [content["loss"]["learned"] for content in contents if content["loss"].get("learned")]
     return {
         "seeds": [record.cell.seed for record in records],
         "generated": all(content["data"]["generated"] for content in contents),
         "scores": _scores(results, key, records),
         "facts": _facts(contents),
-        "curves": [
-            {"seed": record.cell.seed, **record.content["training"]["curve"]}
-            for record in records
-            if (record.content["training"] or {}).get("curve")
-        ],
-        "learned": [
-            value_chart(key[0], name, np.mean([each[name] for each in learned], axis=0))
-            for name in (learned[0] if learned else {})
-        ],
         "commands": commands,
     }
 

@@ -5,20 +5,23 @@ import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rspose.grid.cell import Cell
 from rspose.reporting import notes
+from rspose.reporting.chart_frames import losses
+from rspose.reporting.charts import page_charts, vega_config
 from rspose.reporting.html import address_of, to_html
 from rspose.reporting.published import PUBLISHED
 from rspose.reporting.report.cells import cell_details
-from rspose.reporting.report.charts import charts
 from rspose.reporting.report.drawings import drawings
 from rspose.reporting.report.pictures import heatmap_sheets, localisations
 from rspose.reporting.results import Results, head_label, read_results
@@ -28,11 +31,6 @@ from rspose.reporting.tables import all_tables
 
 _SCRIPTS = ("theme.js", "libraries.js", "tables.js", "charts.js", "drawings.js", "panel.js", "main.js")
 _STYLES = ("page.css", "tables.css", "panel.css")
-# Of the packages that carry them: package, file.
-_LIBRARIES = {
-    "datatables": ("itables", "html/dt_bundle.js"),
-    "plotly": ("plotly", "package_data/plotly.min.js"),
-}
 _SECTIONS = {
     "main": ("overview", "Overview"),
     "claimed": ("claimed", "Claimed and measured"),
@@ -88,6 +86,7 @@ def report_page(results: Results) -> str:
     """The page as HTML."""
     details = cell_details(results)
     linked = {(cell[0], cell[1], cell[2], cell[3]) for cell in (key.split("/") for key in details)}
+    localised = localisations(results)
     environment = Environment(
         loader=PackageLoader("rspose.reporting.report", "assets"),
         autoescape=True,
@@ -98,17 +97,19 @@ def report_page(results: Results) -> str:
     return environment.get_template("report.html").render(
         summary=_summary(results),
         sections=_sections(results, all_tables(results), linked),
-        localisations=localisations(results),
+        localisations=localised,
         heatmaps=heatmap_sheets(results),
         cells=_cell_rows(results),
         generated=notes.data_kind(results.runs) == "generated data",
         kind=notes.data_kind(results.runs),
         style=Markup("\n".join(_asset(name) for name in _STYLES)),
         script=Markup("\n".join(_asset(name) for name in _SCRIPTS)),
-        libraries={name: _library(*where) for name, where in _LIBRARIES.items()},
+        libraries=_libraries(),
         data={
             "cells": _json(details),
-            "charts": _json(charts(results)),
+            "charts": _json(page_charts(results)),
+            "localisations": _json([picture.chart for picture in localised]),
+            "looks": _json(vega_config(losses(results), page=True)),
             "drawings": _json(drawings(results)),
         },
     )
@@ -221,16 +222,18 @@ def _asset(name: str) -> str:
     return (files("rspose.reporting.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _library(package: str, path: str) -> str:
-    """A script that a package carries, compressed: the page unpacks it when it is first needed.
-
-    The package is not imported, which would take longer than all the rest.
-    """
-    found = find_spec(package)
+@cache
+def _libraries() -> dict[str, str]:
+    """One script each, compressed: the page unpacks it when it is first needed."""
+    found = find_spec("itables")  # not imported: that would take longer than all the rest
     if found is None or not found.submodule_search_locations:
-        raise ImportError(f"{package} is not installed, which the report needs: run make setup")
-    script = Path(found.submodule_search_locations[0], path).read_bytes()
-    return base64.b64encode(gzip.compress(script, mtime=0)).decode()
+        raise ImportError("itables is not installed, which the report needs: run make setup")
+    datatables = Path(found.submodule_search_locations[0], "html/dt_bundle.js").read_bytes()
+    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()
+    return {
+        name: base64.b64encode(gzip.compress(script, mtime=0)).decode()
+        for name, script in (("datatables", datatables), ("vega", vega))
+    }
 
 
 def _json(content: Any) -> Markup:

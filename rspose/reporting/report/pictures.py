@@ -6,14 +6,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from rspose.reporting.charts import LOCALISATION, specification, vega_config
 from rspose.reporting.html import to_html
-from rspose.reporting.localisation import tolerated_errors
+from rspose.reporting.localisation import localised_losses, tolerated_errors
 from rspose.reporting.results import Results, head_label
 from rspose.reporting.style import dataset_title
 
@@ -31,13 +33,13 @@ class Image:
 
     Attributes:
         address: Its data, as an address.
-        width: In pixels; None for a drawing without pixels.
-        height: See ``width``.
+        width: In pixels.
+        height: In pixels.
     """
 
     address: str
-    width: int | None = None
-    height: int | None = None
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,35 @@ class Picture:
         title: What is drawn.
         alt: What is seen, for readers who do not see it.
         images: Its parts from top to bottom.
-        table: Its numbers; None where it has none.
-        notes: Sentences below it.
     """
 
     title: str
     alt: str
     images: tuple[Image, ...]
-    table: Markup | None = None
-    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> float:
-        """Height by width of its highest part, which paper has to hold; 0 for drawings without pixels."""
-        return max(
-            (image.height / image.width for image in self.images if image.height and image.width), default=0
-        )
+        """Height by width of its highest part, which paper has to hold."""
+        return max(image.height / image.width for image in self.images)
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """Loss against localisation in one run.
+
+    Attributes:
+        title: What is drawn.
+        explained: How it is read.
+        chart: The chart, ready for JSON.
+        table: Its numbers.
+        notes: Sentences below them.
+    """
+
+    title: str
+    explained: str
+    chart: dict[str, Any]
+    table: Markup
+    notes: tuple[str, ...]
 
 
 def heatmap_sheets(results: Results) -> list[Picture]:
@@ -93,29 +108,28 @@ def heatmap_sheets(results: Results) -> list[Picture]:
     return pictures
 
 
-def localisations(results: Results) -> list[Picture]:
-    """Loss against localisation (``localisation/``) beside the folders of records: figure and table.
+def localisations(results: Results) -> list[Localisation]:
+    """Loss against localisation (``localisation/``) beside the folders of records: chart and table.
 
     What is not usable is left out with one line on stderr.
     """
-    pictures: list[Picture] = []
-    for run, title in _runs(results, "Loss against localisation"):
-        figure, source = run / "localisation" / "figure.svg", run / "localisation" / "losses.json"
-        if not (figure.is_file() and source.is_file()):
+    found: list[Localisation] = []
+    for run, title in _runs(results, LOCALISATION.title):
+        source = run / "localisation" / "losses.json"
+        if not source.is_file():
             continue
         try:
-            table = tolerated_errors(json.loads(source.read_text(encoding="utf-8")))
+            content = json.loads(source.read_text(encoding="utf-8"))
+            table = tolerated_errors(content)
+            losses = localised_losses(content)
+            spec = specification(LOCALISATION, LOCALISATION.frame(content), list(losses.values()))
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             print(f"figure left out: {source}: not usable ({error!r}): make it again", file=sys.stderr)
             continue
-        html = to_html(table, name=f"localisation-{len(pictures)}" if pictures else "localisation")
-        alt = (
-            "Each loss drawn against the localisation error of a heatmap, in panels by head and by what else "
-            "changes while the peak moves away; the table below has the numbers."
-        )
-        address = "data:image/svg+xml;base64," + base64.b64encode(figure.read_bytes()).decode()
-        pictures.append(Picture(title, alt, (Image(address),), html, table.notes))
-    return pictures
+        html = to_html(table, name=f"localisation-{len(found)}" if found else "localisation")
+        chart = {"title": title, "spec": spec, "looks": vega_config(losses, page=True)}
+        found.append(Localisation(title, LOCALISATION.explained, chart, html, table.notes))
+    return found
 
 
 def _runs(results: Results, title: str) -> Iterator[tuple[Path, str]]:

@@ -18,15 +18,7 @@ async function unpack(name) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const address = URL.createObjectURL(new Blob([await new Response(stream).arrayBuffer()], { type: "text/javascript" }));
   try {
-    if (name === "datatables") return (await import(address)).default;
-    await new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = address;
-      script.onload = resolve;
-      script.onerror = () => reject(new Error(`${name} could not be loaded`));
-      document.head.append(script);
-    });
-    return window.Plotly;
+    return (await import(address)).default ?? window.vegaEmbed;
   } finally {
     URL.revokeObjectURL(address);
   }

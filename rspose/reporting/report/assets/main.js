@@ -1,4 +1,4 @@
-startTheme(redrawCharts);
+startTheme();
 startPanel();
 startCharts();
 startPredictions();

@@ -48,8 +48,12 @@ function parts(key, cell) {
   if (cell.scores.length) found.push(heading("Numbers"), ...numbers(cell));
   if (cell.claims.length) found.push(heading("Claimed"), claims(cell));
   found.push(heading("Predictions"), predictions(key, cell));
-  if (!cell.control && cell.seeds.length) found.push(heading("Learning curves"), curves(cell));
-  for (const chart of cell.learned) found.push(heading(`Learned: ${chart.name}`), chartPlace(chart, `${chart.name} of each keypoint`));
+  if (!cell.control && cell.seeds.length) {
+    const curves = chartsOf("learning_curves", key);
+    found.push(heading("Learning curves"), ...curves.map((chart) => chartPlace(chart, `Learning curves of ${cell.title}`)));
+    if (!curves.length) found.push(make("p", { class: "notes" }, "The records hold no learning curve."));
+  }
+  for (const chart of chartsOf("factors", key)) found.push(heading(chart.title), chartPlace(chart, chart.title));
   if (cell.commands.length) {
     found.push(heading("Make it again"), ...cell.commands.map(command));
     found.push(make("p", { class: "notes" }, "In the repository, at the commit below; what is there is overwritten."));
@@ -107,28 +111,6 @@ function predictions(key, cell) {
   });
   return make("div", {}, make("div", { class: "people" }, ...people),
     make("p", { class: "notes" }, `Of seed ${mine.seed}. Blue: the person's own left; orange: right. The fainter, the lower the confidence.`));
-}
-
-const DASHES = ["dash", "dot", "dashdot", "longdash"];
-
-function curves(cell) {
-  if (!cell.curves.length) return make("p", { class: "notes" }, "The records hold no learning curve.");
-  const traces = [];
-  for (const curve of cell.curves) {
-    const terms = Object.keys(curve).filter((name) => !["seed", "iteration", "loss"].includes(name));
-    for (const [index, name] of ["loss", ...(terms.length > 1 ? terms : [])].entries()) {
-      const label = index ? name.replace(/^loss_/, "").replaceAll("_", " ") : "loss";
-      traces.push({
-        type: "scatter", mode: "lines", x: curve.iteration, y: curve[name], name: label, legendgroup: name,
-        showlegend: curve === cell.curves[0] && terms.length > 1,
-        line: { color: cell.colour, width: index ? 1.2 : 2, dash: index ? DASHES[(index - 1) % DASHES.length] : "solid" },
-        opacity: cell.curves.length > 1 ? 0.65 : 1,
-        hovertemplate: `seed ${curve.seed}, iteration %{x}: %{y:.4g}<extra>${index ? "term" : "loss"}</extra>`,
-      });
-    }
-  }
-  const layout = { xaxis: { title: { text: "iteration" } }, yaxis: { title: { text: "loss" }, rangemode: "tozero" } };
-  return chartPlace({ traces, layout, height: 320 }, `Learning curves of ${cell.title}`);
 }
 
 function command(text) {

@@ -1,7 +1,7 @@
 // Light, dark, or as the system: a button that cycles, remembered where the browser lets a file remember.
 const THEMES = { "": "as the system", light: "light", dark: "dark" };
 
-function startTheme(changed) {
+function startTheme() {
   const button = document.getElementById("theme");
   const root = document.documentElement;
   const show = (theme) => {
@@ -21,12 +21,5 @@ function startTheme(changed) {
     theme = names[(names.indexOf(theme) + 1) % names.length];
     show(theme);
     try { localStorage.setItem("rspose-theme", theme); } catch { /* as above */ }
-    changed();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
-}
-
-function isDark() {
-  const theme = document.documentElement.dataset.theme;
-  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
