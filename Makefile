@@ -80,7 +80,7 @@ docs: $(INSTALLED)  ## Write config/README.md and schema.json, docs/losses.md an
 	@$(BIN)/rspose docs losses
 	@$(BIN)/rspose docs published
 
-site: $(INSTALLED)  ## Build the documentation as a website in site/, which works offline
+site: $(INSTALLED)  ## Build the documentation as a website in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:  ## Remove everything in results/ but published and reference (not .venv)

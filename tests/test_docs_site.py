@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from builders.grid import REPOSITORY
@@ -68,21 +71,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_site_opens_from_a_folder_without_a_network(site: Path, browser: Browser) -> None:
-    context = browser.new_context(offline=True, viewport={"width": 390, "height": 844})
+def test_the_site_asks_no_server_but_its_own(site: Path, browser: Browser) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    own = f"http://127.0.0.1:{server.server_port}/"
+    context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     complaints, requests = [], []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "request", lambda asked: None if asked.url.startswith(("file:", "data:")) else requests.append(asked)
-    )
+    known = (own, "data:", f"blob:{own}")
+    page.on("request", lambda asked: None if asked.url.startswith(known) else requests.append(asked))
     for name in ("index", "losses", "findings", "config", "api/losses", "api/evaluation"):
-        page.goto((site / f"{name}.html").as_uri())
+        page.goto(f"{own}{name}.html")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         widths = page.locator("article img").evaluate_all("all => all.map((image) => image.naturalWidth)")
         assert all(widths)
-    page.goto((site / "losses.html").as_uri())
+    page.goto(f"{own}losses.html")
     assert page.locator("math").count() > 20 and page.locator("merror").count() == 0
     assert page.locator("math mfrac").first.bounding_box()["height"] > 10  # set as a formula, not as letters
     assert r"\frac" not in page.locator("article").inner_text()
@@ -91,3 +97,4 @@ def test_the_site_opens_from_a_folder_without_a_network(site: Path, browser: Bro
     expect(page.locator(".md-search-result__link").first).to_be_visible(timeout=60_000)
     assert (complaints, requests) == ([], [])
     context.close()
+    server.shutdown()

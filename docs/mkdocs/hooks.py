@@ -48,12 +48,6 @@ def on_page_content(content: str, **_: Any) -> str:
     return content.replace("&amp;#124;", "|")  # a pipe in code in a table
 
 
-def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Take the script that lets the search run from a folder from the site, not from a server."""
-    place = posixpath.relpath("mkdocs/iframe-worker.js", posixpath.dirname(page.file.src_uri) or ".")
-    return output.replace("https://unpkg.com/iframe-worker/shim", place)
-
-
 def _mathml(formula: str, display: bool) -> str:
     tex = " ".join(html.unescape(formula).split())
     tex = re.sub(r"(\\hat \w)_", r"{\1}_", tex)  # else the index is put below the hat
