@@ -239,8 +239,9 @@ def read_samples(entry: Entry, keypoints: KeypointSet, columns: int) -> Samples:
         (entry.predictions, predicted["keypoints"]),
     ):
         if array.shape[1] != len(keypoints):
+            dataset = next(name for name, each in DATASETS.items() if each.keypoints is keypoints)
             raise ValueError(
-                f"{path}: {array.shape[1]} keypoints: expected the {len(keypoints)} of the dataset"
+                f"{path}: {array.shape[1]} keypoints: expected the {len(keypoints)} of {dataset}"
             )
     rows = drawn["box_index"]
     if rows.min() < 0 or rows.max() >= len(predicted["keypoints"]):

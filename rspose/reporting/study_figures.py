@@ -14,7 +14,7 @@ from rspose.reporting.results import Results
 from rspose.reporting.style import dataset_title
 
 _SCALE = 2.0  # pixels of a PNG for one of the chart
-_LINE = 90  # letters of a line below the title
+_LETTER = 6.0  # pixels of a letter below the title
 
 
 def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
@@ -66,8 +66,12 @@ def draw(
         Both files.
     """
     spec = specification(chart, frame, list(losses.values()))
-    said = textwrap.wrap(". ".join(filter(None, (where, chart.explained))), _LINE)
-    spec |= {"title": {"text": chart.title, "subtitle": said}, "config": vega_config(losses)}
+    wide = int(spec["columns"] * spec["spec"]["width"] / _LETTER)
+    config = vega_config(losses)
+    config["legend"]["columns"] = max(2, min(6, wide // 16))
+    said = textwrap.wrap(". ".join(filter(None, (where, chart.explained))), min(wide, 110))
+    title = textwrap.wrap(chart.title, int(0.7 * wide))
+    spec |= {"title": {"text": title, "subtitle": said}, "config": config}
     svg = vl_convert.vegalite_to_svg(spec)
     vector = path.with_suffix(".svg")
     vector.write_text(svg, encoding="utf-8")

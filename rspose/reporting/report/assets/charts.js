@@ -62,9 +62,11 @@ function startCharts() {
     list.append("These records have nothing to draw.");
     return;
   }
-  const places = [...new Set(all.map((chart) => `${chart.dataset}, ${chart.model}`))];
+  const several = new Set(all.map((chart) => chart.model)).size > 1;
+  const placeOf = (chart) => (several ? `${chart.dataset}, ${chart.model}` : chart.dataset);
+  const places = [...new Set(all.map(placeOf))];
   const show = (chosen) => list.replaceChildren(
-    ...all.filter((chart) => `${chart.dataset}, ${chart.model}` === chosen).map((chart) =>
+    ...all.filter((chart) => placeOf(chart) === chosen).map((chart) =>
       make("figure", chart.spec.columns > 3 ? { class: "wide" } : {},
         make("figcaption", {}, make("strong", {}, chart.title), chart.explained),
         chartPlace(chart, `${chart.title}, ${chosen}`))));
