@@ -53,7 +53,7 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto 
 test: $(INSTALLED)  ## Run the whole test suite: 16 minutes on two cores
 	@$(PYTEST) $(ARGS)
 
-test-fast: $(INSTALLED)  ## Run the tests that take under 4 minutes together
+test-fast: $(INSTALLED)  ## Run the tests but those marked slow
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(INSTALLED)  ## Check style, imports, the workflow, types and the documentation
