@@ -145,7 +145,9 @@ def test_the_report_has_the_heatmaps_and_loss_against_localisation(folder: Path)
     page = (folder / "results/report.html").read_text()
     for dataset in ("COCO", "MPII"):
         assert f'alt="Heatmaps over people of {dataset} val' in page
-    assert page.count("data:image/svg+xml") == 1 and 'id="table-localisation"' in page
+    (chart,) = json.loads(re.findall(r'id="data-localisations">(.*?)</script>', page)[0])
+    assert "localisation" in json.dumps(chart) and page.count('class="picture" data-localisation') == 1
+    assert 'id="table-localisation"' in page
 
 
 def test_snakemake_makes_its_own_report_too(folder: Path) -> None:
