@@ -16,7 +16,7 @@ from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete, load_config
 from rspose.grid.files import write_json
-from rspose.grid.record import read_record, write_control_record, write_record
+from rspose.grid.record import read_record, write_record
 from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
 from rspose.reporting.tables import make_tables
 from rspose.training.compose import compose, mmpose_config
@@ -61,7 +61,8 @@ def finished(
     controls.oracle("wholebody", root).save(folder / "oracle.npz")
     write_json(folder / "oracle.json", evaluate("wholebody", folder / "oracle.npz", root))
     control = folder / "records" / "wholebody" / "control" / "oracle.json"
-    write_control_record(config, "wholebody", "oracle", folder / "oracle.json", control)
+    oracle = Cell("wholebody", "control", "control", "oracle", 0)
+    write_record(config, oracle, folder / "oracle.json", None, control)
     return folder, cell
 
 

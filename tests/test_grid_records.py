@@ -103,7 +103,7 @@ def _changed(**changes: Any) -> str:
         ),
         (
             _changed(config={"files": [], "directory": None, "changes": ["--snakefile"]}),
-            'config.changes.0 is "--snakefile"',
+            'config.changes.0 is "--snakefile": expected a change as training.epochs=2',
         ),
         (_changed(format=3), "record format 3: expected 2 or 1"),
         (_changed(cell__loss=...), "cell.loss is missing"),

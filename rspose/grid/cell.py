@@ -1,22 +1,8 @@
 """A cell: one training run of a grid, and the key of its record."""
 
-import re
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}", text):
-        raise PydanticCustomError(
-            "expected", "a name: at most 100 letters, digits, . _ + -, the first of them no . or -"
-        )
-    return text
-
-
-Name = Annotated[str, AfterValidator(_name)]
-"""What may be called a dataset, model, head or loss: names become folders and parts of commands."""
+from rspose.grid.fields import Name, Seed
 
 
 class Cell(NamedTuple):
@@ -26,7 +12,7 @@ class Cell(NamedTuple):
     model: Name
     head: Name
     loss: Name
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
 
     @classmethod
     def of(cls, wildcards: Any) -> Self:

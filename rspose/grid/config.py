@@ -7,9 +7,10 @@ environment without.
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -26,10 +27,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rspose.datasets import DATASETS
-from rspose.grid.cell import Cell, Name
+from rspose.grid.cell import Cell
+from rspose.grid.fields import Mistake, Name, Seed
 
 if TYPE_CHECKING:
     Dataset = str
@@ -40,16 +42,6 @@ else:
 
 _CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds")
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
-_TYPES = {
-    "int_type": "an integer",
-    "float_type": "a number",
-    "string_type": "a text",
-    "path_type": "a text",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-}
 _KINDS = {int: "number", float: "number", list: "pair", dict: "mapping"}
 
 
@@ -59,7 +51,7 @@ class ConfigError(ValueError):
     @classmethod
     def at(cls, key: str, problem: str) -> "ConfigError":
         """What is wrong with a key."""
-        return cls(f"config key '{key}': {problem}")
+        return cls(f"config key '{key}': {problem}" if key else f"config: {problem}")
 
 
 def _converted(value: Any, convert: Callable[[str], Any]) -> Any:
@@ -76,21 +68,20 @@ def _numbers(value: Any) -> Any:
     return _converted(value, lambda text: float(text) if _EXPONENT.fullmatch(text) else text)
 
 
-def _rate(value: Any) -> Any:
-    value = _numbers(value)
-    if _KINDS.get(type(value)) == "number":
-        return {"value": value, "base_batch_size": None}
-    if not isinstance(value, dict | LearningRate):
-        raise ValueError(f"expected a number, or a mapping of value and base_batch_size; found {value!r}")
-    return value
+def _kind(value: Any) -> str | None:
+    return _KINDS.get(type(_numbers(value)))
 
 
 def _either(expected: str) -> Discriminator:
-    return Discriminator(
-        lambda value: _KINDS.get(type(_numbers(value))),
-        custom_error_type="expected",
-        custom_error_message=expected,
-    )
+    return Discriminator(_kind, custom_error_type="expected", custom_error_message=expected)
+
+
+def _rate(value: Any) -> Any:
+    if _kind(value) == "number":
+        return {"value": value, "base_batch_size": None}
+    if not isinstance(value, dict | LearningRate):
+        raise PydanticCustomError("expected", "a number, or a mapping of value and base_batch_size")
+    return value
 
 
 class _Listed:
@@ -113,17 +104,22 @@ class _Listed:
 Folder = Annotated[Path, Field(strict=False)]
 Free = Annotated[dict[str, Any], BeforeValidator(_numbers)]
 Number = Annotated[float, BeforeValidator(_numbers)]
-Factor = Annotated[Number, Field(gt=0, le=1000)]
-Sigma = Annotated[Number, Field(gt=0, le=1000)]
+Positive = Annotated[Number, Field(gt=0, le=1000)]
 Count = Annotated[int, Field(ge=1, le=10**7)]
-SigmaPair = Annotated[list[Sigma], Field(min_length=2, max_length=2)]
-ImageSize = Annotated[list[Annotated[int, Field(ge=64, le=8192)]], Field(min_length=2, max_length=2)]
-InputSize = Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Field(min_length=2, max_length=2)]
-SigmaXY = Annotated[
-    Annotated[Sigma, Tag("number")] | Annotated[SigmaPair, Tag("pair")], _either("a number or a pair")
-]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
+Pair = Field(min_length=2, max_length=2)
+ImageSize = Annotated[list[Annotated[int, Field(ge=64, le=8192)]], Pair]
+InputSize = Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Pair]
+_One, _Two = Annotated[Positive, Tag("number")], Annotated[list[Positive], Pair, Tag("pair")]
+Sigma = Annotated[_One | _Two, _either("a number or a pair")]
+SigmaOfEach = Annotated[
+    _One | _Two | Annotated[dict[Dataset, Sigma], Tag("mapping")],
+    _either("a number, a pair, or a mapping of datasets to them"),
+]
+Part = Annotated[
+    Annotated[Number, Tag("number")] | Annotated[Free, Tag("mapping")],
+    _either("a weight, or a mapping of weight and the loss's parameters"),
+]
 
 
 class Settings(BaseModel):
@@ -171,17 +167,9 @@ class DataSettings(Settings):
 class Sigmas(Settings):
     """Standard deviation of the labels of each head."""
 
-    heatmap: Sigma | None = None
+    heatmap: Positive | None = None
     """In heatmap pixels."""
-    simcc: (
-        Annotated[
-            Annotated[Sigma, Tag("number")]
-            | Annotated[SigmaPair, Tag("pair")]
-            | Annotated[dict[Dataset, SigmaXY], Tag("mapping")],
-            _either("a number, a pair, or a mapping of datasets to them"),
-        ]
-        | None
-    ) = None
+    simcc: SigmaOfEach | None = None
     """In SimCC bins; one number, a pair for x and y, or a mapping with one of them per dataset."""
 
 
@@ -197,16 +185,14 @@ class InitialWeights(Settings):
     seed: Seed
     """Seed of the crops, the weights and the order."""
     threads: Processes = 2
-    """CPU threads. No cell can start before the initial weights are there; another number of threads gives
-    other weights, in the last bits."""
+    """CPU threads; another number gives other weights, in the last bits."""
 
 
 class ModelSettings(Settings):
     """A model: the mmpose configs that it is composed from, and what differs from `training`."""
 
     base: dict[Head, str] = Field(min_length=1)
-    """The mmpose config that each head builds on, a path below mmpose's `configs`. The grid leaves out heads
-    that a model has no config for."""
+    """The mmpose config of each head, a path below mmpose's `configs`. The grid leaves out other heads."""
     backbone: str | None = None
     """The mmpose config whose backbone and neck take the place of those in `base`, for a head that mmpose has
     no config of with this backbone."""
@@ -214,8 +200,7 @@ class ModelSettings(Settings):
     """Weights that the backbone starts from: a URL, a file, or `none` for random ones. If left out, those of
     the mmpose config."""
     input_size: dict[Dataset, InputSize]
-    """Width and height of the input crop in pixels, per dataset. The grid leaves out datasets that a model
-    has no entry for."""
+    """Width and height of the input crop in pixels, per dataset. The grid leaves out other datasets."""
     sigma: Sigmas
     """Standard deviation of the Gaussian labels, for each head of `base`."""
     overrides: Free = {}
@@ -246,14 +231,8 @@ class LearningRate(Settings):
     base_batch_size: Count | None
     """The batch size that the rate is for."""
 
-    def at(self, batch_size: int) -> float:
-        """The rate at a batch size, as mmengine scales it; without ``base_batch_size`` as it is."""
-        if self.base_batch_size is None:
-            return self.value
-        return self.value * (float(batch_size) / float(self.base_batch_size))
 
-
-Rate = Annotated[LearningRate, BeforeValidator(_rate, json_schema_input_type=Factor | LearningRate)]
+Rate = Annotated[LearningRate, BeforeValidator(_rate, json_schema_input_type=Positive | LearningRate)]
 
 
 class Training(Settings):
@@ -296,13 +275,16 @@ class Training(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU where there is one."""
     devices: Processes = 1
-    """GPUs of one machine that a cell trains on, a process each, started by torchrun; processes on the CPU
-    where there is no GPU. `batch_size` is divided among them. Predictions are made on one."""
+    """GPUs of one machine that a cell trains on, which divide `batch_size` among them; processes on the CPU
+    where there is no GPU. Predictions are made on one."""
 
     @property
     def scaled_learning_rate(self) -> float:
-        """The learning rate at the batch size that is trained with."""
-        return self.learning_rate.at(self.batch_size)
+        """The learning rate at the batch size that is trained with, as mmengine scales it."""
+        rate = self.learning_rate
+        if rate.base_batch_size is None:
+            return rate.value
+        return rate.value * (float(self.batch_size) / float(rate.base_batch_size))
 
 
 class LossSettings(Settings):
@@ -310,13 +292,7 @@ class LossSettings(Settings):
 
     loss: Name | None = None
     """The registered loss that this is a variant of; the key itself if left out."""
-    sum: dict[
-        Name,
-        Annotated[
-            Annotated[Number, Tag("number")] | Annotated[Free, Tag("mapping")],
-            _either("a weight, or a mapping of weight and the loss's parameters"),
-        ],
-    ] = {}
+    sum: dict[Name, Part] = {}
     """In place of `loss`: the losses that add up to this one, each with its weight, or with a mapping of
     `weight` and its parameters: `{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}`."""
     title: str | None = None
@@ -325,9 +301,9 @@ class LossSettings(Settings):
     """Models that are trained with this loss; all if left out."""
     parameters: Free = {}
     """Arguments of the loss."""
-    learning_rate_factor: Factor = 1.0
+    learning_rate_factor: Positive = 1.0
     """Factor on the learning rate, for a loss whose gradients ask for another one."""
-    head_learning_rate_factor: dict[Head, Factor] = {}
+    head_learning_rate_factor: dict[Head, Positive] = {}
     """The same for one head, where it differs."""
 
     @property
@@ -352,14 +328,7 @@ class Evaluation(Settings):
 
 @dataclass(frozen=True)
 class ChosenLoss:
-    """A loss of the grid on a head.
-
-    Attributes:
-        loss: Name of the registered loss.
-        title: Name in tables.
-        parameters: Every argument of the loss, defaults included.
-        learning_rate_factor: Factor on the learning rate.
-    """
+    """A loss of the grid on a head: what it is registered as, with every argument, defaults included."""
 
     loss: str
     title: str
@@ -377,8 +346,7 @@ class GridConfig(Settings):
     name: Name
     """Name of the grid; it stands in the tables' notes."""
     results: Folder = Path("results")
-    """Folder of everything that is made. Two configs with the same folder share datasets, cells and
-    records."""
+    """Folder of everything that is made. Configs with the same folder share datasets, cells and records."""
     records: Annotated[list[Folder], _Listed()] = []
     """Folders of finished records, of several machines say. If there are any, nothing is trained: `snakemake
     tables` makes the tables of these records, merged, in an environment without torch."""
@@ -400,11 +368,9 @@ class GridConfig(Settings):
     model_settings: dict[Name, ModelSettings]
     """The models a grid can name."""
     training: Training
-    """How every cell is trained. The loss is the only thing that changes within a (dataset, model, head,
-    seed)."""
+    """How every cell is trained. Only the loss changes within a (dataset, model, head, seed)."""
     pretrained_folder: Folder = Path("pretrained")
-    """Folder of the pretrained weights that URLs name; `rspose pretrained CONFIG` downloads them. What is
-    missing stops a run before its first job."""
+    """Folder of the pretrained weights that URLs name; `rspose pretrained CONFIG` downloads them."""
     loss_settings: dict[Name, LossSettings] = {}
     """Changes to a loss, or variants of one under a name of their own. A change touches the cells of that
     loss only."""
@@ -420,11 +386,7 @@ class GridConfig(Settings):
         return self.model_dump(mode="json", exclude_unset=True)
 
     def changed(self, **values: Any) -> "GridConfig":
-        """The config with some keys changed, checked again.
-
-        Raises:
-            ConfigError: As :func:`complete`.
-        """
+        """The config with some keys changed, checked again by :func:`complete`."""
         return complete({**self.plain(), **values})
 
     def dataset_files(self, name: str) -> list[Path]:
@@ -507,11 +469,13 @@ def load_config(path: Path) -> GridConfig:
 def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
     """Lay a config over the one that its key ``extends`` names, and that one over the one it extends.
 
-    Mappings are merged, key by key and at every depth; everything else is replaced, lists too. A key set to
-    null is taken away where the base has it; elsewhere the null stays, since it means something to mmengine.
+    A key set to null is taken away where the base has it; elsewhere the null stays, since it means something
+    to mmengine.
 
-    ``folder``, which the name in ``extends`` is relative to, is that of the config's file; ``extending`` are
-    the files that are being extended already.
+    Args:
+        config: What the config's file holds.
+        folder: Where that file is.
+        extending: The files that are being extended already.
 
     Raises:
         ConfigError: If there is no such file, it is not YAML, or files extend each other in a circle.
@@ -526,56 +490,6 @@ def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any
         raise ConfigError.at("extends", f"files extend each other: {circle}")
     base = extended(_read(path), path.parent, (*extending, path))
     return _patched(base, {key: value for key, value in config.items() if key != "extends"})
-
-
-def typed(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes of ``snakemake --config`` with the numbers and the like within their lists and mappings.
-
-    Snakemake reads those as texts: of ``seeds=[0,1]`` it makes ``["0", "1"]``.
-    """
-    return {
-        key: _converted(each, _read_number) if isinstance(each, list | Mapping) else each
-        for key, each in changes.items()
-    }
-
-
-def _read_number(text: str) -> Any:
-    with suppress(yaml.YAMLError):
-        read = yaml.safe_load(text) if text else text
-        return read if read is None or isinstance(read, int | float) else text
-    return text
-
-
-def given(
-    files: Sequence[Path], changes: Mapping[str, Any], repository: Path, folder: Path
-) -> dict[str, Any]:
-    """What a grid was run from, so that its cells can be run again: the ``config`` of their records.
-
-    Args:
-        files: The config files, later ones over earlier ones.
-        changes: What ``--config`` changed of them.
-        repository: The folder that paths are given from where they lie in it; others are absolute.
-        folder: Where it was run.
-
-    Returns:
-        ``files``; ``directory``, null for the repository; and ``changes`` as they are typed, but those that
-        only choose cells of the grid.
-    """
-
-    def place(path: Path) -> str:
-        path = path.resolve()
-        inside = path.is_relative_to(repository.resolve())
-        return path.relative_to(repository.resolve()).as_posix() if inside else str(path)
-
-    return {
-        "files": [place(file) for file in files],
-        "directory": None if folder.resolve() == repository.resolve() else place(folder),
-        "changes": [
-            f"{key}={value if isinstance(value, str | bool) else json.dumps(value)}"
-            for key, value in changes.items()
-            if key not in _CHOOSE_CELLS
-        ],
-    }
 
 
 def _read(path: Path) -> Any:
@@ -599,6 +513,52 @@ def _patched(base: Any, change: Any) -> Any:
     return patched
 
 
+def typed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes of ``snakemake --config`` with the numbers and the like within their lists and mappings.
+
+    Snakemake reads those as texts: of ``seeds=[0,1]`` it makes ``["0", "1"]``.
+    """
+
+    def read(text: str) -> Any:
+        with suppress(yaml.YAMLError):
+            value = yaml.safe_load(text) if text else text
+            return value if value is None or isinstance(value, int | float) else text
+        return text
+
+    return {key: each if isinstance(each, str) else _converted(each, read) for key, each in changes.items()}
+
+
+def given(
+    files: Sequence[Path], changes: Mapping[str, Any], repository: Path, folder: Path
+) -> dict[str, Any]:
+    """What a grid was run from, so that its cells can be run again: the ``config`` of their records.
+
+    Args:
+        files: The config files, later ones over earlier ones.
+        changes: What ``--config`` changed of them.
+        repository: The folder that paths are given from where they lie in it; others are absolute.
+        folder: Where it was run.
+
+    Returns:
+        ``files``; ``directory``, null for the repository; and ``changes`` as they are typed, but those that
+        only choose cells of the grid.
+    """
+
+    def place(path: Path) -> str:
+        path, root = path.resolve(), repository.resolve()
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+    return {
+        "files": [place(file) for file in files],
+        "directory": None if folder.resolve() == repository.resolve() else place(folder),
+        "changes": [
+            f"{key}={value if isinstance(value, str | bool) else json.dumps(value)}"
+            for key, value in changes.items()
+            if key not in _CHOOSE_CELLS
+        ],
+    }
+
+
 def complete(config: Any) -> GridConfig:
     """Check a config and fill in its defaults.
 
@@ -608,8 +568,8 @@ def complete(config: Any) -> GridConfig:
     completed = _validated(GridConfig, config)
     if not completed.records:
         _load_losses(completed)
-        _check_names(completed)
-        _check_losses(completed)
+        for key, problem in chain(_model_problems(completed), _loss_problems(completed)):
+            raise ConfigError.at(key, problem)
     return completed
 
 
@@ -619,44 +579,17 @@ def _validated(model: type[_Model], values: Any, *parents: str) -> _Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_one_line(error, values, parents)) from None
-
-
-def _one_line(error: ValidationError, values: dict[str, Any], parents: tuple[str, ...]) -> str:
-    first = error.errors(include_url=False)[0]
-    kind, expected, found = first["type"], first["msg"], f"found {first['input']!r}"
-    key = _key(first["loc"], values)
+        keys, kind, expected, found = Mistake.first_of(error, values)
     match kind:
         case "missing":
-            said = f"missing key {first['loc'][-1]!r}"
+            problem = f"missing key {expected!r}"
         case "value_error":
-            said = str(first["ctx"]["error"])
-        case "literal_error":
-            if first["loc"][-1] == "[key]":
-                key = key[:-1]
-            allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            said = f"expected one of {allowed}; {found}"
-        case "expected":
-            said = f"expected {expected}; {found}"
-        case "too_short" if first["input"] == []:
-            said = "the grid is empty; name at least one"
+            problem = expected
+        case "too_short" if found == []:
+            problem = "the grid is empty; name at least one"
         case _:
-            expected = _TYPES.get(kind, re.sub("^(Input|List|Value|Dictionary) should (be )?", "", expected))
-            said = f"expected {expected}; {found}"
-    where = ".".join((*parents, *key))
-    return f"config key '{where}': {said}" if where else f"config: {said}"
-
-
-def _key(location: Iterable[str | int], values: Any) -> list[str]:
-    """The keys and indices of a location that the config has; the others are pydantic's own."""
-    key = []
-    for part in location:
-        if isinstance(values, list):
-            values = dict(enumerate(values))
-        if isinstance(values, dict) and part in values:
-            values = values[part]
-            key.append(str(part))
-    return key
+            problem = f"expected {expected}; found {found!r}"
+    raise ConfigError.at(".".join((*parents, *keys)), problem)
 
 
 def _load_losses(config: GridConfig) -> None:
@@ -671,107 +604,92 @@ def _load_losses(config: GridConfig) -> None:
             raise ConfigError.at("losses_from", str(error)) from None
 
 
-def _check_names(config: GridConfig) -> None:
-    """Datasets and models must exist where they are described, and fit together."""
-    settings = config.model_settings
+def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
+    """Datasets and models must be described and fit together: keys, and what is wrong with them."""
     for dataset in config.datasets:
         if dataset not in config.data:
-            raise ConfigError.at("data", f"no entry for dataset {dataset!r}; add data.{dataset}.root")
+            yield "data", f"no entry for dataset {dataset!r}; add data.{dataset}.root"
+    of_losses = {f"loss_settings.{name}.models": each.models for name, each in config.loss_settings.items()}
+    for key, models in {"models": config.models, **of_losses}.items():
+        for model in models or []:
+            if model not in config.model_settings:
+                yield key, f"unknown model {model!r}; model_settings has {', '.join(config.model_settings)}"
     for model in config.models:
-        _check_known_model("models", model, config)
-        _check_model(model, config)
+        settings, key = config.model_settings[model], f"model_settings.{model}"
+        for head in settings.base:
+            sigma = getattr(settings.sigma, head)
+            if sigma is None:
+                yield f"{key}.sigma", f"no entry for head {head!r}, which 'base' has"
+            for dataset in settings.input_size:
+                if isinstance(sigma, dict) and dataset not in sigma:
+                    yield f"{key}.sigma.{head}", f"no entry for dataset {dataset!r}"
+        for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
+            yield from _training_problems(config, model, dataset)
     # A model may lack heads and datasets, but one that no model has is a mistake.
-    for names, key, what in (
-        (config.heads, "base", "mmpose config for head"),
-        (config.datasets, "input_size", "entry for dataset"),
-    ):
-        for name in names:
-            if not any(name in getattr(settings[model], key) for model in config.models):
-                others = ", nor has another model of the grid" if len(config.models) > 1 else ""
-                raise ConfigError.at(
-                    f"model_settings.{config.models[0]}.{key}", f"no {what} {name!r}{others}"
-                )
+    of_grid = [config.model_settings[model] for model in config.models]
+    others = ", nor has another model of the grid" if len(config.models) > 1 else ""
+    for head in config.heads:
+        if not any(head in settings.base for settings in of_grid):
+            yield f"model_settings.{config.models[0]}.base", f"no mmpose config for head {head!r}{others}"
+    for dataset in config.datasets:
+        if not any(dataset in settings.input_size for settings in of_grid):
+            yield f"model_settings.{config.models[0]}.input_size", f"no entry for dataset {dataset!r}{others}"
 
 
-def _check_known_model(key: str, model: str, config: GridConfig) -> None:
-    if model not in config.model_settings:
-        known = ", ".join(config.model_settings)
-        raise ConfigError.at(key, f"unknown model {model!r}; model_settings has {known}")
+def _training_problems(config: GridConfig, model: str, dataset: str) -> Iterator[tuple[str, str]]:
+    """What is changed for a model is checked as what it changes."""
+    (devices_from, _), *levels = config.training_levels(model, dataset)
+    values = config.training.model_dump()
+    for key, level in levels:
+        if "device" in level:
+            yield key, "device is one for all models; set training.device"
+        values |= level
+        _validated(Training, values, key)
+        devices_from = key if "devices" in level else devices_from
+    if dataset in config.datasets and values["batch_size"] % values["devices"]:
+        expected = f"expected a divisor of the batch size of {model} on {dataset}, {values['batch_size']}"
+        yield f"{devices_from}.devices", f"{expected}; found {values['devices']}"
 
 
-def _check_model(model: str, config: GridConfig) -> None:
-    settings, key = config.model_settings[model], f"model_settings.{model}"
-    for head in settings.base:
-        sigma = getattr(settings.sigma, head)
-        if sigma is None:
-            raise ConfigError.at(f"{key}.sigma", f"no entry for head {head!r}, which 'base' has")
-        for dataset in settings.input_size:
-            if isinstance(sigma, dict) and dataset not in sigma:
-                raise ConfigError.at(f"{key}.sigma.{head}", f"no entry for dataset {dataset!r}")
-    # What is changed for a model is checked as what it changes.
-    base = config.training.model_dump()
-    for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
-        values, devices_from = base, "training"
-        for name, level in config.training_levels(model, dataset)[1:]:
-            if "device" in level:
-                raise ConfigError.at(name, "device is one for all models; set training.device")
-            _validated(Training, {**values, **level}, name)
-            values = {**values, **level}
-            devices_from = name if "devices" in level else devices_from
-        if dataset in config.datasets and values["batch_size"] % values["devices"]:
-            expected = f"expected a divisor of the batch size of {model} on {dataset}, {values['batch_size']}"
-            raise ConfigError.at(f"{devices_from}.devices", f"{expected}; found {values['devices']}")
-
-
-def _check_losses(config: GridConfig) -> None:
+def _loss_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
     """Losses must be registered, or be variants of such, with parameters that they take."""
     from rspose.losses import available, unusable
+
+    def unknown(loss: str, known: Iterable[str]) -> str:
+        return unusable().get(loss, f"unknown loss {loss!r}; expected one of {', '.join(known)}")
 
     registered = available()
     names = list(dict.fromkeys((*registered, *config.loss_settings)))
     for loss in config.losses:
         if loss not in names:
-            raise ConfigError.at("losses", _unknown(loss, names))
+            yield "losses", unknown(loss, names)
     for name, change in config.loss_settings.items():
-        key = f"loss_settings.{name}"
-        for model in change.models or []:
-            _check_known_model(f"{key}.models", model, config)
+        key, loss = f"loss_settings.{name}", change.loss or name
         if change.sum and (change.loss or change.parameters):
-            raise ConfigError.at(f"{key}.sum", "stands in place of loss and parameters; take those away")
+            yield f"{key}.sum", "stands in place of loss and parameters; take those away"
         if change.sum:
-            _check_parameters(f"{key}.sum", "sum", {"parts": change.parts})
-            continue
-        loss = change.loss or name
-        if loss in unusable() and name not in config.losses:
-            continue
-        if loss not in registered:
-            raise ConfigError.at(key, _unknown(loss, registered))
-        _check_parameters(f"{key}.parameters", loss, change.parameters)
+            yield from _parameter_problems(f"{key}.sum", "sum", {"parts": change.parts})
+        elif loss in registered:
+            yield from _parameter_problems(f"{key}.parameters", loss, change.parameters)
+        elif loss not in unusable() or name in config.losses:
+            yield key, unknown(loss, registered)
     if not config.cells():
         serves = [
             f"{loss!r} serves {', '.join(config.served_heads(loss, 'heatmap'))}" for loss in config.losses
         ]
-        found = f"the grid is empty: found {', '.join(config.heads)}"
-        raise ConfigError.at("heads", f"{found}; {'; '.join(serves)}")
+        yield "heads", f"the grid is empty: found {', '.join(config.heads)}; {'; '.join(serves)}"
 
 
-def _check_parameters(key: str, loss: str, given: dict[str, Any]) -> None:
+def _parameter_problems(key: str, loss: str, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from rspose.losses import build, parameters
 
     known = parameters(loss)
     for name, value in given.items():
         if name not in known:
-            allowed = ", ".join(known) or "none"
-            raise ConfigError.at(key, f"unknown parameter {name!r} of loss {loss!r}; allowed: {allowed}")
-        if _KINDS.get(type(known[name])) == "number" and _KINDS.get(type(value)) != "number":
-            raise ConfigError.at(f"{key}.{name}", f"expected a number; found {value!r}")
+            yield key, f"unknown parameter {name!r} of loss {loss!r}; allowed: {', '.join(known) or 'none'}"
+        elif _KINDS.get(type(known[name])) == "number" and _KINDS.get(type(value)) != "number":
+            yield f"{key}.{name}", f"expected a number; found {value!r}"
     try:
         build(loss, given, num_keypoints=1)
     except (TypeError, ValueError) as error:
-        raise ConfigError.at(key, str(error)) from None
-
-
-def _unknown(loss: str, known: Iterable[str]) -> str:
-    from rspose.losses import unusable
-
-    return unusable().get(loss, f"unknown loss {loss!r}; expected one of {', '.join(known)}")
+        yield key, str(error)

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.files import remove_unfinished
-from rspose.grid.record import Failure, RecordError, failure_note, parse, write_failure
+from rspose.grid.record import Failure, RecordError, failure_note, write_failure
 
 
 class LastingError(RuntimeError):
@@ -81,7 +81,7 @@ def _look_back(snakemake: Any, config: GridConfig, cell: Cell, terminal: TextIO)
 
 def _for_good(note: Path) -> bool:
     try:
-        failure = Failure.of(note, parse(note, note.read_bytes()))
+        failure = Failure.read(note, note.read_bytes())
     except RecordError:
         return False
     return failure.error.startswith(f"{LastingError.__name__}:")

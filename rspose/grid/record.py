@@ -17,12 +17,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from rspose import datasets
-from rspose.grid.cell import Cell, Name
+from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
+from rspose.grid.fields import Mistake, Name, matching
 from rspose.grid.files import write_json
 from rspose.grid.replicates import decode
 
@@ -33,14 +42,9 @@ CONTROLS = {
     "mean_pose": ("Mean pose", "the mean training pose, stretched into every box"),
 }
 _PACKAGES = "torch torchvision mmpose onedl-mmengine mmcv-lite numpy xtcocotools opencv-python-headless"
-_EXPECTED = {
+_EXPECTED = {  # in JSON's words
     **dict.fromkeys(("model_type", "dict_type", "named_tuple_type"), "an object"),
-    "list_type": "a list",
-    "string_type": "a text",
     "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "unexpected_keyword_argument": "no such key",
     "extra_forbidden": "no such key",
 }
 
@@ -91,30 +95,21 @@ class _File(_Part):
     _content: dict[str, Any]
 
     @classmethod
+    def read(cls, path: Path, text: bytes) -> Self:
+        """What the file ``path`` holds, ``text``; RecordError if it is damaged or something else."""
+        return cls.of(path, _parsed(path, text))
+
+    @classmethod
     def of(cls, path: Path, content: dict[str, Any]) -> Self:
-        """Check what a file holds.
-
-        Args:
-            path: The file, for messages and for :attr:`Record.run`.
-            content: Its JSON object, in the present format.
-
-        Raises:
-            RecordError: If something is wrong with it.
-        """
+        """The same of its JSON object in the present format."""
         for key, value, expected in _unsound(content):
             raise RecordError(f"{path}: {key} is {_shown(value)}: expected {expected}")
         try:
             found = cls.model_validate(content)
         except ValidationError as error:
-            raise RecordError(f"{path}: {_described(error)}") from None
-        for problem in found.problems():
-            raise RecordError(f"{path}: {problem}")
+            raise RecordError(f"{path}: {_described(error, content)}") from None
         found._path, found._content = path, content
         return found
-
-    def problems(self) -> Iterator[str]:
-        """What is wrong with several values together."""
-        yield from ()
 
     @property
     def path(self) -> Path:
@@ -236,7 +231,7 @@ class Given(_Part):
 
     files: list[str]
     directory: str | None
-    changes: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*=")]]
+    changes: list[Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_.]*=.*", "a change as training.epochs=2")]]
 
 
 class Record(_File):
@@ -256,25 +251,25 @@ class Record(_File):
     training: Training | None
     provenance: Provenance
 
-    def problems(self) -> Iterator[str]:
-        """What is wrong with several values together."""
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
         if self.control and not self.cell.model == self.cell.head == "control":
-            yield f'a control record with model {_shown(self.cell.model)}: expected "control"'
+            raise ValueError(f'a control record with model {_shown(self.cell.model)}: expected "control"')
         if not self.control and self.training is None:
-            yield "training is null: expected an object, but for a control"
+            raise ValueError("training is null: expected an object, but for a control")
         if self.bootstrap is None:
-            return
+            return self
         # No table compares losses in a diagnosis: its replicates are not kept.
         compared = [name for name in self.bootstrap.intervals if not name.startswith("diagnosis.")]
         for name in {**self.bootstrap.values, **dict.fromkeys(compared)}:
+            key, expected = f"bootstrap.values.{name}", self.bootstrap.replicates
             try:
                 count = len(decode(self.bootstrap.values[name]))
             except (KeyError, ValueError):
-                yield f"bootstrap.values.{name}: expected replicates in base64; evaluate the cell again"
-            else:
-                if count != self.bootstrap.replicates:
-                    expected = f"expected {self.bootstrap.replicates}"
-                    yield f"bootstrap.values.{name} has {count} replicates: {expected}"
+                raise ValueError(f"{key}: expected replicates in base64; evaluate the cell again") from None
+            if count != expected:
+                raise ValueError(f"{key} has {count} replicates: expected {expected}")
+        return self
 
     @property
     def place(self) -> Path:
@@ -295,17 +290,16 @@ class Record(_File):
 
         Older records have no Pearson correlations and no diagnosis.
         """
-        scores = {f"metrics.{name}": value for name, value in self.metrics.items()}
-        for level in ("keypoint", "pose", "keypoint_on_detections", "pose_on_truth"):
-            for name in ("spearman", "kendall", "pearson"):
-                scores[f"confidence.{level}.{name}"] = getattr(getattr(self.confidence, level), name)
+        confidence = {
+            level: {name: getattr(correlation, name) for name in ("spearman", "kendall", "pearson")}
+            for level, correlation in self.confidence
+            if isinstance(correlation, Correlation)
+        }
+        scores = {"metrics": self.metrics, "confidence": confidence}
         if self.diagnosis is not None:
-            errors = self.diagnosis.errors
-            shares = {name: value for name, value in errors if name in errors.model_fields_set}
-            gains = {f"gain.{name}": value for name, value in shares.pop("gain", {}).items()}
-            scores |= {f"diagnosis.ordering.{name}": value for name, value in self.diagnosis.ordering.items()}
-            scores |= {f"diagnosis.errors.{name}": value for name, value in {**shares, **gains}.items()}
-        return scores
+            of_diagnosis = {"ordering", "errors"}
+            scores["diagnosis"] = self.diagnosis.model_dump(include=of_diagnosis, exclude_unset=True)
+        return dict(_flat(scores))
 
     @property
     def draws(self) -> tuple[int, int, int] | None:
@@ -324,38 +318,30 @@ class Record(_File):
         return None if text is None else decode(text)
 
 
-class Failed(_Part):
-    """What failed: the step (``train``, ...), why, in one line, and where more about it is."""
-
-    rule: Text
-    error: str
-    log: str = ""
-
-
 class Failure(_File):
-    """A cell that failed."""
+    """A cell that failed, at which step (``train``, ...), and why, in one line."""
 
     cell: Cell
-    failed: Failed
-
-    @property
-    def rule(self) -> str:
-        """The step that failed."""
-        return self.failed.rule
-
-    @property
-    def error(self) -> str:
-        """Why, in one line."""
-        return self.failed.error
+    rule: Text = Field(validation_alias=AliasPath("failed", "rule"))
+    error: str = Field(validation_alias=AliasPath("failed", "error"))
 
 
-def _described(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    if first["type"] in ("missing", "missing_argument"):
-        return f"the key {key} is missing"
-    expected = _EXPECTED.get(first["type"]) or first["msg"].removeprefix("Input should be ")
-    return f"{key} is {_shown(first['input'])}: expected {expected}"
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values with their keys joined by dots."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _described(error: ValidationError, content: Any) -> str:
+    keys, kind, expected, found = Mistake.first_of(error, content)
+    if kind == "value_error":
+        return expected
+    if kind == "missing":
+        return f"the key {'.'.join((*keys, expected))} is missing"
+    return f"{'.'.join(keys)} is {_shown(found)}: expected {_EXPECTED.get(kind, expected)}"
 
 
 def _unsound(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:
@@ -389,12 +375,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def parse(path: Path, text: str | bytes) -> dict[str, Any]:
-    """The content of a record or a note of a failure, in the present format, not checked yet.
-
-    Raises:
-        RecordError: If it is neither, or is of a format that this version does not know.
-    """
+def _parsed(path: Path, text: bytes) -> dict[str, Any]:
+    """The content of a record or a note of a failure, in the present format, not checked yet."""
     try:
         if len(text) > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES} bytes")
@@ -403,23 +385,17 @@ def parse(path: Path, text: str | bytes) -> dict[str, Any]:
         raise RecordError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(content, dict) or "format" not in content:
         raise RecordError(f'{path}: not a record: expected a JSON object with the key "format"')
-    if content["format"] == 1:
-        return _from_format_1(content)
+    if content["format"] == 1:  # it said with the commit whether the tree was clean
+        provenance = content.get("provenance")
+        if isinstance(provenance, dict) and isinstance(commit := provenance.get("git_commit"), str):
+            clean = {"git_commit": commit.removesuffix("-dirty"), "clean": not commit.endswith("-dirty")}
+            content["provenance"] = {**provenance, **clean}
+        content["format"] = FORMAT
     if content["format"] != FORMAT:
         raise RecordError(
             f"{path}: record format {_shown(content['format'])}: expected {FORMAT} or 1, which this version "
             "reads; run the cell again, or read the record with the version that wrote it"
         )
-    return content
-
-
-def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 said with the commit whether the tree was clean."""
-    content = {**content, "format": FORMAT}
-    provenance = content.get("provenance")
-    if isinstance(provenance, dict) and isinstance(commit := provenance.get("git_commit"), str):
-        clean = {"git_commit": commit.removesuffix("-dirty"), "clean": not commit.endswith("-dirty")}
-        content["provenance"] = {**provenance, **clean}
     return content
 
 
@@ -430,76 +406,37 @@ def read_record(path: Path) -> Record:
         RecordError: If the file is damaged, is something else, or was written in another format.
         OSError: If it cannot be read.
     """
-    return Record.of(path, parse(path, path.read_bytes()))
+    return Record.read(path, path.read_bytes())
 
 
-def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path, record: Path) -> None:
-    """Write the record of a trained and evaluated cell.
+def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | None, record: Path) -> None:
+    """Write the record of an evaluated cell or control.
 
     Args:
         config: The config of the grid; the workflow adds to it what it was given (``given``).
         cell: The cell.
         scores: What the evaluation wrote.
-        training: What the training wrote: it knows the loss, so that records are made without torch.
+        training: What the training wrote: it knows the loss, so that records are made without torch. None for
+            a control.
         record: Where the record goes.
     """
-    measured = json.loads(training.read_text())
-    of_training = {key: measured.pop(key) for key in ("loss", "provenance", "train_instances")}
-    _write(config, cell, scores, record, control=False, training=measured, **of_training)
-
-
-def write_control_record(config: GridConfig, dataset: str, control: str, scores: Path, record: Path) -> None:
-    """Write the record of a control: ``oracle`` or ``mean_pose``."""
-    title, reference = CONTROLS[control]
-    loss = {"title": title, "reference": reference, "reconstruction": False, "parameters": {}}
-    cell = Cell(dataset, "control", "control", control, 0)
-    provenance = {"device": platform.processor() or "cpu"}
-    _write(config, cell, scores, record, True, loss, provenance, None, None)
-
-
-def failure_note(config: GridConfig, cell: Cell) -> Path:
-    """Where the note lies that a cell failed: beside the place of its record, which outdates it."""
-    return config.results / "records" / f"{cell.path}.failed.json"
-
-
-def write_failure(config: GridConfig, cell: Cell, rule: str, error: str, log: Path) -> None:
-    """Note that a cell failed.
-
-    Args:
-        config: The config of the grid.
-        cell: The cell.
-        rule: The step that failed.
-        error: Why.
-        log: Where more about it is.
-    """
-    printable = "".join(
-        character if character.isprintable() else "?" for character in " ".join(error.split())
-    )
-    failed = {"rule": rule, "error": printable[:1000], "log": str(log)}
-    write_json(failure_note(config, cell), {"format": FORMAT, "cell": cell._asdict(), "failed": failed})
-
-
-def _write(
-    config: GridConfig,
-    cell: Cell,
-    scores: Path,
-    record: Path,
-    control: bool,
-    loss: dict[str, Any],
-    provenance: dict[str, Any],
-    training: dict[str, Any] | None,
-    train_instances: int | None,
-) -> None:
+    if training is None:
+        title, reference = CONTROLS[cell.loss]
+        loss = {"title": title, "reference": reference, "reconstruction": False, "parameters": {}}
+        provenance, train_instances = {"device": platform.processor() or "cpu"}, None
+    else:
+        measured = json.loads(training.read_text())
+        loss, provenance, train_instances = map(measured.pop, ("loss", "provenance", "train_instances"))
     content = {
         "format": FORMAT,
         "grid": config.name,
         **({"config": config.given} if config.given else {}),
         "cell": cell._asdict(),
-        "control": control,
+        "control": training is None,
         "loss": loss,
         **json.loads(scores.read_text()),
         "data": {**_data(config, cell.dataset), "train_instances": train_instances},
-        "training": training,
+        "training": None if training is None else measured,
         "provenance": {
             **provenance,
             **_tree(),
@@ -512,19 +449,27 @@ def _write(
     write_json(record, content)
 
 
+def failure_note(config: GridConfig, cell: Cell) -> Path:
+    """Where the note lies that a cell failed: beside the place of its record, which outdates it."""
+    return config.results / "records" / f"{cell.path}.failed.json"
+
+
+def write_failure(config: GridConfig, cell: Cell, rule: str, error: str, log: Path) -> None:
+    """Note that a cell failed: at which step, why, and where more about it is."""
+    line = "".join(each if each.isprintable() else "?" for each in " ".join(error.split()))
+    failed = {"rule": rule, "error": line[:1000], "log": str(log)}
+    write_json(failure_note(config, cell), {"format": FORMAT, "cell": cell._asdict(), "failed": failed})
+
+
 def _data(config: GridConfig, dataset: str) -> dict[str, Any]:
-    settings = config.data[dataset]
-    root, generated = settings.root, settings.generate is not None
-    if generated:
-        files = json.loads((root / "manifest.json").read_text())["files"]
-        checksum = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    settings, digest = config.data[dataset], hashlib.sha256()
+    if settings.generate is not None:
+        manifest = json.loads((settings.root / "manifest.json").read_text())
+        digest.update(json.dumps(manifest["files"], sort_keys=True).encode())
     else:
-        digest = hashlib.sha256()
-        # Folders may be shared: COCO-WholeBody's annotations lie beside COCO's.
-        for name in datasets.dataset(dataset).files:
-            digest.update((root / name).read_bytes())
-        checksum = digest.hexdigest()
-    return {"generated": generated, "checksum": checksum}
+        for file in config.dataset_files(dataset):
+            digest.update(file.read_bytes())
+    return {"generated": settings.generate is not None, "checksum": digest.hexdigest()}
 
 
 def _version(package: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rspose.grid.cell import Cell
 from rspose.grid.files import replacing, write_json
-from rspose.grid.record import MOST_BYTES, Failure, Record, RecordError, parse
+from rspose.grid.record import MOST_BYTES, Failure, Record, RecordError
 from rspose.grid.replicates import coarser
 
 PACKED = ".jsonl.xz"
@@ -119,7 +119,7 @@ def _read(kind: type[M], files: Iterable[Path]) -> Iterator[M]:
         try:
             for path, text in _texts(file):
                 try:
-                    yield kind.of(path, parse(path, text))
+                    yield kind.read(path, text)
                 except RecordError as error:
                     print(f"{kind.__name__.lower()} left out: {error}", file=sys.stderr)
         except (OSError, EOFError, lzma.LZMAError) as error:

@@ -7,13 +7,14 @@ from rspose.grid.job import config_of, job
 with job(snakemake):
     from rspose.evaluation import controls
     from rspose.evaluation.evaluate import evaluate
+    from rspose.grid.cell import Cell
     from rspose.grid.files import write_json
-    from rspose.grid.record import write_control_record
+    from rspose.grid.record import write_record
 
     dataset, control = snakemake.wildcards.dataset, snakemake.wildcards.control
-    root = config_of(snakemake).data[dataset].root
-    getattr(controls, control)(dataset, root).save(Path(snakemake.output.predictions))
-    write_json(Path(snakemake.output.scores), evaluate(dataset, Path(snakemake.output.predictions), root))
-    write_control_record(
-        config_of(snakemake), dataset, control, Path(snakemake.output.scores), Path(snakemake.output.record)
-    )
+    config, predictions = config_of(snakemake), Path(snakemake.output.predictions)
+    scores, root = Path(snakemake.output.scores), config.data[dataset].root
+    getattr(controls, control)(dataset, root).save(predictions)
+    write_json(scores, evaluate(dataset, predictions, root))
+    cell = Cell(dataset, "control", "control", control, 0)
+    write_record(config, cell, scores, None, Path(snakemake.output.record))

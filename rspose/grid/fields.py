@@ -1,0 +1,72 @@
+"""Fields that configs and records share, and what is wrong with a field, in words."""
+
+import re
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    **dict.fromkeys(("string_type", "path_type"), "a text"),
+    **dict.fromkeys(("dict_type", "model_type"), "a mapping"),
+}
+
+
+def matching(pattern: str, expected: str) -> AfterValidator:
+    """A text that matches the whole pattern; ``expected`` says in words what that is."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise PydanticCustomError("expected", expected)
+        return text
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}",
+        "a name: at most 100 letters, digits, . _ + -, the first of them no . or -",
+    ),
+]
+"""What may be called a dataset, model, head or loss: names become folders and parts of commands."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Mistake(NamedTuple):
+    """The first mistake that a model found: where, pydantic's name for it, what was expected and found."""
+
+    keys: list[str]
+    kind: str
+    expected: str
+    found: Any
+
+    @classmethod
+    def first_of(cls, error: ValidationError, content: Any) -> "Mistake":
+        """The first mistake in what was validated."""
+        first = error.errors(include_url=False)[0]
+        kind, location, expected = first["type"], first["loc"], first["msg"]
+        keys = []
+        for part in location:  # some parts are pydantic's own
+            inside = dict(enumerate(content)) if isinstance(content, list) else content
+            if isinstance(inside, dict) and part in inside:
+                content = inside[part]
+                keys.append(str(part))
+        match kind:
+            case "missing" | "missing_argument":
+                kind, expected = "missing", str(location[-1])
+            case "value_error":
+                expected = str(first["ctx"]["error"])
+            case "literal_error":
+                keys = keys[:-1] if location[-1] == "[key]" else keys
+                allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+                expected = f"one of {allowed}"
+            case _:
+                expected = re.sub(r"^\w+ should (be |have )?| after validation.*", "", expected)
+                expected = _EXPECTED.get(kind, expected)
+        return cls(keys, kind, expected, first["input"])
