@@ -105,16 +105,19 @@ def _check(root: Path, dataset: str, quick: bool) -> int:
     "tables",
     "results/records --out tables",
     path("records", "folders or packed files of records; without any, the tables of a grid", nargs="*"),
-    path("--out", "folder of the tables that are made of the records"),
+    path("--out", "folder of all tables of the records (default: print their main table)"),
     _GRID,
 )
 def _tables(records: list[Path], out: Path | None, config: Path) -> None:
-    """Make all tables of finished records, without torch; or print the main table of a grid that has run."""
+    """Make all tables of finished records, without torch; or print the main table, also of a grid."""
     from rspose.grid.config import load_config
-    from rspose.reporting.tables import make_tables
+    from rspose.reporting.markdown import to_markdown
+    from rspose.reporting.results import read_results
+    from rspose.reporting.tables import main_table, make_tables
 
     if records and out is None:
-        raise ValueError("--out: expected a folder for the tables of these records")
+        print(to_markdown(main_table(read_results(records))), end="")
+        return
     out = out if records and out else load_config(config).results / "tables"
     if records:
         make_tables(records, out)

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import pytest
 import yaml
+from builders.records import record, write
 
 from rspose.cli import GROUPS, main
 from rspose.datasets.manifest import read_manifest
@@ -162,6 +163,15 @@ def test_the_main_table_is_printed_and_the_others_are_pointed_to(
     said = success(capsys, "tables", "--config", config_file)
     assert "| Loss | AP |" in said
     assert str(tables) in said and str(tmp_path / "results" / "figures") in said
+
+
+def test_without_a_folder_for_tables_the_main_table_of_records_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "records", record())
+    success(capsys, "tables", tmp_path / "records", "--out", tmp_path / "tables")
+    said = success(capsys, "tables", tmp_path / "records")
+    assert said == (tmp_path / "tables" / "main.md").read_text()
 
 
 def test_a_config_that_cannot_be_used_is_one_line(

@@ -113,7 +113,7 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
         (diagnosis_table(results), numbers[kind == "diagnosis"]),
         (difference_table(results), results.differences),
         _claim_table(results),
-        (_main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
+        (main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
     ]
     return [(table, of_table) for table, of_table in tables if table is not None]
 
@@ -148,7 +148,8 @@ def _confidence_table(results: Results) -> Table:
     return replace(table, notes=(explained, *table.notes))
 
 
-def _main_table(results: Results) -> Table:
+def main_table(results: Results) -> Table:
+    """The overview: the main metric of every dataset and head."""
     sources = []
     metrics = results.main_metrics
     for dataset in results.datasets:
