@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rspose.datasets.interface import mirrored
+
 JOINT_NAMES = (
     "pelvis", "thorax", "upper_neck", "head_top", "nose", "left_eye", "right_eye", "left_ear", "right_ear",
     "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
@@ -20,130 +22,101 @@ JOINT_NAMES = (
 
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 
-_TRUNK_ANGLES = ("spine_flexion", "spine_side", "spine_twist", "head_yaw", "head_pitch", "head_roll")
-_LIMB_ANGLES = (
-    "shoulder_flexion", "shoulder_abduction", "shoulder_rotation", "elbow_flexion",
-    "hip_flexion", "hip_abduction", "knee_flexion",
+
+def joint_table(related: Mapping[str, str], columns: Mapping[str, int]) -> np.ndarray:
+    """Which columns are related to each joint, bool ``[J, len(columns)]``.
+
+    Names are separated by spaces. What is said of the left side holds for the right one.
+    """
+    table = np.zeros((len(JOINT), len(columns)), dtype=bool)
+    for joint, names in related.items():
+        for of_side in (str, mirrored):
+            table[JOINT[of_side(joint)], [columns[of_side(name)] for name in names.split()]] = True
+    return table
+
+
+def both(name: str) -> list[int]:
+    """The left and the right joint of a name."""
+    return [JOINT[f"left_{name}"], JOINT[f"right_{name}"]]
+
+
+# Lowest and highest, mean and spread at rest, degrees. A flexed elbow brings the forearm forward of the
+# straight arm, a flexed knee the shin backward of the straight leg; none bends the other way.
+_TRUNK_ANGLES = {
+    "spine_flexion": (-15, 60, 3, 6), "spine_side": (-25, 25, 0, 5), "spine_twist": (-35, 35, 0, 9),
+    "head_yaw": (-65, 65, 0, 20), "head_pitch": (-35, 40, 4, 10), "head_roll": (-25, 25, 0, 7),
+}  # fmt: skip
+_LIMB_ANGLES = {
+    "shoulder_flexion": (-45, 170, 5, 14), "shoulder_abduction": (-8, 88, 12, 8),
+    "shoulder_rotation": (-60, 80, 12, 22), "elbow_flexion": (2, 145, 18, 16),
+    "hip_flexion": (-25, 115, 1, 7), "hip_abduction": (-8, 45, 5, 4), "knee_flexion": (0, 140, 5, 6),
+}  # fmt: skip
+_ANGLES = _TRUNK_ANGLES | {f"{side}_{n}": a for side in ("left", "right") for n, a in _LIMB_ANGLES.items()}
+ANGLE_NAMES = tuple(_ANGLES)
+JOINT_LIMITS = np.array([angle[:2] for angle in _ANGLES.values()], dtype=np.float64)
+"""Lowest and highest angle per entry of `ANGLE_NAMES`, degrees, ``[A, 2]``."""
+
+# How often a kind of pose is drawn, and mean and spread of what is not at rest in it, on both sides or one.
+_STANCES: tuple[tuple[float, dict[str, tuple[float, float]]], ...] = (
+    (0.30, {}),  # standing
+    (0.22, {  # walking
+        "spine_flexion": (6, 5),
+        "left_shoulder_flexion": (-22, 12), "right_shoulder_flexion": (28, 14),
+        "left_elbow_flexion": (30, 18), "right_elbow_flexion": (38, 20),
+        "left_hip_flexion": (26, 9), "right_hip_flexion": (-12, 7),
+        "left_knee_flexion": (10, 8), "right_knee_flexion": (28, 16),
+    }),
+    (0.09, {  # running
+        "spine_flexion": (14, 7),
+        "left_shoulder_flexion": (-38, 10), "right_shoulder_flexion": (42, 16),
+        "left_elbow_flexion": (85, 16), "right_elbow_flexion": (88, 16),
+        "left_hip_flexion": (58, 16), "right_hip_flexion": (-14, 9),
+        "left_knee_flexion": (55, 22), "right_knee_flexion": (78, 24),
+    }),
+    (0.09, {  # sitting
+        "spine_flexion": (8, 10), "shoulder_flexion": (30, 20), "elbow_flexion": (55, 28),
+        "hip_flexion": (84, 11), "hip_abduction": (9, 8), "knee_flexion": (84, 20),
+    }),
+    (0.04, {  # crouching
+        "spine_flexion": (30, 12), "shoulder_flexion": (50, 25), "elbow_flexion": (50, 30),
+        "hip_flexion": (95, 14), "hip_abduction": (14, 9), "knee_flexion": (112, 16),
+    }),
+    (0.08, {  # arms up
+        "head_pitch": (-6, 12),
+        "shoulder_flexion": (142, 24), "shoulder_abduction": (22, 14), "elbow_flexion": (38, 32),
+    }),
+    (0.13, {  # one arm gesturing
+        "right_shoulder_flexion": (65, 32), "right_shoulder_abduction": (28, 20),
+        "right_shoulder_rotation": (20, 35), "right_elbow_flexion": (75, 36),
+    }),
+    (0.05, {  # arms and legs spread
+        "spine_side": (0, 9), "shoulder_abduction": (72, 15), "elbow_flexion": (25, 24),
+        "hip_abduction": (22, 10), "knee_flexion": (14, 16),
+    }),
+    (0.04, {  # hands on the hips
+        "shoulder_flexion": (-12, 6), "shoulder_abduction": (42, 7), "shoulder_rotation": (62, 10),
+        "elbow_flexion": (92, 12),
+    }),
+    (0.03, {  # anyhow
+        "spine_flexion": (14, 18), "spine_side": (0, 13), "spine_twist": (0, 18), "head_yaw": (0, 32),
+        "shoulder_flexion": (55, 60), "shoulder_abduction": (35, 32), "shoulder_rotation": (10, 40),
+        "elbow_flexion": (60, 45), "hip_flexion": (30, 38), "hip_abduction": (16, 15),
+        "knee_flexion": (45, 42),
+    }),
 )  # fmt: skip
-ANGLE_NAMES = _TRUNK_ANGLES + tuple(f"{side}_{name}" for side in ("left", "right") for name in _LIMB_ANGLES)
-
-_LIMITS = {
-    "spine_flexion": (-15, 60), "spine_side": (-25, 25), "spine_twist": (-35, 35),
-    "head_yaw": (-65, 65), "head_pitch": (-35, 40), "head_roll": (-25, 25),
-    "shoulder_flexion": (-45, 170), "shoulder_abduction": (-8, 88), "shoulder_rotation": (-60, 80),
-    "elbow_flexion": (2, 145), "hip_flexion": (-25, 115), "hip_abduction": (-8, 45), "knee_flexion": (0, 140),
-}  # fmt: skip
-JOINT_LIMITS = np.array(
-    [_LIMITS[name.removeprefix("left_").removeprefix("right_")] for name in ANGLE_NAMES], dtype=np.float64
-)
-"""Lowest and highest angle per entry of `ANGLE_NAMES`, degrees, ``[A, 2]``. A flexed elbow brings the forearm
-forward of the straight arm, a flexed knee the shin backward of the straight leg; none bends the other way."""
-
-
-@dataclass(frozen=True)
-class _Stance:
-    """A kind of pose: how often it is drawn, and mean and spread (degrees) of the angles it sets."""
-
-    weight: float
-    trunk: Mapping[str, tuple[float, float]]
-    left: Mapping[str, tuple[float, float]]
-    right: Mapping[str, tuple[float, float]]
-
-    def angles(self) -> list[tuple[float, float]]:
-        """Mean and spread in the order of `ANGLE_NAMES`."""
-        parts = ((self.trunk, _TRUNK_ANGLES), (self.left, _LIMB_ANGLES), (self.right, _LIMB_ANGLES))
-        return [part.get(name, _DEFAULTS[name]) for part, names in parts for name in names]
-
-
-_RELAXED_ARM = {
-    "shoulder_flexion": (5, 14), "shoulder_abduction": (12, 8), "shoulder_rotation": (12, 22),
-    "elbow_flexion": (18, 16),
-}  # fmt: skip
-_STANDING_LEG = {"hip_flexion": (1, 7), "hip_abduction": (5, 4), "knee_flexion": (5, 6)}
-_DEFAULTS = {
-    "spine_flexion": (3, 6), "spine_side": (0, 5), "spine_twist": (0, 9),
-    "head_yaw": (0, 20), "head_pitch": (4, 10), "head_roll": (0, 7),
-    **_RELAXED_ARM, **_STANDING_LEG,
-}  # fmt: skip
-
-_SITTING = {
-    "shoulder_flexion": (30, 20), "elbow_flexion": (55, 28), "hip_flexion": (84, 11), "hip_abduction": (9, 8),
-    "knee_flexion": (84, 20),
-}  # fmt: skip
-_CROUCHING = {
-    "shoulder_flexion": (50, 25), "elbow_flexion": (50, 30),
-    "hip_flexion": (95, 14), "hip_abduction": (14, 9), "knee_flexion": (112, 16),
-}  # fmt: skip
-_ARM_UP = {"shoulder_flexion": (142, 24), "shoulder_abduction": (22, 14), "elbow_flexion": (38, 32)}
-_SPREAD = {
-    "shoulder_abduction": (72, 15), "elbow_flexion": (25, 24),
-    "hip_abduction": (22, 10), "knee_flexion": (14, 16),
-}  # fmt: skip
-_HAND_ON_HIP = {
-    "shoulder_flexion": (-12, 6), "shoulder_abduction": (42, 7), "shoulder_rotation": (62, 10),
-    "elbow_flexion": (92, 12),
-}  # fmt: skip
-_ANYHOW = {
-    "shoulder_flexion": (55, 60), "shoulder_abduction": (35, 32), "shoulder_rotation": (10, 40),
-    "elbow_flexion": (60, 45), "hip_flexion": (30, 38), "hip_abduction": (16, 15), "knee_flexion": (45, 42),
-}  # fmt: skip
-
-_STANCES = (
-    _Stance(0.30, {}, {}, {}),  # standing
-    _Stance(  # walking
-        0.22,
-        {"spine_flexion": (6, 5)},
-        {
-            "shoulder_flexion": (-22, 12), "elbow_flexion": (30, 18),
-            "hip_flexion": (26, 9), "knee_flexion": (10, 8),
-        },
-        {
-            "shoulder_flexion": (28, 14), "elbow_flexion": (38, 20),
-            "hip_flexion": (-12, 7), "knee_flexion": (28, 16),
-        },
-    ),
-    _Stance(  # running
-        0.09,
-        {"spine_flexion": (14, 7)},
-        {
-            "shoulder_flexion": (-38, 10), "elbow_flexion": (85, 16),
-            "hip_flexion": (58, 16), "knee_flexion": (55, 22),
-        },
-        {
-            "shoulder_flexion": (42, 16), "elbow_flexion": (88, 16),
-            "hip_flexion": (-14, 9), "knee_flexion": (78, 24),
-        },
-    ),
-    _Stance(0.09, {"spine_flexion": (8, 10)}, _SITTING, _SITTING),
-    _Stance(0.04, {"spine_flexion": (30, 12)}, _CROUCHING, _CROUCHING),
-    _Stance(0.08, {"head_pitch": (-6, 12)}, _ARM_UP, _ARM_UP),
-    _Stance(  # one arm gesturing
-        0.13,
-        {},
-        {},
-        {
-            "shoulder_flexion": (65, 32), "shoulder_abduction": (28, 20), "shoulder_rotation": (20, 35),
-            "elbow_flexion": (75, 36),
-        },
-    ),
-    _Stance(0.05, {"spine_side": (0, 9)}, _SPREAD, _SPREAD),
-    _Stance(0.04, {}, _HAND_ON_HIP, _HAND_ON_HIP),
-    _Stance(
-        0.03,
-        {"spine_flexion": (14, 18), "spine_side": (0, 13), "spine_twist": (0, 18), "head_yaw": (0, 32)},
-        _ANYHOW,
-        _ANYHOW,
-    ),
-)  # fmt: skip
-
-
-_STANCE_CUMULATED = np.cumsum([stance.weight for stance in _STANCES])
+_STANCE_CUMULATED = np.cumsum([weight for weight, _ in _STANCES])
 _STANCE_CUMULATED /= _STANCE_CUMULATED[-1]
-_STANCE_ANGLES = np.array([stance.angles() for stance in _STANCES], dtype=np.float64)
-"""Mean and spread of each angle, degrees ``[stances, A, 2]``."""
-
-_LEFT = slice(len(_TRUNK_ANGLES), len(_TRUNK_ANGLES) + len(_LIMB_ANGLES))
-_RIGHT = slice(_LEFT.stop, _LEFT.stop + len(_LIMB_ANGLES))
+# Mean and spread, degrees ``[stances, A, 2]``.
+_STANCE_ANGLES = np.array(
+    [
+        [
+            stance.get(name) or stance.get(name.partition("_")[2]) or rest
+            for name, (_, _, *rest) in _ANGLES.items()
+        ]
+        for _, stance in _STANCES
+    ],
+    dtype=np.float64,
+)
 
 
 def sample_angles(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -152,10 +125,10 @@ def sample_angles(rng: np.random.Generator, count: int) -> np.ndarray:
     mean, spread = _STANCE_ANGLES[stance, :, 0], _STANCE_ANGLES[stance, :, 1]
     angles = mean + spread * rng.standard_normal((count, len(ANGLE_NAMES)))
     # Half of the people take the mirrored stance, or a right-handed world would give the sides away.
-    mirrored = rng.random(count) < 0.5
-    left = angles[:, _LEFT].copy()
-    angles[:, _LEFT] = np.where(mirrored[:, None], angles[:, _RIGHT], left)
-    angles[:, _RIGHT] = np.where(mirrored[:, None], left, angles[:, _RIGHT])
+    swapped = rng.random(count) < 0.5
+    trunk = len(_TRUNK_ANGLES)
+    limbs = angles[:, trunk:].reshape(count, 2, -1)
+    angles[:, trunk:] = np.where(swapped[:, None, None], limbs[:, ::-1], limbs).reshape(count, -1)
     return np.clip(angles, JOINT_LIMITS[:, 0], JOINT_LIMITS[:, 1])
 
 
@@ -197,25 +170,28 @@ def sample_proportions(rng: np.random.Generator, count: int) -> Proportions:
     )
 
 
-HEAD_AXES = np.array([0.061, 0.081, 0.071])
-"""Half axes of the head, an ellipsoid, for a head measure of 1."""
+# Half axes of the head, an ellipsoid, for a head measure of 1.
+_HEAD_AXES = np.array([0.061, 0.081, 0.071])
 
-FACE_DIRECTIONS = {
-    "nose": (0.0, -0.14, 0.99),
-    "left_eye": (0.36, 0.16, 0.92),
-    "right_eye": (-0.36, 0.16, 0.92),
-    "left_ear": (0.995, -0.02, -0.1),
-    "right_ear": (-0.995, -0.02, -0.1),
-}
-"""Directions from the centre of the head to its keypoints, on the unit sphere behind the ellipsoid."""
+HEAD_POINTS = {
+    "head_top": (0.0, 1.0, 0.0),
+    "nose": (0.0, 1.13 * -0.14, 1.13 * 0.99),
+    "left_eye": (0.36, 0.16, 0.92), "right_eye": (-0.36, 0.16, 0.92),
+    "left_ear": (0.995, -0.02, -0.1), "right_ear": (-0.995, -0.02, -0.1),
+}  # fmt: skip
+"""Joints of the head, relative to the unit sphere behind the ellipsoid."""
 
-_NOSE_LENGTH = 1.13
-
-# Cross-sections of the trunk: height above (thorax ring: below) its frame's origin, half width, half depth.
-_THORAX_RINGS = np.array([[0.0, 0.088, 0.040], [-0.075, 0.104, 0.066], [-0.17, 0.086, 0.058]])
-_PELVIS_RINGS = np.array([[0.09, 0.083, 0.056], [-0.015, 0.094, 0.066]])
-_RING_ANGLES = np.arange(8) * (np.pi / 4)
-_RING = np.stack([np.cos(_RING_ANGLES), np.sin(_RING_ANGLES)], axis=1)
+# Cross-sections of the trunk, three of the thorax and two of the pelvis: height above the frame's origin, half
+# width, half depth.
+_RINGS = np.array(
+    [
+        [0.0, 0.088, 0.040], [-0.075, 0.104, 0.066], [-0.17, 0.086, 0.058],
+        [0.09, 0.083, 0.056], [-0.015, 0.094, 0.066],
+    ]
+)  # fmt: skip
+_AROUND = np.arange(8) * (np.pi / 4)
+SIDE_SIGN = np.array([[1.0], [-1.0]])
+"""Of x on the left and on the right side."""
 
 
 @dataclass(frozen=True)
@@ -266,90 +242,69 @@ def pose_skeletons(angles: np.ndarray, views: np.ndarray, proportions: Proportio
         views: Yaw, roll and camera pitch, degrees ``[P, 3]``.
         proportions: Body measures.
     """
-    joints = np.zeros((len(angles), len(JOINT_NAMES), 3))
+    count = len(angles)
+    joints = np.zeros((count, len(JOINT_NAMES), 3))
     pelvis = _rotations(0, views[:, 2]) @ _rotations(2, views[:, 1]) @ _rotations(1, views[:, 0])
     thorax = pelvis @ _rotations(0, angles[:, 0]) @ _rotations(2, angles[:, 1]) @ _rotations(1, angles[:, 2])
     head = thorax @ _rotations(1, angles[:, 3]) @ _rotations(0, angles[:, 4]) @ _rotations(2, angles[:, 5])
 
     up = np.array([0.0, 1.0, 0.0])
     thorax_origin = pelvis @ (0.11 * up) + thorax @ (0.18 * up)
-    pelvis_origin = np.zeros((len(angles), 3))
-    joints[:, JOINT["thorax"]] = thorax_origin
+    pelvis_origin = np.zeros((count, 3))
     upper_neck = thorax_origin + thorax @ np.array([0.0, 0.042, 0.006])
-    joints[:, JOINT["upper_neck"]] = upper_neck
-    half_axes = HEAD_AXES * proportions.head[:, None]
-    head_frame = head * half_axes[:, None, :]
+    joints[:, JOINT["thorax"]], joints[:, JOINT["upper_neck"]] = thorax_origin, upper_neck
+    head_frame = head * (_HEAD_AXES * proportions.head[:, None])[:, None, :]
     head_centre = upper_neck + head_frame @ np.array([0.0, 0.80, 0.18])
-    joints[:, JOINT["head_top"]] = head_centre + head_frame @ up
-    for name, direction in FACE_DIRECTIONS.items():
-        length = _NOSE_LENGTH if name == "nose" else 1.0
-        joints[:, JOINT[name]] = head_centre + head_frame @ (length * np.array(direction))
+    for name, point in HEAD_POINTS.items():
+        joints[:, JOINT[name]] = head_centre + head_frame @ np.array(point)
 
-    arm, leg = proportions.arm[:, None], proportions.leg[:, None]
-    for side, sign, columns in (("left", 1.0, _LEFT), ("right", -1.0, _RIGHT)):
-        radians = np.deg2rad(angles[:, columns])
-        cosine, sine = np.cos(radians), np.sin(radians)
-
-        shoulder = np.outer(proportions.shoulder, (sign, 0, 0)) + np.array((0, -0.012, 0))
-        upper, swing, outward = _swing(cosine[:, :2], sine[:, :2], sign)
-        # Rotating the upper arm about itself turns the plane in which the elbow bends, inward if positive.
-        bend = cosine[:, 2, None] * swing - sine[:, 2, None] * outward
-        fore = cosine[:, 3, None] * upper + sine[:, 3, None] * bend
-        _place_chain(
-            joints, thorax, thorax_origin, side,
+    # Arms and legs, ``[P, 2, 3]``: the left, then the right one.
+    radians = np.deg2rad(angles[:, len(_TRUNK_ANGLES) :].reshape(count, 2, -1, 1))
+    flexion, abduction, rotation, elbow, hip_flexion, hip_abduction, knee = np.moveaxis(radians, 2, 0)
+    upper, swing, outward = _swing(flexion, abduction)
+    # Rotating the upper arm about itself turns the plane in which the elbow bends, inward if positive.
+    bend = np.cos(rotation) * swing - np.sin(rotation) * outward
+    fore = np.cos(elbow) * upper + np.sin(elbow) * bend
+    thigh, swing, _ = _swing(hip_flexion, hip_abduction)
+    shin = np.cos(knee) * thigh - np.sin(knee) * swing
+    foot = np.sin(knee) * thigh + np.cos(knee) * swing
+    shoulder = proportions.shoulder[:, None, None] * SIDE_SIGN * (1, 0, 0) + np.array((0, -0.012, 0))
+    hip = proportions.hip[:, None, None] * SIDE_SIGN * (1, 0, 0) + np.array((0, -0.02, 0))
+    arm, leg = proportions.arm[:, None, None], proportions.leg[:, None, None]
+    # Each joint lies a step, direction times length, beyond the one before.
+    for frame, position, chain in (
+        (thorax, thorax_origin, (
             ("shoulder", shoulder, 1.0), ("elbow", upper, 0.168 * arm), ("wrist", fore, 0.150 * arm),
             ("hand", fore, 0.056 * arm),
-        )  # fmt: skip
-
-        hip = np.outer(proportions.hip, (sign, 0, 0)) + np.array((0, -0.02, 0))
-        thigh, swing, _ = _swing(cosine[:, 4:6], sine[:, 4:6], sign)
-        shin = cosine[:, 6, None] * thigh - sine[:, 6, None] * swing
-        foot = sine[:, 6, None] * thigh + cosine[:, 6, None] * swing
-        toe = 0.92 * foot + 0.39 * shin
-        _place_chain(
-            joints, pelvis, pelvis_origin, side,
+        )),
+        (pelvis, pelvis_origin, (
             ("hip", hip, 1.0), ("knee", thigh, 0.245 * leg), ("ankle", shin, 0.235 * leg),
-            ("toe", toe, 0.085 * leg),
-        )  # fmt: skip
+            ("toe", 0.92 * foot + 0.39 * shin, 0.085 * leg),
+        )),
+    ):  # fmt: skip
+        reached = position[:, None]
+        for name, direction, length in chain:
+            reached = reached + (frame[:, None] @ direction[..., None])[..., 0] * length
+            joints[:, both(name)] = reached
 
-    of_thorax = _ring_points(_THORAX_RINGS, thorax, thorax_origin, proportions)
-    of_pelvis = _ring_points(_PELVIS_RINGS, pelvis, pelvis_origin, proportions)
-    rings = np.concatenate([of_thorax, of_pelvis], axis=1)
+    girth = proportions.girth[:, None, None]
+    across = _RINGS[:, 1, None] * np.cos(_AROUND) * (girth * proportions.shoulder[:, None, None] / 0.122)
+    forward = _RINGS[:, 2, None] * np.sin(_AROUND) * girth
+    local = np.stack(np.broadcast_arrays(across, _RINGS[:, :1], forward), axis=-1)
+    frames = np.stack([thorax] * 3 + [pelvis] * 2, axis=1)
+    origins = np.stack([thorax_origin] * 3 + [pelvis_origin] * 2, axis=1)
+    rings = origins[:, :, None] + local @ frames.swapaxes(2, 3)
     return Skeletons(joints, rings, head_centre, head_frame, thorax, proportions.girth)
 
 
-def _swing(cosine: np.ndarray, sine: np.ndarray, sign: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directions of a limb that hangs down at rest, of its flexion, and outward: orthonormal ``[P, 3]``.
+def _swing(flexion: np.ndarray, abduction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Directions of a limb that hangs down at rest, of its flexion, and outward: orthonormal ``[P, 2, 3]``.
 
-    Cosine and sine are those of flexion and abduction, ``[P, 2]``.
+    Angles are radians ``[P, 2, 1]``.
     """
-    (cos_flexion, cos_abduction), (sin_flexion, sin_abduction) = cosine.T, sine.T
-    limb = (sign * sin_abduction, -cos_abduction * cos_flexion, cos_abduction * sin_flexion)
+    cos_flexion, sin_flexion = np.cos(flexion), np.sin(flexion)
+    cos_abduction, sin_abduction = np.cos(abduction), np.sin(abduction)
+    limb = (SIDE_SIGN * sin_abduction, -cos_abduction * cos_flexion, cos_abduction * sin_flexion)
     forward = (np.zeros_like(sin_flexion), sin_flexion, cos_flexion)
-    outward = (sign * cos_abduction, sin_abduction * cos_flexion, -sin_abduction * sin_flexion)
-    return np.stack(limb, axis=1), np.stack(forward, axis=1), np.stack(outward, axis=1)
-
-
-def _place_chain(
-    joints: np.ndarray,
-    frame: np.ndarray,
-    position: np.ndarray,
-    side: str,
-    *chain: tuple[str, np.ndarray, np.ndarray | float],
-) -> None:
-    """Write the joints of one limb, each a step (direction in ``frame``, length) beyond the one before."""
-    for name, direction, length in chain:
-        position = position + (frame @ direction[:, :, None])[:, :, 0] * length
-        joints[:, JOINT[f"{side}_{name}"]] = position
-
-
-def _ring_points(
-    rings: np.ndarray, frame: np.ndarray, origin: np.ndarray, proportions: Proportions
-) -> np.ndarray:
-    """Points around cross-sections of the trunk, ``[P, R, 8, 3]``."""
-    local = np.empty((len(frame), len(rings), 8, 3))
-    width = proportions.girth * proportions.shoulder / 0.122
-    local[..., 0] = rings[None, :, 1, None] * _RING[None, None, :, 0] * width[:, None, None]
-    local[..., 1] = rings[None, :, 0, None]
-    local[..., 2] = rings[None, :, 2, None] * _RING[None, None, :, 1] * proportions.girth[:, None, None]
-    return origin[:, None, None] + local @ frame[:, None].swapaxes(2, 3)
+    outward = (SIDE_SIGN * cos_abduction, sin_abduction * cos_flexion, -sin_abduction * sin_flexion)
+    return np.concatenate(limb, -1), np.concatenate(forward, -1), np.concatenate(outward, -1)
