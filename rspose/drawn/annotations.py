@@ -153,7 +153,6 @@ _PART_BOX_MARGIN = 0.06
 
 def _extremity_fields(person: Person, labelled: bool) -> Record:
     """Boxes, points and validity of feet, face and hands; all zero where the body is not ``labelled``."""
-    assert person.extremities is not None and person.extremity_visibility is not None
     points, visibility = person.extremities, person.extremity_visibility
     seen = (visibility[FEET] == VISIBLE) & labelled
     foot = np.where(seen[:, None], np.column_stack([np.rint(points[FEET]), np.full(6, 2.0)]), 0.0)
@@ -222,13 +221,13 @@ def mpii_annotations(
     records, headboxes = [], []
     for person in people:
         visible = person.visibility[rows] != NOT_IN_IMAGE
-        x0, y0, x1, y1 = person.body_box.tolist()
-        extent = max(x1 - x0, y1 - y0)
+        low, high = person.joints.min(axis=0), person.joints.max(axis=0)
+        extent = float((high - low).max())
         head_inside = (person.visibility[[JOINT["head_top"], JOINT["upper_neck"]]] != NOT_IN_IMAGE).all()
         if not head_inside or visible.sum() < _MPII_MIN_KEYPOINTS or extent < _MPII_MIN_HEIGHT:
             continue
         scale = extent / 200.0
-        centre = np.clip(((x0 + x1) / 2, (y0 + y1) / 2 - 15 * scale), 0, np.array(size) - 1) + 1
+        centre = np.clip((low + high) / 2 - (0, 15 * scale), 0, np.array(size) - 1) + 1
         joints = np.where(visible[:, None], np.round(person.joints[rows] + 1, 4), -1.0)
         records.append(
             {
@@ -239,7 +238,7 @@ def mpii_annotations(
                 "center": np.round(centre, 1).tolist(),
             }
         )
-        headboxes.append(np.round(person.head_box.reshape(2, 2) + 1, 4))
+        headboxes.append(np.round(person.head_box + 1, 4))
     return records, headboxes
 
 

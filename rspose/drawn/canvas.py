@@ -22,6 +22,11 @@ def fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(points * SUBPIXEL).astype(np.int32, order="C")
 
 
+def thickness(pixels: float) -> int:
+    """The whole width of a line."""
+    return max(1, round(pixels))
+
+
 def hull(*points: np.ndarray) -> np.ndarray:
     """The convex hull of fixed-point points."""
     return cv2.convexHull(np.concatenate(points))

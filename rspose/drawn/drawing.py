@@ -6,12 +6,13 @@ is ``16 * person + part``; part 0 is no person.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from rspose.datasets.interface import mirrored
 from rspose.drawn.appearance import Appearance
-from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull
+from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull, thickness
 from rspose.drawn.extremities import (
     JAW_DEGREES,
     Extremities,
@@ -21,7 +22,7 @@ from rspose.drawn.extremities import (
     paint_foot,
     paint_hand,
 )
-from rspose.drawn.skeleton import JOINT, Skeletons
+from rspose.drawn.skeleton import HEAD_POINTS, JOINT, Skeletons, both
 
 PART_NAMES = (
     "background", "face", "head_back", "torso",
@@ -37,14 +38,12 @@ PART_FLIP = tuple(PART[mirrored(name)] for name in PART_NAMES)
 """For each part label the label of its mirror image."""
 
 LABELS_PER_PERSON = 16
-MAX_PEOPLE = 15
-"""People that the labels of one canvas can tell apart."""
 
 _PERSPECTIVE = 0.12
 _OUTLINE = 0.0075
 _SKIRT_FLARE = 0.075
 
-# part, from joint, to joint, radius there, radius here (fractions of standing height)
+# part, from joint, to joint, radius there, radius here (fractions of standing height), left before right
 _LIMBS = (
     *(
         (f"{side}_{part}", f"{side}_{start}", f"{side}_{end}", first, last)
@@ -60,28 +59,27 @@ _LIMBS = (
     ),
     ("torso", "thorax", "upper_neck", 0.040, 0.036),
 )
-_LIMB_PART = np.array([PART[limb[0]] for limb in _LIMBS])
-_LIMB_FROM = np.array([JOINT[limb[1]] for limb in _LIMBS])
-_LIMB_TO = np.array([JOINT[limb[2]] for limb in _LIMBS])
+_LIMB_FROM, _LIMB_TO = ([JOINT[limb[end]] for limb in _LIMBS] for end in (1, 2))
 _LIMB_RADII = np.array([limb[3:] for limb in _LIMBS])
-_HANDS, _FEET = (4, 5), (10, 11)
+_LEFT_FOREARM, _HANDS, _FEET = 2, (4, 5), (10, 11)
 # Who is drawn first where depths are equal: legs under the shirt, arms and neck over it.
 _LIMB_BIAS = np.array([0.02] * 6 + [-0.06] * 6 + [-0.03])
+# The steps of painting: these, then the limbs.
+_HAIR, _HEAD, _TORSO = range(3)
+_FIRST_LIMB = 3
 _CLOTH_THICKNESS = 1.16
 
 _CAPSULE = np.linspace(-np.pi / 2, np.pi / 2, 6)
 _CIRCLE = np.linspace(0, 2 * np.pi, 17)[:-1]
 
 
-def _sphere_ring(
-    direction: tuple[float, float, float], radius_degrees: float, points: int = 12
-) -> np.ndarray:
-    """Points on the unit sphere at an angle around a direction, ``[points, 3]``."""
+def _sphere_ring(direction: tuple[float, float, float], radius_degrees: float) -> np.ndarray:
+    """Points on the unit sphere at an angle around a direction, ``[12, 3]``."""
     axis = np.array(direction) / np.linalg.norm(direction)
     first = np.cross(axis, [1.0, 0.0, 0.0])
     first /= np.linalg.norm(first)
     second = np.cross(axis, first)
-    around = np.linspace(0, 2 * np.pi, points + 1)[:-1, None]
+    around = np.linspace(0, 2 * np.pi, 13)[:-1, None]
     radius = np.deg2rad(radius_degrees)
     return np.cos(radius) * axis + np.sin(radius) * (np.cos(around) * first + np.sin(around) * second)
 
@@ -93,10 +91,10 @@ _BRIM = np.array([[-0.85, 0.42, 0.75], [-0.6, 0.40, 1.45], [0.6, 0.40, 1.45], [0
 _FEATURES = np.array(
     [
         (0.0, 0.14, 0.99), (0.0, -0.158, 1.12),
-        (0.36, 0.16, 0.92), (-0.36, 0.16, 0.92),
+        HEAD_POINTS["left_eye"], HEAD_POINTS["right_eye"],
         (0.20, 0.40, 0.89), (0.54, 0.36, 0.76), (-0.20, 0.40, 0.89), (-0.54, 0.36, 0.76),
         (0.27, -0.55, 0.79), (-0.27, -0.55, 0.79),
-        (0.995, -0.02, -0.1), (-0.995, -0.02, -0.1),
+        HEAD_POINTS["left_ear"], HEAD_POINTS["right_ear"],
     ]
 )  # fmt: skip
 _NOSE_BRIDGE, _NOSE_TIP, _LEFT_EYE, _RIGHT_EYE = range(4)
@@ -106,7 +104,7 @@ FACE_FEATURES = {
     "nose": _NOSE_TIP, "left_eye": _LEFT_EYE, "right_eye": _RIGHT_EYE,
     "left_ear": _LEFT_EAR, "right_ear": _RIGHT_EAR,
 }  # fmt: skip
-"""Column of `Figures.head_facing` for each keypoint of the face."""
+"""Index in `Figure.head_facing` of each keypoint of the face."""
 
 # Points on the trunk's front (1) or back (-1): x as a fraction of the half width, y along the rings, side.
 _TRUNK_MARKS = np.array(
@@ -120,58 +118,50 @@ _TRUNK_MARKS = np.array(
     ]
 )  # fmt: skip
 _BACKPACK = np.array([(x, y, z) for x in (-0.072, 0.072) for y in (-0.02, -0.2) for z in (-0.055, -0.125)])
-_STRAPS = np.array(
-    [
-        (s * x, y, z)
-        for s in (-1, 1)
-        for x, y, z in ((0.062, 0.012, 0.035), (0.068, -0.1, 0.066), (0.08, -0.19, 0.03))
-    ]
-)
+_STRAPS = np.array([(0.062, 0.012, 0.035), (0.068, -0.1, 0.066), (0.08, -0.19, 0.03)])
+_STRAPS = np.concatenate([_STRAPS * (-1, 1, 1), _STRAPS])
 _HAIR_TIP = np.array([[0.0, -0.07, -0.06]])
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Geometry of ``P`` people on a canvas, ready to paint. Polygons are in fixed-point canvas pixels.
+class Figure:
+    """A person on a canvas, ready to paint. Positions are in canvas pixels.
 
     Attributes:
-        joints: Canvas pixels, float ``[P, J, 2]``.
-        depth: Of the joints, towards the camera, fractions of standing height, ``[P, J]``.
-        scale: Canvas pixels per standing height, ``[P]``.
-        head_facing: Of each feature of the face, how much it turns to the camera, -1..1, ``[P, F]``.
-        head_box: Bounds of the head, canvas pixels (x0, y0, x1, y1), ``[P, 4]``.
-        region: Bounds of all that is painted, canvas pixels (x0, y0, x1, y1), int ``[P, 4]``.
-        extremities: Faces, hands and feet in detail, or None for plain ones.
+        look: What the person looks like.
+        scale: Canvas pixels per standing height.
+        joints: Positions of the joints, ``[J, 2]``.
+        relief: How much nearer each joint is than the middle of the trunk, in standing heights, ``[J]``.
+        order: Of the steps of painting, the lowest first.
+        cover: How much of each limb is under cloth or shoe, 0..1.
+        limb_shade: Of each limb.
+        head_facing: How much each feature of the face turns to the camera, -1..1.
+        chest_facing: How much the chest does.
+        head_box: Upper left and lower right corner of the head, ``[2, 2]``.
+        polygons: What is painted, by name, in fixed-point pixels.
+        extremities: Face, hands and feet in detail, or None for plain ones.
     """
 
+    look: Appearance
+    scale: float
     joints: np.ndarray
-    depth: np.ndarray
-    scale: np.ndarray
-    head_facing: np.ndarray
-    head_box: np.ndarray
-    region: np.ndarray
-    appearances: list[Appearance]
-    light: np.ndarray
-    limbs: np.ndarray
+    relief: np.ndarray
+    order: np.ndarray
+    cover: np.ndarray
     limb_shade: np.ndarray
-    limb_order: np.ndarray
-    torso: np.ndarray
-    torso_lit: np.ndarray
-    torso_marks: np.ndarray
-    torso_depth: np.ndarray
-    chest_facing: np.ndarray
-    backpack: np.ndarray
-    straps: np.ndarray
-    head: np.ndarray
-    face: np.ndarray
-    face_seen: np.ndarray
-    cap: np.ndarray
-    cap_seen: np.ndarray
-    brim: np.ndarray
-    features: np.ndarray
-    long_hair: np.ndarray
-    head_depth: np.ndarray
+    head_facing: np.ndarray
+    chest_facing: float
+    head_box: np.ndarray
+    polygons: dict[str, np.ndarray]
     extremities: Extremities | None
+
+    def window(self, canvas: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns of a canvas that hold all that is painted; empty where that is outside."""
+        points = np.concatenate([polygon.reshape(-1, 2) for polygon in self.polygons.values()]) / SUBPIXEL
+        margin = 0.03 * self.scale + 3
+        ends = np.clip((points.min(axis=0) - margin, points.max(axis=0) + margin), 0, canvas.shape[1::-1])
+        columns, rows = ends.astype(int).T.tolist()
+        return slice(*rows), slice(*columns)
 
 
 def _capsules(
@@ -180,12 +170,10 @@ def _capsules(
     """Outlines of two circles joined, ``[..., 12, 2]``, from points ``[..., 2]`` and radii ``[...]``."""
     along = end - start
     angle = np.arctan2(along[..., 1], along[..., 0])[..., None] + _CAPSULE
-    half = angle.shape[-1]
-    outline = np.empty((*angle.shape[:-1], 2 * half, 2))
-    for axis, unit in enumerate((np.cos(angle), np.sin(angle))):
-        outline[..., :half, axis] = end[..., axis, None] + end_radius[..., None] * unit
-        outline[..., half:, axis] = start[..., axis, None] - start_radius[..., None] * unit
-    return outline
+    unit = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    there = end[..., None, :] + end_radius[..., None, None] * unit
+    here = start[..., None, :] - start_radius[..., None, None] * unit
+    return np.concatenate([there, here], axis=-2)
 
 
 def lay_out(
@@ -195,7 +183,7 @@ def lay_out(
     origin: np.ndarray,
     light: np.ndarray,
     gestures: Gestures | None = None,
-) -> Figures:
+) -> list[Figure]:
     """Place people on the canvas.
 
     Args:
@@ -207,29 +195,27 @@ def lay_out(
         gestures: What hands and faces do, to draw them and the feet in detail; None draws them plain.
     """
     count = len(scale)
+    y_down = np.array((1.0, -1.0))
+    heights = scale[:, None, None]
 
     def project(points: np.ndarray) -> np.ndarray:
         """Points of the camera's frame ``[P, N, 3]`` to canvas pixels ``[P, N, 2]``."""
-        flat = np.empty((count, points.shape[1], 2))
         size = scale[:, None] * (1 + _PERSPECTIVE * points[..., 2])
-        flat[..., 0] = origin[:, :1] + size * points[..., 0]
-        flat[..., 1] = origin[:, 1:] - size * points[..., 1]
-        return flat
+        return origin[:, None] + size[..., None] * points[..., :2] * y_down
 
-    joints, marks = project(skeletons.joints), project(_trunk_marks(skeletons))
-    rings = project(skeletons.rings.reshape(count, -1, 3)).reshape(*skeletons.rings.shape[:3], 2)
-    backpack, straps = (project(_in_thorax(skeletons, points)) for points in (_BACKPACK, _STRAPS))
-    nape = skeletons.head_centre + skeletons.head_frame @ np.array([0.0, 0.1, -0.35])
-    hair_ends = project(np.stack([nape, _in_thorax(skeletons, _HAIR_TIP)[:, 0]], axis=1))
-    head_origin = project(skeletons.head_centre[:, None])
+    def in_thorax(points: np.ndarray) -> np.ndarray:
+        """Points relative to the thorax ``[N, 3]`` in the camera's frame ``[P, N, 3]``."""
+        thorax = skeletons.joints[:, [JOINT["thorax"]]]
+        return thorax + points @ skeletons.thorax_frame.swapaxes(1, 2)
 
+    joints = project(skeletons.joints)
     depth = skeletons.joints[..., 2]
     torso_depth = 0.5 * (depth[:, JOINT["pelvis"]] + depth[:, JOINT["thorax"]])
 
     # Limbs: bare (0) or covered (1), outline (0) or lit inside (1).
     limb_depth = 0.5 * (depth[:, _LIMB_FROM] + depth[:, _LIMB_TO])
     size = scale[:, None] * (1 + _PERSPECTIVE * limb_depth)
-    radii = _LIMB_RADII[None] * (size * skeletons.girth[:, None])[..., None]
+    radii = _LIMB_RADII * (size * skeletons.girth[:, None])[..., None]
     cover = np.array([_cover_fractions(look) for look in appearances])
     start, full_end = joints[:, _LIMB_FROM], joints[:, _LIMB_TO]
     cover_end = start + (full_end - start) * cover[..., None]
@@ -240,105 +226,98 @@ def lay_out(
     offset = (outline[..., None] * 0.45)[:, :, None] * light
     starts[:, :, 1::2] += offset
     ends[:, :, 1::2] += offset
-    thickness = np.array([1, 1, _CLOTH_THICKNESS, _CLOTH_THICKNESS])
+    thicker = np.array([1, 1, _CLOTH_THICKNESS, _CLOTH_THICKNESS])
     rim = outline[..., None] * (0, 1, 0, 1)
     end_radii = np.stack([radii[..., 1], radii[..., 1], cover_radius, cover_radius], axis=2)
-    limbs = _capsules(starts, ends, radii[..., :1] * thickness - rim, end_radii * thickness - rim)
-    # What lies deeper gets less light: a hint of which limb is the far one.
-    limb_shade = np.clip(0.97 + 1.0 * (limb_depth - torso_depth[:, None]), 0.74, 1.06)
+    limbs = _capsules(starts, ends, radii[..., :1] * thicker - rim, end_radii * thicker - rim)
 
+    rings = project(skeletons.rings.reshape(count, -1, 3)).reshape(*skeletons.rings.shape[:3], 2)
     ring_centre = rings.mean(axis=2, keepdims=True)
     lit = ring_centre + 0.84 * (rings - ring_centre) + (0.011 * scale)[:, None, None, None] * light
+    hips, knees = joints[:, both("hip")], joints[:, both("knee")]
+    hems = hips + np.array([look.skirt * 1.05 for look in appearances])[:, None, None] * (knees - hips)
+    flare = _SKIRT_FLARE * heights * (1, 0)
+    skirt = np.stack([hems - flare, hems + flare], axis=2).reshape(count, 4, 2)
 
     view = skeletons.head_view
     frame = skeletons.head_frame
-    head_size = scale * (1 + _PERSPECTIVE * skeletons.head_centre[:, 2])
+    head_origin = project(skeletons.head_centre[:, None])
+    head_size = heights * (1 + _PERSPECTIVE * skeletons.head_centre[:, None, 2:])
 
     def on_head(points: np.ndarray) -> np.ndarray:
         """Points relative to the unit sphere ``[N, 3]`` or ``[P, N, 3]`` to canvas pixels ``[P, N, 2]``."""
-        flat = (points @ frame.swapaxes(1, 2))[..., :2] * head_size[:, None, None]
-        flat[..., 1] *= -1
-        return head_origin + flat
+        return head_origin + (points @ frame.swapaxes(1, 2))[..., :2] * head_size * y_down
 
     # The silhouette of the ellipsoid is the circle of the unit sphere at right angles to the view.
-    level = np.maximum(np.hypot(view[:, 0], view[:, 2]), 1e-9)
-    right = np.stack([view[:, 2], np.zeros(count), -view[:, 0]], axis=1) / level[:, None]
-    up = np.stack([-view[:, 1] * view[:, 0] / level, level, -view[:, 1] * view[:, 2] / level], axis=1)
+    x, y, z = view.T
+    level = np.maximum(np.hypot(x, z), 1e-9)
+    right = np.stack([z / level, np.zeros(count), -x / level], axis=1)
+    up = np.stack([-y * x / level, level, -y * z / level], axis=1)
     silhouette = np.cos(_CIRCLE)[:, None] * right[:, None] + np.sin(_CIRCLE)[:, None] * up[:, None]
     head = on_head(silhouette)
 
-    def patch(ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is seen of a cap of the sphere: points of rim and silhouette, and which of them bound it."""
+    def patch(ring: np.ndarray) -> list[np.ndarray]:
+        """What bounds the visible part of a cap of the sphere: points of its rim and of the silhouette."""
         axis = ring.mean(axis=0)
-        seen = view @ ring.T > 0
-        inside = silhouette @ axis > axis @ axis
-        points = np.concatenate([on_head(ring), head], axis=1)
-        return fixed(points), np.concatenate([seen, inside], axis=1)
+        bounding = np.concatenate([view @ ring.T > 0, silhouette @ axis > axis @ axis], axis=1)
+        points = fixed(np.concatenate([on_head(ring), head], axis=1))
+        return [points[person, bounding[person]] for person in range(count)]
 
-    face, face_seen = patch(_FACE_RING)
-    cap, cap_seen = patch(_CAP_RING)
     facing = view @ (_FEATURES / np.linalg.norm(_FEATURES, axis=1, keepdims=True)).T
+    nape = skeletons.head_centre + frame @ np.array([0.0, 0.1, -0.35])
+    hair_root, hair_tip = project(np.stack([nape, in_thorax(_HAIR_TIP)[:, 0]], axis=1)).swapaxes(0, 1)
     hair_radius = np.sqrt((frame[:, :, 0] ** 2).sum(1)) * scale
-    long_hair = _capsules(hair_ends[:, 0], hair_ends[:, 1], hair_radius * 1.05, hair_radius * 0.8)
 
-    brim = on_head(_BRIM)
-    flare = np.stack([_SKIRT_FLARE * scale, np.zeros(count)], axis=1)[:, None]
-    legs = joints[:, [JOINT[f"{side}_{name}"] for side in ("left", "right") for name in ("hip", "knee")]]
-    outermost = [joints, limbs[:, :, 2].reshape(count, -1, 2), rings.reshape(count, -1, 2), head, brim]
-    outermost += [long_hair, backpack, legs - flare, legs + flare]
-    extremities = None
+    head_order = np.maximum(skeletons.head_centre[:, 2], torso_depth - 0.02) + 0.03
+    # Behind the head and the trunk seen from the front, over both seen from behind.
+    hair_order = np.where(facing[:, _NOSE_BRIDGE] < -0.1, head_order + 0.01, torso_depth - 0.03)
+    steps = np.stack([hair_order, head_order, torso_depth], axis=1)
+
+    outlines = {
+        "limbs": limbs,
+        "torso": rings,
+        "torso_lit": lit,
+        "marks": project(_trunk_marks(skeletons)),
+        "skirt": skirt,
+        "skirt_lit": skirt + 0.01 * heights * (light - (0, 1)),
+        "backpack": project(in_thorax(_BACKPACK)),
+        "straps": project(in_thorax(_STRAPS)),
+        "head": head,
+        "brim": on_head(_BRIM),
+        "features": on_head(_FEATURES),
+        "long_hair": _capsules(hair_root, hair_tip, hair_radius * 1.05, hair_radius * 0.8),
+    }
+    polygons: dict[str, Any] = {name: fixed(points) for name, points in outlines.items()}
+    polygons |= {"face": patch(_FACE_RING), "cap": patch(_CAP_RING)}
+    extremities: list[Extremities | None] = [None] * count
     if gestures is not None:
-        extremities = lay_out_extremities(skeletons, gestures, project, on_head)
-        outermost.append(extremities.points)
-    everything = np.concatenate(outermost, axis=1)
-    margin = (0.03 * scale)[:, None] + 3
-    region = np.concatenate([everything.min(1) - margin, everything.max(1) + margin], axis=1).astype(np.int32)
-
-    return Figures(
-        joints=joints,
-        depth=depth,
-        scale=scale,
-        head_facing=facing,
-        head_box=np.concatenate([head.min(1), head.max(1)], axis=1),
-        region=region,
-        appearances=appearances,
-        light=light,
-        limbs=fixed(limbs),
-        limb_shade=limb_shade,
-        limb_order=limb_depth + _LIMB_BIAS,
-        torso=fixed(rings),
-        torso_lit=fixed(lit),
-        torso_marks=fixed(marks),
-        torso_depth=torso_depth,
-        chest_facing=skeletons.thorax_frame[:, 2, 2],
-        backpack=fixed(backpack),
-        straps=fixed(straps),
-        head=fixed(head),
-        face=face,
-        face_seen=face_seen,
-        cap=cap,
-        cap_seen=cap_seen,
-        brim=fixed(brim),
-        features=fixed(on_head(_FEATURES)),
-        long_hair=fixed(long_hair),
-        head_depth=skeletons.head_centre[:, 2],
-        extremities=extremities,
-    )
+        extremities = [*lay_out_extremities(skeletons, gestures, project, on_head)]
+        polygons["extremities"] = [fixed(each.points) for each in extremities if each]
+    return [
+        Figure(
+            look=appearances[person],
+            scale=float(scale[person]),
+            joints=joints[person],
+            relief=depth[person] - torso_depth[person],
+            order=np.concatenate([steps[person], limb_depth[person] + _LIMB_BIAS]),
+            cover=cover[person],
+            # What lies deeper gets less light: a hint of which limb is the far one.
+            limb_shade=np.clip(0.97 + (limb_depth[person] - torso_depth[person]), 0.74, 1.06),
+            head_facing=facing[person],
+            chest_facing=float(skeletons.thorax_frame[person, 2, 2]),
+            head_box=np.stack([head[person].min(axis=0), head[person].max(axis=0)]),
+            polygons={name: points[person] for name, points in polygons.items()},
+            extremities=extremities[person],
+        )
+        for person in range(count)
+    ]
 
 
 def _cover_fractions(look: Appearance) -> list[float]:
-    """How much of each limb is covered by cloth or shoe, in the order of the limbs."""
+    """How much of each limb is covered by cloth or shoe."""
     upper, fore = look.sleeve
-    thigh, shin = look.trouser
-    if look.skirt:
-        thigh = shin = 0.0
+    thigh, shin = (0.0, 0.0) if look.skirt else look.trouser
     return [upper, upper, fore, fore, 0.0, 0.0, thigh, thigh, shin, shin, 1.0, 1.0, 0.0]
-
-
-def _in_thorax(skeletons: Skeletons, points: np.ndarray) -> np.ndarray:
-    """Points given relative to the thorax ``[N, 3]`` in the camera's frame ``[P, N, 3]``."""
-    origin = skeletons.joints[:, JOINT["thorax"]]
-    return origin[:, None] + points @ skeletons.thorax_frame.swapaxes(1, 2)
 
 
 def _trunk_marks(skeletons: Skeletons) -> np.ndarray:
@@ -348,86 +327,78 @@ def _trunk_marks(skeletons: Skeletons) -> np.ndarray:
     side, front = rings[:, :, 0] - centre, rings[:, :, 2] - centre
     level = _TRUNK_MARKS[:, 1] * (rings.shape[1] - 1)
     low = np.minimum(level.astype(int), rings.shape[1] - 2)
-    part = (level - low)[None, :, None]
+    part = (level - low)[:, None]
 
     def between(values: np.ndarray) -> np.ndarray:
         return values[:, low] * (1 - part) + values[:, low + 1] * part
 
-    across = _TRUNK_MARKS[None, :, :1]
-    bulge = np.sqrt(np.maximum(1 - across**2, 0)) * _TRUNK_MARKS[None, :, 2:]
+    across = _TRUNK_MARKS[:, :1]
+    bulge = np.sqrt(np.maximum(1 - across**2, 0)) * _TRUNK_MARKS[:, 2:]
     return between(centre) + across * between(side) + bulge * between(front)
 
 
-def paint(canvas: np.ndarray, figures: Figures, index: int, person: int) -> None:
+def paint(canvas: np.ndarray, figure: Figure, person: int) -> None:
     """Paint one person.
 
     Args:
         canvas: uint8 ``[H, W, 4]``: blue, green, red, label; written in place.
-        figures: Geometry of the people.
-        index: Which of them.
-        person: Its number in the labels, 0 to `MAX_PEOPLE` - 1.
+        figure: The person.
+        person: Its number in the labels, 0 to 14.
     """
-    look = figures.appearances[index]
-    torso_depth = float(figures.torso_depth[index])
-    steps = [(order, limb) for limb, order in enumerate(figures.limb_order[index].tolist())]
-    torso, head, hair = -1, -2, -3
-    steps.append((torso_depth, torso))
-    head_order = max(float(figures.head_depth[index]), torso_depth - 0.02) + 0.03
-    steps.append((head_order, head))
-    if look.hair == "long":
-        # Behind the head and the trunk seen from the front, over both seen from behind.
-        behind = float(figures.head_facing[index, _NOSE_BRIDGE])
-        steps.append((head_order + 0.01 if behind < -0.1 else torso_depth - 0.03, hair))
-    covers = _cover_fractions(look)
 
-    def brush(part: int) -> Brush:
-        return Brush(canvas, LABELS_PER_PERSON * person + part)
+    def brush(part: str) -> Brush:
+        return Brush(canvas, LABELS_PER_PERSON * person + PART[part])
 
-    for _, step in sorted(steps):
-        if step == torso:
-            _paint_torso(brush(PART["torso"]), figures, index)
-        elif step == head:
-            _paint_head(brush(PART["head_back"]), brush(PART["face"]), figures, index)
-        elif step == hair:
-            brush(PART["head_back"]).fill(figures.long_hair[index], look.hair_colour, 0.85)
-        else:
-            _paint_limb(brush(int(_LIMB_PART[step])), figures, index, step, covers[step])
+    for step in np.argsort(figure.order, kind="stable").tolist():
+        if step == _TORSO:
+            _paint_torso(brush("torso"), figure)
+        elif step == _HEAD:
+            _paint_head(brush("head_back"), brush("face"), figure)
+        elif step >= _FIRST_LIMB:
+            _paint_limb(brush(_LIMBS[step - _FIRST_LIMB][0]), figure, step - _FIRST_LIMB)
+        elif figure.look.hair == "long":
+            brush("head_back").fill(figure.polygons["long_hair"], figure.look.hair_colour, 0.85)
 
 
-def _paint_limb(brush: Brush, figures: Figures, index: int, limb: int, cover: float) -> None:
-    look, scale = figures.appearances[index], float(figures.scale[index])
-    if figures.extremities is not None and limb in _HANDS:
-        paint_hand(brush, figures.extremities, index, _HANDS.index(limb), look, scale)
+def _paint_limb(brush: Brush, figure: Figure, limb: int) -> None:
+    look, scale, extremities = figure.look, figure.scale, figure.extremities
+    if extremities is not None and limb in _HANDS:
+        paint_hand(brush, extremities, _HANDS.index(limb), look, scale)
         return
-    if figures.extremities is not None and limb in _FEET:
-        ankle = figures.joints[index, _LIMB_FROM[limb]]
-        paint_foot(brush, figures.extremities, index, _FEET.index(limb), ankle, look, scale)
+    if extremities is not None and limb in _FEET:
+        ankle = figure.joints[_LIMB_FROM[limb]]
+        paint_foot(brush, extremities, _FEET.index(limb), ankle, look, scale)
         return
-    shade = float(figures.limb_shade[index, limb])
-    outlines = figures.limbs[index, limb]
+    shade, cover = float(figure.limb_shade[limb]), figure.cover[limb]
+    dark_skin, lit_skin, dark_cloth, lit_cloth = figure.polygons["limbs"][limb]
     if cover < 1.0:
-        brush.fill(outlines[0], look.skin, shade * DARK)
-        brush.fill(outlines[1], look.skin, shade)
+        brush.fill(dark_skin, look.skin, shade * DARK)
+        brush.fill(lit_skin, look.skin, shade)
     if cover > 0.0:
         cloth = look.shirt if limb < 6 else look.trousers if limb < 10 else look.shoes
-        brush.fill(outlines[2], cloth, shade * DARK)
-        brush.fill(outlines[3], cloth, shade)
-    if limb == 2 and look.watch:
-        wrist = figures.limbs[index, 4, 0]
-        brush.disc(wrist[6:].mean(axis=0).astype(np.int32), _radius(0.018, scale), look.accent, 0.6)
+        brush.fill(dark_cloth, cloth, shade * DARK)
+        brush.fill(lit_cloth, cloth, shade)
+    if limb == _LEFT_FOREARM and look.watch:
+        wrist = figure.polygons["limbs"][_HANDS[0], 0, 6:].mean(axis=0)
+        brush.disc(wrist.astype(np.int32), _radius(0.018, scale), look.accent, 0.6)
 
 
-def _paint_torso(brush: Brush, figures: Figures, index: int) -> None:
-    look, scale = figures.appearances[index], float(figures.scale[index])
-    rings, lit, marks = figures.torso[index], figures.torso_lit[index], figures.torso_marks[index]
-    facing, pack = float(figures.chest_facing[index]), figures.backpack[index]
+def _shrunk(polygon: np.ndarray, factor: float) -> np.ndarray:
+    centre = polygon.mean(axis=0)
+    return (centre + factor * (polygon - centre)).astype(np.int32)
+
+
+def _paint_torso(brush: Brush, figure: Figure) -> None:
+    look, polygons, facing = figure.look, figure.polygons, figure.chest_facing
+    rings, lit, marks, pack = (polygons[name] for name in ("torso", "torso_lit", "marks", "backpack"))
     if look.back == "backpack" and facing > 0:
         brush.fill(hull(pack), look.accent, 0.7)
 
     bottom = look.trousers if look.tucked or look.skirt else look.shirt
     colours = (look.shirt, look.shirt, look.shirt, bottom)
     if look.skirt:
-        _paint_skirt(brush, figures, index)
+        brush.fill(hull(rings[3], polygons["skirt"]), look.trousers, DARK)
+        brush.fill(hull(lit[3], _shrunk(polygons["skirt_lit"], 0.88)), look.trousers)
     for bands, shade in ((rings, DARK), (lit, 1.0)):
         for (upper, lower), colour in zip(pairwise(bands), colours, strict=True):
             brush.fill(hull(upper, lower), colour, shade)
@@ -436,7 +407,7 @@ def _paint_torso(brush: Brush, figures: Figures, index: int) -> None:
             ends = (upper + ((lower - upper) * share).astype(np.int32) for share in (0.35, 0.68))
             brush.fill(hull(*ends), look.accent, 0.95)
 
-    thin = max(1, round(0.009 * scale))
+    thin = thickness(0.009 * figure.scale)
     if facing > 0.12:
         if look.front == "jacket":
             brush.fill(marks[14:18], look.accent)
@@ -446,60 +417,40 @@ def _paint_torso(brush: Brush, figures: Figures, index: int) -> None:
             brush.fill(marks[6:10], look.accent)
         brush.fill(marks[2:5], look.skin, 0.9)
         if look.badge:
-            brush.disc(marks[5], _radius(0.017, scale), (235, 240, 245))
+            brush.disc(marks[5], _radius(0.017, figure.scale), (235, 240, 245))
     elif facing < -0.12 and look.back == "yoke":
         brush.fill(marks[10:14], look.accent, 0.8)
     if look.back == "backpack" and facing <= 0:
         brush.fill(hull(pack), look.accent, 0.5)
-        inner = pack.mean(axis=0) + 0.8 * (pack - pack.mean(axis=0))
-        brush.fill(hull(inner.astype(np.int32)), look.accent, 0.7)
+        brush.fill(hull(_shrunk(pack, 0.8)), look.accent, 0.7)
     elif look.back == "backpack":
-        for strap in np.split(figures.straps[index], 2):
+        for strap in np.split(polygons["straps"], 2):
             brush.line(strap, look.accent, 0.7, 2 * thin)
 
 
-def _paint_skirt(brush: Brush, figures: Figures, index: int) -> None:
-    look, joints, scale = figures.appearances[index], figures.joints[index], float(figures.scale[index])
-    flare = np.array((_SKIRT_FLARE * scale, 0.0))
-    corners = []
-    for side in ("left", "right"):
-        hip, knee = joints[JOINT[f"{side}_hip"]], joints[JOINT[f"{side}_knee"]]
-        hem = hip + look.skirt * 1.05 * (knee - hip)
-        corners += [hem - flare, hem + flare]
-    brush.fill(hull(figures.torso[index, 3], fixed(np.array(corners))), look.trousers, DARK)
-    inner = fixed(np.array(corners) + 0.01 * scale * (figures.light - (0, 1)))
-    centre = inner.mean(axis=0)
-    inner = (centre + 0.88 * (inner - centre)).astype(np.int32)
-    brush.fill(hull(figures.torso_lit[index, 3], inner), look.trousers)
-
-
-def _paint_head(back: Brush, front: Brush, figures: Figures, index: int) -> None:
-    look, scale = figures.appearances[index], float(figures.scale[index])
-    facing, features = figures.head_facing[index].tolist(), figures.features[index]
+def _paint_head(back: Brush, front: Brush, figure: Figure) -> None:
+    look, polygons, facing = figure.look, figure.polygons, figure.head_facing
     skull = look.skin * 0.92 if look.hair == "none" else look.hair_colour
-
-    back.fill(figures.head[index], skull, 0.95)
-    face = figures.face[index][figures.face_seen[index]]
-    if len(face) > 2:
-        front.fill(hull(face), look.skin, 1.02)
+    back.fill(polygons["head"], skull, 0.95)
+    if len(polygons["face"]) > 2:
+        front.fill(hull(polygons["face"]), look.skin, 1.02)
     for ear in (_LEFT_EAR, _RIGHT_EAR):
         if look.hair != "long" and facing[ear] > -0.3:
-            front.disc(features[ear], 2 * _dot(scale), look.skin, 0.78)
-    if figures.extremities is not None:
-        paint_face(front, figures.extremities, index, look, scale)
+            front.disc(polygons["features"][ear], 2 * _dot(figure.scale), look.skin, 0.78)
+    if figure.extremities is not None:
+        paint_face(front, figure.extremities, look, figure.scale)
     else:
-        _paint_plain_face(front, facing, features, look, scale)
+        _paint_plain_face(front, figure)
     if look.headwear == "cap":
-        back.fill(hull(figures.cap[index][figures.cap_seen[index]]), look.accent, 0.9)
+        back.fill(hull(polygons["cap"]), look.accent, 0.9)
         if facing[_NOSE_BRIDGE] > -0.6:
-            back.fill(hull(figures.brim[index]), look.accent, 0.6)
+            back.fill(hull(polygons["brim"]), look.accent, 0.6)
 
 
-def _paint_plain_face(
-    brush: Brush, facing: list[float], features: np.ndarray, look: Appearance, scale: float
-) -> None:
+def _paint_plain_face(brush: Brush, figure: Figure) -> None:
     """A line for the nose, dots for the eyes, lines for brows and mouth."""
-    dot, thin = _dot(scale), max(1, round(0.008 * scale))
+    look, facing, features = figure.look, figure.head_facing, figure.polygons["features"]
+    dot, thin = _dot(figure.scale), thickness(0.008 * figure.scale)
     if facing[_NOSE_TIP] > -0.25:
         brush.line(features[[_NOSE_BRIDGE, _NOSE_TIP]], look.skin, 0.74, 2 * thin)
     for eye in (_LEFT_EYE, _RIGHT_EYE):
@@ -510,7 +461,7 @@ def _paint_plain_face(
             brush.disc(features[eye], dot * 3 // 4, (30, 26, 24))
             if look.headwear == "glasses":
                 brush.disc(features[eye], 2 * dot, (40, 36, 34), width=thin)
-    if facing[_MOUTH] > 0 or facing[_MOUTH + 1] > 0:
+    if facing[_MOUTH : _MOUTH + 2].max() > 0:
         brush.line(features[_MOUTH : _MOUTH + 2], look.skin * (0.62, 0.55, 0.86), 1.0, thin)
 
 

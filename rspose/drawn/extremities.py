@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rspose.datasets.interface import mirrored
 from rspose.datasets.wholebody import FACE_NAMES, FOOT_NAMES, HAND_NAMES
 from rspose.drawn.appearance import Appearance
-from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull
-from rspose.drawn.skeleton import JOINT, Skeletons
+from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull, thickness
+from rspose.drawn.skeleton import SIDE_SIGN, Skeletons, both
 
 EXTREMITY_NAMES = (*FOOT_NAMES, *FACE_NAMES, *HAND_NAMES)
 FEET, FACE = slice(0, 6), slice(6, 74)
 HANDS = {"left": slice(74, 95), "right": slice(95, 116)}
-_SIDES = (("left", 1.0), ("right", -1.0))
 
 # Toes and heel from the ankle: along the foot, towards the sole, towards the other foot.
 _FOOT = np.array([(0.112, 0.024, 0.021), (0.090, 0.024, -0.026), (-0.032, 0.032, 0.0)])
@@ -69,51 +69,49 @@ def sample_gestures(rng: np.random.Generator, count: int) -> Gestures:
     )
 
 
-def _on_sphere(x: float, y: float) -> tuple[float, float, float]:
-    return x, y, float(np.sqrt(1 - x * x - y * y))
-
-
-def _face_points() -> dict[str, tuple[float, float, float]]:
-    """Points of the face on the head's unit sphere, with mouth and eyes wide open."""
-    points: dict[str, tuple[float, float, float]] = {
-        "nose_base": (0.0, -0.27, 1.02),
-        "upper_lip": _on_sphere(0.0, -0.42),
-        "lower_lip": _on_sphere(0.0, -0.72),
-        "inner_upper_lip": _on_sphere(0.0, -0.48),
-        "inner_lower_lip": _on_sphere(0.0, -0.64),
-    }
-    # The jaw lies on the edge of the face that is painted, from ear to ear below the chin.
-    axis = np.array((0.0, -0.22, 0.97)) / np.hypot(0.22, 0.97)
-    down = np.array((0.0, -axis[2], axis[1]))
-    radius = np.deg2rad(JAW_DEGREES)
-    for i in range(9):
-        around = np.deg2rad(104 * (1 - i / 8))
-        ring = np.cos(around) * down + np.sin(around) * np.array((1.0, 0.0, 0.0))
-        points["chin" if i == 8 else f"left_jaw_{i}"] = tuple(np.cos(radius) * axis + np.sin(radius) * ring)
-    for i, (y, z) in enumerate(((0.18, 0.985), (0.06, 1.03), (-0.05, 1.08), (-0.158, 1.12))):
-        points[f"nose_bridge_{i}"] = (0.0, y, z)
-    for i, (x, y, z) in enumerate(((0.17, -0.22, 0.97), (0.09, -0.26, 1.0))):
-        points[f"left_nostril_{i}"] = (x, y, z)
-    for i, (x, y) in enumerate(((0.68, 0.32), (0.56, 0.42), (0.42, 0.44), (0.27, 0.42), (0.14, 0.36))):
-        points[f"left_brow_{i}"] = _on_sphere(x, y)
-    for name, x, y in (
-        ("eye_inner", 0.17, 0.12), ("eye_top_inner", 0.28, 0.25), ("eye_top_outer", 0.45, 0.25),
-        ("eye_outer", 0.57, 0.15), ("eye_bottom_outer", 0.45, 0.06), ("eye_bottom_inner", 0.28, 0.05),
-        ("mouth", 0.38, -0.53), ("upper_lip_0", 0.25, -0.45), ("upper_lip_1", 0.10, -0.40),
-        ("lower_lip_0", 0.26, -0.65), ("lower_lip_1", 0.13, -0.71),
-        ("inner_mouth", 0.31, -0.53), ("inner_upper_lip", 0.15, -0.48), ("inner_lower_lip", 0.15, -0.63),
-    ):  # fmt: skip
-        points[f"left_{name}"] = _on_sphere(x, y)
-    for name, (x, y, z) in list(points.items()):
-        if name.startswith("left_"):
-            points["right_" + name.removeprefix("left_")] = (-x, y, z)
-    return points
-
-
 JAW_DEGREES = 66.0
 """Half the angle of the cone from the centre of the head that cuts out the face."""
 
-_FACE_POINTS = np.array([_face_points()[name] for name in FACE_NAMES])
+# Points of the face on the midline and on the left, relative to the head's unit sphere, on which they lie where
+# there is no depth. Mouth and eyes are wide open.
+_HALF_FACE: dict[str, tuple[float, ...]] = {
+    "nose_bridge_0": (0.0, 0.18, 0.985), "nose_bridge_1": (0.0, 0.06, 1.03),
+    "nose_bridge_2": (0.0, -0.05, 1.08), "nose_bridge_3": (0.0, -0.158, 1.12),
+    "nose_base": (0.0, -0.27, 1.02),
+    "left_nostril_0": (0.17, -0.22, 0.97), "left_nostril_1": (0.09, -0.26, 1.0),
+    "left_brow_0": (0.68, 0.32), "left_brow_1": (0.56, 0.42), "left_brow_2": (0.42, 0.44),
+    "left_brow_3": (0.27, 0.42), "left_brow_4": (0.14, 0.36),
+    "left_eye_inner": (0.17, 0.12), "left_eye_outer": (0.57, 0.15),
+    "left_eye_top_inner": (0.28, 0.25), "left_eye_top_outer": (0.45, 0.25),
+    "left_eye_bottom_inner": (0.28, 0.05), "left_eye_bottom_outer": (0.45, 0.06),
+    "upper_lip": (0.0, -0.42), "left_upper_lip_1": (0.10, -0.40), "left_upper_lip_0": (0.25, -0.45),
+    "lower_lip": (0.0, -0.72), "left_lower_lip_1": (0.13, -0.71), "left_lower_lip_0": (0.26, -0.65),
+    "inner_upper_lip": (0.0, -0.48), "left_inner_upper_lip": (0.15, -0.48),
+    "inner_lower_lip": (0.0, -0.64), "left_inner_lower_lip": (0.15, -0.63),
+    "left_mouth": (0.38, -0.53), "left_inner_mouth": (0.31, -0.53),
+}  # fmt: skip
+
+
+def _jaw() -> np.ndarray:
+    """From the left ear to the chin along the edge of the face that is painted, ``[9, 3]``."""
+    axis = np.array((0.0, -0.22, 0.97)) / np.hypot(0.22, 0.97)
+    down = np.array((0.0, -axis[2], axis[1]))
+    around = np.deg2rad(104 * (1 - np.arange(9) / 8))[:, None]
+    ring = np.cos(around) * down + np.sin(around) * np.array((1.0, 0.0, 0.0))
+    radius = np.deg2rad(JAW_DEGREES)
+    return np.cos(radius) * axis + np.sin(radius) * ring
+
+
+def _face_point(name: str) -> np.ndarray:
+    if name.startswith("right_"):
+        return _face_point(mirrored(name)) * (-1, 1, 1)
+    if name == "chin" or "_jaw_" in name:
+        return _jaw()[8 if name == "chin" else int(name[-1])]
+    x, y, *depth = _HALF_FACE[name]
+    return np.array((x, y, *(depth or [np.sqrt(1 - x * x - y * y)])))
+
+
+_FACE_POINTS = np.array([_face_point(name) for name in FACE_NAMES])
 _FACE_DIRECTIONS = _FACE_POINTS / np.linalg.norm(_FACE_POINTS, axis=1, keepdims=True)
 _LOWER_LIPS = np.array(["lower_lip" in name for name in FACE_NAMES])
 _EYE_POINTS = np.array(["_eye_" in name for name in FACE_NAMES])
@@ -121,14 +119,16 @@ _LINE_OF_EYES = 0.13
 _LINE_OF_MOUTH = -0.55
 
 
-def face_on_sphere(gestures: Gestures) -> np.ndarray:
+def _face_on_sphere(gestures: Gestures) -> np.ndarray:
     """The face's points relative to the head's unit sphere, ``[P, 68, 3]``."""
     points = np.repeat(_FACE_POINTS[None], len(gestures.mouth), axis=0)
     y = points[:, :, 1]
-    y[:, _EYE_POINTS] = _LINE_OF_EYES + gestures.eyes[:, None] * (y[:, _EYE_POINTS] - _LINE_OF_EYES)
     # A closed mouth keeps the thickness of its lips.
-    opening = 0.35 + 0.65 * gestures.mouth[:, None]
-    y[:, _LOWER_LIPS] = _LINE_OF_MOUTH + opening * (y[:, _LOWER_LIPS] - _LINE_OF_MOUTH)
+    for rows, line, opening in (
+        (_EYE_POINTS, _LINE_OF_EYES, gestures.eyes),
+        (_LOWER_LIPS, _LINE_OF_MOUTH, 0.35 + 0.65 * gestures.mouth),
+    ):
+        y[:, rows] = line + opening[:, None] * (y[:, rows] - line)
     return points
 
 
@@ -136,74 +136,55 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def hand_and_foot_points(skeletons: Skeletons, gestures: Gestures) -> np.ndarray:
-    """Points of feet and hands in the camera's frame, ``[P, 6 + 42, 3]``."""
-    feet = [_foot_points(skeletons, side, sign) for side, sign in _SIDES]
-    hands = [_hand_points(skeletons, gestures, number) for number in range(2)]
-    return np.concatenate([*feet, *hands], axis=1)
-
-
-def _foot_points(skeletons: Skeletons, side: str, sign: float) -> np.ndarray:
-    """Big toe, small toe and heel of one foot, ``[P, 3, 3]``."""
-    knee, ankle, toe = (skeletons.joints[:, JOINT[f"{side}_{name}"]] for name in ("knee", "ankle", "toe"))
+def foot_points(skeletons: Skeletons) -> np.ndarray:
+    """Big toe, small toe and heel of the left, then of the right foot, ``[P, 6, 3]``."""
+    knee, ankle, toe = (skeletons.joints[:, both(name)] for name in ("knee", "ankle", "toe"))
     along, shin = _unit(toe - ankle), _unit(ankle - knee)
-    down = _unit(shin - (shin * along).sum(1, keepdims=True) * along)
-    inward = -sign * np.cross(along, down)
-    axes = np.stack([along, down, inward], axis=1)
-    return ankle[:, None] + _FOOT @ axes
+    down = _unit(shin - (shin * along).sum(-1, keepdims=True) * along)
+    inward = -SIDE_SIGN * np.cross(along, down)
+    axes = np.stack([along, down, inward], axis=2)
+    return (ankle[:, :, None] + _FOOT @ axes).reshape(-1, 6, 3)
 
 
-def palm_normal(skeletons: Skeletons, gestures: Gestures, number: int) -> np.ndarray:
-    """Where the palm of the left (0) or right (1) hand faces, ``[P, 3]``."""
-    return _hand_axes(skeletons, gestures, number)[:, 2]
-
-
-def _hand_axes(skeletons: Skeletons, gestures: Gestures, number: int) -> np.ndarray:
-    """Along the hand, across it towards the thumb, and out of the palm, ``[P, 3, 3]``, rows unit vectors."""
-    side, sign = _SIDES[number]
-    shoulder, elbow, wrist = (
-        skeletons.joints[:, JOINT[f"{side}_{name}"]] for name in ("shoulder", "elbow", "wrist")
-    )
+def hand_axes(skeletons: Skeletons, gestures: Gestures) -> np.ndarray:
+    """Unit vectors along each hand, across it towards the thumb, and out of the palm, ``[P, 2, 3, 3]``."""
+    shoulder, elbow, wrist = (skeletons.joints[:, both(name)] for name in ("shoulder", "elbow", "wrist"))
     upper, fore = _unit(elbow - shoulder), _unit(wrist - elbow)
     # In the plane of the arm: forward where it hangs, up where the elbow is bent. An elbow is never straight.
-    thumb = _unit((fore * upper).sum(1, keepdims=True) * fore - upper)
+    thumb = _unit((fore * upper).sum(-1, keepdims=True) * fore - upper)
     side_of_plane = np.cross(fore, thumb)
-    roll = gestures.roll[:, number, None]
-    thumb = np.cos(roll) * thumb + np.sin(roll) * sign * side_of_plane
-    return np.stack([fore, thumb, sign * np.cross(fore, thumb)], axis=1)
+    roll = gestures.roll[..., None]
+    thumb = np.cos(roll) * thumb + np.sin(roll) * SIDE_SIGN * side_of_plane
+    return np.stack([fore, thumb, SIDE_SIGN * np.cross(fore, thumb)], axis=2)
 
 
-def _hand_points(skeletons: Skeletons, gestures: Gestures, number: int) -> np.ndarray:
-    """The root of one hand and four points of each finger from knuckle to tip, ``[P, 21, 3]``."""
-    side, _ = _SIDES[number]
-    wrist = skeletons.joints[:, JOINT[f"{side}_wrist"]]
-    axes = _hand_axes(skeletons, gestures, number)
-    local = np.zeros((len(wrist), 21, 3))
-    fan = _FAN * gestures.fan[:, number, None]
-    fan[:, 0] = _FAN[0] * (0.7 + 0.3 * gestures.fan[:, number])
-    for finger in range(5):
-        knuckle = 1 + 4 * finger
-        local[:, knuckle, :2] = _KNUCKLES[finger]
-        # The thumb bends half as far.
-        bend = gestures.curl[:, number, finger] * (0.5 if finger == 0 else 1.0)
-        for joint in range(3):
-            angle, around = (joint + 1) * bend, fan[:, finger]
-            towards = (np.cos(angle) * np.cos(around), np.cos(angle) * np.sin(around), np.sin(angle))
-            step = _FINGER_LENGTHS[finger] * _PHALANGES[joint]
-            local[:, knuckle + joint + 1] = np.stack(towards, axis=1) * step
-        local[:, knuckle : knuckle + 4] = local[:, knuckle : knuckle + 4].cumsum(axis=1)
-    return wrist[:, None] + _HAND_LENGTH * local @ axes
+def hand_points(skeletons: Skeletons, gestures: Gestures) -> np.ndarray:
+    """The root of each hand and four points of each finger from knuckle to tip, ``[P, 2, 21, 3]``."""
+    fan = _FAN * gestures.fan[..., None]
+    fan[..., 0] = _FAN[0] * (0.7 + 0.3 * gestures.fan)
+    around = fan[..., None]
+    # The thumb bends half as far.
+    bend = gestures.curl * (0.5, 1, 1, 1, 1)
+    angle = bend[..., None] * (1, 2, 3)
+    towards = (np.cos(angle) * np.cos(around), np.cos(angle) * np.sin(around), np.sin(angle))
+    fingers = np.zeros((*fan.shape, 4, 3))
+    fingers[..., 0, :2] = _KNUCKLES
+    fingers[..., 1:, :] = np.stack(towards, axis=-1) * np.outer(_FINGER_LENGTHS, _PHALANGES)[..., None]
+    local = np.zeros((*fan.shape[:2], 21, 3))
+    local[:, :, 1:] = fingers.cumsum(axis=3).reshape(*fan.shape[:2], 20, 3)
+    wrist = skeletons.joints[:, both("wrist")]
+    return wrist[:, :, None] + _HAND_LENGTH * local @ hand_axes(skeletons, gestures)
 
 
 @dataclass(frozen=True)
 class Extremities:
-    """Faces, hands and feet of ``P`` people on a canvas.
+    """Face, hands and feet of a person on a canvas.
 
     Attributes:
-        points: Canvas pixels in the order of `EXTREMITY_NAMES`, float ``[P, 116, 2]``.
-        facing: How much each point of the face turns to the camera, -1..1, ``[P, 68]``.
-        finger_depth: Mean depth of palm and fingers of both hands towards the camera, ``[P, 2, 6]``.
-        palm: How much each palm faces the camera, -1..1, ``[P, 2]``.
+        points: Canvas pixels in the order of `EXTREMITY_NAMES`, float ``[116, 2]``.
+        facing: How much each point of the face turns to the camera, -1..1, ``[68]``.
+        finger_depth: Mean depth of palm and fingers of both hands towards the camera, ``[2, 6]``.
+        palm: How much each palm faces the camera, -1..1, ``[2]``.
     """
 
     points: np.ndarray
@@ -217,42 +198,43 @@ def lay_out_extremities(
     gestures: Gestures,
     project: Callable[[np.ndarray], np.ndarray],
     on_head: Callable[[np.ndarray], np.ndarray],
-) -> Extremities:
-    """Place them on the canvas, where ``project`` brings points of the camera's frame ``[P, N, 3]``, and
-    ``on_head`` those relative to the head's unit sphere.
+) -> list[Extremities]:
+    """Place those of ``P`` people on the canvas.
+
+    ``project`` takes points of the camera's frame, ``on_head`` those relative to the head's unit sphere.
     """
-    outer = hand_and_foot_points(skeletons, gestures)
-    feet, hands = np.split(project(outer), [6], axis=1)
-    depth = outer[:, 6:, 2].reshape(len(outer), 2, 21)
+    hands = hand_points(skeletons, gestures)
+    depth = hands[..., 2]
     of_palm = depth[:, :, [0, 1, 5, 9, 13, 17]].mean(-1, keepdims=True)
-    of_fingers = depth[:, :, 1:].reshape(len(outer), 2, 5, 4).mean(-1)
-    return Extremities(
-        points=np.concatenate([feet, on_head(face_on_sphere(gestures)), hands], axis=1),
-        facing=skeletons.head_view @ _FACE_DIRECTIONS.T,
-        finger_depth=np.concatenate([of_palm, of_fingers], axis=2),
-        palm=np.stack([palm_normal(skeletons, gestures, hand)[:, 2] for hand in range(2)], axis=1),
+    of_fingers = depth[:, :, 1:].reshape(-1, 2, 5, 4).mean(-1)
+    places = [
+        project(foot_points(skeletons)),
+        on_head(_face_on_sphere(gestures)),
+        project(hands.reshape(-1, 42, 3)),
+    ]
+    each = zip(
+        np.concatenate(places, axis=1),
+        skeletons.head_view @ _FACE_DIRECTIONS.T,
+        np.concatenate([of_palm, of_fingers], axis=2),
+        hand_axes(skeletons, gestures)[:, :, 2, 2],
+        strict=True,
     )
+    return [Extremities(*of_person) for of_person in each]
 
 
 def _radius(fraction: float, scale: float) -> int:
     return max(round(fraction * scale * SUBPIXEL), round(0.75 * SUBPIXEL))
 
 
-def _thickness(fraction: float, scale: float) -> int:
-    return max(1, round(fraction * scale))
-
-
-def paint_hand(
-    brush: Brush, extremities: Extremities, index: int, number: int, look: Appearance, scale: float
-) -> None:
-    """Paint the left (0) or right (1) hand of a person, palm and fingers from the farthest to the nearest."""
-    hand = fixed(extremities.points[index, HANDS[_SIDES[number][0]]])
+def paint_hand(brush: Brush, extremities: Extremities, number: int, look: Appearance, scale: float) -> None:
+    """Paint the left (0) or right (1) hand, palm and fingers from the farthest to the nearest."""
+    hand = fixed(extremities.points[tuple(HANDS.values())[number]])
     # The palm is lighter than the back of the hand.
-    shade = 1.06 if extremities.palm[index, number] > 0 else 0.94
-    rim = _thickness(0.004, scale)
-    width = _thickness(2 * _FINGER_RADIUS, scale)
+    shade = 1.06 if extremities.palm[number] > 0 else 0.94
+    rim = thickness(0.004 * scale)
+    width = thickness(2 * _FINGER_RADIUS * scale)
     palm = hull(hand[[0, 1, 5, 9, 13, 17]])
-    for part in np.argsort(extremities.finger_depth[index, number], kind="stable").tolist():
+    for part in np.argsort(extremities.finger_depth[number], kind="stable").tolist():
         if part == 0:
             brush.line(palm, look.skin, 0.55, width // 2 + 2 * rim, closed=True)
             brush.fill(palm, look.skin, shade)
@@ -268,14 +250,13 @@ def paint_hand(
 def paint_foot(
     brush: Brush,
     extremities: Extremities,
-    index: int,
     number: int,
     ankle: np.ndarray,
     look: Appearance,
     scale: float,
 ) -> None:
     """Paint the left (0) or right (1) shoe: a dark sole, lit leather, and a cap over the toes."""
-    points = extremities.points[index, FEET][3 * number : 3 * number + 3]
+    points = extremities.points[FEET][3 * number : 3 * number + 3]
     circles = [(ankle, _ANKLE_RADIUS), *zip(points, _FOOT_RADII, strict=True)]
     brush.fill(_around(circles, scale, 1.0), look.shoes, DARK)
     brush.fill(_around(circles, scale, 0.72), look.shoes)
@@ -305,12 +286,12 @@ _NOSTRILS = _span("right_nostril_0", "left_nostril_0")
 _FACES_CAMERA = 0.05
 
 
-def paint_face(brush: Brush, extremities: Extremities, index: int, look: Appearance, scale: float) -> None:
+def paint_face(brush: Brush, extremities: Extremities, look: Appearance, scale: float) -> None:
     """Paint jaw, brows, eyes, nose and lips over a face whose skin is there already."""
-    exact = extremities.points[index, FACE]
+    exact = extremities.points[FACE]
     points = fixed(exact)
-    facing = extremities.facing[index]
-    thin, line = _thickness(0.0045, scale), _thickness(0.007, scale)
+    facing = extremities.facing
+    thin, line = thickness(0.0045 * scale), thickness(0.007 * scale)
 
     def shown(rows: np.ndarray) -> bool:
         return bool(facing[rows].mean() > _FACES_CAMERA)

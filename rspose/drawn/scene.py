@@ -11,11 +11,12 @@ import numpy as np
 from rspose.datasets.interface import Drawn
 from rspose.drawn.appearance import sample_appearances
 from rspose.drawn.background import Backgrounds, paint_object
-from rspose.drawn.drawing import FACE_FEATURES, LABELS_PER_PERSON, PART, PART_NAMES, Figures, lay_out, paint
+from rspose.drawn.drawing import FACE_FEATURES, LABELS_PER_PERSON, PART, Figure, lay_out, paint
 from rspose.drawn.extremities import EXTREMITY_NAMES, FACE, FEET, HANDS, sample_gestures
 from rspose.drawn.skeleton import (
     JOINT,
-    JOINT_NAMES,
+    both,
+    joint_table,
     pose_skeletons,
     sample_angles,
     sample_proportions,
@@ -27,33 +28,33 @@ SUPERSAMPLING = 2
 NOT_IN_IMAGE, HIDDEN, VISIBLE = 0, 1, 2
 
 # On which of the person's own parts a joint must be seen.
-_SEEN_ON: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("nose", "left_eye", "right_eye"), ("face",)),
-    **dict.fromkeys(("left_ear", "right_ear", "head_top"), ("face", "head_back")),
-    "upper_neck": ("face", "head_back", "torso"),
-    "thorax": ("torso",),
-    "pelvis": ("torso", "left_thigh", "right_thigh"),
-    **{f"{side}_shoulder": (f"{side}_upper_arm", "torso") for side in ("left", "right")},
-    **{f"{side}_elbow": (f"{side}_upper_arm", f"{side}_forearm") for side in ("left", "right")},
-    **{f"{side}_{joint}": (f"{side}_forearm",) for side in ("left", "right") for joint in ("wrist", "hand")},
-    **{f"{side}_hip": (f"{side}_thigh", "torso") for side in ("left", "right")},
-    **{f"{side}_knee": (f"{side}_thigh", f"{side}_shin") for side in ("left", "right")},
-    **{f"{side}_ankle": (f"{side}_shin", f"{side}_foot") for side in ("left", "right")},
-    **{f"{side}_toe": (f"{side}_foot",) for side in ("left", "right")},
-}
-_SEEN_TABLE = np.zeros((len(JOINT_NAMES), LABELS_PER_PERSON), dtype=bool)
-for _joint, _parts in _SEEN_ON.items():
-    _SEEN_TABLE[JOINT[_joint], [PART[part] for part in _parts]] = True
+_JOINT_SEEN_ON = joint_table(
+    {
+        "nose": "face", "left_eye": "face", "left_ear": "face head_back", "head_top": "face head_back",
+        "upper_neck": "face head_back torso", "thorax": "torso", "pelvis": "torso left_thigh",
+        "left_shoulder": "left_upper_arm torso", "left_elbow": "left_upper_arm left_forearm",
+        "left_wrist": "left_forearm", "left_hand": "left_forearm",
+        "left_hip": "left_thigh torso", "left_knee": "left_thigh left_shin",
+        "left_ankle": "left_shin left_foot", "left_toe": "left_foot",
+    },
+    PART,
+)  # fmt: skip
+_EXTREMITY_SEEN_ON = np.zeros((len(EXTREMITY_NAMES), len(PART)), dtype=bool)
+_EXTREMITY_SEEN_ON[FACE, [[PART["face"]], [PART["head_back"]]]] = True
+for _side, _foot in (("left", slice(FEET.start, 3)), ("right", slice(3, FEET.stop))):
+    _EXTREMITY_SEEN_ON[_foot, PART[f"{_side}_foot"]] = True
+    _EXTREMITY_SEEN_ON[HANDS[_side], PART[f"{_side}_forearm"]] = True
+# Where from the point that is looked for: a tip or an edge lies on the border of what is painted.
+_ON_THE_SPOT = np.zeros((1, 2))
+_AROUND = np.array([(x, y) for y in (-2, 0, 2) for x in (-2, 0, 2)])
 
 # A joint of the trunk lies behind it, not on it, when it is this much deeper than the trunk's middle.
-_BEHIND_TRUNK = np.full(len(JOINT_NAMES), -np.inf)
-_BEHIND_TRUNK[[JOINT["left_shoulder"], JOINT["right_shoulder"]]] = -0.10
-_BEHIND_TRUNK[[JOINT["left_hip"], JOINT["right_hip"]]] = -0.05
-_FACE_JOINTS = np.array([JOINT[name] for name in FACE_FEATURES])
-_FACE_COLUMNS = np.array(list(FACE_FEATURES.values()))
-_FACE_TURNED_AWAY = np.array(
-    [{"nose": -0.25, "left_ear": -0.25, "right_ear": -0.25}.get(name, 0.05) for name in FACE_FEATURES]
-)
+_BEHIND_TRUNK = np.full(len(JOINT), -np.inf)
+_BEHIND_TRUNK[both("shoulder")] = -0.10
+_BEHIND_TRUNK[both("hip")] = -0.05
+_FACE_JOINTS = [JOINT[name] for name in FACE_FEATURES]
+_FACE_COLUMNS = list(FACE_FEATURES.values())
+_FACE_TURNED_AWAY = np.array([0.05 if "eye" in name else -0.25 for name in FACE_FEATURES])
 
 _OUTLINE_TOLERANCE = 0.9
 
@@ -70,25 +71,21 @@ class Person:
         area: Of the visible pixels.
         visible_share: Of the pixels of the person drawn inside the image, those that nothing covers, 0..1.
         outline: Polygons around the visible pixels, edges of pixels, each ``[N, 2]``.
-        body_box: x0, y0, x1, y1 of the whole figure, also where it leaves the image.
-        head_box: x0, y0, x1, y1 of the head, likewise.
-        standing_height: What the person would measure standing.
-        extremities: Positions of `EXTREMITY_NAMES` in a scene drawn in detail, ``[116, 2]``, or None.
-        extremity_visibility: Their flags, as those of the joints, ``[116]``, or None.
+        head_box: Upper left and lower right corner of the head, also where it leaves the image, ``[2, 2]``.
+        extremities: Positions of `EXTREMITY_NAMES`, ``[116, 2]``; empty in a scene not drawn in detail.
+        extremity_visibility: Their flags, as those of the joints.
     """
 
     number: int
     joints: np.ndarray
     visibility: np.ndarray
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     area: float
     visible_share: float
     outline: list[np.ndarray]
-    body_box: np.ndarray
     head_box: np.ndarray
-    standing_height: float
-    extremities: np.ndarray | None = None
-    extremity_visibility: np.ndarray | None = None
+    extremities: np.ndarray
+    extremity_visibility: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -136,10 +133,7 @@ def draw_scene(
     # The nearest last: it hides the others.
     order = np.argsort(height)
     scale = SUPERSAMPLING * height
-    origin = np.stack(
-        [SUPERSAMPLING * centre_x - scale * footing[:, 0], SUPERSAMPLING * bottom - scale * footing[:, 1]],
-        axis=1,
-    )
+    origin = SUPERSAMPLING * np.stack([centre_x, bottom], axis=1) - scale[:, None] * footing
     angle = np.deg2rad(rng.uniform(-75, 75) - 90)
     light = np.array([np.cos(angle), np.sin(angle)])
     appearances = sample_appearances(rng, count)
@@ -150,8 +144,8 @@ def draw_scene(
     behind = rng.integers(0, count, size=objects).tolist()
     drawn_area = np.zeros(count)
     for position, index in enumerate(order.tolist()):
-        paint(canvas, figures, index, position)
-        window = canvas[_region(figures, index, canvas)]
+        paint(canvas, figures[index], position)
+        window = canvas[figures[index].window(canvas)]
         if window.size:
             drawn_area[index] = cv2.countNonZero(_own_pixels(cv2.extractChannel(window, 3), position))
         for _ in range(behind.count(position)):
@@ -164,13 +158,11 @@ def draw_scene(
     if rng.random() < 0.2:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.4, 0.9))
     labels = cv2.extractChannel(canvas, 3)
-    visibility = _visibility(figures, order, labels, size)
-    people = (
-        _describe(
-            figures, index, position, labels, visibility[index], float(drawn_area[index]), height[index]
-        )
-        for position, index in enumerate(order.tolist())
-    )
+    people = [
+        _describe(figures[index], number, labels, drawn_area[index])
+        for number, index in enumerate(order.tolist())
+        if drawn_area[index]
+    ]
     return Scene(image, labels, [person for person in people if person is not None])
 
 
@@ -210,68 +202,38 @@ def _arrange(
     return tall, centre, bottom
 
 
-def _region(figures: Figures, index: int, canvas: np.ndarray) -> tuple[slice, slice]:
-    """The part of the canvas that holds a person, rows and columns; empty where the person is outside."""
-    left, top, right, bottom = figures.region[index].tolist()
-    rows, columns = np.clip((top, bottom), 0, canvas.shape[0]), np.clip((left, right), 0, canvas.shape[1])
-    return slice(*rows.tolist()), slice(*columns.tolist())
-
-
 def _own_pixels(labels: np.ndarray, number: int) -> np.ndarray:
     """Mask of a person's pixels, uint8 0 or 255."""
     first = LABELS_PER_PERSON * number + 1
-    return cv2.inRange(labels, np.array(first), np.array(first + len(PART_NAMES) - 2))
+    return cv2.inRange(labels, np.array(first), np.array(first + len(PART) - 2))
 
 
-def _visibility(figures: Figures, order: np.ndarray, labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Visibility flags of all joints, ``[P, J]``, rows as in ``figures``."""
-    position = np.argsort(order)
-    inside, label = _inside(figures.joints, size), _labels_at(np.rint(figures.joints), labels)
-    own = label // LABELS_PER_PERSON == position[:, None]
-    seen = _SEEN_TABLE[np.arange(len(JOINT_NAMES)), label % LABELS_PER_PERSON]
-    turned_away = figures.depth - figures.torso_depth[:, None] < _BEHIND_TRUNK
-    turned_away[:, _FACE_JOINTS] = figures.head_facing[:, _FACE_COLUMNS] < _FACE_TURNED_AWAY
-    return np.where(inside, np.where(own & seen & ~turned_away, VISIBLE, HIDDEN), NOT_IN_IMAGE)
-
-
-# Where the label of a point's own part is looked for: a tip or an edge lies on the border of what is painted.
-_NEIGHBOURS = np.array([(x, y) for y in (-2, 0, 2) for x in (-2, 0, 2)])
-_EXTREMITY_SEEN_TABLE = np.zeros((len(EXTREMITY_NAMES), LABELS_PER_PERSON), dtype=bool)
-for _rows, _parts in (
-    (FACE, ("face", "head_back")),
-    (slice(FEET.start, 3), ("left_foot",)),
-    (slice(3, FEET.stop), ("right_foot",)),
-    (HANDS["left"], ("left_forearm",)),
-    (HANDS["right"], ("right_forearm",)),
-):
-    _EXTREMITY_SEEN_TABLE[_rows, [[PART[part]] for part in _parts]] = True
-_FACE_POINT_TURNED_AWAY = 0.0
-
-
-def _extremity_visibility(
-    figures: Figures, index: int, number: int, labels: np.ndarray, size: tuple[int, int]
+def _visibility(
+    points: np.ndarray,
+    turned_away: np.ndarray,
+    labels: np.ndarray,
+    number: int,
+    seen_on: np.ndarray,
+    near: np.ndarray,
 ) -> np.ndarray:
-    """Visibility flags of a person's points of feet, face and hands, ``[116]``."""
-    assert figures.extremities is not None
-    points = figures.extremities.points[index]
-    inside, label = _inside(points, size), _labels_at(np.rint(points)[:, None] + _NEIGHBOURS, labels)
-    own = label // LABELS_PER_PERSON == number
-    on_part = _EXTREMITY_SEEN_TABLE[np.arange(len(points))[:, None], label % LABELS_PER_PERSON]
-    seen = (own & on_part).any(axis=1)
-    seen[FACE] &= figures.extremities.facing[index] > _FACE_POINT_TURNED_AWAY
-    return np.where(inside, np.where(seen, VISIBLE, HIDDEN), NOT_IN_IMAGE)
+    """Flags of canvas points of a person, ``[N]``.
 
-
-def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Which canvas points ``[..., 2]`` lie in a pixel of the image, ``[...]``."""
+    Args:
+        points: The points, ``[N, 2]``.
+        turned_away: Which of them show their back, ``[N]``.
+        labels: Those of the canvas.
+        number: The person's number in them.
+        seen_on: On which parts a point must be seen, ``[N, parts]``.
+        near: In which pixels, relative to the point, ``[M, 2]``; off the canvas in the nearest ones on it.
+    """
+    size = np.array(labels.shape[::-1])
     rounded = np.rint(_to_image(points))
-    return ((rounded >= 0) & (rounded < size)).all(axis=-1)
-
-
-def _labels_at(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The labels of canvas pixels ``[..., 2]``, or of the nearest ones on the canvas, int64 ``[...]``."""
-    column, row = np.clip(pixels.astype(np.int64), 0, np.array(labels.shape[::-1]) - 1).T
-    return labels[row, column].T.astype(np.int64)
+    inside = ((rounded >= 0) & (rounded < size // SUPERSAMPLING)).all(axis=1)
+    column, row = np.clip((np.rint(points)[:, None] + near).astype(np.int64), 0, size - 1).T
+    label = labels[row, column].T
+    on_part = seen_on[np.arange(len(points))[:, None], label % LABELS_PER_PERSON]
+    seen = ((label // LABELS_PER_PERSON == number) & on_part).any(axis=1) & ~turned_away
+    return np.where(inside, np.where(seen, VISIBLE, HIDDEN), NOT_IN_IMAGE)
 
 
 def _to_image(points: np.ndarray) -> np.ndarray:
@@ -279,19 +241,9 @@ def _to_image(points: np.ndarray) -> np.ndarray:
     return (points - (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
 
 
-def _describe(
-    figures: Figures,
-    index: int,
-    number: int,
-    labels: np.ndarray,
-    visibility: np.ndarray,
-    drawn_area: float,
-    standing_height: float,
-) -> Person | None:
+def _describe(figure: Figure, number: int, labels: np.ndarray, drawn_area: float) -> Person | None:
     """What can be known about a person; None if nothing of it is visible."""
-    if not drawn_area:
-        return None
-    rows, columns = _region(figures, index, labels)
+    rows, columns = figure.window(labels)
     mask = _own_pixels(labels[rows, columns], number)
     left, top, width, height = cv2.boundingRect(mask)
     if not width:
@@ -301,24 +253,27 @@ def _describe(
     simple = [cv2.approxPolyDP(each, _OUTLINE_TOLERANCE, True)[:, 0] for each in contours if len(each) > 4]
     outline = [(polygon + corner + 0.5) / SUPERSAMPLING for polygon in simple if len(polygon) > 2]
     pixels = cv2.countNonZero(mask)
-    extremities = extremity_visibility = None
-    if figures.extremities is not None:
-        extremities = _to_image(figures.extremities.points[index])
-        size = (labels.shape[1] // SUPERSAMPLING, labels.shape[0] // SUPERSAMPLING)
-        extremity_visibility = _extremity_visibility(figures, index, number, labels, size)
-    joints = _to_image(figures.joints[index])
+    turned_away = figure.relief < _BEHIND_TRUNK
+    turned_away[_FACE_JOINTS] = figure.head_facing[_FACE_COLUMNS] < _FACE_TURNED_AWAY
+    visibility = _visibility(figure.joints, turned_away, labels, number, _JOINT_SEEN_ON, _ON_THE_SPOT)
+    extremities, extremity_visibility = np.empty((0, 2)), np.empty(0)
+    if figure.extremities is not None:
+        extremities = figure.extremities.points
+        turned_away = np.zeros(len(extremities), dtype=bool)
+        turned_away[FACE] = figure.extremities.facing <= 0
+        extremity_visibility = _visibility(
+            extremities, turned_away, labels, number, _EXTREMITY_SEEN_ON, _AROUND
+        )
     box = (left + columns.start, top + rows.start, width, height)
     return Person(
         number=number,
-        joints=joints,
+        joints=_to_image(figure.joints),
         visibility=visibility,
-        box=tuple(float(value) / SUPERSAMPLING for value in box),  # type: ignore[arg-type]
+        box=tuple(float(value) / SUPERSAMPLING for value in box),
         area=pixels / SUPERSAMPLING**2,
-        visible_share=pixels / drawn_area,
+        visible_share=float(pixels / drawn_area),
         outline=outline,
-        body_box=np.concatenate([joints.min(axis=0), joints.max(axis=0)]),
-        head_box=_to_image(figures.head_box[index].reshape(2, 2)).reshape(4),
-        standing_height=float(standing_height),
-        extremities=extremities,
+        head_box=_to_image(figure.head_box),
+        extremities=_to_image(extremities),
         extremity_visibility=extremity_visibility,
     )

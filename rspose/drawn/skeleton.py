@@ -181,7 +181,7 @@ HEAD_POINTS = {
 }  # fmt: skip
 """Joints of the head, relative to the unit sphere behind the ellipsoid."""
 
-# Cross-sections of the trunk, three of the thorax and two of the pelvis: height above the frame's origin, half
+# Cross-sections of the trunk, three of the thorax, two of the pelvis: height above the frame's origin, half
 # width, half depth.
 _RINGS = np.array(
     [
