@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 
 import rspose.drawn.scene as scene_module
+import rspose.drawn.skeleton as skeleton_module
 from rspose.datasets import DATASETS
 from rspose.datasets.interface import Drawn
+from rspose.drawn import PART_FLIP, PART_NAMES, figure_crops
 from rspose.drawn.annotations import annotated_visibility
 from rspose.drawn.background import Backgrounds
-from rspose.drawn.crops import PART_FLIP, PART_NAMES, figure_crops
+from rspose.drawn.canvas import SUPERSAMPLING
 from rspose.drawn.drawing import LABELS_PER_PERSON, PART
 from rspose.drawn.scene import (
     HIDDEN,
     NOT_IN_IMAGE,
-    SUPERSAMPLING,
     VISIBLE,
     Person,
     Scene,
     draw_scene,
 )
-from rspose.drawn.skeleton import ANGLE_NAMES, JOINT, JOINT_NAMES
+from rspose.drawn.skeleton import ANGLE_NAMES, JOINT
 
 SIZE = (320, 240)
 ONE_IN_FULL = Drawn(0, 1, counts=(1.0,), shots=(0.0, 1.0, 0.0), instances=1.0, huddle=True)
@@ -30,14 +31,14 @@ ONE_IN_FULL = Drawn(0, 1, counts=(1.0,), shots=(0.0, 1.0, 0.0), instances=1.0, h
 
 @pytest.fixture(scope="module")
 def backgrounds() -> Backgrounds:
-    return Backgrounds((0, 0), (SUPERSAMPLING * SIZE[0], SUPERSAMPLING * SIZE[1]))
+    return Backgrounds((0, 0), SIZE)
 
 
 @pytest.fixture(scope="module")
 def scenes(backgrounds: Backgrounds) -> list[Scene]:
     names = list(DATASETS)
     return [
-        draw_scene(np.random.default_rng([3, index]), DATASETS[names[index % 3]].drawn, backgrounds, SIZE)
+        draw_scene(np.random.default_rng([3, index]), DATASETS[names[index % 3]].drawn, backgrounds)
         for index in range(90)
     ]
 
@@ -61,10 +62,12 @@ def standing_person(
         pose[:, [ANGLE_NAMES.index(f"{side}_shoulder_abduction") for side in ("left", "right")]] = 25
         return pose
 
-    monkeypatch.setattr(scene_module, "sample_angles", angles)
-    monkeypatch.setattr(scene_module, "sample_views", lambda rng, count: np.array([[yaw, 0.0, 0.0]] * count))
+    monkeypatch.setattr(skeleton_module, "sample_angles", angles)
+    monkeypatch.setattr(
+        skeleton_module, "sample_views", lambda rng, count: np.array([[yaw, 0.0, 0.0]] * count)
+    )
     monkeypatch.setattr(scene_module, "paint_object", lambda *arguments: None)
-    (person,) = draw_scene(np.random.default_rng(seed), ONE_IN_FULL, backgrounds, SIZE).people
+    (person,) = draw_scene(np.random.default_rng(seed), ONE_IN_FULL, backgrounds).people
     return person
 
 
@@ -202,14 +205,14 @@ def test_seen_from_the_side_the_far_side_of_the_trunk_and_head_is_hidden(
 
 def test_every_joint_is_visible_in_some_scene_and_hidden_in_another(scenes: list[Scene]) -> None:
     visibility = np.array([person.visibility for scene in scenes for person in scene.people])
-    for index, name in enumerate(JOINT_NAMES):
+    for index, name in enumerate(JOINT):
         assert {NOT_IN_IMAGE, HIDDEN, VISIBLE} == set(visibility[:, index].tolist()), name
 
 
 def test_a_scene_depends_on_its_generator_alone(backgrounds: Backgrounds) -> None:
     first, second = (
-        draw_scene(np.random.default_rng(8), DATASETS["coco"].drawn, pool, SIZE)
-        for pool in (backgrounds, Backgrounds((0, 0), (SUPERSAMPLING * SIZE[0], SUPERSAMPLING * SIZE[1])))
+        draw_scene(np.random.default_rng(8), DATASETS["coco"].drawn, pool)
+        for pool in (backgrounds, Backgrounds((0, 0), SIZE))
     )
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.labels, second.labels)

@@ -15,17 +15,18 @@ from rspose.datasets import DATASETS
 from rspose.datasets.wholebody import WHOLEBODY
 from rspose.drawn import figure_crops, make_dataset
 from rspose.drawn.background import Backgrounds
+from rspose.drawn.canvas import SUPERSAMPLING
 from rspose.drawn.drawing import PART
 from rspose.drawn.extremities import (
     EXTREMITY_NAMES,
     FACE,
     FEET,
     HANDS,
-    hand_and_foot_points,
-    palm_normal,
+    hand_axes,
+    hand_points,
     sample_gestures,
 )
-from rspose.drawn.scene import SUPERSAMPLING, VISIBLE, Scene, draw_scene
+from rspose.drawn.scene import VISIBLE, Scene, draw_scene
 from rspose.drawn.skeleton import (
     ANGLE_NAMES,
     JOINT,
@@ -64,9 +65,9 @@ def people(root: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    backgrounds = Backgrounds((1, 2), (SUPERSAMPLING * SIZE[0], SUPERSAMPLING * SIZE[1]))
+    backgrounds = Backgrounds((1, 2), SIZE)
     rngs = [np.random.default_rng([7, index]) for index in range(60)]
-    return [draw_scene(rng, DATASETS["wholebody"].drawn, backgrounds, SIZE, in_detail=True) for rng in rngs]
+    return [draw_scene(rng, DATASETS["wholebody"].drawn, backgrounds, in_detail=True) for rng in rngs]
 
 
 def triples(annotation: dict[str, Any], field: str) -> np.ndarray:
@@ -159,7 +160,7 @@ def test_the_points_that_body_and_face_share_lie_together(scenes: list[Scene]) -
     names = list(EXTREMITY_NAMES)
     for scene in scenes:
         for person in scene.people:
-            unit = person.standing_height
+            unit = np.ptp(person.joints, axis=0).max()
             tip = person.extremities[names.index("nose_bridge_3")]
             assert np.linalg.norm(tip - person.joints[JOINT["nose"]]) < 0.02 * unit
             for side in ("left", "right"):
@@ -176,10 +177,10 @@ def test_a_hand_is_one_of_its_side(side: str, number: int, turn: float) -> None:
     rng = np.random.default_rng(2)
     skeletons = pose_skeletons(sample_angles(rng, 200), sample_views(rng, 200), sample_proportions(rng, 200))
     gestures = sample_gestures(rng, 200)
-    points = hand_and_foot_points(skeletons, gestures)[:, 6 + 21 * number : 27 + 21 * number]
+    points = hand_points(skeletons, gestures)[:, number]
     root, fore, pinky = (points[:, i] for i in (0, 5, 17))
     normal = np.cross(fore - root, pinky - root)
-    out_of_palm = palm_normal(skeletons, gestures, number)
+    out_of_palm = hand_axes(skeletons, gestures)[:, number, 2]
     np.testing.assert_array_equal(np.sign((normal * out_of_palm).sum(axis=1)), turn)
     # The thumb is on the forefinger's side, and fingers bend towards the palm.
     assert (np.linalg.norm(points[:, 1] - fore, axis=1) < np.linalg.norm(points[:, 1] - pinky, axis=1)).all()
@@ -193,10 +194,9 @@ def test_a_relaxed_hand_beside_the_body_has_its_palm_to_the_body_and_its_thumb_i
     rng = np.random.default_rng(0)
     skeletons = pose_skeletons(angles, np.zeros((1, 3)), sample_proportions(rng, 1))
     gestures = replace(sample_gestures(rng, 1), roll=np.zeros((1, 2)))
-    points = hand_and_foot_points(skeletons, gestures)[0]
-    assert palm_normal(skeletons, gestures, 0)[0] @ (-1, 0, 0) > 0.9
-    assert palm_normal(skeletons, gestures, 1)[0] @ (1, 0, 0) > 0.9
-    for hand in (points[6:27], points[27:]):
+    left_palm, right_palm = hand_axes(skeletons, gestures)[0, :, 2]
+    assert left_palm @ (-1, 0, 0) > 0.9 and right_palm @ (1, 0, 0) > 0.9
+    for hand in hand_points(skeletons, gestures)[0]:
         assert hand[4, 2] > hand[20, 2]  # the thumb is nearer to the camera, which the person faces
 
 
@@ -276,7 +276,7 @@ def test_a_large_face_shows_its_features(scenes: list[Scene]) -> None:
     for scene in scenes:
         for person in scene.people:
             flags = person.extremity_visibility
-            if (flags[FACE] == VISIBLE).mean() < 0.9 or person.standing_height < 180:
+            if (flags[FACE] == VISIBLE).mean() < 0.9 or np.ptp(person.joints, axis=0).max() < 180:
                 continue
             face = person.extremities[FACE]
             x0, y0 = np.floor(face[36:48].min(axis=0)).astype(int)
@@ -293,9 +293,11 @@ def test_feet_stand_on_the_ground_with_the_big_toes_inside(scenes: list[Scene]) 
     for scene in scenes:
         for person in scene.people:
             left_big, left_small, left_heel, right_big, right_small, right_heel = person.extremities[FEET]
-            if left_big[0] - right_big[0] > 0.06 * person.standing_height:  # faces the camera, feet apart
+            if (
+                left_big[0] - right_big[0] > 0.06 * np.ptp(person.joints, axis=0).max()
+            ):  # faces the camera, feet apart
                 nearer.append(left_small[0] - right_small[0] > left_big[0] - right_big[0])
-                assert abs(left_heel - left_big).max() < 0.25 * person.standing_height
-                assert abs(right_heel - right_big).max() < 0.25 * person.standing_height
+                assert abs(left_heel - left_big).max() < 0.25 * np.ptp(person.joints, axis=0).max()
+                assert abs(right_heel - right_big).max() < 0.25 * np.ptp(person.joints, axis=0).max()
     assert len(nearer) > 10
     assert np.mean(nearer) > 0.8

@@ -10,12 +10,9 @@ from scipy.io import savemat
 from rspose.datasets import Dataset
 from rspose.drawn.extremities import FACE, FEET, HANDS
 from rspose.drawn.scene import HIDDEN, NOT_IN_IMAGE, VISIBLE, Person, Scene
-from rspose.drawn.skeleton import JOINT
+from rspose.drawn.skeleton import JOINT, joint_table
 
 Record = dict[str, Any]
-
-MAX_PEOPLE_PER_IMAGE = 100
-"""Annotation ids are ``image id * 100 + person``, so that they do not depend on the images before."""
 
 # CrowdPose calls the top of the head "head" and the base of the neck "neck".
 _JOINT_OF_KEYPOINT = {"head": "head_top", "neck": "thorax"}
@@ -30,49 +27,35 @@ _MIN_KEYPOINTS = 6
 _MPII_MIN_KEYPOINTS = 8
 _MPII_MIN_HEIGHT = 40.0
 
-
 # A hidden joint is annotated where two of these are seen beside it: annotators mark what they can infer, and
 # leave out the eyes on the back of a head or a leg of which nothing shows.
-_INFERRED_FROM: dict[str, tuple[str, ...]] = {
-    "nose": ("left_eye", "right_eye"),
-    "head_top": ("nose", "left_ear", "right_ear", "upper_neck"),
-    "upper_neck": ("head_top", "thorax", "left_shoulder", "right_shoulder"),
-    "thorax": ("upper_neck", "left_shoulder", "right_shoulder"),
-    "pelvis": ("left_hip", "right_hip", "thorax"),
-}
-for _side, _other in (("left", "right"), ("right", "left")):
-    _INFERRED_FROM |= {
-        f"{_side}_eye": ("nose", f"{_other}_eye"),
-        f"{_side}_ear": (f"{_side}_eye",),
-        f"{_side}_shoulder": (f"{_other}_shoulder", f"{_side}_elbow", f"{_side}_hip"),
-        f"{_side}_elbow": (f"{_side}_shoulder", f"{_side}_wrist"),
-        f"{_side}_wrist": (f"{_side}_elbow", f"{_side}_hand"),
-        f"{_side}_hip": (f"{_other}_hip", f"{_side}_knee", f"{_side}_shoulder"),
-        f"{_side}_knee": (f"{_side}_hip", f"{_side}_ankle"),
-        f"{_side}_ankle": (f"{_side}_knee", f"{_side}_toe"),
-    }
-_INFERENCE = np.zeros((len(JOINT), len(JOINT)), dtype=bool)
-for _joint, _sources in _INFERRED_FROM.items():
-    _INFERENCE[JOINT[_joint], [JOINT[source] for source in _sources]] = True
+_INFERRED_FROM = joint_table(
+    {
+        "nose": "left_eye right_eye", "left_eye": "nose right_eye", "left_ear": "left_eye",
+        "head_top": "nose left_ear right_ear upper_neck",
+        "upper_neck": "head_top thorax left_shoulder right_shoulder",
+        "thorax": "upper_neck left_shoulder right_shoulder", "pelvis": "left_hip right_hip thorax",
+        "left_shoulder": "right_shoulder left_elbow left_hip", "left_elbow": "left_shoulder left_wrist",
+        "left_wrist": "left_elbow left_hand", "left_hip": "right_hip left_knee left_shoulder",
+        "left_knee": "left_hip left_ankle", "left_ankle": "left_knee left_toe",
+    },
+    JOINT,
+)  # fmt: skip
 
 
 def annotated_visibility(person: Person) -> np.ndarray:
     """Flags of all joints as COCO and CrowdPose annotate them, ``[J]``.
 
-    2 visible, 1 hidden but beside a visible joint, 0 not annotated: outside the image, or hidden with its
+    2 visible, 1 hidden but beside visible joints, 0 not annotated: outside the image, or hidden with its
     neighbours.
     """
-    seen_beside = (_INFERENCE & (person.visibility == VISIBLE)).sum(axis=1)
-    inferable = seen_beside >= np.minimum(2, _INFERENCE.sum(axis=1))
+    seen_beside = (_INFERRED_FROM & (person.visibility == VISIBLE)).sum(axis=1)
+    inferable = seen_beside >= np.minimum(2, _INFERRED_FROM.sum(axis=1))
     return np.where((person.visibility == HIDDEN) & ~inferable, NOT_IN_IMAGE, person.visibility)
 
 
-def joint_rows(names: Sequence[str]) -> np.ndarray:
-    """For each of K keypoints the index of its joint in the skeleton, ``[K]``.
-
-    Raises:
-        ValueError: If the skeleton has no such joint.
-    """
+def _joint_rows(names: Sequence[str]) -> np.ndarray:
+    """For each of K keypoints the index of its joint in the skeleton, ``[K]``."""
     joints = [_JOINT_OF_KEYPOINT.get(name, name) for name in names]
     if unknown := sorted(set(joints) - JOINT.keys()):
         raise ValueError(f"keypoint {unknown[0]!r}: expected a joint of the figures: {', '.join(JOINT)}")
@@ -86,14 +69,6 @@ def annotated_people(scene: Scene) -> list[Person]:
         for person in scene.people
         if person.visible_share >= _MIN_VISIBLE_SHARE and person.area >= _MIN_AREA and person.outline
     ]
-
-
-def _keypoint_triples(person: Person, rows: np.ndarray) -> tuple[list[int], int]:
-    """Flat x, y, v in whole pixels as in the real files, zeros where not annotated; and how many are."""
-    visibility = annotated_visibility(person)[rows]
-    triples = np.concatenate([np.rint(person.joints[rows]), visibility[:, None]], axis=1).astype(np.int64)
-    triples[visibility == NOT_IN_IMAGE] = 0
-    return triples.reshape(-1).tolist(), int((visibility != NOT_IN_IMAGE).sum())
 
 
 def coco_image(
@@ -112,28 +87,30 @@ def coco_annotations(people: list[Person], known: Dataset, image_id: int) -> lis
     """Entries of ``annotations`` in a file of COCO's format, one a person.
 
     CrowdPose's have neither area nor outline, and leave out persons without keypoints. COCO-WholeBody's have
-    feet, faces and hands as well: a face's points are flagged 1 throughout, as in the real file, those of a
-    hand 2 where seen and 1 elsewhere; points of feet are there (2) where seen. ``num_keypoints`` counts the
-    body alone.
+    feet, faces and hands as well; their ``num_keypoints`` counts the body alone. Ids are
+    ``image id * 100 + person``, so that they do not depend on the images before.
     """
-    rows = joint_rows(known.keypoints.names[: known.keypoints.body])
+    rows = _joint_rows(known.keypoints.names[: known.keypoints.body])
     annotations = []
     for index, person in enumerate(people):
-        triples, labelled = _keypoint_triples(person, rows)
+        visibility = annotated_visibility(person)[rows]
+        labelled = int((visibility != NOT_IN_IMAGE).sum())
         if known.crowded and not labelled:
             continue
         if not known.crowded and (person.box[3] < _MIN_HEIGHT_FOR_KEYPOINTS or labelled < _MIN_KEYPOINTS):
-            triples, labelled = [0] * len(triples), 0
+            visibility, labelled = np.zeros_like(visibility), 0
+        triples = np.column_stack([np.rint(person.joints[rows]), visibility]).astype(np.int64)
+        triples[visibility == NOT_IN_IMAGE] = 0
         annotation: Record = {
             "segmentation": [polygon.reshape(-1).tolist() for polygon in person.outline],
             "num_keypoints": labelled,
             "area": person.area,
             "iscrowd": 0,
-            "keypoints": triples,
+            "keypoints": triples.reshape(-1).tolist(),
             "image_id": image_id,
             "bbox": list(person.box),
             "category_id": 1,
-            "id": image_id * MAX_PEOPLE_PER_IMAGE + index,
+            "id": 100 * image_id + index,
         }
         if known.crowded:
             del annotation["segmentation"], annotation["area"]
@@ -146,54 +123,42 @@ def coco_annotations(people: list[Person], known: Dataset, image_id: int) -> lis
 # A face or hand is annotated whole or not at all: where enough of it is seen, it is wholly inside the image,
 # and it is large enough to tell its points apart (pixels of the longer side of its box).
 _MIN_SEEN_OF_PART = 0.6
-_MIN_FACE = 14.0
-_MIN_HAND = 10.0
+_WHOLE_PARTS = {"face": (FACE, 14.0), "lefthand": (HANDS["left"], 10.0), "righthand": (HANDS["right"], 10.0)}
 _PART_BOX_MARGIN = 0.06
 
 
 def _extremity_fields(person: Person, labelled: bool) -> Record:
-    """Boxes, points and validity of feet, face and hands; all zero where the body is not ``labelled``."""
+    """Boxes, points and validity of feet, face and hands; all zero where the body is not ``labelled``.
+
+    As in the real file a face's points are flagged 1, a hand's 2 where seen and 1 elsewhere, a foot's 2 where
+    seen and 0 elsewhere.
+    """
     points, visibility = person.extremities, person.extremity_visibility
-    seen = (visibility[FEET] == VISIBLE) & labelled
-    foot = np.where(seen[:, None], np.column_stack([np.rint(points[FEET]), np.full(6, 2.0)]), 0.0)
     boxes, triples, valid = Record(), Record(), Record()
-    for part, rows, least in (
-        ("face", FACE, _MIN_FACE),
-        ("lefthand", HANDS["left"], _MIN_HAND),
-        ("righthand", HANDS["right"], _MIN_HAND),
-    ):
+    for part, (rows, least) in _WHOLE_PARTS.items():
         places, flags = points[rows], visibility[rows]
         low, high = places.min(axis=0), places.max(axis=0)
-        valid[f"{part}_valid"] = bool(
-            labelled
-            and (flags != NOT_IN_IMAGE).all()
-            and (flags == VISIBLE).mean() >= _MIN_SEEN_OF_PART
-            and (high - low).max() >= least
-        )
-        if valid[f"{part}_valid"]:
-            margin = _PART_BOX_MARGIN * (high - low)
-            box = np.concatenate([low - margin, high - low + 2 * margin])
-            flag = np.ones(len(places)) if part == "face" else flags.astype(np.float64)
-            values = np.column_stack([places, flag])
-        else:
-            box, values = np.zeros(4), np.zeros((len(places), 3))
-        boxes[f"{part}_box"] = np.round(box, 2).tolist()
-        triples[f"{part}_kpts"] = np.round(values, 3).reshape(-1).tolist()
-    return {
-        **boxes,
-        **{f"{part}_kpts": triples[f"{part}_kpts"] for part in ("lefthand", "righthand", "face")},
-        **valid,
-        "foot_valid": bool(seen.any()),
-        "foot_kpts": foot.reshape(-1).tolist(),
-    }
+        whole = (flags != NOT_IN_IMAGE).all() and (high - low).max() >= least
+        annotated = bool(labelled and whole and (flags == VISIBLE).mean() >= _MIN_SEEN_OF_PART)
+        margin = _PART_BOX_MARGIN * (high - low)
+        box = np.concatenate([low - margin, high - low + 2 * margin])
+        values = np.column_stack([places, np.ones(len(flags)) if part == "face" else flags])
+        boxes[f"{part}_box"] = np.where(annotated, np.round(box, 2), 0.0).tolist()
+        triples[f"{part}_kpts"] = np.where(annotated, np.round(values, 3), 0.0).reshape(-1).tolist()
+        valid[f"{part}_valid"] = annotated
+    face = {"face_kpts": triples.pop("face_kpts")}
+    seen = (visibility[FEET] == VISIBLE) & labelled
+    feet = np.where(seen[:, None], np.column_stack([np.rint(points[FEET]), np.full(6, 2.0)]), 0.0)
+    about_feet = {"foot_valid": bool(seen.any()), "foot_kpts": feet.reshape(-1).tolist()}
+    return {**boxes, **triples, **face, **valid, **about_feet}
 
 
 def crowd_index(annotations: list[Record]) -> float:
     """The Crowd Index of an image (Li et al., CrowdPose, CVPR 2019, eq. 1).
 
     The mean over its people of the number of other people's joints inside the person's box, divided by the
-    number of the person's own joints; at most 1, and rounded to two decimals as in the official files. People
-    without joints do not count, as there.
+    number of the person's own; at most 1. As in the official files people without joints do not count, and it
+    is rounded to two decimals.
     """
     annotations = [annotation for annotation in annotations if annotation["num_keypoints"]]
     if not annotations:
@@ -201,10 +166,11 @@ def crowd_index(annotations: list[Record]) -> float:
     triples = np.array([annotation["keypoints"] for annotation in annotations], dtype=np.float64)
     triples = triples.reshape(len(annotations), -1, 3)
     labelled = triples[..., 2] > 0
-    boxes = np.array([annotation["bbox"] for annotation in annotations])
-    low, high = boxes[:, None, None, :2], boxes[:, None, None, :2] + boxes[:, None, None, 2:]
-    within = ((triples[None, ..., :2] >= low) & (triples[None, ..., :2] <= high)).all(-1) & labelled[None]
-    others = within.sum((1, 2)) - within[np.arange(len(boxes)), np.arange(len(boxes))].sum(1)
+    boxes = np.array([annotation["bbox"] for annotation in annotations])[:, None, None]
+    low, high = boxes[..., :2], boxes[..., :2] + boxes[..., 2:]
+    # Of box, person, joint.
+    within = ((triples[..., :2] >= low) & (triples[..., :2] <= high)).all(-1) & labelled
+    others = within.sum((1, 2)) - np.diagonal(within.sum(2))
     return round(min(1.0, float(np.mean(others / labelled.sum(1)))), 2)
 
 
@@ -217,14 +183,14 @@ def mpii_annotations(
     the coordinates of the others are -1. ``scale`` is the height of the figure over 200 pixels. mmpose lowers
     the centre by 15 pixels of scale, so it stands that much above the middle of the figure.
     """
-    rows = joint_rows(known.keypoints.names)
+    rows = _joint_rows(known.keypoints.names)
     records, headboxes = [], []
     for person in people:
         visible = person.visibility[rows] != NOT_IN_IMAGE
         low, high = person.joints.min(axis=0), person.joints.max(axis=0)
         extent = float((high - low).max())
-        head_inside = (person.visibility[[JOINT["head_top"], JOINT["upper_neck"]]] != NOT_IN_IMAGE).all()
-        if not head_inside or visible.sum() < _MPII_MIN_KEYPOINTS or extent < _MPII_MIN_HEIGHT:
+        head = person.visibility[[JOINT["head_top"], JOINT["upper_neck"]]]
+        if (head == NOT_IN_IMAGE).any() or visible.sum() < _MPII_MIN_KEYPOINTS or extent < _MPII_MIN_HEIGHT:
             continue
         scale = extent / 200.0
         centre = np.clip((low + high) / 2 - (0, 15 * scale), 0, np.array(size) - 1) + 1
@@ -243,11 +209,7 @@ def mpii_annotations(
 
 
 def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> bytes:
-    """Content of ``mpii_gt_val.mat``: what PCKh needs, for the entries of ``mpii_val.json`` in order.
-
-    ``headboxes_src`` is ``[2, 2, N]`` (corner, x or y, person), ``pos_gt_src`` the joints ``[16, 2, N]``,
-    ``jnt_missing`` 1 for those not annotated ``[16, N]``, and ``dataset_joints`` the names of the joints.
-    """
+    """Content of ``mpii_gt_val.mat``: what PCKh needs, for the N entries of ``mpii_val.json`` in order."""
     names = np.empty((1, 16), dtype=object)
     names[0] = [
         "rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor",
@@ -256,17 +218,15 @@ def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> byt
     count = len(records)
     joints = np.array([record["joints"] for record in records], dtype=np.float64).reshape(count, 16, 2)
     visible = np.array([record["joints_vis"] for record in records], dtype=np.float64).reshape(count, 16)
+    boxes = np.array(headboxes, dtype=np.float64).reshape(count, 2, 2)
+    tables = {
+        "headboxes_src": boxes.transpose(1, 2, 0),  # corner, x or y, person
+        "pos_gt_src": joints.transpose(1, 2, 0),  # joint, x or y, person
+        "jnt_missing": 1 - visible.T,  # joint, person
+        "dataset_joints": names,
+    }
     stream = io.BytesIO()
-    savemat(
-        stream,
-        {
-            "headboxes_src": np.array(headboxes, dtype=np.float64).reshape(count, 2, 2).transpose(1, 2, 0),
-            "pos_gt_src": joints.transpose(1, 2, 0),
-            "jnt_missing": 1 - visible.T,
-            "dataset_joints": names,
-        },
-        do_compression=True,
-    )
+    savemat(stream, tables, do_compression=True)
     content = bytearray(stream.getvalue())
     # The first 116 bytes are a free text that scipy dates; the same seed must give the same bytes.
     content[:116] = b"MATLAB 5.0 MAT-file, generated".ljust(116)
@@ -274,16 +234,15 @@ def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> byt
 
 
 def coco_file(known: Dataset, images: list[Record], annotations: list[Record]) -> Record:
-    """A whole annotation file of COCO's format."""
-    # The category of COCO-WholeBody is that of COCO.
+    """A whole annotation file of COCO's format. The category of COCO-WholeBody is that of COCO."""
     body = known.keypoints.body
-    skeleton = known.keypoints.skeleton
+    links = [pair for pair in known.keypoints.skeleton if max(pair) < body]
     category = {
         "supercategory": "person",
         "id": 1,
         "name": "person",
         "keypoints": list(known.keypoints.names[:body]),
-        "skeleton": [[first + 1, second + 1] for first, second in skeleton if max(first, second) < body],
+        "skeleton": [[first + 1, second + 1] for first, second in links],
     }
     content: Record = {"categories": [category], "images": images, "annotations": annotations}
     if known.crowded:

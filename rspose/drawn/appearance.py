@@ -2,26 +2,23 @@
 
 import colorsys
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-SKIN_TONES = np.array(
+# BGR.
+_SKIN_TONES = np.array(
     [
-        (190, 208, 236),
-        (172, 200, 236),
-        (140, 176, 222),
-        (110, 150, 205),
-        (84, 118, 172),
-        (58, 84, 132),
+        (190, 208, 236), (172, 200, 236), (140, 176, 222), (110, 150, 205), (84, 118, 172), (58, 84, 132),
         (44, 62, 98),
     ]
-)
-"""Skin colours, BGR."""
-
-HAIR_TONES = np.array(
+)  # fmt: skip
+_HAIR_TONES = np.array(
     [(28, 24, 22), (38, 44, 62), (48, 70, 108), (90, 148, 196), (60, 92, 150), (150, 150, 152), (40, 60, 140)]
 )
-"""Hair colours, BGR."""
+
+
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True)
@@ -30,16 +27,14 @@ class Appearance:
 
     Attributes:
         sleeve: How much of the upper arm and the forearm the sleeve covers, each 0..1.
-        trouser: How much of the thigh and the shin the trousers cover, each 0..1.
+        trouser: How much of the thigh and the shin the trousers cover, likewise.
         skirt: Length of the skirt as a fraction of the thigh, 0 for none.
         tucked: Whether the trousers reach the waist, over the shirt.
         hair: ``"none"``, ``"short"`` or ``"long"``.
         headwear: ``"none"``, ``"cap"`` or ``"glasses"``.
         front: What the chest shows, a sign of facing: ``"plain"``, ``"buttons"``, ``"jacket"``, ``"print"``.
         back: What the back shows: ``"plain"``, ``"yoke"`` or ``"backpack"``.
-        stripes: Whether the shirt has stripes all around.
-        badge: Whether a badge sits on the left side of the chest.
-        watch: Whether a watch sits on the left wrist.
+        stripes, badge, watch: All around the shirt, on the left of the chest, on the left wrist.
     """
 
     skin: np.ndarray
@@ -60,8 +55,15 @@ class Appearance:
     badge: bool
     watch: bool
 
+    @property
+    def cover(self) -> list[float]:
+        """How much of each limb is under cloth or shoe, 0..1, in the order of the limbs."""
+        upper, fore = self.sleeve
+        thigh, shin = (0.0, 0.0) if self.skirt else self.trouser
+        return [upper, upper, fore, fore, 0.0, 0.0, thigh, thigh, shin, shin, 1.0, 1.0, 0.0]
 
-def _pick(choices: tuple[tuple[float, object], ...], draw: float) -> object:
+
+def _pick(choices: tuple[tuple[float, Choice], ...], draw: float) -> Choice:
     """The choice whose share of [0, 1) holds ``draw``; shares sum to 1."""
     for share, choice in choices:
         if draw < share:
@@ -93,20 +95,20 @@ def sample_appearances(rng: np.random.Generator, count: int) -> list[Appearance]
             accent = np.where(shirt.mean() > 128, accent * 0.45, 255 - (255 - accent) * 0.45)
         people.append(
             Appearance(
-                skin=SKIN_TONES[int(draws[6] * len(SKIN_TONES))] * (0.94 + 0.12 * draws[7]),
-                hair_colour=HAIR_TONES[int(draws[8] * len(HAIR_TONES))] * (0.85 + 0.3 * draws[9]),
+                skin=_SKIN_TONES[int(draws[6] * len(_SKIN_TONES))] * (0.94 + 0.12 * draws[7]),
+                hair_colour=_HAIR_TONES[int(draws[8] * len(_HAIR_TONES))] * (0.85 + 0.3 * draws[9]),
                 shirt=shirt,
                 accent=accent,
                 trousers=_cloth(0.55 + 0.2 * draws[10], 0.6 * draws[11], 0.16 + 0.6 * draws[12] ** 1.5),
                 shoes=_cloth(draws[13], draws[14] ** 2 * 0.8, 0.12 + 0.8 * draws[15] ** 2),
-                sleeve=_pick(_SLEEVES, draws[16]),  # type: ignore[arg-type]
-                trouser=_pick(_TROUSERS, draws[17]),  # type: ignore[arg-type]
+                sleeve=_pick(_SLEEVES, draws[16]),
+                trouser=_pick(_TROUSERS, draws[17]),
                 skirt=0.55 + 0.45 * draws[18] / 0.16 if draws[18] < 0.16 else 0.0,
                 tucked=draws[19] < 0.4,
-                hair=str(_pick(_HAIR, draws[20])),
-                headwear=str(_pick(_HEADWEAR, draws[21])),
-                front=str(_pick(_FRONTS, draws[22])),
-                back=str(_pick(_BACKS, draws[23])),
+                hair=_pick(_HAIR, draws[20]),
+                headwear=_pick(_HEADWEAR, draws[21]),
+                front=_pick(_FRONTS, draws[22]),
+                back=_pick(_BACKS, draws[23]),
                 stripes=draws[24] < 0.22,
                 badge=draws[25] < 0.35,
                 watch=draws[26] < 0.35,

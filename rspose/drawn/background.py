@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from rspose.drawn.canvas import SUPERSAMPLING
+
 _POOL = 24
 
 Colour = tuple[float, float, float, float]
@@ -13,36 +15,34 @@ class Backgrounds:
 
     Args:
         seed: Entropy of the pool, any sequence of integers.
-        size: Width and height of the canvas, pixels.
+        size: Width and height of the image, pixels.
     """
 
     def __init__(self, seed: tuple[int, ...], size: tuple[int, int]) -> None:
+        self.size = size
         self._seed = seed
-        self._size = size
-        self._pool: list[np.ndarray | None] = [None] * _POOL
+        self._pool: dict[int, np.ndarray] = {}
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """A canvas to draw on: uint8 ``[H, W, 4]``, the label channel 0."""
         draws = rng.random(4)
-        place = self._place(int(draws[0] * _POOL))
-        width, height = self._size
+        width, height = (SUPERSAMPLING * side for side in self.size)
+        place = self._place(int(draws[0] * _POOL), width, height)
         left = int(draws[1] * (place.shape[1] - width))
         top = int(draws[2] * (place.shape[0] - height))
         window = place[top : top + height, left : left + width]
         return cv2.convertScaleAbs(window, alpha=0.72 + 0.38 * draws[3])
 
-    def _place(self, index: int) -> np.ndarray:
-        place = self._pool[index]
-        if place is None:
+    def _place(self, index: int, width: int, height: int) -> np.ndarray:
+        if index not in self._pool:
             # A place depends on its index alone, so it does not matter when, or whether, the others are made.
             rng = np.random.default_rng([*self._seed, index])
             margin = rng.uniform(1.05, 1.5)
-            width, height = (round(side * margin) for side in self._size)
+            width, height = round(width * margin), round(height * margin)
             # Drawn at half the resolution: the places are a little out of focus, the people are not.
             small = _draw_place(rng, width // 2, height // 2)
-            place = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-            self._pool[index] = place
-        return place
+            self._pool[index] = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+        return self._pool[index]
 
 
 def _noise(rng: np.random.Generator, width: int, height: int, cells: float) -> np.ndarray:
@@ -75,7 +75,11 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
         canvas[:horizon, :, :3] = _colour(rng, 110, 225, 0.16)
         canvas[horizon:, :, :3] = _colour(rng, 70, 180, 0.22)
         for _ in range(rng.integers(2, 7)):
-            _draw_panel(rng, canvas, between(0, width), between(0, horizon))
+            # A framed picture, window or cupboard door.
+            x, y = between(0, width), between(0, horizon)
+            corner = (x + int(rng.uniform(0.08, 0.26) * width), y + int(rng.uniform(0.08, 0.26) * height))
+            cv2.rectangle(canvas, (x, y), corner, _bgra(_colour(rng, 40, 235, 0.4)), -1)
+            cv2.rectangle(canvas, (x, y), corner, _bgra(_colour(rng, 30, 120, 0.3)), 2)
         if rng.random() < 0.6:
             boards = _bgra(canvas[-1, 0, :3] * 0.82)
             for x in np.linspace(-width, 2 * width, int(rng.integers(12, 26))):
@@ -132,23 +136,10 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
     return np.asarray(cv2.GaussianBlur(textured, (0, 0), rng.uniform(0.4, 1.6)))
 
 
-def _draw_panel(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int) -> None:
-    """A framed picture, window or cupboard door."""
-    height, width = canvas.shape[:2]
-    right, bottom = x + int(rng.uniform(0.08, 0.26) * width), y + int(rng.uniform(0.08, 0.26) * height)
-    cv2.rectangle(canvas, (x, y), (right, bottom), _bgra(_colour(rng, 40, 235, 0.4)), -1)
-    cv2.rectangle(canvas, (x, y), (right, bottom), _bgra(_colour(rng, 30, 120, 0.3)), 2)
-
-
 def paint_object(rng: np.random.Generator, canvas: np.ndarray, x: float, y: float, size: float) -> None:
     """Paint a thing that hides what is behind it: its labels are no person's.
 
-    Args:
-        rng: Decides the kind of thing and its looks.
-        canvas: uint8 ``[H, W, 4]``, written in place.
-        x: Centre, canvas pixels.
-        y: Top, canvas pixels.
-        size: Height of a person at its distance, canvas pixels.
+    Its top is at ``x, y``, canvas pixels; ``size`` is the height of a person at its distance.
     """
     draws = rng.random(8)
     base = (40 + 180 * draws[1]) * (1 + 0.45 * (draws[2:5] - 0.5))
@@ -183,14 +174,8 @@ def paint_object(rng: np.random.Generator, canvas: np.ndarray, x: float, y: floa
     else:  # a bush
         green = np.array((60.0, 120.0, 80.0)) * (0.6 + 0.6 * draws[1])
         radius = size * (0.08 + 0.08 * draws[6])
-        leaves = (
-            (-1, 1.1, 0.8),
-            (1, 1.0, 0.85),
-            (0, 0, 1.0),
-            (-0.5, 1.9, 0.75),
-            (0.7, 2.0, 0.9),
-            (0.1, 1.1, 1.1),
-        )
-        for dx, dy, shade in leaves:
+        for dx, dy, shade in (
+            (-1, 1.1, 0.8), (1, 1.0, 0.85), (0, 0, 1.0), (-0.5, 1.9, 0.75), (0.7, 2.0, 0.9), (0.1, 1.1, 1.1)
+        ):  # fmt: skip
             centre = (int(x + dx * radius), int(y + radius * (1 + dy)))
             cv2.circle(canvas, centre, int(radius), _bgra(green * shade), -1)

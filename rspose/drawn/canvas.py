@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+SUPERSAMPLING = 2
+"""Canvas pixels to a pixel of the image, which smooths the edges; labels keep the canvas's size."""
+
 _SHIFT = 3
 SUBPIXEL = 1 << _SHIFT
 """OpenCV takes coordinates as integers, in this fraction of a pixel."""

@@ -6,11 +6,10 @@ import numpy as np
 from rspose.datasets import dataset as find_dataset
 from rspose.drawn.annotations import annotated_people
 from rspose.drawn.background import Backgrounds
-from rspose.drawn.drawing import LABELS_PER_PERSON, PART_FLIP, PART_NAMES
+from rspose.drawn.canvas import SUPERSAMPLING
+from rspose.drawn.drawing import LABELS_PER_PERSON
 from rspose.drawn.generate import DEMO_SIZE, looks, single_threaded_opencv
-from rspose.drawn.scene import SUPERSAMPLING, Person, Scene, draw_scene
-
-__all__ = ["PART_FLIP", "PART_NAMES", "figure_crops"]
+from rspose.drawn.scene import Person, Scene, draw_scene
 
 _PADDINGS = (1.05, 1.3)
 _MIN_BOX_HEIGHT = 24
@@ -35,15 +34,13 @@ def figure_crops(
     width, height = size
     images = np.empty((count, height, width, 3), np.uint8)
     parts = np.empty((count, height, width), np.uint8)
-    filled = 0
+    filled = index = 0
     with single_threaded_opencv():
         # The last number keeps this stream apart from those of datasets, which have four.
-        canvas_size = (SUPERSAMPLING * DEMO_SIZE[0], SUPERSAMPLING * DEMO_SIZE[1])
-        backgrounds = Backgrounds((seed, 9, 9, 9, 9), canvas_size)
-        index = 0
+        backgrounds = Backgrounds((seed, 9, 9, 9, 9), DEMO_SIZE)
         while filled < count:
             rng = np.random.default_rng([seed, index, 9, 9, 9])
-            scene = draw_scene(rng, looks(known), backgrounds, DEMO_SIZE, bool(known.keypoints.parts))
+            scene = draw_scene(rng, looks(known), backgrounds, bool(known.keypoints.parts))
             index += 1
             for person in annotated_people(scene)[: count - filled]:
                 if person.box[3] >= _MIN_BOX_HEIGHT:

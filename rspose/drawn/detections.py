@@ -6,9 +6,7 @@ from rspose.datasets.boxes import intersection_over_union
 from rspose.drawn.annotations import Record
 from rspose.drawn.scene import Person
 
-MAX_DETECTIONS = 20
-"""Boxes kept per image, the best scored."""
-
+_MAX_DETECTIONS = 20  # of an image
 _MISSES = 0.065
 _DUPLICATES = 0.15
 _FALSE_POSITIVES_PER_PERSON = 0.14
@@ -21,9 +19,7 @@ def _jittered(rng: np.random.Generator, box: np.ndarray, spread: float, size: tu
     x, y, width, height = box
     # Heavy tails: most boxes are tight, a few are badly off.
     moved = np.clip(rng.standard_t(4, 4), -4, 4) * spread * np.array((width, height, width, height))
-    corners = np.array((x, y, x + width, y + height)) + moved
-    corners[0::2] = np.clip(corners[0::2], 0, size[0])
-    corners[1::2] = np.clip(corners[1::2], 0, size[1])
+    corners = np.clip(np.array((x, y, x + width, y + height)) + moved, 0, (*size, *size))
     return np.concatenate([corners[:2], np.maximum(corners[2:] - corners[:2], 2)])
 
 
@@ -54,7 +50,7 @@ def detect_people(
     found.sort(key=lambda item: -item[0])
     return [
         {"bbox": box.tolist(), "category_id": 1, "image_id": image_id, "score": score}
-        for score, box in found[:MAX_DETECTIONS]
+        for score, box in found[:_MAX_DETECTIONS]
     ]
 
 

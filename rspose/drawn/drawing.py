@@ -13,15 +13,7 @@ import numpy as np
 from rspose.datasets.interface import mirrored
 from rspose.drawn.appearance import Appearance
 from rspose.drawn.canvas import DARK, SUBPIXEL, Brush, fixed, hull, thickness
-from rspose.drawn.extremities import (
-    JAW_DEGREES,
-    Extremities,
-    Gestures,
-    lay_out_extremities,
-    paint_face,
-    paint_foot,
-    paint_hand,
-)
+from rspose.drawn.extremities import JAW_DEGREES, Extremities, Gestures, lay_out_extremities
 from rspose.drawn.skeleton import HEAD_POINTS, JOINT, Skeletons, both
 
 PART_NAMES = (
@@ -33,7 +25,6 @@ PART_NAMES = (
 back of the head."""
 
 PART = {name: index for index, name in enumerate(PART_NAMES)}
-
 PART_FLIP = tuple(PART[mirrored(name)] for name in PART_NAMES)
 """For each part label the label of its mirror image."""
 
@@ -65,9 +56,8 @@ _LEFT_FOREARM, _HANDS, _FEET = 2, (4, 5), (10, 11)
 # Who is drawn first where depths are equal: legs under the shirt, arms and neck over it.
 _LIMB_BIAS = np.array([0.02] * 6 + [-0.06] * 6 + [-0.03])
 # The steps of painting: these, then the limbs.
-_HAIR, _HEAD, _TORSO = range(3)
-_FIRST_LIMB = 3
-_CLOTH_THICKNESS = 1.16
+_HAIR, _HEAD, _TORSO, _FIRST_LIMB = range(4)
+_CLOTH_THICKNESS = np.array([1, 1, 1.16, 1.16])
 
 _CAPSULE = np.linspace(-np.pi / 2, np.pi / 2, 6)
 _CIRCLE = np.linspace(0, 2 * np.pi, 17)[:-1]
@@ -100,11 +90,14 @@ _FEATURES = np.array(
 _NOSE_BRIDGE, _NOSE_TIP, _LEFT_EYE, _RIGHT_EYE = range(4)
 _BROWS, _MOUTH, _LEFT_EAR, _RIGHT_EAR = 4, 8, 10, 11
 
-FACE_FEATURES = {
-    "nose": _NOSE_TIP, "left_eye": _LEFT_EYE, "right_eye": _RIGHT_EYE,
-    "left_ear": _LEFT_EAR, "right_ear": _RIGHT_EAR,
-}  # fmt: skip
-"""Index in `Figure.head_facing` of each keypoint of the face."""
+# A joint of the trunk lies behind it, not on it, when it is this much deeper than the trunk's middle; one of
+# the face is turned away when it faces the camera less than this.
+_BEHIND_TRUNK = np.full(len(JOINT), -np.inf)
+_BEHIND_TRUNK[both("shoulder")] = -0.10
+_BEHIND_TRUNK[both("hip")] = -0.05
+_FACE_JOINTS = [JOINT["nose"], *both("eye"), *both("ear")]
+_FACE_FEATURES = [_NOSE_TIP, _LEFT_EYE, _RIGHT_EYE, _LEFT_EAR, _RIGHT_EAR]
+_FACE_TURNED_AWAY = np.array([-0.25, 0.05, 0.05, -0.25, -0.25])
 
 # Points on the trunk's front (1) or back (-1): x as a fraction of the half width, y along the rings, side.
 _TRUNK_MARKS = np.array(
@@ -128,12 +121,10 @@ class Figure:
     """A person on a canvas, ready to paint. Positions are in canvas pixels.
 
     Attributes:
-        look: What the person looks like.
         scale: Canvas pixels per standing height.
         joints: Positions of the joints, ``[J, 2]``.
-        relief: How much nearer each joint is than the middle of the trunk, in standing heights, ``[J]``.
+        turned_away: Which joints lie on the far side of trunk or head, ``[J]``.
         order: Of the steps of painting, the lowest first.
-        cover: How much of each limb is under cloth or shoe, 0..1.
         limb_shade: Of each limb.
         head_facing: How much each feature of the face turns to the camera, -1..1.
         chest_facing: How much the chest does.
@@ -145,9 +136,8 @@ class Figure:
     look: Appearance
     scale: float
     joints: np.ndarray
-    relief: np.ndarray
+    turned_away: np.ndarray
     order: np.ndarray
-    cover: np.ndarray
     limb_shade: np.ndarray
     head_facing: np.ndarray
     chest_facing: float
@@ -184,15 +174,11 @@ def lay_out(
     light: np.ndarray,
     gestures: Gestures | None = None,
 ) -> list[Figure]:
-    """Place people on the canvas.
+    """Place ``P`` people on the canvas.
 
-    Args:
-        skeletons: The posed people.
-        appearances: Their looks.
-        scale: Canvas pixels per standing height, ``[P]``.
-        origin: Canvas position of each pelvis, ``[P, 2]``.
-        light: Direction on the canvas that the light comes from, unit ``[2]``.
-        gestures: What hands and faces do, to draw them and the feet in detail; None draws them plain.
+    Their ``scale`` is in canvas pixels per standing height ``[P]``, their ``origin`` the place of the pelvis
+    ``[P, 2]``, ``light`` the direction on the canvas that the light comes from, unit ``[2]``. With gestures
+    faces, hands and feet are drawn in detail.
     """
     count = len(scale)
     y_down = np.array((1.0, -1.0))
@@ -216,20 +202,15 @@ def lay_out(
     limb_depth = 0.5 * (depth[:, _LIMB_FROM] + depth[:, _LIMB_TO])
     size = scale[:, None] * (1 + _PERSPECTIVE * limb_depth)
     radii = _LIMB_RADII * (size * skeletons.girth[:, None])[..., None]
-    cover = np.array([_cover_fractions(look) for look in appearances])
-    start, full_end = joints[:, _LIMB_FROM], joints[:, _LIMB_TO]
-    cover_end = start + (full_end - start) * cover[..., None]
-    cover_radius = radii[..., 0] + (radii[..., 1] - radii[..., 0]) * cover
-    ends = np.stack([full_end, full_end, cover_end, cover_end], axis=2)
-    starts = np.repeat(start[:, :, None], 4, axis=2)
-    outline = _OUTLINE * size
-    offset = (outline[..., None] * 0.45)[:, :, None] * light
-    starts[:, :, 1::2] += offset
-    ends[:, :, 1::2] += offset
-    thicker = np.array([1, 1, _CLOTH_THICKNESS, _CLOTH_THICKNESS])
-    rim = outline[..., None] * (0, 1, 0, 1)
-    end_radii = np.stack([radii[..., 1], radii[..., 1], cover_radius, cover_radius], axis=2)
-    limbs = _capsules(starts, ends, radii[..., :1] * thicker - rim, end_radii * thicker - rim)
+    cover = np.array([look.cover for look in appearances])
+    share = np.stack([np.ones_like(cover)] * 2 + [cover] * 2, axis=2)
+    starts = joints[:, _LIMB_FROM][:, :, None]
+    ends = starts + (joints[:, _LIMB_TO][:, :, None] - starts) * share[..., None]
+    rim = (_OUTLINE * size)[..., None] * (0, 1, 0, 1)
+    offset = (rim * 0.45)[..., None] * light
+    end_radii = radii[..., :1] + (radii[..., 1:] - radii[..., :1]) * share
+    start_radii, end_radii = (values * _CLOTH_THICKNESS - rim for values in (radii[..., :1], end_radii))
+    limbs = _capsules(starts + offset, ends + offset, start_radii, end_radii)
 
     rings = project(skeletons.rings.reshape(count, -1, 3)).reshape(*skeletons.rings.shape[:3], 2)
     ring_centre = rings.mean(axis=2, keepdims=True)
@@ -264,6 +245,8 @@ def lay_out(
         return [points[person, bounding[person]] for person in range(count)]
 
     facing = view @ (_FEATURES / np.linalg.norm(_FEATURES, axis=1, keepdims=True)).T
+    turned_away = depth - torso_depth[:, None] < _BEHIND_TRUNK
+    turned_away[:, _FACE_JOINTS] = facing[:, _FACE_FEATURES] < _FACE_TURNED_AWAY
     nape = skeletons.head_centre + frame @ np.array([0.0, 0.1, -0.35])
     hair_root, hair_tip = project(np.stack([nape, in_thorax(_HAIR_TIP)[:, 0]], axis=1)).swapaxes(0, 1)
     hair_radius = np.sqrt((frame[:, :, 0] ** 2).sum(1)) * scale
@@ -298,9 +281,8 @@ def lay_out(
             look=appearances[person],
             scale=float(scale[person]),
             joints=joints[person],
-            relief=depth[person] - torso_depth[person],
+            turned_away=turned_away[person],
             order=np.concatenate([steps[person], limb_depth[person] + _LIMB_BIAS]),
-            cover=cover[person],
             # What lies deeper gets less light: a hint of which limb is the far one.
             limb_shade=np.clip(0.97 + (limb_depth[person] - torso_depth[person]), 0.74, 1.06),
             head_facing=facing[person],
@@ -311,13 +293,6 @@ def lay_out(
         )
         for person in range(count)
     ]
-
-
-def _cover_fractions(look: Appearance) -> list[float]:
-    """How much of each limb is covered by cloth or shoe."""
-    upper, fore = look.sleeve
-    thigh, shin = (0.0, 0.0) if look.skirt else look.trouser
-    return [upper, upper, fore, fore, 0.0, 0.0, thigh, thigh, shin, shin, 1.0, 1.0, 0.0]
 
 
 def _trunk_marks(skeletons: Skeletons) -> np.ndarray:
@@ -338,13 +313,7 @@ def _trunk_marks(skeletons: Skeletons) -> np.ndarray:
 
 
 def paint(canvas: np.ndarray, figure: Figure, person: int) -> None:
-    """Paint one person.
-
-    Args:
-        canvas: uint8 ``[H, W, 4]``: blue, green, red, label; written in place.
-        figure: The person.
-        person: Its number in the labels, 0 to 14.
-    """
+    """Paint one person on a canvas (`Brush`), numbered from 0 to 14."""
 
     def brush(part: str) -> Brush:
         return Brush(canvas, LABELS_PER_PERSON * person + PART[part])
@@ -363,13 +332,12 @@ def paint(canvas: np.ndarray, figure: Figure, person: int) -> None:
 def _paint_limb(brush: Brush, figure: Figure, limb: int) -> None:
     look, scale, extremities = figure.look, figure.scale, figure.extremities
     if extremities is not None and limb in _HANDS:
-        paint_hand(brush, extremities, _HANDS.index(limb), look, scale)
+        extremities.paint_hand(brush, _HANDS.index(limb), look, scale)
         return
     if extremities is not None and limb in _FEET:
-        ankle = figure.joints[_LIMB_FROM[limb]]
-        paint_foot(brush, extremities, _FEET.index(limb), ankle, look, scale)
+        extremities.paint_foot(brush, _FEET.index(limb), figure.joints[_LIMB_FROM[limb]], look, scale)
         return
-    shade, cover = float(figure.limb_shade[limb]), figure.cover[limb]
+    shade, cover = float(figure.limb_shade[limb]), look.cover[limb]
     dark_skin, lit_skin, dark_cloth, lit_cloth = figure.polygons["limbs"][limb]
     if cover < 1.0:
         brush.fill(dark_skin, look.skin, shade * DARK)
@@ -438,7 +406,7 @@ def _paint_head(back: Brush, front: Brush, figure: Figure) -> None:
         if look.hair != "long" and facing[ear] > -0.3:
             front.disc(polygons["features"][ear], 2 * _dot(figure.scale), look.skin, 0.78)
     if figure.extremities is not None:
-        paint_face(front, figure.extremities, look, figure.scale)
+        figure.extremities.paint_face(front, look, figure.scale)
     else:
         _paint_plain_face(front, figure)
     if look.headwear == "cap":

@@ -1,7 +1,6 @@
-"""Faces, hands and feet in detail: the 116 keypoints that COCO-WholeBody has beyond COCO's, and how to paint.
+"""Faces, hands and feet in detail: the 116 keypoints that COCO-WholeBody has beyond COCO's, in its order.
 
-Frames and lengths are those of :mod:`rspose.drawn.skeleton`. Points are in the order of COCO-WholeBody: 6 of
-the feet, 68 of the face, 21 of the left hand, 21 of the right hand.
+Frames and lengths are those of :mod:`rspose.drawn.skeleton`.
 """
 
 from collections.abc import Callable
@@ -38,12 +37,11 @@ class Gestures:
     """What hands and faces of ``P`` people do.
 
     Attributes:
-        roll: Of each hand inwards about the forearm, from a thumb that points forward or up, radians
-            ``[P, 2]``.
+        roll: Of each hand inwards, from a thumb that points forward or up, radians ``[P, 2]``.
         curl: Bend of each finger at each of its joints, radians ``[P, 2, 5]``.
         fan: Factor on the angles between the fingers, ``[P, 2]``.
         mouth: How far the mouth is open, 0..1, ``[P]``.
-        eyes: How far the eyes are open, 0..1, ``[P]``.
+        eyes: How far the eyes are, likewise.
     """
 
     roll: np.ndarray
@@ -69,11 +67,15 @@ def sample_gestures(rng: np.random.Generator, count: int) -> Gestures:
     )
 
 
+# The points of the face, as in the 300-W annotation.
+_JAW, _BROWS, _EYES = slice(0, 17), (slice(17, 22), slice(22, 27)), (slice(36, 42), slice(42, 48))
+_NOSE, _NOSTRILS, _LIPS, _INNER_LIPS = slice(27, 31), slice(31, 36), slice(48, 60), slice(60, 68)
+
 JAW_DEGREES = 66.0
 """Half the angle of the cone from the centre of the head that cuts out the face."""
 
-# Points of the face on the midline and on the left, relative to the head's unit sphere, on which they lie where
-# there is no depth. Mouth and eyes are wide open.
+# On the midline and on the left, with mouth and eyes wide open, relative to the head's unit sphere, on which
+# those without depth lie.
 _HALF_FACE: dict[str, tuple[float, ...]] = {
     "nose_bridge_0": (0.0, 0.18, 0.985), "nose_bridge_1": (0.0, 0.06, 1.03),
     "nose_bridge_2": (0.0, -0.05, 1.08), "nose_bridge_3": (0.0, -0.158, 1.12),
@@ -93,10 +95,10 @@ _HALF_FACE: dict[str, tuple[float, ...]] = {
 
 
 def _jaw() -> np.ndarray:
-    """From the left ear to the chin along the edge of the face that is painted, ``[9, 3]``."""
+    """Along the edge of the face that is painted, from ear to ear below the chin, ``[17, 3]``."""
     axis = np.array((0.0, -0.22, 0.97)) / np.hypot(0.22, 0.97)
     down = np.array((0.0, -axis[2], axis[1]))
-    around = np.deg2rad(104 * (1 - np.arange(9) / 8))[:, None]
+    around = np.deg2rad(13.0 * np.arange(-8, 9))[:, None]
     ring = np.cos(around) * down + np.sin(around) * np.array((1.0, 0.0, 0.0))
     radius = np.deg2rad(JAW_DEGREES)
     return np.cos(radius) * axis + np.sin(radius) * ring
@@ -105,16 +107,13 @@ def _jaw() -> np.ndarray:
 def _face_point(name: str) -> np.ndarray:
     if name.startswith("right_"):
         return _face_point(mirrored(name)) * (-1, 1, 1)
-    if name == "chin" or "_jaw_" in name:
-        return _jaw()[8 if name == "chin" else int(name[-1])]
     x, y, *depth = _HALF_FACE[name]
     return np.array((x, y, *(depth or [np.sqrt(1 - x * x - y * y)])))
 
 
-_FACE_POINTS = np.array([_face_point(name) for name in FACE_NAMES])
+_FACE_POINTS = np.concatenate([_jaw(), [_face_point(name) for name in FACE_NAMES[_JAW.stop :]]])
 _FACE_DIRECTIONS = _FACE_POINTS / np.linalg.norm(_FACE_POINTS, axis=1, keepdims=True)
-_LOWER_LIPS = np.array(["lower_lip" in name for name in FACE_NAMES])
-_EYE_POINTS = np.array(["_eye_" in name for name in FACE_NAMES])
+_LOWER_LIPS = ["lower_lip" in name for name in FACE_NAMES]
 _LINE_OF_EYES = 0.13
 _LINE_OF_MOUTH = -0.55
 
@@ -125,7 +124,7 @@ def _face_on_sphere(gestures: Gestures) -> np.ndarray:
     y = points[:, :, 1]
     # A closed mouth keeps the thickness of its lips.
     for rows, line, opening in (
-        (_EYE_POINTS, _LINE_OF_EYES, gestures.eyes),
+        (slice(_EYES[0].start, _EYES[1].stop), _LINE_OF_EYES, gestures.eyes),
         (_LOWER_LIPS, _LINE_OF_MOUTH, 0.35 + 0.65 * gestures.mouth),
     ):
         y[:, rows] = line + opening[:, None] * (y[:, rows] - line)
@@ -176,6 +175,18 @@ def hand_points(skeletons: Skeletons, gestures: Gestures) -> np.ndarray:
     return wrist[:, :, None] + _HAND_LENGTH * local @ hand_axes(skeletons, gestures)
 
 
+_CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np.pi / 5)], axis=1)
+
+
+def _around(circles: list[tuple[np.ndarray, float]], scale: float, factor: float) -> np.ndarray:
+    """The outline around circles, given by centre and radius in standing heights."""
+    return hull(*(fixed(centre + factor * radius * scale * _CIRCLE) for centre, radius in circles))
+
+
+def _radius(fraction: float, scale: float) -> int:
+    return max(round(fraction * scale * SUBPIXEL), round(0.75 * SUBPIXEL))
+
+
 @dataclass(frozen=True)
 class Extremities:
     """Face, hands and feet of a person on a canvas.
@@ -192,6 +203,64 @@ class Extremities:
     finger_depth: np.ndarray
     palm: np.ndarray
 
+    def paint_hand(self, brush: Brush, side: int, look: Appearance, scale: float) -> None:
+        """Paint the left (0) or right (1) hand, palm and fingers from the farthest to the nearest."""
+        hand = fixed(self.points[FACE.stop :].reshape(2, 21, 2)[side])
+        # The palm is lighter than the back of the hand.
+        shade = 1.06 if self.palm[side] > 0 else 0.94
+        rim, width = thickness(0.004 * scale), thickness(2 * _FINGER_RADIUS * scale)
+        palm = hull(hand[[0, 1, 5, 9, 13, 17]])
+        for part in np.argsort(self.finger_depth[side], kind="stable").tolist():
+            if part == 0:
+                brush.line(palm, look.skin, 0.55, width // 2 + 2 * rim, closed=True)
+                brush.fill(palm, look.skin, shade)
+                brush.line(palm, look.skin, shade, max(width // 2, 1), closed=True)
+                continue
+            finger = hand[4 * part - 3 : 4 * part + 1]
+            brush.line(finger, look.skin, 0.55, width + 2 * rim)
+            # Neighbouring fingers differ in shade, or a closed hand would be one patch.
+            brush.line(finger, look.skin, shade * (1.0 if part % 2 else 0.88), width)
+            brush.disc(finger[3], _radius(0.006, scale), look.skin, 1.25 if shade < 1 else 0.8)
+
+    def paint_foot(self, brush: Brush, side: int, ankle: np.ndarray, look: Appearance, scale: float) -> None:
+        """Paint the left (0) or right (1) shoe: a dark sole, lit leather, and a cap over the toes."""
+        points = self.points[FEET].reshape(2, 3, 2)[side]
+        circles = [(ankle, _ANKLE_RADIUS), *zip(points, _FOOT_RADII, strict=True)]
+        brush.fill(_around(circles, scale, 1.0), look.shoes, DARK)
+        brush.fill(_around(circles, scale, 0.72), look.shoes)
+        brush.fill(_around(circles[1:3], scale, 0.85), look.accent)
+        brush.disc(fixed(points[2]), _radius(0.012, scale), look.accent, 0.6)
+
+    def paint_face(self, brush: Brush, look: Appearance, scale: float) -> None:
+        """Paint jaw, brows, eyes, nose and lips over a face whose skin is there already."""
+        exact, facing = self.points[FACE], self.facing
+        points = fixed(exact)
+        thin, line = thickness(0.0045 * scale), thickness(0.007 * scale)
+
+        def shown(rows: slice) -> bool:
+            return bool(facing[rows].mean() > 0.05)
+
+        jaw = points[_JAW][facing[_JAW] > -0.15]
+        if len(jaw) > 1:
+            brush.line(jaw, look.skin, 0.7, thin)
+        for brow, eye in zip(_BROWS, _EYES, strict=True):
+            if shown(brow):
+                brush.line(points[brow], look.hair_colour, 0.6, line)
+            if shown(eye):
+                iris = fixed(exact[eye].mean(axis=0))
+                brush.fill_any(points[eye], (246, 246, 246))
+                brush.disc(iris, _radius(0.0085, scale), (36, 30, 26))
+                brush.line(points[eye], (40, 36, 40), 1.0, thin, closed=True)
+                if look.headwear == "glasses":
+                    brush.disc(iris, _radius(0.026, scale), (40, 36, 34), width=thin)
+        if shown(_LIPS):
+            brush.fill_any(points[_LIPS], look.skin * (0.60, 0.50, 0.88))
+            brush.fill_any(points[_INNER_LIPS], (40, 26, 60))
+        if facing[_NOSE.stop - 1] > -0.25:
+            brush.line(points[_NOSE], look.skin, 0.78, line)
+            if shown(_NOSTRILS):
+                brush.line(points[_NOSTRILS], look.skin, 0.6, line)
+
 
 def lay_out_extremities(
     skeletons: Skeletons,
@@ -204,115 +273,11 @@ def lay_out_extremities(
     ``project`` takes points of the camera's frame, ``on_head`` those relative to the head's unit sphere.
     """
     hands = hand_points(skeletons, gestures)
-    depth = hands[..., 2]
-    of_palm = depth[:, :, [0, 1, 5, 9, 13, 17]].mean(-1, keepdims=True)
-    of_fingers = depth[:, :, 1:].reshape(-1, 2, 5, 4).mean(-1)
-    places = [
-        project(foot_points(skeletons)),
-        on_head(_face_on_sphere(gestures)),
-        project(hands.reshape(-1, 42, 3)),
-    ]
-    each = zip(
-        np.concatenate(places, axis=1),
-        skeletons.head_view @ _FACE_DIRECTIONS.T,
-        np.concatenate([of_palm, of_fingers], axis=2),
-        hand_axes(skeletons, gestures)[:, :, 2, 2],
-        strict=True,
-    )
-    return [Extremities(*of_person) for of_person in each]
-
-
-def _radius(fraction: float, scale: float) -> int:
-    return max(round(fraction * scale * SUBPIXEL), round(0.75 * SUBPIXEL))
-
-
-def paint_hand(brush: Brush, extremities: Extremities, number: int, look: Appearance, scale: float) -> None:
-    """Paint the left (0) or right (1) hand, palm and fingers from the farthest to the nearest."""
-    hand = fixed(extremities.points[tuple(HANDS.values())[number]])
-    # The palm is lighter than the back of the hand.
-    shade = 1.06 if extremities.palm[number] > 0 else 0.94
-    rim = thickness(0.004 * scale)
-    width = thickness(2 * _FINGER_RADIUS * scale)
-    palm = hull(hand[[0, 1, 5, 9, 13, 17]])
-    for part in np.argsort(extremities.finger_depth[number], kind="stable").tolist():
-        if part == 0:
-            brush.line(palm, look.skin, 0.55, width // 2 + 2 * rim, closed=True)
-            brush.fill(palm, look.skin, shade)
-            brush.line(palm, look.skin, shade, max(width // 2, 1), closed=True)
-            continue
-        finger = hand[1 + 4 * (part - 1) : 1 + 4 * part]
-        brush.line(finger, look.skin, 0.55, width + 2 * rim)
-        # Neighbouring fingers differ in shade, or a closed hand would be one patch.
-        brush.line(finger, look.skin, shade * (1.0 if part % 2 else 0.88), width)
-        brush.disc(finger[3], _radius(0.006, scale), look.skin, 1.25 if shade < 1 else 0.8)
-
-
-def paint_foot(
-    brush: Brush,
-    extremities: Extremities,
-    number: int,
-    ankle: np.ndarray,
-    look: Appearance,
-    scale: float,
-) -> None:
-    """Paint the left (0) or right (1) shoe: a dark sole, lit leather, and a cap over the toes."""
-    points = extremities.points[FEET][3 * number : 3 * number + 3]
-    circles = [(ankle, _ANKLE_RADIUS), *zip(points, _FOOT_RADII, strict=True)]
-    brush.fill(_around(circles, scale, 1.0), look.shoes, DARK)
-    brush.fill(_around(circles, scale, 0.72), look.shoes)
-    brush.fill(_around(circles[1:3], scale, 0.85), look.accent)
-    brush.disc(fixed(points[2]), _radius(0.012, scale), look.accent, 0.6)
-
-
-_CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np.pi / 5)], axis=1)
-
-
-def _around(circles: list[tuple[np.ndarray, float]], scale: float, factor: float) -> np.ndarray:
-    """The outline around circles, given by centre and radius in standing heights."""
-    return hull(*(fixed(centre + factor * radius * scale * _CIRCLE) for centre, radius in circles))
-
-
-def _span(first: str, last: str) -> np.ndarray:
-    return np.arange(FACE_NAMES.index(first), FACE_NAMES.index(last) + 1)
-
-
-_JAW = _span("right_jaw_0", "left_jaw_0")
-_BROWS = (_span("right_brow_0", "right_brow_4"), _span("left_brow_4", "left_brow_0"))
-_EYES = (_span("right_eye_outer", "right_eye_bottom_outer"), _span("left_eye_inner", "left_eye_bottom_inner"))
-_LIPS = _span("right_mouth", "right_lower_lip_0")
-_INNER_LIPS = _span("right_inner_mouth", "right_inner_lower_lip")
-_NOSE = _span("nose_bridge_0", "nose_bridge_3")
-_NOSTRILS = _span("right_nostril_0", "left_nostril_0")
-_FACES_CAMERA = 0.05
-
-
-def paint_face(brush: Brush, extremities: Extremities, look: Appearance, scale: float) -> None:
-    """Paint jaw, brows, eyes, nose and lips over a face whose skin is there already."""
-    exact = extremities.points[FACE]
-    points = fixed(exact)
-    facing = extremities.facing
-    thin, line = thickness(0.0045 * scale), thickness(0.007 * scale)
-
-    def shown(rows: np.ndarray) -> bool:
-        return bool(facing[rows].mean() > _FACES_CAMERA)
-
-    jaw = points[_JAW][facing[_JAW] > -0.15]
-    if len(jaw) > 1:
-        brush.line(jaw, look.skin, 0.7, thin)
-    for brow, eye in zip(_BROWS, _EYES, strict=True):
-        if shown(brow):
-            brush.line(points[brow], look.hair_colour, 0.6, line)
-        if shown(eye):
-            iris = fixed(exact[eye].mean(axis=0))
-            brush.fill_any(points[eye], (246, 246, 246))
-            brush.disc(iris, _radius(0.0085, scale), (36, 30, 26))
-            brush.line(points[eye], (40, 36, 40), 1.0, thin, closed=True)
-            if look.headwear == "glasses":
-                brush.disc(iris, _radius(0.026, scale), (40, 36, 34), width=thin)
-    if shown(_LIPS):
-        brush.fill_any(points[_LIPS], look.skin * (0.60, 0.50, 0.88))
-        brush.fill_any(points[_INNER_LIPS], (40, 26, 60))
-    if facing[_NOSE[-1]] > -0.25:
-        brush.line(points[_NOSE], look.skin, 0.78, line)
-        if shown(_NOSTRILS):
-            brush.line(points[_NOSTRILS], look.skin, 0.6, line)
+    feet, face = project(foot_points(skeletons)), on_head(_face_on_sphere(gestures))
+    points = np.concatenate([feet, face, project(hands.reshape(-1, 42, 3))], axis=1)
+    facing = skeletons.head_view @ _FACE_DIRECTIONS.T
+    of_palm = hands[:, :, [0, 1, 5, 9, 13, 17], 2].mean(-1, keepdims=True)
+    of_fingers = hands[:, :, 1:, 2].reshape(-1, 2, 5, 4).mean(-1)
+    depth = np.concatenate([of_palm, of_fingers], axis=2)
+    palm = hand_axes(skeletons, gestures)[:, :, 2, 2]
+    return [Extremities(*of_person) for of_person in zip(points, facing, depth, palm, strict=True)]

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,15 @@ from rspose.drawn.annotations import (
 )
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.detections import detect_people
-from rspose.drawn.scene import SUPERSAMPLING, draw_scene
+from rspose.drawn.scene import draw_scene
 
 DEMO_SIZE = (320, 240)
 """Width and height of the demo's images, pixels."""
 
-JPEG_QUALITY = 90
-FIRST_IMAGE_ID = {"train": 1, "val": 500_001}
-"""Image ids do not depend on how many images there are, and those of train and val never meet."""
-
-_MAX_IMAGES = FIRST_IMAGE_ID["val"] - FIRST_IMAGE_ID["train"]
+_JPEG_QUALITY = 90
+# Image ids do not depend on how many images there are, and those of train and val never meet.
+_FIRST_IMAGE_ID = {"train": 1, "val": 500_001}
+_MAX_IMAGES = 500_000
 
 
 @contextmanager
@@ -48,11 +48,7 @@ def single_threaded_opencv() -> Iterator[None]:
 
 
 def looks(known: Dataset) -> Drawn:
-    """How pictures of a dataset are drawn.
-
-    Raises:
-        ValueError: If they are not.
-    """
+    """How pictures of a dataset are drawn; a ValueError if they are not."""
     if known.drawn is None:
         raise ValueError(f"{known.name}: its module does not say how its pictures are drawn; set data.*.root")
     return known.drawn
@@ -70,8 +66,8 @@ def make_dataset(
 ) -> dict[str, Any]:
     """Write a generated dataset in the files of the real one.
 
-    All is written beside ``out`` first and moved there at the end, so a folder with a manifest is whole.
-    A generated dataset that is there already is replaced.
+    It is written beside ``out`` first and moved there at the end, in place of a generated one that is there
+    already, so a folder with a manifest is whole.
 
     Args:
         name: Name of the dataset.
@@ -90,7 +86,7 @@ def make_dataset(
         ValueError: If an argument is out of range, or ``out`` holds files that were not generated.
     """
     known = dataset(name)
-    looks(known)  # says so where none is drawn
+    crowd = looks(known)
     counts = {"train": images, "val": max(1, images // 5) if val_images is None else val_images}
     for split, count in counts.items():
         if not 1 <= count <= _MAX_IMAGES:
@@ -100,20 +96,21 @@ def make_dataset(
     if min(size) < 64:
         raise ValueError(f"size: expected at least 64x64 pixels, found {size[0]}x{size[1]}")
     out = Path(out)
-    _require_replaceable(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: expected a folder to write the dataset to, found a file")
+    if out.exists() and read_manifest(out) is None and any(path.is_file() for path in out.rglob("*")):
+        raise ValueError(f"{out}: holds files that were not generated (no {MANIFEST}); choose another folder")
 
     staging = out.with_name(out.name + ".partial")
     if staging.exists():
         shutil.rmtree(staging)
     for path in known.files:
         (staging / path).parent.mkdir(parents=True, exist_ok=True)
-    done = 0
     with single_threaded_opencv():
-        for split in SPLITS:
-            for _ in _write_split(known, split, staging, counts[split], seed, size):
-                done += 1
-                if progress is not None:
-                    progress(done, sum(counts.values()))
+        written = (_write_split(known, crowd, split, staging, counts[split], seed, size) for split in SPLITS)
+        for done, _ in enumerate(chain.from_iterable(written), start=1):
+            if progress is not None:
+                progress(done, sum(counts.values()))
 
     manifest = {
         "dataset": name,
@@ -131,22 +128,15 @@ def make_dataset(
     return manifest
 
 
-def _require_replaceable(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: expected a folder to write the dataset to, found a file")
-    if out.exists() and read_manifest(out) is None and any(path.is_file() for path in out.rglob("*")):
-        raise ValueError(f"{out}: holds files that were not generated (no {MANIFEST}); choose another folder")
-
-
 def _write_split(
-    known: Dataset, split: str, root: Path, count: int, seed: int, size: tuple[int, int]
+    known: Dataset, crowd: Drawn, split: str, root: Path, count: int, seed: int, size: tuple[int, int]
 ) -> Iterator[None]:
     """Write one split, its annotation files last. Yields after each image."""
     folder = root / known.images[split]
     folder.mkdir(parents=True, exist_ok=True)
-    number = (looks(known).number, SPLITS.index(split))
+    number = (crowd.number, SPLITS.index(split))
     # Train and val share no places.
-    backgrounds = Backgrounds((seed, *number, 0, 1), (SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]))
+    backgrounds = Backgrounds((seed, *number, 0, 1), size)
     images: list[Record] = []
     annotations: list[Record] = []
     detections: list[Record] = []
@@ -154,10 +144,10 @@ def _write_split(
     for index in range(count):
         # An image depends on no other image.
         rng = np.random.default_rng([seed, *number, index])
-        scene = draw_scene(rng, looks(known), backgrounds, size, bool(known.keypoints.parts))
-        image_id = FIRST_IMAGE_ID[split] + index
-        file_name = f"{image_id:0{looks(known).name_digits}d}.jpg"
-        _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        scene = draw_scene(rng, crowd, backgrounds, bool(known.keypoints.parts))
+        image_id = _FIRST_IMAGE_ID[split] + index
+        file_name = f"{image_id:0{crowd.name_digits}d}.jpg"
+        _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         (folder / file_name).write_bytes(encoded.tobytes())
         people = annotated_people(scene)
         if known.format == "mpii":

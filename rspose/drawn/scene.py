@@ -1,7 +1,4 @@
-"""A picture with people in it, and what can be known about each of them.
-
-The picture is drawn at twice its size and averaged down, which smooths the edges; labels keep the drawn size.
-"""
+"""A picture with people in it, and what can be known about each of them."""
 
 from dataclasses import dataclass
 
@@ -11,19 +8,10 @@ import numpy as np
 from rspose.datasets.interface import Drawn
 from rspose.drawn.appearance import sample_appearances
 from rspose.drawn.background import Backgrounds, paint_object
-from rspose.drawn.drawing import FACE_FEATURES, LABELS_PER_PERSON, PART, Figure, lay_out, paint
+from rspose.drawn.canvas import SUPERSAMPLING
+from rspose.drawn.drawing import LABELS_PER_PERSON, PART, Figure, lay_out, paint
 from rspose.drawn.extremities import EXTREMITY_NAMES, FACE, FEET, HANDS, sample_gestures
-from rspose.drawn.skeleton import (
-    JOINT,
-    both,
-    joint_table,
-    pose_skeletons,
-    sample_angles,
-    sample_proportions,
-    sample_views,
-)
-
-SUPERSAMPLING = 2
+from rspose.drawn.skeleton import joint_table, sample_skeletons
 
 NOT_IN_IMAGE, HIDDEN, VISIBLE = 0, 1, 2
 
@@ -48,14 +36,6 @@ for _side, _foot in (("left", slice(FEET.start, 3)), ("right", slice(3, FEET.sto
 _ON_THE_SPOT = np.zeros((1, 2))
 _AROUND = np.array([(x, y) for y in (-2, 0, 2) for x in (-2, 0, 2)])
 
-# A joint of the trunk lies behind it, not on it, when it is this much deeper than the trunk's middle.
-_BEHIND_TRUNK = np.full(len(JOINT), -np.inf)
-_BEHIND_TRUNK[both("shoulder")] = -0.10
-_BEHIND_TRUNK[both("hip")] = -0.05
-_FACE_JOINTS = [JOINT[name] for name in FACE_FEATURES]
-_FACE_COLUMNS = list(FACE_FEATURES.values())
-_FACE_TURNED_AWAY = np.array([0.05 if "eye" in name else -0.25 for name in FACE_FEATURES])
-
 _OUTLINE_TOLERANCE = 0.9
 
 
@@ -65,7 +45,7 @@ class Person:
 
     Attributes:
         number: The person's number in the labels: ``labels // 16``, where ``labels % 16`` is a part.
-        joints: Positions of `JOINT_NAMES`, ``[J, 2]``.
+        joints: Positions of the joints, ``[J, 2]``.
         visibility: 0 outside the image, 1 hidden, 2 visible, ``[J]``.
         box: x, y, width, height of the visible pixels, edges of pixels.
         area: Of the visible pixels.
@@ -107,26 +87,16 @@ _SHOT_HEIGHTS = ((1.0, 1.9), (0.55, 1.0), (0.31, 0.55))
 
 
 def draw_scene(
-    rng: np.random.Generator,
-    crowd: Drawn,
-    backgrounds: Backgrounds,
-    size: tuple[int, int],
-    in_detail: bool = False,
+    rng: np.random.Generator, crowd: Drawn, backgrounds: Backgrounds, in_detail: bool = False
 ) -> Scene:
-    """Draw a random scene.
+    """Draw a random scene; the generator decides everything.
 
-    Args:
-        rng: Decides everything.
-        crowd: How many people, and how they stand.
-        backgrounds: Places, for a canvas of ``SUPERSAMPLING`` times ``size``.
-        size: Width and height of the image, pixels.
-        in_detail: Whether faces, hands and feet are drawn in detail.
+    ``crowd`` says how many people there are and how they stand, ``backgrounds`` the image's size, ``in_detail``
+    whether faces, hands and feet are drawn in detail.
     """
-    canvas = backgrounds.sample(rng)
+    canvas, size = backgrounds.sample(rng), backgrounds.size
     count = 1 + int(np.searchsorted(np.cumsum(crowd.counts), rng.random() * sum(crowd.counts)))
-    skeletons = pose_skeletons(
-        sample_angles(rng, count), sample_views(rng, count), sample_proportions(rng, count)
-    )
+    skeletons = sample_skeletons(rng, count)
     # Across, a person stands where its joints are on average; down, on its lowest joint.
     footing = np.stack([skeletons.joints[..., 0].mean(1), -skeletons.joints[..., 1].min(1)], axis=1)
     height, centre_x, bottom = _arrange(rng, crowd, count, size)
@@ -158,12 +128,10 @@ def draw_scene(
     if rng.random() < 0.2:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.4, 0.9))
     labels = cv2.extractChannel(canvas, 3)
-    people = [
-        _describe(figures[index], number, labels, drawn_area[index])
-        for number, index in enumerate(order.tolist())
-        if drawn_area[index]
-    ]
-    return Scene(image, labels, [person for person in people if person is not None])
+    found = (
+        _describe(figures[index], number, labels, drawn_area[index]) for number, index in enumerate(order)
+    )
+    return Scene(image, labels, [person for person in found if person is not None])
 
 
 def _arrange(
@@ -218,13 +186,8 @@ def _visibility(
 ) -> np.ndarray:
     """Flags of canvas points of a person, ``[N]``.
 
-    Args:
-        points: The points, ``[N, 2]``.
-        turned_away: Which of them show their back, ``[N]``.
-        labels: Those of the canvas.
-        number: The person's number in them.
-        seen_on: On which parts a point must be seen, ``[N, parts]``.
-        near: In which pixels, relative to the point, ``[M, 2]``; off the canvas in the nearest ones on it.
+    A point is visible where a part that it may be ``seen_on``, ``[N, parts]``, is drawn in one of the pixels
+    ``near`` it, ``[M, 2]`` relative to it.
     """
     size = np.array(labels.shape[::-1])
     rounded = np.rint(_to_image(points))
@@ -243,6 +206,8 @@ def _to_image(points: np.ndarray) -> np.ndarray:
 
 def _describe(figure: Figure, number: int, labels: np.ndarray, drawn_area: float) -> Person | None:
     """What can be known about a person; None if nothing of it is visible."""
+    if not drawn_area:
+        return None
     rows, columns = figure.window(labels)
     mask = _own_pixels(labels[rows, columns], number)
     left, top, width, height = cv2.boundingRect(mask)
@@ -253,9 +218,7 @@ def _describe(figure: Figure, number: int, labels: np.ndarray, drawn_area: float
     simple = [cv2.approxPolyDP(each, _OUTLINE_TOLERANCE, True)[:, 0] for each in contours if len(each) > 4]
     outline = [(polygon + corner + 0.5) / SUPERSAMPLING for polygon in simple if len(polygon) > 2]
     pixels = cv2.countNonZero(mask)
-    turned_away = figure.relief < _BEHIND_TRUNK
-    turned_away[_FACE_JOINTS] = figure.head_facing[_FACE_COLUMNS] < _FACE_TURNED_AWAY
-    visibility = _visibility(figure.joints, turned_away, labels, number, _JOINT_SEEN_ON, _ON_THE_SPOT)
+    visibility = _visibility(figure.joints, figure.turned_away, labels, number, _JOINT_SEEN_ON, _ON_THE_SPOT)
     extremities, extremity_visibility = np.empty((0, 2)), np.empty(0)
     if figure.extremities is not None:
         extremities = figure.extremities.points

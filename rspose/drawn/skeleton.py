@@ -12,15 +12,14 @@ import numpy as np
 
 from rspose.datasets.interface import mirrored
 
-JOINT_NAMES = (
+_JOINT_NAMES = (
     "pelvis", "thorax", "upper_neck", "head_top", "nose", "left_eye", "right_eye", "left_ear", "right_ear",
     "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
     "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
     "left_hand", "right_hand", "left_toe", "right_toe",
 )  # fmt: skip
-"""Joints of the skeleton: those that the datasets annotate, and tips of hands and feet, only drawn."""
-
-JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
+JOINT = {name: index for index, name in enumerate(_JOINT_NAMES)}
+"""Index of each joint: those that the datasets annotate, and tips of hands and feet, only drawn."""
 
 
 def joint_table(related: Mapping[str, str], columns: Mapping[str, int]) -> np.ndarray:
@@ -237,13 +236,10 @@ def _rotations(axis: int, degrees: np.ndarray) -> np.ndarray:
 def pose_skeletons(angles: np.ndarray, views: np.ndarray, proportions: Proportions) -> Skeletons:
     """Forward kinematics: from joint angles to joints in the camera's frame, the pelvis at the origin.
 
-    Args:
-        angles: Degrees ``[P, A]``, in the order of `ANGLE_NAMES`.
-        views: Yaw, roll and camera pitch, degrees ``[P, 3]``.
-        proportions: Body measures.
+    Angles are degrees ``[P, A]``, in the order of `ANGLE_NAMES`, views yaw, roll and camera pitch ``[P, 3]``.
     """
     count = len(angles)
-    joints = np.zeros((count, len(JOINT_NAMES), 3))
+    joints = np.zeros((count, len(JOINT), 3))
     pelvis = _rotations(0, views[:, 2]) @ _rotations(2, views[:, 1]) @ _rotations(1, views[:, 0])
     thorax = pelvis @ _rotations(0, angles[:, 0]) @ _rotations(2, angles[:, 1]) @ _rotations(1, angles[:, 2])
     head = thorax @ _rotations(1, angles[:, 3]) @ _rotations(0, angles[:, 4]) @ _rotations(2, angles[:, 5])
@@ -297,11 +293,13 @@ def pose_skeletons(angles: np.ndarray, views: np.ndarray, proportions: Proportio
     return Skeletons(joints, rings, head_centre, head_frame, thorax, proportions.girth)
 
 
-def _swing(flexion: np.ndarray, abduction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directions of a limb that hangs down at rest, of its flexion, and outward: orthonormal ``[P, 2, 3]``.
+def sample_skeletons(rng: np.random.Generator, count: int) -> Skeletons:
+    """Random people."""
+    return pose_skeletons(sample_angles(rng, count), sample_views(rng, count), sample_proportions(rng, count))
 
-    Angles are radians ``[P, 2, 1]``.
-    """
+
+def _swing(flexion: np.ndarray, abduction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Directions of a limb that hangs down at rest, of its flexion, and outward, unit ``[P, 2, 3]``."""
     cos_flexion, sin_flexion = np.cos(flexion), np.sin(flexion)
     cos_abduction, sin_abduction = np.cos(abduction), np.sin(abduction)
     limb = (SIDE_SIGN * sin_abduction, -cos_abduction * cos_flexion, cos_abduction * sin_flexion)
