@@ -91,8 +91,8 @@ def draw_scene(
 ) -> Scene:
     """Draw a random scene; the generator decides everything.
 
-    ``crowd`` says how many people there are and how they stand, ``backgrounds`` the image's size, ``in_detail``
-    whether faces, hands and feet are drawn in detail.
+    ``crowd`` says how many people there are and how they stand. The image has the size of ``backgrounds``;
+    faces, hands and feet are drawn ``in_detail`` or plain.
     """
     canvas, size = backgrounds.sample(rng), backgrounds.size
     count = 1 + int(np.searchsorted(np.cumsum(crowd.counts), rng.random() * sum(crowd.counts)))
