@@ -5,18 +5,16 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from builders.grid import SETTINGS, SnakemakeRun, put
+from builders.grid import SnakemakeRun, put
 from builders.losses import forget_later
-from builders.training import AVERAGED, Settings, completed, run, same_weights, weights
+from builders.training import AVERAGED, Settings, run, same_weights, start, wait_until_reached, weights
 
 from rspose.grid.cell import Cell
 from rspose.grid.job import LastingError
@@ -68,18 +66,6 @@ class Ordered(HeatmapLoss):
         return terms
 """
 
-# Trains in a process of its own.
-CHILD = """
-import json, sys
-from pathlib import Path
-from rspose.grid.cell import Cell
-from rspose.grid.config import complete
-from rspose.training.train import train
-
-config, cell, checkpoint = json.loads(sys.argv[1])
-train(complete(config), Cell(*cell), Path(checkpoint))
-"""
-
 
 @pytest.fixture
 def ordered(trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -91,15 +77,6 @@ def ordered(trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return trainable
 
 
-def start(settings: Settings, cell: Cell, folder: Path) -> subprocess.Popen[bytes]:
-    """The same in a process that can be killed."""
-    config = completed(settings, folder)
-    named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
-    arguments = json.dumps([config.plain(), named, str(folder / "cell" / "checkpoint.pth")])
-    with open(folder / "child.txt", "w") as output:
-        return subprocess.Popen([sys.executable, "-c", CHILD, arguments], stdout=output, stderr=output)
-
-
 def is_running(process: int) -> bool:
     try:
         status = Path(f"/proc/{process}/stat").read_text()
@@ -108,31 +85,15 @@ def is_running(process: int) -> bool:
     return status.rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def wait_until_gone(processes: Sequence[int]) -> None:
-    deadline = time.monotonic() + 60
-    while any(is_running(each) for each in processes):
-        assert time.monotonic() < deadline, processes
-        time.sleep(0.1)
-
-
-def stopped(order: Path, folder: Path, child: subprocess.Popen[bytes]) -> list[int]:
+def processes_of(child: BaseProcess, order: Path, folder: Path) -> list[int]:
     """Wait until the training stands still, where ``order`` told it to; the processes that train."""
-    while not order.with_name("reached").exists():
-        assert child.poll() is None, (folder / "child.txt").read_text()
-        time.sleep(0.1)
+    wait_until_reached(order.with_name("reached"), child, folder)
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
     assert len(children) == 2
     return [int(each) for each in children]
 
 
-WITHOUT_BATCH_NORM: Settings = {
-    "model": {
-        "backbone": {"norm_cfg": {"type": "GN", "num_groups": 4}},
-        "neck": {"norm_cfg": {"type": "GN", "num_groups": 4}},
-    },
-    # Adam makes steps of one size of gradients that are nothing but rounding.
-    "optim_wrapper": {"optimizer": {"_delete_": True, "type": "SGD", "lr": 0.1, "momentum": 0.9}},
-}
+GROUP_NORM = {"type": "GN", "num_groups": 4}
 
 
 @pytest.mark.parametrize(
@@ -150,10 +111,13 @@ def test_two_processes_train_as_one_with_the_whole_batch(
     trainable.update(losses=[loss])
     put(trainable, f"loss_settings/{loss}", {"parameters": parameters})
     trainable["training"].update(learning_rate=rate, schedule="step", warmup_iterations=0)
-    for key, value in WITHOUT_BATCH_NORM.items():
-        for part, change in value.items():
-            trained = trainable["model_settings"]["tiny"]["overrides"].setdefault(key, {})
-            trained[part] = {**trained.get(part, {}), **change}
+    # Batch norm sees its own part of a batch, and Adam makes steps of one size of gradients that are nothing
+    # but rounding.
+    overrides = "model_settings/tiny/overrides"
+    put(trainable, f"{overrides}/model/backbone/norm_cfg", GROUP_NORM)
+    put(trainable, f"{overrides}/model/neck/norm_cfg", GROUP_NORM)
+    sgd = {"_delete_": True, "type": "SGD", "lr": 0.1, "momentum": 0.9}
+    put(trainable, f"{overrides}/optim_wrapper", {"optimizer": sgd})
     alone = run(trainable, cell, tmp_path / "alone")
     assert alone["train_instances"] % 2 == 0  # an odd one would be there twice
     put(trainable, "training/devices", 2)
@@ -187,10 +151,13 @@ def test_a_training_killed_as_a_whole_or_in_part_ends_with_the_weights_of_an_uni
     order = tmp_path / "order"
     order.write_text(f"stop 1 {steps + 2}")
     child = start(ordered, CELL, killed)
-    processes = stopped(order, killed, child)
+    processes = processes_of(child, order, killed)
     child.kill()
-    child.wait()
-    wait_until_gone(processes)
+    child.join()
+    deadline = time.monotonic() + 60
+    while any(is_running(each) for each in processes):
+        assert time.monotonic() < deadline, processes
+        time.sleep(0.1)
 
     # One of its processes.
     order.write_text(f"kill 1 {steps + 2}")
@@ -210,9 +177,10 @@ def test_a_job_that_is_asked_to_end_takes_its_processes_with_it(ordered: Setting
     order = tmp_path / "order"
     order.write_text("stop 0 1")
     child = start(ordered, CELL, tmp_path / "job")
-    processes = stopped(order, tmp_path / "job", child)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=60) == -signal.SIGTERM
+    processes = processes_of(child, order, tmp_path / "job")
+    child.terminate()
+    child.join(timeout=60)
+    assert child.exitcode == -signal.SIGTERM
     assert not any(is_running(each) for each in processes)
 
 
@@ -230,10 +198,10 @@ def test_what_goes_wrong_in_one_process_is_said_as_if_it_were_the_only_one(
 
 
 REPORTER = """
-import os, sys
+import os, pickle, sys
 from pathlib import Path
 
-told, rank = Path(sys.argv[1]).read_text(), int(os.environ["RANK"])
+told, rank = pickle.loads(Path(sys.argv[1]).read_bytes()), int(os.environ["RANK"])
 with open(sys.argv[2], "w") as terminal:
     print(told, rank, os.environ["OMP_NUM_THREADS"], file=terminal)
 sys.exit(7 * rank if told == "fail" else 0)
@@ -270,26 +238,18 @@ class Talkative(KALLoss):
 
 
 def test_a_grid_whose_cells_train_in_two_processes_has_its_records_and_reports_each_step_once(
-    tiny_datasets: Path, tmp_path: Path
+    trainable: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / "tiny.yaml"
     (tmp_path / "talkative.py").write_text(TALKATIVE_LOSS)
-    settings = {
-        **SETTINGS,
-        "datasets": ["mpii"],
-        "heads": ["simcc"],
-        "losses": ["talkative"],
-        "losses_from": ["talkative.py"],
-        "controls": False,
-        "data": {"mpii": {**SETTINGS["data"]["mpii"], "root": str(tiny_datasets / "mpii")}},
-        "training": {**SETTINGS["training"], "devices": 2, "device": "cpu"},
-    }
-    path.write_text(yaml.safe_dump(settings))
-    planned = SnakemakeRun(tmp_path, path, ["--dry-run", "--workflow-profile", "none", "results/records.csv"])
-    (train_job,) = re.findall(r"^rule train:\n.*?\n\n", planned.output, re.MULTILINE | re.DOTALL)
-    assert "threads: 2" in train_job
-    ran = SnakemakeRun(tmp_path, path, ["results/records.csv"])
+    trainable.update(results="results", datasets=["mpii"], heads=["simcc"], controls=False)
+    trainable.update(losses=["talkative"], losses_from=["talkative.py"])
+    trainable["training"].update(devices=2, device="cpu")
+    path.write_text(yaml.safe_dump(trainable))
+    ran = SnakemakeRun(tmp_path, path, ["--workflow-profile", "none", "results/records.csv"])
     assert ran.jobs["train"] == 1
+    (train_job,) = re.findall(r"^rule train:\n.*?\n\n", ran.output, re.MULTILINE | re.DOTALL)
+    assert "threads: 2" in train_job
     cell = Cell("mpii", "tiny", "simcc", "talkative", 0)
     record = json.loads((tmp_path / "results/records" / f"{cell.path}.json").read_text())
     assert (record["training"]["devices"], record["training"]["batch_size_per_device"]) == (2, 2)

@@ -1,7 +1,7 @@
-"""What training adds to mmengine and mmpose: preprocessing, low precision, seeds, import stand-ins."""
+"""What training adds to mmengine and mmpose: preprocessing, precision, seeds, memory, import stand-ins."""
 
+import platform
 import random
-import subprocess
 import sys
 from copy import deepcopy
 from types import SimpleNamespace
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders.processes import python
 
+from rspose.training import memory
 from rspose.training.hooks import (
     Bfloat16OptimWrapper,
     ChannelsLastHook,
@@ -69,40 +71,28 @@ def test_weights_are_put_into_the_layout_of_the_images() -> None:
     assert torch.equal(model.weight, expected)
 
 
-def runner(epoch: int, rank: int, *steps: Any) -> Any:
-    pipeline = SimpleNamespace(transforms=list(steps))
-    loader = SimpleNamespace(dataset=SimpleNamespace(pipeline=pipeline))
-    return SimpleNamespace(epoch=epoch, rank=rank, train_dataloader=loader)
+def begin_epoch(seed: int, epoch: int, rank: int, *steps: Any) -> None:
+    loader = SimpleNamespace(dataset=SimpleNamespace(pipeline=SimpleNamespace(transforms=steps)))
+    EpochSeedHook(seed).before_train_epoch(SimpleNamespace(epoch=epoch, rank=rank, train_dataloader=loader))
 
 
-def drawn() -> tuple[float, float, float]:
+def drawn_in_an_epoch(seed: int, epoch: int, rank: int) -> tuple[float, ...]:
+    begin_epoch(seed, epoch, rank)
     return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
 
 
-def test_the_random_numbers_of_an_epoch_depend_on_seed_epoch_and_rank_only() -> None:
-    def first(seed: int, epoch: int, rank: int = 0) -> tuple[float, float, float]:
-        EpochSeedHook(seed).before_train_epoch(runner(epoch, rank))
-        return drawn()
-
-    reference = first(3, 1)
-    drawn()
-    assert first(3, 1) == reference
-    for other in (first(4, 1), first(3, 2), first(3, 1, rank=1)):
-        assert all(a != b for a, b in zip(reference, other, strict=True))
+def drawn_for_a_sample(seed: int, epoch: int, sample: int) -> tuple[float, ...]:
+    step = SeedSample(seed)
+    begin_epoch(seed, epoch, 0, step)
+    assert step({"sample_idx": sample, "img": "x"}) == {"sample_idx": sample, "img": "x"}
+    return random.random(), float(np.random.rand())  # noqa: NPY002
 
 
-def test_the_augmentation_of_a_sample_depends_on_seed_epoch_and_sample_only() -> None:
-    def first(seed: int, epoch: int, sample: int) -> tuple[float, float]:
-        step = SeedSample(seed)
-        EpochSeedHook(seed).before_train_epoch(runner(epoch, 0, step))
-        results = {"sample_idx": sample, "img": "x"}
-        assert step(results) == {"sample_idx": sample, "img": "x"}
-        return drawn()[:2]
-
-    reference = first(3, 1, 7)
-    drawn()
-    assert first(3, 1, 7) == reference
-    for other in (first(4, 1, 7), first(3, 2, 7), first(3, 1, 8)):
+@pytest.mark.parametrize("drawn", [drawn_in_an_epoch, drawn_for_a_sample])
+def test_random_numbers_depend_on_seed_and_epoch_and_on_rank_or_sample_only(drawn: Any) -> None:
+    reference = drawn(3, 1, 7)
+    assert drawn(3, 1, 7) == reference
+    for other in (drawn(4, 1, 7), drawn(3, 2, 7), drawn(3, 1, 8)):
         assert all(a != b for a, b in zip(reference, other, strict=True))
 
 
@@ -124,12 +114,10 @@ def test_the_pipeline_is_changed_for_the_last_epochs_however_data_is_loaded(work
     second = [SeedSample(7), lambda results: ("second", np.random.rand())]  # noqa: NPY002
 
     def epochs(first: int) -> list[list[Any]]:
-        loader = torch.utils.data.DataLoader(
-            Images(), batch_size=None, num_workers=workers, persistent_workers=workers > 0
-        )
-        hooks = sorted(
-            [EpochSeedHook(7), PipelineSwitchHook(2, second)], key=lambda hook: get_priority(hook.priority)
-        )
+        loading = {"batch_size": None, "num_workers": workers, "persistent_workers": workers > 0}
+        loader = torch.utils.data.DataLoader(Images(), **loading)
+        hooks = [EpochSeedHook(7), PipelineSwitchHook(2, second)]
+        hooks.sort(key=lambda hook: get_priority(hook.priority))
         seen = []
         for epoch in range(first, 4):
             for hook in hooks:
@@ -153,9 +141,7 @@ def test_the_finest_level_of_the_pyramid_is_handed_on() -> None:
     ours, theirs = FinestFPN(**arguments), FPN(**arguments)
     unread = theirs.load_state_dict(ours.state_dict(), strict=False)
     assert all(key.startswith(("fpn_convs.1", "fpn_convs.2")) for key in unread.missing_keys)
-    levels = [
-        torch.randn(2, channels, 32 // step, 24 // step) for channels, step in ((4, 1), (8, 2), (16, 4))
-    ]
+    levels = [torch.randn(2, 4 * step, 32 // step, 24 // step) for step in (1, 2, 4)]
     (finest,) = ours(levels)
     assert finest.shape == (2, 6, 32, 24)
     torch.testing.assert_close(finest, theirs(levels)[0])
@@ -169,7 +155,24 @@ def test_what_stands_in_for_a_missing_package_says_so_when_used() -> None:
         DeformConv2d(1, 2, 3)
 
 
-def test_mmpose_is_imported_without_a_word() -> None:
-    command = [sys.executable, "-c", "import rspose.training, mmpose.models"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout + run.stderr == ""
+# The module alone: all of mmpose takes its time.
+FAULTS = """
+import resource, runpy, sys
+import numpy as np
+
+if len(sys.argv) > 1:
+    runpy.run_path(sys.argv[1])["hold_memory"]()
+for step in range(20):
+    if step == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    maps = [np.ones(2**20, np.float32) for _ in range(8)]
+    del maps
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is one of glibc's allocator")
+def test_memory_that_a_step_frees_is_not_fetched_again_for_the_next() -> None:
+    kept, returned = int(python("-c", FAULTS, memory.__file__)), int(python("-c", FAULTS))
+    # 19 steps of 8 maps of 4 MB: 1,024 pages a map.
+    assert kept < 1000 < 19 * 1024 < returned

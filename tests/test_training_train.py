@@ -1,11 +1,8 @@
 """Training a cell: it can be killed at any time and goes on where it was, and never from another training."""
 
+import builtins
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,10 +13,20 @@ import pytest
 import torch
 from builders.grid import put
 from builders.losses import forget_later
-from builders.training import AVERAGED, Settings, completed, run, same_weights, weights
+from builders.training import (
+    AVERAGED,
+    RunsCode,
+    Settings,
+    run,
+    same_weights,
+    start,
+    wait_until_reached,
+    weights,
+)
 
 from rspose.grid.cell import Cell
 from rspose.grid.job import LastingError
+from rspose.training.hooks import EpochSeedHook
 from rspose.training.train import _Measurements
 
 pytestmark = [
@@ -27,52 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
 ]
 
-# Trains a cell and stops at one of the MOMENTS, to be killed there.
-CHILD = """
-import builtins, json, os, sys, time
-from pathlib import Path
-import rspose.training
-from rspose.grid import files
-from rspose.grid.cell import Cell
-from rspose.grid.config import complete
-from rspose.training.train import train
-from rspose.training.hooks import EpochSeedHook
-
-config, cell, checkpoint, reached, moment = json.loads(sys.argv[1])
-
-def stop():
-    Path(reached).touch()
-    time.sleep(600)
-
-def after_step(self, runner, batch_idx, data_batch=None, outputs=None):
-    if moment == "in an epoch" and runner.epoch == 1 and batch_idx == 1:
-        stop()
-
-def write_bytes(path, content):
-    if moment == "while a checkpoint is written" and "epoch_2" in path.name:
-        with open(path, "wb") as file:
-            file.write(content[: len(content) // 2])
-        stop()
-    with open(path, "wb") as file:
-        file.write(content)
-
-def replace(path, target):
-    if moment == "before a checkpoint is in its place" and target.name == "epoch_2.pth":
-        stop()
-    if moment == "before the weights are in their place" and target.name == "checkpoint.pth":
-        stop()
-    os.replace(path, target)
-
-def open_file(name, *arguments, **settings):
-    if moment == "after a checkpoint" and str(name).endswith("last_checkpoint") and Path(name).exists():
-        stop()
-    return opened(name, *arguments, **settings)
-
-opened, builtins.open = builtins.open, open_file
-EpochSeedHook.after_train_iter = after_step
-Path.write_bytes, Path.replace = write_bytes, replace
-train(complete(config), Cell(*cell), Path(checkpoint))
-"""
 MOMENTS = (
     "in an epoch",
     "while a checkpoint is written",
@@ -82,29 +43,53 @@ MOMENTS = (
 )
 
 
+def stand_still_at(moment: str, reached: Path) -> None:
+    """Let a training in this process make a file and go no further, in its second epoch or at its end."""
+
+    def stop() -> None:
+        reached.touch()
+        time.sleep(600)
+
+    def after_step(self: Any, runner: Any, batch_idx: int, **_: Any) -> None:
+        if moment == "in an epoch" and runner.epoch == 1 and batch_idx == 1:
+            stop()
+
+    def write_bytes(path: Path, content: bytes) -> None:
+        half = moment == "while a checkpoint is written" and "epoch_2" in path.name
+        with open(path, "wb") as file:
+            file.write(content[: len(content) // 2] if half else content)
+        if half:
+            stop()
+
+    def replace(path: Path, target: Path) -> None:
+        if moment == "before a checkpoint is in its place" and target.name == "epoch_2.pth":
+            stop()
+        if moment == "before the weights are in their place" and target.name == "checkpoint.pth":
+            stop()
+        renamed(path, target)
+
+    def open_file(name: Any, *arguments: Any, **settings: Any) -> Any:
+        if moment == "after a checkpoint" and str(name).endswith("last_checkpoint") and Path(name).exists():
+            stop()
+        return opened(name, *arguments, **settings)
+
+    opened, renamed = builtins.open, Path.replace
+    builtins.open = open_file
+    EpochSeedHook.after_train_iter = after_step
+    Path.write_bytes, Path.replace = write_bytes, replace
+
+
 def kill(moment: str, settings: Settings, cell: Cell, folder: Path) -> None:
-    """Train a cell in a process of its own, and kill it in its second epoch or at its end."""
+    """Train a cell in a process of its own, and kill it at one of the moments."""
     assert moment in MOMENTS
-    config = completed(settings, folder)
     reached = folder / "reached"
     reached.unlink(missing_ok=True)
-    named = (cell.dataset, cell.model, cell.head, cell.loss, cell.seed)
-    arguments = json.dumps(
-        [config.plain(), named, str(folder / "cell" / "checkpoint.pth"), str(reached), moment]
-    )
-    with open(folder / "child.txt", "w") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, arguments], stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            deadline = time.monotonic() + 300
-            while not reached.exists():
-                assert child.poll() is None, (folder / "child.txt").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        finally:
-            os.kill(child.pid, signal.SIGKILL)
-            assert child.wait() in (-signal.SIGKILL, 1)
+    child = start(settings, cell, folder, lambda: stand_still_at(moment, reached))
+    try:
+        wait_until_reached(reached, child, folder)
+    finally:
+        child.kill()
+        child.join()
 
 
 def test_what_a_loss_learned_is_written_down_per_keypoint(trainable: Settings, tmp_path: Path) -> None:
@@ -140,73 +125,49 @@ def test_the_learning_curve_has_every_term_of_the_loss(
 
 
 @pytest.mark.parametrize(
-    ("cell", "changes"),
+    ("cell", "changes", "moments"),
     [
-        (Cell("coco", "tiny", "heatmap", "rspose", 0), {}),
+        (Cell("coco", "tiny", "heatmap", "rspose", 0), {}, MOMENTS[:1]),
         # Learned parameters in the loss, low precision, another schedule, the fused optimizer.
         (
             Cell("mpii", "tiny", "simcc", "fowkal", 3),
             {"precision": "bfloat16", "channels_last": True, "schedule": "step", "cache_images": True},
+            MOMENTS[:1],
+        ),
+        # State in every place that has one: the loss, the optimizer, both schedules, averaged weights.
+        (
+            Cell("mpii", "tiny", "heatmap", "kal", 1),
+            {"epochs": 3, "schedule": "step", "milestones": [0.3, 0.6], "warmup_iterations": 5},
+            MOMENTS,
         ),
     ],
-    ids=["heatmap", "simcc"],
+    ids=["heatmap", "simcc", "every moment"],
 )
 def test_a_killed_cell_goes_on_and_ends_with_the_weights_of_an_uninterrupted_one(
-    trainable: Settings, tmp_path: Path, cell: Cell, changes: Settings
+    trainable: Settings, tmp_path: Path, cell: Cell, changes: Settings, moments: tuple[str, ...]
 ) -> None:
     trainable.update(losses=[cell.loss], seeds=[cell.seed])
     trainable["training"].update(changes)
-    put(trainable, "model_settings/tiny/overrides/optim_wrapper", {"optimizer": {"fused": bool(changes)}})
+    overrides = trainable["model_settings"]["tiny"]["overrides"]
+    overrides["optim_wrapper"] = {"optimizer": {"fused": cell.loss == "fowkal"}}
+    if cell.loss == "kal":
+        overrides["custom_hooks"] = [AVERAGED]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-
-    kill("in an epoch", trainable, cell, killed)
-    assert not (killed / "cell" / "checkpoint.pth").exists()
-    (first_epoch,) = (killed / "results" / "work").rglob("*.pth")
-    assert first_epoch.name == "epoch_1.pth"
-    saved = first_epoch.stat().st_mtime_ns
-
-    resumed, uninterrupted = run(trainable, cell, killed), run(trainable, cell, whole)
-    assert resumed["resumed"] is True
-    assert uninterrupted["resumed"] is False
-    assert resumed["iterations"] == uninterrupted["iterations"]
-    assert resumed["provenance"] == uninterrupted["provenance"]
-    assert resumed["curve"] == uninterrupted["curve"]  # also of the epoch before the kill
-    assert first_epoch.stat().st_mtime_ns == saved  # the first epoch was not trained again
-    assert same_weights(weights(killed), weights(whole))
-
-
-def test_a_cell_killed_at_every_moment_in_turn_ends_with_the_weights_of_an_uninterrupted_one(
-    trainable: Settings, tmp_path: Path
-) -> None:
-    cell = Cell("mpii", "tiny", "heatmap", "kal", 1)
-    trainable.update(losses=[cell.loss], seeds=[cell.seed])
-    # State in every place that has one: the loss, the optimizer, both schedules, averaged weights.
-    trainable["training"].update(epochs=3, schedule="step", milestones=[0.3, 0.6], warmup_iterations=5)
-    put(trainable, "model_settings/tiny/overrides/custom_hooks", [AVERAGED])
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for moment in MOMENTS:
+    for moment in moments:
         kill(moment, trainable, cell, killed)
         assert not (killed / "cell" / "checkpoint.pth").exists()
+    (work,) = (killed / "results" / "work" / cell.path).iterdir()
+    saved = {path: path.stat().st_mtime_ns for path in work.glob("epoch_*.pth")}
 
     resumed, uninterrupted = run(trainable, cell, killed), run(trainable, cell, whole)
     assert (resumed["resumed"], uninterrupted["resumed"]) == (True, False)
-    assert same_weights(weights(killed), weights(whole))
-    for measured in ("iterations", "final_loss", "loss", "provenance"):
+    for measured in ("iterations", "final_loss", "curve", "loss", "provenance"):
         assert resumed[measured] == uninterrupted[measured]
-    (work,) = (killed / "results" / "work" / cell.path).iterdir()
-    # Nothing half-written is left, and what a resume needs is there.
-    assert sorted(path.name for path in work.glob("*epoch*")) == ["epoch_2.pth", "epoch_3.pth"]
-    saved = torch.load(work / "epoch_3.pth", weights_only=True)
-    assert saved["optimizer"]["state"] and len(saved["param_schedulers"]) == 2
-    assert "head.loss_module.factor_logits" in saved["state_dict"]
-    # What is evaluated are the averaged weights, not those of the last step.
-    assert same_weights(weights(killed), saved["state_dict"])
-    last_step = {
-        key.removeprefix("module."): value
-        for key, value in saved["ema_state_dict"].items()
-        if key.startswith("module.")
-    }
-    assert not same_weights(last_step, saved["state_dict"])
+    assert same_weights(weights(killed), weights(whole))
+    # What was trained is not trained again, and nothing half-written is left.
+    assert saved and all(path.stat().st_mtime_ns == time for path, time in saved.items())
+    last = trainable["training"]["epochs"]
+    assert {path.name for path in work.glob("*epoch*")} == {f"epoch_{last - 1}.pth", f"epoch_{last}.pth"}
 
 
 def damage(checkpoint: Path, how: str) -> None:
@@ -238,16 +199,6 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     assert same_weights(weights(tmp_path), uninterrupted)
 
 
-class RunsCode:
-    """What an attacker puts into a checkpoint: reading it creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
 @pytest.mark.parametrize("used_as", ["checkpoint", "initial weights"])
 def test_a_checkpoint_that_brings_code_is_refused_without_running_it(
     one_epoch: Settings, cell: Cell, tmp_path: Path, used_as: str
@@ -274,33 +225,6 @@ def cell() -> Cell:
 def one_epoch(trainable: Settings) -> Settings:
     trainable["training"]["epochs"] = 1
     return trainable
-
-
-def test_the_same_cell_has_the_same_weights_and_another_seed_others(
-    one_epoch: Settings, cell: Cell, tmp_path: Path
-) -> None:
-    one_epoch["seeds"] = [0, 1]
-    run(one_epoch, cell, tmp_path / "first")
-    run(one_epoch, cell, tmp_path / "second")
-    run(one_epoch, cell._replace(seed=1), tmp_path / "other")
-    first, second, other = (weights(tmp_path / name) for name in ("first", "second", "other"))
-    assert same_weights(first, second)
-    assert not same_weights(first, other)
-
-
-def test_a_finished_training_takes_no_step_when_run_again(
-    one_epoch: Settings, cell: Cell, tmp_path: Path
-) -> None:
-    first = run(one_epoch, cell, tmp_path)
-    before = weights(tmp_path)
-    (tmp_path / "cell" / "checkpoint.pth").unlink()
-    (epoch,) = (tmp_path / "results" / "work").rglob("*.pth")
-    saved = epoch.stat().st_mtime_ns
-    again = run(one_epoch, cell, tmp_path)
-    assert again["resumed"] is True
-    assert epoch.stat().st_mtime_ns == saved
-    assert again["iterations"] == first["iterations"]
-    assert same_weights(weights(tmp_path), before)
 
 
 def test_other_settings_data_or_initial_weights_start_anew(
@@ -337,18 +261,17 @@ def test_where_the_recipe_keeps_an_average_of_the_weights_the_average_is_what_is
     put(one_epoch, "model_settings/tiny/overrides/custom_hooks", [{**AVERAGED, "momentum": 0.1}])
     run(one_epoch, cell, tmp_path)
     (epoch,) = (tmp_path / "results" / "work").rglob("*.pth")
-    saved = torch.load(epoch, weights_only=False)  # mmengine puts the average under `state_dict`
-    latest = {key.removeprefix("module."): value for key, value in saved["ema_state_dict"].items()}
+    saved = torch.load(epoch, weights_only=True)  # mmengine puts the average under `state_dict`
     assert same_weights(weights(tmp_path), saved["state_dict"])
-    assert not torch.equal(weights(tmp_path)["head.final_layer.weight"], latest["head.final_layer.weight"])
+    of_last_step = saved["ema_state_dict"]["module.head.final_layer.weight"]
+    assert not torch.equal(weights(tmp_path)["head.final_layer.weight"], of_last_step)
 
 
 def test_training_json_says_how_the_cell_was_trained(one_epoch: Settings, cell: Cell, tmp_path: Path) -> None:
     put(one_epoch, "loss_settings/mse", {"learning_rate_factor": 0.5, "title": "Mean squares"})
     said = run(one_epoch, cell, tmp_path)
-    instances = len(
-        json.loads((Path(one_epoch["data"]["mpii"]["root"]) / "annotations/mpii_train.json").read_text())
-    )
+    annotations = Path(one_epoch["data"]["mpii"]["root"]) / "annotations/mpii_train.json"
+    instances = len(json.loads(annotations.read_text()))
     assert said["train_instances"] == instances
     assert said["iterations"] == -(-instances // 4)
     assert (said["epochs"], said["batch_size"], said["learning_rate"]) == (1, 4, 0.0005)

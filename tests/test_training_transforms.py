@@ -35,17 +35,14 @@ def test_the_truncated_normal_is_scipys() -> None:
 
 def boxes(transform: Any, count: int) -> dict[str, np.ndarray]:
     """Centre, scale and rotation of ``count`` transformed boxes that were 100 wide, 200 high and at 0."""
-    rows: dict[str, list[float]] = {"x": [], "y": [], "scale": [], "rotation": []}
+    rows = []
     for _ in range(count):
-        done = transform(
-            {"bbox_center": np.zeros((1, 2), np.float32), "bbox_scale": np.array([[100, 200]], np.float32)}
-        )
-        rows["x"].append(done["bbox_center"][0, 0] / 100)
-        rows["y"].append(done["bbox_center"][0, 1] / 200)
-        rows["scale"].append(done["bbox_scale"][0, 0] / 100)
-        rows["rotation"].append(done["bbox_rotation"][0])
-        assert done["bbox_scale"][0, 1] == pytest.approx(2 * done["bbox_scale"][0, 0])
-    return {key: np.array(values) for key, values in rows.items()}
+        size = np.array([[100, 200]], np.float32)
+        done = transform({"bbox_center": np.zeros((1, 2), np.float32), "bbox_scale": size})
+        (x, y), (width, height) = done["bbox_center"][0], done["bbox_scale"][0]
+        assert height == pytest.approx(2 * width)
+        rows.append((x, y, width, done["bbox_rotation"][0]))
+    return dict(zip(("x", "y", "scale", "rotation"), np.array(rows).T, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -68,10 +65,8 @@ def test_a_cached_image_is_the_image(tiny_datasets: Path) -> None:
     for path in [*paths, *paths]:  # the second time from the cache
         ours, theirs = cached({"img_path": path, "other": 1}), plain({"img_path": path, "other": 1})
         assert ours.keys() == theirs.keys()
-        np.testing.assert_array_equal(ours["img"], theirs["img"])
-        assert {k: v for k, v in ours.items() if k != "img"} == {
-            k: v for k, v in theirs.items() if k != "img"
-        }
+        np.testing.assert_array_equal(ours.pop("img"), theirs.pop("img"))
+        assert ours == theirs
 
 
 def test_a_cached_image_is_decoded_once_and_cannot_be_written_to(tiny_datasets: Path) -> None:

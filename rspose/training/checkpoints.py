@@ -36,22 +36,13 @@ class PlainCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Leave in the names of the checkpoints only, which say which are removed after the next."""
-        kept = runner.message_hub.get_info("keep_ckpt_ids", [])
-        checkpoint["message_hub"] = {
-            "log_scalars": {},
-            "runtime_info": {"keep_ckpt_ids": kept},
-            "resumed_keys": {},
-        }
+        info = {"keep_ckpt_ids": runner.message_hub.get_info("keep_ckpt_ids", [])}
+        checkpoint["message_hub"] = {"log_scalars": {}, "runtime_info": info, "resumed_keys": {}}
         checkpoint["meta"].pop("dataset_meta", None)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Spare the log a warning that the dataset has no description."""
         checkpoint.setdefault("meta", {})["dataset_meta"] = runner.train_dataloader.dataset.metainfo
-
-
-def epoch_of(checkpoint: Path) -> int:
-    """Epochs that were trained when a checkpoint was written, from its name."""
-    return int(checkpoint.stem.removeprefix("epoch_"))
 
 
 def latest_checkpoint(folder: Path, terminals: Iterable[TextIO]) -> Path | None:
@@ -62,14 +53,13 @@ def latest_checkpoint(folder: Path, terminals: Iterable[TextIO]) -> Path | None:
     """
     for unfinished in folder.glob(".epoch_*"):
         unfinished.unlink(missing_ok=True)
-    for checkpoint in sorted(folder.glob("epoch_*.pth"), key=epoch_of, reverse=True):
+    for checkpoint in sorted(folder.glob("epoch_*.pth"), key=lambda each: int(each.stem[6:]), reverse=True):
         problem = _damage(checkpoint)
         if problem is None:
             return checkpoint
+        line = f"{checkpoint}: damaged checkpoint ({problem}); going on from the one before"
         for terminal in terminals:
-            print(
-                f"{checkpoint}: damaged checkpoint ({problem}); going on from the one before", file=terminal
-            )
+            print(line, file=terminal)
     return None
 
 

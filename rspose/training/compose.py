@@ -20,36 +20,20 @@ from rspose.grid.config import GridConfig, ModelSettings, Training
 from rspose.training.mmpose_configs import mmpose_config, model_config
 from rspose.training.pretrained import Pretrained, pretrained
 
-__all__ = ["compose", "mmpose_config"]
-
-HEADS = {
-    "HeatmapHead": "BenchmarkHeatmapHead",
-    "SimCCHead": "BenchmarkSimCCHead",
-    "RTMCCHead": "BenchmarkRTMCCHead",
-}
-"""The benchmark's form of each of mmpose's heads."""
-
-TRANSFORMS = {
+_HEADS = ("HeatmapHead", "SimCCHead", "RTMCCHead")  # rspose.training.heads has a Benchmark one of each
+# What takes the place of pipeline steps that are slow, or that only mmdet and albumentations have.
+_TRANSFORMS = {
     "RandomBBoxTransform": "FastRandomBBoxTransform",
     "mmdet.YOLOXHSVRandomAug": "YOLOXHSVRandomAug",
     "Albumentation": "BlurAndDropout",
 }
-"""What takes the place of pipeline steps that are slow, or that only mmdet and albumentations have."""
 
 
 def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Path | None) -> Config:
-    """The mmpose config that trains ``cell``.
-
-    Args:
-        config: The config of the grid.
-        cell: The cell.
-        work_dir: Folder for checkpoints and logs.
-        initial_weights: Checkpoint that every cell of the model starts from, if there is one.
-    """
+    """The mmpose config that trains ``cell``, with checkpoints and logs in ``work_dir``."""
     model_settings = config.model_settings[cell.model]
     training = config.training_of(cell)
     loss = config.loss_of(cell.loss, cell.head)
-    data_root = config.data[cell.dataset].root
     known = dataset(cell.dataset)
     keypoints = known.keypoints
 
@@ -59,44 +43,46 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
 
     codec = _codec(composed["codec"], cell, model_settings)
     composed["codec"] = codec
-    _set_backbone(composed["model"]["backbone"], codec, pretrained(config, cell.model, cell.head))
-    _set_head(composed["model"]["head"], cell, codec, model_settings, len(keypoints))
-    composed["model"]["head"].update(
+    model = composed["model"]
+    _set_backbone(model["backbone"], codec, pretrained(config, cell.model, cell.head))
+    _set_head(model["head"], cell, codec, model_settings, len(keypoints))
+    model["head"].update(
         loss={"name": loss.loss, **loss.parameters}, sigmas=list(keypoints.sigmas), decoder=codec
     )
-    composed["model"]["test_cfg"] = _test_settings(composed["model"].get("test_cfg", {}), config)
-    composed["model"]["data_preprocessor"].update(
-        type="CropPreprocessor", channels_last=training.channels_last
-    )
+    flip_test = config.evaluation.flip_test
+    model["test_cfg"] = {**model.get("test_cfg", {}), "flip_test": flip_test, "output_heatmaps": False}
+    model["data_preprocessor"].update(type="CropPreprocessor", channels_last=training.channels_last)
 
-    use_udp = _uses_udp(composed["train_dataloader"]["dataset"]["pipeline"])
-    steps = (composed if training.augmentation == "model" else dataset_config)["train_dataloader"]
+    # Whether a model's crops and labels are unbiased (UDP), which its decoding has to match.
+    steps = composed["train_dataloader"]["dataset"]["pipeline"]
+    use_udp = any(step.get("use_udp", False) for step in steps)
 
-    def training_pipeline(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [
-            {"type": "SeedSample", "seed": cell.seed},
-            *_pipeline(steps, "train", codec, use_udp, training),
-        ]
+    def pipeline(steps: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+        seeding = [{"type": "SeedSample", "seed": cell.seed}] if split == "train" else []
+        return [*seeding, *(_transform(step, split, codec, use_udp, training) for step in steps)]
 
-    train_pipeline = training_pipeline(steps["dataset"]["pipeline"])
-    val_pipeline = _pipeline(
-        dataset_config["val_dataloader"]["dataset"]["pipeline"], "val", codec, use_udp, training
-    )
-    composed["train_dataloader"] = _dataloader(dataset_config, "train", train_pipeline, data_root, training)
-    composed["train_dataloader"]["batch_size"] = training.batch_size // training.devices
+    def dataloader(steps: Sequence[dict[str, Any]], split: str, batch_size: int) -> dict[str, Any]:
+        loader = dataset_config[f"{split}_dataloader"].to_dict()
+        loader.update(
+            num_workers=training.workers, persistent_workers=training.workers > 0, batch_size=batch_size
+        )
+        settings = loader["dataset"]
+        settings["type"] = f"Fast{settings['type']}"  # of rspose.training.mmpose_datasets
+        settings.update(data_root=str(config.data[cell.dataset].root), pipeline=pipeline(steps, split))
+        for key in ("bbox_file", "headbox_file"):  # which mmpose names with its own data root in front
+            settings.pop(key, None)
+        return loader
+
+    if training.augmentation == "dataset":
+        steps = dataset_config["train_dataloader"]["dataset"]["pipeline"]
+    val_steps = dataset_config["val_dataloader"]["dataset"]["pipeline"]
+    composed["train_dataloader"] = dataloader(steps, "train", training.batch_size // training.devices)
     # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported
     # split: the runner gets no validation loop, and the prediction step reads its data from here.
-    for key in (
-        "val_dataloader",
-        "test_dataloader",
-        "val_evaluator",
-        "test_evaluator",
-        "val_cfg",
-        "test_cfg",
-    ):
-        composed.pop(key, None)
-    composed["predict_dataloader"] = _dataloader(dataset_config, "val", val_pipeline, data_root, training)
-    composed["predict_dataloader"]["batch_size"] = config.evaluation.batch_size
+    for part in ("dataloader", "evaluator", "cfg"):
+        for split in ("val", "test"):
+            composed.pop(f"{split}_{part}", None)
+    composed["predict_dataloader"] = dataloader(val_steps, "val", config.evaluation.batch_size)
 
     rate = training.learning_rate
     composed["optim_wrapper"]["optimizer"]["lr"] = rate.value * loss.learning_rate_factor
@@ -105,40 +91,31 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
         composed["auto_scale_lr"] = {"base_batch_size": rate.base_batch_size, "enable": True}
     if training.precision == "bfloat16":
         composed["optim_wrapper"]["type"] = "Bfloat16OptimWrapper"
-    composed["train_cfg"] = {
-        "by_epoch": True,
-        "max_epochs": training.epochs,
-        "val_interval": training.epochs + 1,
-    }
+    epochs = training.epochs
+    composed["train_cfg"] = {"by_epoch": True, "max_epochs": epochs, "val_interval": epochs + 1}
     composed["param_scheduler"] = _schedule(training)
 
-    composed["default_hooks"]["checkpoint"] = {
-        "type": "CheckpointHook",
-        "interval": 1,
-        "max_keep_ckpts": 2,
-        "backend_args": {"backend": "whole_file"},
-    }
-    composed["default_hooks"]["logger"] = {"type": "LoggerHook", "interval": 20}
-    composed["default_hooks"].pop("badcase", None)
-    composed["default_hooks"].pop("visualization", None)
-    stages = []
+    hooks = composed["default_hooks"]
+    writing = {"interval": 1, "max_keep_ckpts": 2, "backend_args": {"backend": "whole_file"}}
+    hooks["checkpoint"] = {"type": "CheckpointHook", **writing}
+    hooks["logger"] = {"type": "LoggerHook", "interval": 20}
+    for key in ("badcase", "visualization"):
+        hooks.pop(key, None)
+    custom_hooks = []
     for hook in composed.get("custom_hooks", []):
         if not hook["type"].endswith("PipelineSwitchHook"):
-            stages.append(hook)
+            custom_hooks.append(hook)
         elif training.augmentation == "model":
-            last_epochs = published_epochs - hook["switch_epoch"]
-            switch = {"epoch": max(0, training.epochs - last_epochs)}
-            switch["pipeline"] = training_pipeline(hook["switch_pipeline"])
-            stages.append({"type": "PipelineSwitchHook", **switch})
-    composed["custom_hooks"] = [
-        *stages,
-        {"type": "EpochSeedHook", "seed": cell.seed},
-        {"type": "PlainCheckpointHook"},
-        *([{"type": "ChannelsLastHook"}] if training.channels_last else []),
-    ]
+            first = max(0, epochs - (published_epochs - hook["switch_epoch"]))
+            switched = pipeline(hook["switch_pipeline"], "train")
+            custom_hooks.append({"type": "PipelineSwitchHook", "epoch": first, "pipeline": switched})
+    custom_hooks += [{"type": "EpochSeedHook", "seed": cell.seed}, {"type": "PlainCheckpointHook"}]
+    if training.channels_last:
+        custom_hooks.append({"type": "ChannelsLastHook"})
+    composed["custom_hooks"] = custom_hooks
     imports = ["rspose.training", "rspose.training.checkpoints"]
     imports += composed.get("custom_imports", {}).get("imports", [])
-    if composed["model"]["backbone"]["type"].startswith("Timm"):
+    if model["backbone"]["type"].startswith("Timm"):
         imports.append("rspose.training.timm_backbones")
     import_modules_from_strings(imports)
     composed["custom_imports"] = {"imports": imports, "allow_failed_imports": False}
@@ -165,11 +142,8 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
 def _codec(base: dict[str, Any], cell: Cell, model_settings: ModelSettings) -> dict[str, Any]:
     width, height = model_settings.input_size[cell.dataset]
     sigma = model_settings.sigma_of(cell.head, cell.dataset)
-    codec = {
-        **base,
-        "input_size": (width, height),
-        "sigma": tuple(sigma) if isinstance(sigma, list) else sigma,
-    }
+    codec = {**base, "input_size": (width, height)}
+    codec["sigma"] = tuple(sigma) if isinstance(sigma, list) else sigma
     if cell.head == "heatmap":
         codec["heatmap_size"] = (width // 4, height // 4)
     else:
@@ -184,84 +158,36 @@ def _set_backbone(backbone: dict[str, Any], codec: dict[str, Any], weights: Pret
         for key in ("with_cls_token", "out_type"):  # it has no other way
             backbone.pop(key, None)
     if backbone["type"] == "TimmVisionTransformer":
-        width, height = codec["input_size"]
-        backbone["img_size"] = (height, width)
+        backbone["img_size"] = codec["input_size"][::-1]
     if weights is None:
         backbone.pop("init_cfg", None)
     else:
-        backbone["init_cfg"] = {
-            **(backbone.get("init_cfg") or {}),
-            "type": "Pretrained",
-            "checkpoint": str(weights.file),
-        }
+        start = backbone.get("init_cfg") or {}
+        backbone["init_cfg"] = {**start, "type": "Pretrained", "checkpoint": str(weights.file)}
 
 
 def _set_head(
-    head: dict[str, Any],
-    cell: Cell,
-    codec: dict[str, Any],
-    model_settings: ModelSettings,
-    num_keypoints: int,
+    head: dict[str, Any], cell: Cell, codec: dict[str, Any], model_settings: ModelSettings, num_keypoints: int
 ) -> None:
     head.pop("loss", None)
-    if head["type"] not in HEADS:
+    if head["type"] not in _HEADS:
         raise ValueError(
             f"config key 'model_settings.{cell.model}.base.{cell.head}': the head of this mmpose config is "
-            f"{head['type']}; expected one of {', '.join(HEADS)}"
+            f"{head['type']}; expected one of {', '.join(_HEADS)}"
         )
-    head["type"] = HEADS[head["type"]]
+    head["type"] = f"Benchmark{head['type']}"
     head["out_channels"] = num_keypoints
     if cell.head == "simcc":
         head["input_size"] = codec["input_size"]
-        stride = model_settings.stride
-        head["in_featuremap_size"] = tuple(size // stride for size in codec["input_size"])
+        head["in_featuremap_size"] = tuple(size // model_settings.stride for size in codec["input_size"])
         head["simcc_split_ratio"] = codec["simcc_split_ratio"]
-
-
-def _test_settings(base: dict[str, Any], config: GridConfig) -> dict[str, Any]:
-    return {**base, "flip_test": config.evaluation.flip_test, "output_heatmaps": False}
-
-
-def _dataloader(
-    dataset_config: Config,
-    split: str,
-    pipeline: list[dict[str, Any]],
-    data_root: Path,
-    training: Training,
-) -> dict[str, Any]:
-    loader = dataset_config[f"{split}_dataloader"].to_dict()
-    loader["num_workers"] = training.workers
-    loader["persistent_workers"] = training.workers > 0
-    dataset = loader["dataset"]
-    dataset["type"] = f"Fast{dataset['type']}"  # of rspose.training.mmpose_datasets
-    dataset["data_root"] = str(data_root)
-    # Files that mmpose's configs name with their own data root in front.
-    for key in ("bbox_file", "headbox_file"):
-        dataset.pop(key, None)
-    dataset["pipeline"] = pipeline
-    return loader
-
-
-def _uses_udp(pipeline: Sequence[dict[str, Any]]) -> bool:
-    """Whether a model's crops and labels are unbiased (UDP), which its decoding has to match."""
-    return any(step.get("use_udp", False) for step in pipeline)
-
-
-def _pipeline(
-    steps: Sequence[dict[str, Any]],
-    split: str,
-    codec: dict[str, Any],
-    use_udp: bool,
-    training: Training,
-) -> list[dict[str, Any]]:
-    return [_transform(step, split, codec, use_udp, training) for step in steps]
 
 
 def _transform(
     step: dict[str, Any], split: str, codec: dict[str, Any], use_udp: bool, training: Training
 ) -> dict[str, Any]:
     step = {**step, **training.transforms.get(step["type"], {})}
-    step["type"] = TRANSFORMS.get(step["type"], step["type"])
+    step["type"] = _TRANSFORMS.get(step["type"], step["type"])
     if step["type"] == "TopdownAffine" and use_udp:
         step["use_udp"] = True
     if "input_size" in step:
@@ -276,26 +202,16 @@ def _transform(
 
 
 def _schedule(training: Training) -> list[dict[str, Any]]:
-    epochs = training.epochs
+    epochs, flat = training.epochs, training.schedule == "flat_cosine"
     schedule: list[dict[str, Any]] = []
     if training.warmup_iterations:
-        schedule.append(
-            {
-                "type": "LinearLR",
-                "begin": 0,
-                "end": training.warmup_iterations,
-                "start_factor": 1e-5 if training.schedule == "flat_cosine" else 0.001,
-                "by_epoch": False,
-            }
-        )
-    if training.schedule == "cosine":
-        decay = {"type": "CosineAnnealingLR", "T_max": epochs, "end": epochs, "eta_min_ratio": 0.01}
-        schedule.append({**decay, "by_epoch": True, "convert_to_iter_based": True})
-    elif training.schedule == "flat_cosine":
-        half = epochs // 2
-        decay = {"type": "CosineAnnealingLR", "begin": half, "end": epochs, "T_max": epochs - half}
-        schedule.append({**decay, "eta_min_ratio": 0.05, "by_epoch": True, "convert_to_iter_based": True})
-    else:
+        warmup = {"begin": 0, "end": training.warmup_iterations, "start_factor": 1e-5 if flat else 0.001}
+        schedule.append({"type": "LinearLR", **warmup, "by_epoch": False})
+    if training.schedule == "step":
         milestones = sorted({max(1, round(epochs * fraction)) for fraction in training.milestones})
         schedule.append({"type": "MultiStepLR", "milestones": milestones, "gamma": 0.1, "by_epoch": True})
-    return schedule
+        return schedule
+    begin = epochs // 2 if flat else 0
+    decay = {"begin": begin, "end": epochs, "T_max": epochs - begin, "eta_min_ratio": 0.05 if flat else 0.01}
+    by_step = {"by_epoch": True, "convert_to_iter_based": True}
+    return [*schedule, {"type": "CosineAnnealingLR", **decay, **by_step}]

@@ -1,9 +1,8 @@
-"""Heads that hand any loss of the benchmark the same target, and decode what the loss says is the heatmap.
+"""mmpose's heads, but they hand a loss its whole target, and decode what the loss says is the heatmap.
 
-Both are mmpose's own heads; what they change is the loss call (a :class:`~rspose.losses.KeypointTarget`
-instead of bare heatmaps) and the step from raw output to confidences: the loss maps its output to [0, 1]
-before anything is averaged over the flip test, decoded or scored. mmpose decodes raw output, which for a loss
-on logits puts every peak that is below zero at (-1, -1) and hands the evaluator scores outside [0, 1].
+The loss maps its output to [0, 1] before anything is averaged over the flip test, decoded or scored. mmpose
+decodes raw output, which for a loss on logits puts every peak that is below zero at (-1, -1) and hands the
+evaluator scores outside [0, 1].
 """
 
 from collections.abc import Sequence
@@ -27,36 +26,6 @@ def build_loss(name: str, parameters: dict[str, Any], num_keypoints: int) -> Hea
         return build(name, parameters, num_keypoints)
 
 
-def keypoint_target(
-    samples: Sequence[Any], heatmaps: Maps, input_per_map: np.ndarray, sigmas: Tensor
-) -> KeypointTarget:
-    """Gather the target of a batch from mmpose's data samples.
-
-    Args:
-        samples: One ``PoseDataSample`` per instance. ``gt_instances.transformed_keypoints`` (input pixels,
-            packed with ``pack_transformed=True``) and the meta key ``area`` (image pixels squared) must be
-            there.
-        heatmaps: Gaussian labels with peak 1, on the device of the prediction.
-        input_per_map: Input pixels per map unit (heatmap pixel or SimCC bin), x and y.
-        sigmas: OKS sigma of each keypoint ``[K]``.
-    """
-    device = sigmas.device
-    keypoints, scales = [], []
-    for sample in samples:
-        keypoints.append(sample.gt_instances.transformed_keypoints[0, :, :2] / input_per_map)
-        meta = sample.metainfo
-        input_per_image = meta["input_size"][0] / meta["input_scale"][0]
-        scales.append(np.sqrt(np.asarray(meta["area"]).item()) * input_per_image / input_per_map[0])
-    weights = torch.cat([sample.gt_instance_labels.keypoint_weights for sample in samples])
-    return KeypointTarget(
-        heatmaps=heatmaps,
-        keypoints=torch.as_tensor(np.stack(keypoints), dtype=torch.float32, device=device),
-        weights=weights.to(device),
-        scale=torch.as_tensor(np.stack(scales), dtype=torch.float32, device=device),
-        sigmas=sigmas,
-    )
-
-
 class _BenchmarkHead(BaseHead):
     """What the heads share: the call of the loss, and confidences in place of raw output."""
 
@@ -70,17 +39,30 @@ class _BenchmarkHead(BaseHead):
 
     def loss(self, feats: Any, batch_data_samples: Sequence[Any], train_cfg: Any = None) -> dict[str, Tensor]:
         """The named terms of the loss, each key prefixed ``loss_``."""
-        prediction = self.forward(feats)
-        labels = on_maps(lambda map_: map_.to(self.sigmas.device), self._labels(batch_data_samples))
-        target = keypoint_target(batch_data_samples, labels, self._input_per_map(), self.sigmas)
+        prediction, target = self.forward(feats), self._target(batch_data_samples)
         terms = watched_terms(self.loss_module, prediction, target, self.watch_gradients)
         return {f"loss_{term}": value for term, value in terms.items()}
 
-    def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> Any:
-        """Confidence maps ``[B, K, H, W]``, or vectors ``([B, K, Wx], [B, K, Wy])``.
+    def _target(self, samples: Sequence[Any]) -> KeypointTarget:
+        # Of samples with what rspose.training.transforms.PackPoseTargets adds.
+        input_per_map = self._input_per_map()  # x and y
+        keypoints, scales = [], []
+        for sample in samples:
+            keypoints.append(sample.gt_instances.transformed_keypoints[0, :, :2] / input_per_map)
+            meta = sample.metainfo
+            input_per_image = meta["input_size"][0] / meta["input_scale"][0]
+            scales.append(np.sqrt(np.asarray(meta["area"]).item()) * input_per_image / input_per_map[0])
+        device = self.sigmas.device
+        return KeypointTarget(
+            heatmaps=on_maps(lambda map_: map_.to(device), self._labels(samples)),
+            keypoints=torch.as_tensor(np.stack(keypoints), dtype=torch.float32, device=device),
+            weights=torch.cat([each.gt_instance_labels.keypoint_weights for each in samples]).to(device),
+            scale=torch.as_tensor(np.stack(scales), dtype=torch.float32, device=device),
+            sigmas=self.sigmas,
+        )
 
-        They are averaged over the flip test if ``test_cfg`` asks for one.
-        """
+    def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> Any:
+        """Confidence maps, averaged over the flip test if ``test_cfg`` asks for one."""
         if not test_cfg.get("flip_test", False):
             return self._confidences(feats)
         straight, mirrored = (self._confidences(each) for each in feats)
@@ -95,8 +77,7 @@ class _BenchmarkHead(BaseHead):
     def predict(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any = None) -> Any:
         """Keypoints in input pixels and confidences in [0, 1].
 
-        With ``output_heatmaps`` the maps too, for drawing; in 1D the outer product of the two vectors as a
-        map ``[K, Wy, Wx]``.
+        With ``output_heatmaps`` the maps too, for drawing; in 1D ``[K, Wy, Wx]``, the vectors' outer product.
         """
         test_cfg = test_cfg or {}
         maps = self.heatmaps(feats, batch_data_samples, test_cfg)
@@ -119,8 +100,7 @@ class BenchmarkHeatmapHead(_BenchmarkHead, HeatmapHead):
     Args:
         loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
         sigmas: OKS sigma of each keypoint.
-        arguments: As for ``HeatmapHead``; ``decoder`` is required (its ``sigma`` and ``scale_factor`` are
-            used).
+        arguments: As for ``HeatmapHead``; ``decoder`` is required.
     """
 
     def _labels(self, samples: Sequence[Any]) -> Maps:
@@ -160,17 +140,11 @@ class _SimCCOutput(_BenchmarkHead):
 class BenchmarkSimCCHead(_SimCCOutput, SimCCHead):
     """mmpose's 1D ``SimCCHead`` with a loss of the benchmark.
 
-    Args:
-        loss: ``dict(name=..., **parameters)``, a registered loss of the benchmark.
-        sigmas: OKS sigma of each keypoint.
-        arguments: As for ``SimCCHead``; the decoder must be a ``SimCCLabel`` with ``normalize=False`` (labels
-            with peak 1, as every loss expects them).
+    Arguments as for :class:`BenchmarkHeatmapHead` and ``SimCCHead``; the decoder must be a ``SimCCLabel``
+    with ``normalize=False`` (labels with peak 1, as every loss expects them).
     """
 
 
 @MODELS.register_module()
 class BenchmarkRTMCCHead(_SimCCOutput, RTMCCHead):
-    """mmpose's 1D ``RTMCCHead``, RTMPose's with its gated attention unit, with a loss of the benchmark.
-
-    Arguments as for :class:`BenchmarkSimCCHead` and ``RTMCCHead``.
-    """
+    """RTMPose's 1D ``RTMCCHead``, with its gated attention unit; otherwise as :class:`BenchmarkSimCCHead`."""

@@ -1,12 +1,11 @@
 """Make mmpose importable beside mmcv-lite.
 
-Two modules of mmpose 1.3 import, at import time, names that only a compiled mmcv or mmdet provides. Neither
-is needed by the heatmap and SimCC heads. Where the real package is missing, a stand-in takes its place in
-``sys.modules`` that lets mmpose import and raises a clear error if anything ever tries to use it.
+Two modules of mmpose 1.3 import names that only a compiled mmcv or mmdet has; heatmap and SimCC heads need
+neither. Where the package is missing, a stand-in takes its place that says so to whoever uses it.
 """
 
-import importlib.util
 import sys
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -22,28 +21,17 @@ def _missing(package: str, name: str) -> type[nn.Module]:
     return Missing
 
 
-def _available(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def install() -> None:
     """Put stand-ins for ``mmcv.ops`` and ``mmdet.utils`` into ``sys.modules`` where they are missing."""
-    if "mmcv.ops" not in sys.modules and not _available("mmcv._ext"):
+    if "mmcv.ops" not in sys.modules and find_spec("mmcv._ext") is None:
         ops = ModuleType("mmcv.ops")
         # dekr_head and posewarper_neck guard DeformConv2d with `except ImportError`, which a stand-in hides.
         for name in ("MultiScaleDeformableAttention", "DeformConv2d"):
             setattr(ops, name, _missing("mmcv", name))
-        sys.modules["mmcv.ops"] = ops
-        # Here mmcv-lite itself looks for the attention, and warns where it is missing.
-        sys.modules["mmcv.ops.multi_scale_deform_attn"] = ops
-    if "mmdet" not in sys.modules and not _available("mmdet"):
-        mmdet_utils = ModuleType("mmdet.utils")
-        mmdet_utils.ConfigType = Any  # type: ignore[attr-defined]
-        mmdet_utils.reduce_mean = _missing("mmdet", "reduce_mean")  # type: ignore[attr-defined]
-        # mmpose looks for `mmdet.datasets` to decide whether mmdet is there: it must not find one, so only
-        # `mmdet.utils` is put in place and the parent package stays absent.
-        sys.modules["mmdet.utils"] = mmdet_utils
-        sys.modules["mmdet"] = ModuleType("mmdet")
+        # At the second place mmcv-lite itself looks for the attention, and warns where it is missing.
+        sys.modules["mmcv.ops"] = sys.modules["mmcv.ops.multi_scale_deform_attn"] = ops
+    if "mmdet" not in sys.modules and find_spec("mmdet") is None:
+        utils = ModuleType("mmdet.utils")
+        vars(utils).update(ConfigType=Any, reduce_mean=_missing("mmdet", "reduce_mean"))
+        # mmpose looks for `mmdet.datasets` to decide whether mmdet is there: it must not find one.
+        sys.modules.update({"mmdet": ModuleType("mmdet"), "mmdet.utils": utils})

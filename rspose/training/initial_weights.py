@@ -30,19 +30,14 @@ BATCH_SIZE = 16
 def train_initial_weights(
     config: GridConfig, model_name: str, checkpoint: Path, terminal: TextIO = sys.stderr
 ) -> None:
-    """Train and save the weights that every cell of ``model_name`` starts from.
+    """Train the weights that every cell of ``model_name`` starts from, as its ``initial_weights`` says.
 
-    The checkpoint holds ``backbone.*`` and the deconvolutions under the names of both heads.
-
-    Args:
-        config: The config of the grid; ``initial_weights`` of the model says how long to train.
-        model_name: The model.
-        checkpoint: Where the weights go.
-        terminal: Where progress is printed.
+    Backbone, neck and deconvolutions go to ``checkpoint``, under the names of both heads; progress is printed
+    on ``terminal``.
     """
     model = config.model_settings[model_name]
     settings = model.initial_weights
-    assert settings is not None, f"no initial weights are asked for {model_name}"
+    assert settings is not None
     torch.set_num_threads(settings.threads)
     hold_memory()
     torch.manual_seed(settings.seed)
@@ -68,18 +63,14 @@ def train_initial_weights(
         schedule.step()
         if step % 100 == 0 or step == steps:
             accuracy = (scores.argmax(1) == labels).float().mean()
-            print(
-                f"initial weights of {model_name}: step {step}/{steps}, loss {float(loss.detach()):.3f}, "
-                f"pixel accuracy {float(accuracy):.3f}",
-                file=terminal,
-                flush=True,
-            )
+            line = f"initial weights of {model_name}: step {step}/{steps}, loss {float(loss.detach()):.3f}, "
+            print(f"{line}pixel accuracy {float(accuracy):.3f}", file=terminal, flush=True)
     with replacing(checkpoint) as temporary:
         torch.save({"state_dict": network.shared_weights()}, temporary)
 
 
 class _Segmenter(nn.Module):
-    """The part of a model that does not depend on head and keypoints, with a part classifier on top."""
+    """What does not depend on head and keypoints in a model, with a part classifier on top."""
 
     def __init__(self, config: GridConfig, model_name: str, dataset: str) -> None:
         super().__init__()
@@ -95,24 +86,24 @@ class _Segmenter(nn.Module):
         self.deconv_layers = estimator.head.deconv_layers
         self.classifier = nn.Conv2d(estimator.head.final_layer.in_channels, len(PART_NAMES), 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Part scores ``[B, P, h, w]`` of RGB images ``[B, 3, H, W]`` in [0, 255]."""
+    def forward(self, images: Tensor) -> Tensor:  # in [0, 255], RGB
         images = (images - self.preprocess.mean) / self.preprocess.std
         features = self.neck(self.backbone(images.contiguous(memory_format=torch.channels_last)))
         return self.classifier(self.deconv_layers(features[-1]))
 
     def shared_weights(self) -> dict[str, Tensor]:
-        """The weights under the names that they have in the models of both heads."""
-        shared = {f"backbone.{key}": value for key, value in self.backbone.state_dict().items()}
-        shared.update({f"neck.{key}": value for key, value in self.neck.state_dict().items()})
-        for key, value in self.deconv_layers.state_dict().items():
-            shared[f"head.deconv_layers.{key}"] = value
-            shared[f"head.deconv_head.deconv_layers.{key}"] = value
-        return shared
+        parts = {
+            "backbone": self.backbone,
+            "neck": self.neck,
+            "head.deconv_layers": self.deconv_layers,
+            "head.deconv_head.deconv_layers": self.deconv_layers,
+        }
+        states = {name: part.state_dict() for name, part in parts.items()}
+        return {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
 
 
 def _class_weights(parts: np.ndarray) -> Tensor:
-    # Small parts (hands, feet) would vanish beside the background: weight by the inverse root of frequency.
+    # By the inverse root of frequency: small parts (hands, feet) would vanish beside the background.
     frequency = np.bincount(parts.ravel(), minlength=len(PART_NAMES)) / parts.size
     weights = 1 / np.sqrt(np.maximum(frequency, 1e-4))
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)

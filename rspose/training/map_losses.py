@@ -1,9 +1,8 @@
 """Every loss in mmpose's registry, for mmpose's own heads.
 
-A head of mmpose hands its loss maps, labels and weights. What a :class:`~rspose.losses.KeypointTarget` holds
-beside them is derived here: the keypoints from the labels, the scale from the size of the map. The heads of
-:mod:`rspose.training.heads` hand on the annotated ones instead, and map the output to confidences; mmpose's
-decode raw output, so that a loss on logits needs the benchmark's to predict.
+These hand a loss maps, labels and weights. What a :class:`~rspose.losses.KeypointTarget` holds beside them is
+derived here: the keypoints from the labels, the scale from the size of the map. To predict, a loss on logits
+needs the heads of :mod:`rspose.training.heads`.
 """
 
 import math
@@ -69,13 +68,8 @@ class MapLoss(nn.Module):
                 f"found {len(self.sigmas)}"
             )
         weights = first.new_ones(first.shape[:2]) if target_weight is None else target_weight
-        complete = KeypointTarget(
-            heatmaps=labels,
-            keypoints=label_centres(labels),
-            weights=weights,
-            scale=first.new_full((len(first),), map_scale(labels)),
-            sigmas=self.sigmas,
-        )
+        scale = first.new_full((len(first),), map_scale(labels))
+        complete = KeypointTarget(labels, label_centres(labels), weights, scale, self.sigmas)
         terms = watched_terms(self.loss, output, complete)
         return self.loss_weight * torch.stack(list(terms.values())).sum()
 
@@ -86,17 +80,14 @@ def label_centres(labels: Maps) -> Tensor:
     The logarithm of a Gaussian is a parabola: its peak follows from the highest pixel and its neighbours. A
     label that lies in the corner of a map, or is empty, gives its highest pixel.
     """
-    if isinstance(labels, tuple):
-        return torch.stack([_centre(map_) for map_ in labels], dim=-1)
     # The profile of a 2D Gaussian along an axis is a Gaussian with the same centre.
-    return torch.stack([_centre(labels.amax(dim=2)), _centre(labels.amax(dim=3))], dim=-1)
+    profiles = labels if isinstance(labels, tuple) else (labels.amax(dim=2), labels.amax(dim=3))
+    return torch.stack([_centre(profile) for profile in profiles], dim=-1)
 
 
 def _centre(profile: Tensor) -> Tensor:
     highest = profile.argmax(dim=-1, keepdim=True)
-    inside = highest.clamp(1, max(profile.shape[-1] - 2, 1))
-    if profile.shape[-1] < 3:
-        return highest.squeeze(-1).to(profile.dtype)
+    inside = highest.clamp(1, profile.shape[-1] - 2)
     before, at, after = (profile.gather(-1, inside + step).squeeze(-1) for step in (-1, 0, 1))
     usable = (torch.stack([before, at, after]) > 0).all(0) & (inside == highest).squeeze(-1)
     ones = torch.ones_like(at)
@@ -108,26 +99,15 @@ def _centre(profile: Tensor) -> Tensor:
 
 def map_scale(labels: Maps) -> float:
     """The scale of a person that fills mmpose's crop: the square root of its area in map units."""
-    if isinstance(labels, tuple):
-        width, height = labels[0].shape[-1], labels[1].shape[-1]
-    else:
-        height, width = labels.shape[-2:]
+    height, width = (map_.shape[-1] for map_ in labels) if isinstance(labels, tuple) else labels.shape[-2:]
     return math.sqrt(_COVERED * width * height) / _PADDING
 
 
 def _scaled(labels: Tensor) -> Tensor:
-    """Labels whose highest value shows that they are normalised, over that value."""
     highest = float(labels.max()) if labels.numel() else 0.0
     return labels / highest if 0 < highest < 0.5 else labels
 
 
-def mmpose_type(loss: type[HeatmapLoss]) -> str:
-    """The ``type`` of a loss in mmpose's configs: ``Benchmark`` and the name of its class."""
-    return f"Benchmark{loss.__name__}"
-
-
 for _loss in available().values():
-    MODELS.register_module(
-        name=mmpose_type(_loss),
-        module=type(mmpose_type(_loss), (MapLoss,), {"loss_name": _loss.name, "__doc__": _loss.__doc__}),
-    )
+    _members = {"loss_name": _loss.name, "__doc__": _loss.__doc__}
+    MODELS.register_module(module=type(f"Benchmark{_loss.__name__}", (MapLoss,), _members))

@@ -11,9 +11,8 @@ _GIGABYTES, _LARGEST = 2**31 - 1, 32 * 2**20
 def hold_memory() -> None:
     """Let this process keep the memory it frees, for the next step to use, and all that it has imported.
 
-    By default glibc hands the maps of a step back to the kernel, which clears every page again for the step
-    that follows: a sixth of the time of a small model's step. Other allocators are left as they are. What is
-    imported stays until the end: the garbage collector need not look through it time and again.
+    By default glibc hands the maps of a step back to the kernel, which clears every page again for the next
+    step: a sixth of the time of a small model's. The garbage collector leaves alone what is imported.
     """
     gc.freeze()
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -6,13 +6,7 @@ which only bottom-up methods read. On small images that is a tenth of the time t
 
 from typing import Any
 
-from mmpose.datasets.datasets import (
-    BaseCocoStyleDataset,
-    CocoDataset,
-    CocoWholeBodyDataset,
-    CrowdPoseDataset,
-    MpiiDataset,
-)
+from mmpose.datasets.datasets import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 
 _METAINFO = (
@@ -27,7 +21,7 @@ _METAINFO = (
 
 
 class _SharedSkeleton(BaseCocoStyleDataset):
-    """Samples share the dataset's metainfo, so no step of the pipeline may write into it; no outlines."""
+    """Samples share the dataset's metainfo, so no step of the pipeline may write into it."""
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Sample ``idx`` as the pipeline gets it."""
@@ -42,21 +36,5 @@ class _SharedSkeleton(BaseCocoStyleDataset):
         return super().parse_data_info({**raw_data_info, "raw_ann_info": annotation})
 
 
-@DATASETS.register_module()
-class FastCocoDataset(_SharedSkeleton, CocoDataset):
-    """mmpose's ``CocoDataset``."""
-
-
-@DATASETS.register_module()
-class FastCocoWholeBodyDataset(_SharedSkeleton, CocoWholeBodyDataset):
-    """mmpose's ``CocoWholeBodyDataset``."""
-
-
-@DATASETS.register_module()
-class FastCrowdPoseDataset(_SharedSkeleton, CrowdPoseDataset):
-    """mmpose's ``CrowdPoseDataset``."""
-
-
-@DATASETS.register_module()
-class FastMpiiDataset(_SharedSkeleton, MpiiDataset):
-    """mmpose's ``MpiiDataset``."""
+for _name in ("CocoDataset", "CocoWholeBodyDataset", "CrowdPoseDataset", "MpiiDataset"):
+    DATASETS.register_module(module=type(f"Fast{_name}", (_SharedSkeleton, DATASETS.get(_name)), {}))

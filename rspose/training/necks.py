@@ -10,13 +10,10 @@ from torch.nn.functional import interpolate
 
 @MODELS.register_module()
 class FinestFPN(FPN):
-    """The finest level of mmpose's feature pyramid; the others, which no head reads, are not computed.
+    """The finest level of mmpose's ``FPN``; the others, which no head reads, are not computed.
 
     A small ResNet that ends at a stride of 32 has forgotten where things are; the pyramid brings the position
     back at less cost than deconvolutions.
-
-    Args:
-        arguments: As for ``FPN``.
     """
 
     def __init__(self, **arguments: Any) -> None:

@@ -25,44 +25,42 @@ from rspose.training.memory import hold_memory
 
 
 def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path, samples: Path) -> None:
-    """Predict every validation instance of the cell's dataset.
-
-    Ground-truth boxes are predicted on every dataset; detector boxes too where the protocol has them.
+    """Predict the validation split: annotated boxes, and detector boxes where the protocol has them.
 
     Args:
         config: The config of the grid.
         cell: The trained cell.
         checkpoint: Its weights.
-        predictions: Where the predictions go (:class:`rspose.evaluation.predictions.Predictions`).
+        predictions: Where the :class:`rspose.evaluation.predictions.Predictions` go.
         samples: Where crops and heatmaps of a few instances go, for drawing.
     """
     training = config.training_of(cell)
     torch.set_num_threads(training.threads)
     hold_memory()
     composed = compose(config, cell, checkpoint.parent, None)
-    scope = DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
+    DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
     model = _load(composed, checkpoint, training)
 
     known = dataset(cell.dataset)
-    truth = _loader(composed, None)
+    truth = Runner.build_dataloader(composed["predict_dataloader"])
     rows = list(_rows(model, truth, known))
-    detections = known.detections
-    if detections is not None:
-        rows += _rows(model, _loader(composed, detections), known, annotated=False)
-    columns: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    if known.detections is not None:
+        root = Path(composed["predict_dataloader"]["dataset"]["data_root"])
+        composed["predict_dataloader"]["dataset"]["bbox_file"] = str(root / known.detections)
+        loader = Runner.build_dataloader(composed["predict_dataloader"])
+        rows += _rows(model, loader, known, annotated=False)
     Predictions(
-        **columns,
+        **_stacked(rows),
         protocol={
             "dataset": cell.dataset,
             "split": "val",
             "flip_test": config.evaluation.flip_test,
             "shift_heatmap": bool(composed["model"]["test_cfg"].get("shift_heatmap", False)),
-            "detection_file": detections,
+            "detection_file": known.detections,
             "input_size": list(composed["codec"]["input_size"]),
         },
     ).save(predictions)
     _save_samples(model, truth.dataset, known, config.evaluation.drawn_samples, samples)
-    del scope
 
 
 def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:
@@ -75,15 +73,6 @@ def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:
     low_precision = torch.autocast(device, torch.bfloat16, enabled=training.precision == "bfloat16")
     model.forward = low_precision(model.forward)
     return model.eval()
-
-
-def _loader(composed: Any, detections: str | None) -> DataLoader[Any]:
-    """The validation split on detector boxes, or on ground-truth boxes if ``detections`` is None."""
-    loader = composed["predict_dataloader"]
-    dataset = dict(loader["dataset"])
-    if detections is not None:
-        dataset["bbox_file"] = str(Path(dataset["data_root"]) / detections)
-    return Runner.build_dataloader({**loader, "dataset": dataset})
 
 
 @torch.no_grad()
@@ -114,50 +103,47 @@ def _rows(
 def _save_samples(
     model: BaseModel, dataset: BaseCocoStyleDataset, known: Dataset, count: int, path: Path
 ) -> None:
-    """Save crops, heatmaps and truth of ``count`` well-labelled instances spread over the split."""
-    labelled = [
-        float(np.mean(dataset.get_data_info(i)["keypoints_visible"] > 0)) for i in range(len(dataset))
-    ]
-    candidates = [i for i, share in enumerate(labelled) if share >= 0.7] or list(range(len(dataset)))
-    chosen = [
-        candidates[i] for i in np.linspace(0, len(candidates) - 1, min(count, len(candidates))).astype(int)
-    ]
+    # Of well-labelled instances, spread over the split.
+    everyone = range(len(dataset))
+    labelled = [i for i in everyone if np.mean(dataset.get_data_info(i)["keypoints_visible"] > 0) >= 0.7]
+    candidates = labelled or everyone
+    spread = np.linspace(0, len(candidates) - 1, min(count, len(candidates))).astype(int)
+    chosen = [candidates[i] for i in spread]
     batch = [dataset[i] for i in chosen]
     previous = model.test_cfg
     model.test_cfg = {**previous, "output_heatmaps": True}
     collated = {key: [item[key] for item in batch] for key in ("inputs", "data_samples")}
     drawn = list(_predict_batches(model, [collated]))
     model.test_cfg = previous
-    columns: dict[str, list[Any]] = {}
+    rows: list[dict[str, Any]] = []
     for index, (sample, inputs) in zip(chosen, drawn, strict=True):
         meta = sample.metainfo
         warp = get_warp_matrix(meta["input_center"], meta["input_scale"], 0, output_size=meta["input_size"])
-        row = {
-            "image_path": Path(meta["img_path"]).name,
-            "box_index": index,
-            "heatmap": _drawable(sample.pred_fields.heatmaps, inputs),
-            "crop": inputs.permute(1, 2, 0).numpy()[:, :, ::-1],
-            "truth_keypoints": _annotated(sample, known),
-            "crop_matrix": warp.astype(np.float32),
-        }
-        for key, value in row.items():
-            columns.setdefault(key, []).append(value)
-    arrays: dict[str, Any] = {key: np.stack(values) for key, values in columns.items()}
+        rows.append(
+            {
+                "image_path": Path(meta["img_path"]).name,
+                "box_index": index,
+                "heatmap": _drawable(sample.pred_fields.heatmaps, inputs),
+                "crop": inputs.permute(1, 2, 0).numpy()[:, :, ::-1],
+                "truth_keypoints": _annotated(sample, known),
+                "crop_matrix": warp.astype(np.float32),
+            }
+        )
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, **_stacked(rows))
+
+
+def _stacked(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
 def _zero_based(keypoints: np.ndarray, known: Dataset) -> np.ndarray:
-    """Keypoints with the centre of the first pixel at 0.
-
-    mmpose 1.3 shifts the box centres of MPII from MATLAB's 1-based pixels but not the joints, so that a model
-    trained through its dataset class predicts 1-based ones (and its metric adds another 1).
-    """
+    # mmpose 1.3 shifts the box centres of MPII from MATLAB's 1-based pixels but not the joints, so that a
+    # model trained through its dataset class predicts 1-based ones (and its metric adds another 1).
     return (keypoints - known.first_pixel).astype(np.float32)
 
 
 def _annotated(sample: Any, known: Dataset) -> np.ndarray:
-    """Annotated keypoints in image pixels and their flags 0, 1 or 2, ``[K, 3]``."""
     truth = sample.gt_instances
     flags = 2 * np.asarray(truth.keypoints_visible, dtype=np.float32).reshape(-1, 1)
     if "raw_ann_info" in sample.metainfo:  # mmpose keeps 0 and 1 only; MPII has no more than that

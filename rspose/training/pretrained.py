@@ -17,12 +17,7 @@ _LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-m
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights that a backbone starts from.
-
-    Attributes:
-        file: Where they lie.
-        url: Where they can be fetched; None if the config names a file.
-    """
+    """Where weights lie, and where they can be fetched: None if the config names a file."""
 
     file: Path
     url: str | None
@@ -31,16 +26,15 @@ class Pretrained:
         """One line that says what is missing and what to do; None if the file is there."""
         if self.file.is_file():
             return None
-        if self.url is None:
-            return f"{self.file}: expected pretrained weights, found no file"
-        return f"{self.file}: expected pretrained weights, found no file; fetch them from {self.url}"
+        source = f"; fetch them from {self.url}" if self.url else ""
+        return f"{self.file}: expected pretrained weights, found no file{source}"
 
 
 def pretrained(config: GridConfig, model: str, head: str) -> Pretrained | None:
-    """The weights that the backbone of a model starts from; None for random ones.
+    """The weights that the backbone of a model starts from, None for random ones.
 
     Raises:
-        ValueError: If the mmpose config names them in a way that is not known.
+        ValueError: If they are named in a way that is not known.
     """
     settings = config.model_settings[model]
     source = settings.pretrained or _of_mmpose(settings, head)
@@ -53,42 +47,35 @@ def pretrained(config: GridConfig, model: str, head: str) -> Pretrained | None:
 
 
 def needed_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]:
-    """The pretrained weights that some cells need."""
+    """The weights that the backbones of some cells start from."""
     pairs = dict.fromkeys((cell.model, cell.head) for cell in some)
     return [each for each in dict.fromkeys(pretrained(config, *pair) for pair in pairs) if each is not None]
 
 
 def missing_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]:
-    """The pretrained weights that some cells need and that are not there."""
+    """Those of them that are not there."""
     return [each for each in needed_weights(config, some) if each.problem() is not None]
 
 
-def fetch(weights: Pretrained) -> None:
-    """Download weights to where they are expected, whole or not at all.
+def fetch_all(config: GridConfig) -> list[Path]:
+    """Download the weights that a grid needs and lacks, each whole or not at all; the files of all it needs.
 
     Raises:
-        ValueError: If they have no URL.
-        OSError: If the download fails; the message names the URL.
+        ValueError: If weights that are missing have no URL.
+        OSError: If a download fails; the message names the URL.
     """
-    if weights.url is None:
-        raise ValueError(f"{weights.problem()}; the config names a file, not a URL")
-    from torch.hub import download_url_to_file
+    for weights in missing_weights(config, config.cells()):
+        if weights.url is None:
+            raise ValueError(f"{weights.problem()}; the config names a file, not a URL")
+        from torch.hub import download_url_to_file
 
-    print(f"{weights.file}: from {weights.url}", file=sys.stderr)
-    with replacing(weights.file) as temporary:
-        try:
-            download_url_to_file(weights.url, str(temporary), progress=sys.stderr.isatty())
-        except OSError as error:
-            raise OSError(f"{weights.url}: no download: {error}") from None
-
-
-def fetch_all(config: GridConfig) -> list[Path]:
-    """Download the weights that a grid needs and lacks; the files of all that it needs."""
-    needed = needed_weights(config, config.cells())
-    for weights in needed:
-        if weights.problem() is not None:
-            fetch(weights)
-    return [weights.file for weights in needed]
+        print(f"{weights.file}: from {weights.url}", file=sys.stderr)
+        with replacing(weights.file) as temporary:
+            try:
+                download_url_to_file(weights.url, str(temporary), progress=sys.stderr.isatty())
+            except OSError as error:
+                raise OSError(f"{weights.url}: no download: {error}") from None
+    return [weights.file for weights in needed_weights(config, config.cells())]
 
 
 def _of_mmpose(settings: ModelSettings, head: str) -> str | None:

@@ -1,6 +1,5 @@
 """Progress of a cell and of the grid around it, one line every few seconds."""
 
-import sys
 import time
 from typing import Any, TextIO
 
@@ -11,48 +10,19 @@ from rspose.grid.config import GridConfig
 from rspose.grid.progress import duration
 
 
-class GridProgress:
-    """How many cells of the grid are trained, and how long the rest takes.
-
-    Args:
-        config: The completed config.
-        parallel: Cells that train at the same time; 0 if nobody knows, as on a cluster.
-    """
-
-    def __init__(self, config: GridConfig, parallel: int) -> None:
-        folder = config.results / "cells"
-        self.checkpoints = [folder / cell.path / "checkpoint.pth" for cell in config.cells()]
-        self.parallel = parallel
-
-    def done(self) -> int:
-        """Cells whose training is finished."""
-        return sum(path.exists() for path in self.checkpoints)
-
-    def describe(self, cell_seconds: float) -> str:
-        """``cells 7/36 trained, about 6 min left`` for cells that take ``cell_seconds`` each."""
-        done, total = self.done(), len(self.checkpoints)
-        if not self.parallel:
-            return f"cells {done}/{total} trained"
-        left = (total - done) * cell_seconds / self.parallel
-        return f"cells {done}/{total} trained, about {duration(left)} of training left"
-
-
 class ProgressHook(Hook):
-    """Print the step, the loss and the time left of a cell to the terminal.
+    """Print the step, the loss and the time left of a cell, and how many cells of its grid are trained.
 
-    Args:
-        cell: The cell that trains.
-        grid: Progress of the grid.
-        stream: Where to print; the terminal, while everything else goes to the cell's log.
+    Arguments as for :func:`rspose.training.train.train`.
     """
 
     priority = "VERY_LOW"
     interval = 10.0  # seconds between two lines
 
-    def __init__(self, cell: Cell, grid: GridProgress, stream: TextIO = sys.stderr) -> None:
-        self.cell = cell
-        self.grid = grid
-        self.stream = stream
+    def __init__(self, config: GridConfig, cell: Cell, parallel: int, terminal: TextIO) -> None:
+        folder = config.results / "cells"
+        self.checkpoints = [folder / each.path / "checkpoint.pth" for each in config.cells()]
+        self.cell, self.parallel, self.terminal = cell, parallel, terminal
 
     def before_train(self, runner: Any) -> None:
         """Start the clock."""
@@ -70,9 +40,14 @@ class ProgressHook(Hook):
         step, steps = runner.iter + 1, runner.max_iters
         per_step = (now - self.started) / (step - self.first_step)
         loss = f", loss {float(outputs['loss']):.4g}" if outputs and "loss" in outputs else ""
+        done, total = sum(path.exists() for path in self.checkpoints), len(self.checkpoints)
+        left = ""
+        if self.parallel:
+            seconds = (total - done) * per_step * steps / self.parallel
+            left = f", about {duration(seconds)} of training left"
         print(
             f"{self.cell}: step {step}/{steps}{loss}, {per_step * 1000:.0f} ms a step, "
-            f"{duration(per_step * (steps - step))} left | {self.grid.describe(per_step * steps)}",
-            file=self.stream,
+            f"{duration(per_step * (steps - step))} left | cells {done}/{total} trained{left}",
+            file=self.terminal,
             flush=True,
         )

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,14 @@ _LEFT_OUT = (
     "keypoint_head.",
     "associate_keypoint_heads.",
 )
-# mmpretrain's names of timm's modules.
+# Names of timm's modules in mmpretrain, those of the blocks in timm, and ViTPose's of the last norm.
 _RENAMED = (
-    ("ffn.layers.0.0.", "mlp.fc1."),
-    ("ffn.layers.1.", "mlp.fc2."),
-    (".ln1.", ".norm1."),
-    (".ln2.", ".norm2."),
+    (r"patch_embed\.projection\.", "patch_embed.proj."),
+    (r"^(layers\..*\.)ffn\.layers\.0\.0\.", r"\1mlp.fc1."),
+    (r"^(layers\..*\.)ffn\.layers\.1\.", r"\1mlp.fc2."),
+    (r"^(layers\..*\.)ln([12])\.", r"\1norm\2."),
+    (r"^blocks\.", "layers."),
+    (r"^(last_norm|ln1)\.", "norm."),
 )
 
 
@@ -57,14 +60,12 @@ class TimmVisionTransformer(BaseModule):
     what mmpose's layer-wise decay of the learning rate goes by.
 
     Args:
-        arch: A key of :data:`ARCHITECTURES`, or a mapping with the same keys.
-        img_size: Height and width of the input in pixels, multiples of the patch size.
+        arch: A key of :data:`ARCHITECTURES`, or a mapping as it has.
+        img_size: Height and width of the input in pixels, multiples of ``patch_size``.
         patch_size: Side of a patch in pixels.
         patch_cfg: ``padding`` of the patch embedding in pixels.
-        qkv_bias: Give queries, keys and values a bias.
         drop_path_rate: Share of samples that skip the last block; it grows linearly from 0 at the first.
-        init_cfg: ``dict(type="Pretrained", checkpoint=path)`` to start from weights
-            (:func:`backbone_weights`), None to start from random ones.
+        init_cfg: ``dict(type="Pretrained", checkpoint=path)``, read by :func:`backbone_weights`, or None.
 
     Raises:
         ValueError: If the size is unknown or the image no multiple of the patch.
@@ -131,19 +132,15 @@ class TimmVisionTransformer(BaseModule):
 
 
 def backbone_weights(path: Path, network: TimmVisionTransformer) -> dict[str, Tensor]:
-    """Weights of a checkpoint under the names and in the shapes of ``network``.
+    """Weights of a checkpoint, of PyTorch or safetensors, under the names and in the shapes of ``network``.
 
     Read are the layouts of timm, of MAE (the names of timm, an encoder with or without its decoder), of
     ViTPose's own releases (``backbone.blocks...``, ``last_norm``) and of mmpretrain and mmpose
-    (``layers...ln1``, ``ffn``). Class tokens, classifiers and heads are left out.
+    (``layers...ln1``, ``ffn``). Class tokens, classifiers and heads are left out; nothing is executed.
 
     The positions of patches are resized to the grid of the network by bicubic interpolation. ViTPose's own
     releases keep a position of a class token that they do not have, and add it to that of every patch: so
     does this. In all other layouts it belongs to the token and goes with it.
-
-    Args:
-        path: The checkpoint, of PyTorch or safetensors. Nothing in it is executed.
-        network: The network to load it into.
 
     Raises:
         ValueError: If it holds other things than weights, or those of another network.
@@ -158,43 +155,28 @@ def backbone_weights(path: Path, network: TimmVisionTransformer) -> dict[str, Te
         state = {key[9:]: value for key, value in state.items() if key.startswith("backbone.")}
     added_to_all = "last_norm.weight" in state
     has_class_token = added_to_all or "cls_token" in state
-    weights = {_name(key): value for key, value in state.items() if not key.startswith(_LEFT_OUT)}
+    weights = {}
+    for key, value in state.items():
+        if not key.startswith(_LEFT_OUT):
+            for theirs, ours in _RENAMED:
+                key = re.sub(theirs, ours, key)
+            weights[key] = value
     if "norm.weight" not in weights:  # networks that average their tokens have it behind the average
         weights = {key.replace("fc_norm.", "norm."): value for key, value in weights.items()}
     if "pos_embed" in weights:
         weights["pos_embed"] = _positions(
             path, weights["pos_embed"], network.patch_embed.grid_size, has_class_token, added_to_all
         )
-    expected = network.state_dict()
-    different = [
-        *(f"no {key}" for key in expected if key not in weights),
-        *(f"{key}, which this network lacks" for key in weights if key not in expected),
-        *(
-            f"{key} of shape {tuple(weights[key].shape)} for {tuple(value.shape)}"
-            for key, value in expected.items()
-            if key in weights and weights[key].shape != value.shape
-        ),
-    ]
-    if different:
-        more = f" and {len(different) - 1} more differences" if len(different) > 1 else ""
-        raise ValueError(
-            f"{path}: expected the weights of this vision transformer, found {different[0]}{more}"
-        )
+    ours = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    theirs = {key: tuple(value.shape) for key, value in weights.items()}
+    found = [f"no {key}" for key in ours if key not in theirs]
+    found += [f"{key}, which this network lacks" for key in theirs if key not in ours]
+    both = [key for key in ours if key in theirs]
+    found += [f"{key} of shape {theirs[key]} for {ours[key]}" for key in both if theirs[key] != ours[key]]
+    if found:
+        more = f" and {len(found) - 1} more differences" if len(found) > 1 else ""
+        raise ValueError(f"{path}: expected the weights of this vision transformer, found {found[0]}{more}")
     return weights
-
-
-def _name(key: str) -> str:
-    key = key.replace("patch_embed.projection.", "patch_embed.proj.")
-    if key.startswith("blocks."):
-        return f"layers.{key[7:]}"
-    if key.startswith("layers."):
-        for theirs, ours in _RENAMED:
-            key = key.replace(theirs, ours)
-        return key
-    for theirs in ("last_norm.", "ln1."):
-        if key.startswith(theirs):
-            return key.replace(theirs, "norm.")
-    return key
 
 
 def _positions(
@@ -202,9 +184,8 @@ def _positions(
 ) -> Tensor:
     count = positions.shape[1]
     # A class token need not have a position.
-    extra = next(
-        (extra for extra in ((1, 0) if has_class_token else (0, 1)) if _grid(count - extra, grid)), None
-    )
+    likely_first = (1, 0) if has_class_token else (0, 1)
+    extra = next((extra for extra in likely_first if _grid(count - extra, grid)), None)
     if extra is None:
         raise ValueError(
             f"{path}: expected the positions of a square or 4 : 3 grid of patches, found {count} of them"
@@ -219,7 +200,7 @@ def _positions(
 
 
 def _grid(count: int, grid: tuple[int, int]) -> tuple[int, int] | tuple[()]:
-    """Rows and columns of ``count`` patches, ``grid`` or a square or 4 : 3 one; empty if it is none."""
+    # Rows and columns of `count` patches: of the network's grid, or of a square or 4 : 3 one.
     if count == grid[0] * grid[1]:
         return grid
     side = math.isqrt(count)
@@ -236,8 +217,7 @@ class TimmBackbone(BaseModule):
     Args:
         name: Name of the network in timm, ``convnext_tiny`` say.
         out_indices: Which of its feature maps to give, in timm's counting; the last alone by default.
-        init_cfg: ``dict(type="Pretrained", checkpoint=path)`` with a checkpoint of timm, None for random
-            weights.
+        init_cfg: As for :class:`TimmVisionTransformer`, with a checkpoint of timm.
         arguments: Further arguments of the network.
     """
 
@@ -256,10 +236,8 @@ class TimmBackbone(BaseModule):
     def init_weights(self) -> None:
         """Load the weights that ``init_cfg`` names; without, those that timm drew stay."""
         if self.init_cfg:
-            file = {"file": self.init_cfg["checkpoint"]}
-            network = timm.create_model(
-                self.name, pretrained=True, pretrained_cfg_overlay=file, **self.arguments
-            )
+            start = {"pretrained": True, "pretrained_cfg_overlay": {"file": self.init_cfg["checkpoint"]}}
+            network = timm.create_model(self.name, **start, **self.arguments)
             self.network.load_state_dict(network.state_dict())
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

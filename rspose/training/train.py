@@ -1,10 +1,9 @@
 """Train one cell with mmpose's Runner."""
 
-import json
 import resource
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +18,6 @@ from mmengine.runner import Runner
 from rspose.datasets import dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
-from rspose.grid.config import Training as TrainingSettings
 from rspose.grid.files import replacing, write_json
 from rspose.grid.fingerprints import (
     cell_settings,
@@ -34,7 +32,7 @@ from rspose.losses import build
 from rspose.training.checkpoints import latest_checkpoint
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
-from rspose.training.progress import GridProgress, ProgressHook
+from rspose.training.progress import ProgressHook
 from rspose.training.torchrun import torchrun
 from rspose.training.watch import LossFailure
 
@@ -42,10 +40,7 @@ _CURVE_POINTS = 50
 
 
 class _Measurements(Hook):
-    """Time and losses of a training, over all of its attempts; logs what the loss learned.
-
-    Of several processes each knows the losses of its part of the batch: the mean is kept.
-    """
+    """Time and losses of a training, over all attempts and processes; logs what the loss learned."""
 
     window = 20  # iterations that the final loss is a mean of
 
@@ -56,7 +51,7 @@ class _Measurements(Hook):
 
     @property
     def seconds(self) -> float:
-        """Time that the training took, without what earlier attempts did after their last checkpoints."""
+        """Without what earlier attempts did after their last checkpoints."""
         return time.monotonic() - self.started
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
@@ -91,17 +86,14 @@ class _Measurements(Hook):
         return {term: round(sum(values) / len(values), 8) for term, values in recent.items()}
 
     def curve(self) -> dict[str, list[float]]:
-        """Every term of the loss over the training, also over the part before a resume, at up to 50 points.
-
-        A point is the mean over consecutive iterations; ``iteration`` is the last of each, counted from 1.
-        """
-        terms = {term: np.array(values) for term, values in self.values.items() if term.startswith("loss")}
-        steps = len(terms["loss"])
+        """Every term at up to 50 points, means over iterations of which ``iteration`` is the last, from 1."""
+        steps = len(self.values["loss"])
         points = np.array_split(np.arange(steps), min(_CURVE_POINTS, steps))
-        means = {
-            term: [float(f"{values[point].mean():.6g}") for point in points] for term, values in terms.items()
-        }
-        return {"iteration": [int(point[-1]) + 1 for point in points], **means}
+        curve: dict[str, list[float]] = {"iteration": [int(point[-1]) + 1 for point in points]}
+        for term, values in self.values.items():
+            if term.startswith("loss"):
+                curve[term] = [float(f"{np.array(values)[point].mean():.6g}") for point in points]
+        return curve
 
 
 def train(
@@ -112,41 +104,21 @@ def train(
     parallel: int = 1,
     terminal: TextIO = sys.stderr,
 ) -> None:
-    """Train ``cell`` and write its weights.
+    """Train a cell and write its weights.
 
     Checkpoints of every epoch are kept below ``<results>/work``, in a folder that belongs to the cell's
-    settings, sources, data and initial weights: a run that was stopped goes on from the last of them, and a
-    run with others never does.
+    settings, sources, data and initial weights: only a run with the same goes on from the last of them.
 
     Args:
         config: The config of the grid.
-        cell: The cell to train.
-        checkpoint: Where the final weights go; ``training.json`` and ``config.py`` are written beside it.
+        cell: The cell.
+        checkpoint: Where the final weights go, with ``training.json`` and ``config.py`` beside them.
         initial_weights: Weights that every cell of the model starts from.
         parallel: Cells that train at the same time, for the estimate of the time left; 0 if nobody knows.
         terminal: Where progress is printed.
     """
     settings = config.training_of(cell)
-    _check_devices(settings)
-    fingerprint = training_fingerprint(config, cell)
-    # The same settings on other data, or from other initial weights, are another training.
-    inputs = [*config.dataset_files(cell.dataset), *([initial_weights] if initial_weights else [])]
-    folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
-    work_dir = config.results / "work" / cell.path / folder
-    previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
-    training = Training(config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous)
-    if settings.devices > 1:
-        module = "rspose.training.train_process"
-        devices, threads = settings.devices, settings.threads
-        torchrun(module, training.as_json(), devices, threads, terminal, errors=[LastingError])
-    else:
-        training.run(terminal)
-
-
-def _check_devices(settings: TrainingSettings) -> None:
-    if settings.device == "cpu":
-        return
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = torch.cuda.device_count() if settings.device != "cpu" and torch.cuda.is_available() else 0
     if settings.device == "cuda" and not gpus:
         raise RuntimeError(
             "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
@@ -155,61 +127,41 @@ def _check_devices(settings: TrainingSettings) -> None:
         raise RuntimeError(
             f"config key 'training.devices': {settings.devices} GPUs asked for, but torch sees {gpus}"
         )
+    fingerprint = training_fingerprint(config, cell)
+    # The same settings on other data, or from other initial weights, are another training.
+    inputs = [*config.dataset_files(cell.dataset), *([initial_weights] if initial_weights else [])]
+    folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
+    work_dir = config.results / "work" / cell.path / folder
+    previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
+    training = Training(config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous)
+    if settings.devices > 1:
+        torchrun("rspose.training.train_process", training, settings.devices, settings.threads, terminal)
+    else:
+        training.run(terminal)
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training of a cell, which one process runs, or several together.
-
-    Attributes:
-        config: The config of the grid.
-        cell: The cell.
-        checkpoint: Where the final weights go.
-        initial_weights: Weights that every cell of the model starts from.
-        parallel: Cells that train at the same time.
-        fingerprint: Of the settings and sources that decide the weights.
-        work_dir: Where the checkpoints of each epoch lie.
-        previous: The checkpoint that the training goes on from.
-    """
+    """What :func:`train` is asked for, in the hands of the processes that do it."""
 
     config: GridConfig
     cell: Cell
     checkpoint: Path
     initial_weights: Path | None
     parallel: int
-    fingerprint: str
+    fingerprint: str  # of the settings and sources that decide the weights
     work_dir: Path
-    previous: Path | None
-
-    def as_json(self) -> str:
-        """For another process."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return json.dumps({**values, "config": self.config.plain(), "cell": self.cell}, default=str)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Training":
-        """The training that :meth:`as_json` wrote down."""
-        values = json.loads(text)
-        for key in ("checkpoint", "initial_weights", "work_dir", "previous"):
-            values[key] = None if values[key] is None else Path(values[key])
-        values.update(config=GridConfig.model_validate(values["config"]), cell=Cell(*values["cell"]))
-        return cls(**values)
-
-    @property
-    def settings(self) -> TrainingSettings:
-        """How the cell is trained."""
-        return self.config.training_of(self.cell)
+    previous: Path | None  # the checkpoint to go on from
 
     def run(self, terminal: TextIO) -> None:
         """Train in this process, together with those of its process group if there is one.
 
-        The first process writes the checkpoints, reports progress to ``terminal``, and writes what is left of
-        the training: weights, ``training.json`` and ``config.py``.
+        The first process writes all that is written, and reports progress to ``terminal``.
 
         Raises:
             LastingError: The loss failed; the message says at which step, term and keypoint.
         """
-        settings = self.settings
+        settings = self.config.training_of(self.cell)
         torch.set_num_threads(settings.threads)
         hold_memory()
         composed = compose(self.config, self.cell, self.work_dir, self.initial_weights)
@@ -225,10 +177,10 @@ class Training:
             revert_sync_batchnorm(runner.model)  # torch has it on GPUs only
         runner.register_hook(measurements)
         if is_main_process():
-            progress = GridProgress(self.config, self.parallel)
-            runner.register_hook(ProgressHook(self.cell, progress, terminal))
+            runner.register_hook(ProgressHook(self.config, self.cell, self.parallel, terminal))
         # Under a gradient scaler an infinite gradient is no mistake.
-        _model(runner).head.watch_gradients = composed["optim_wrapper"].get("type") != "AmpOptimWrapper"
+        with_scaler = composed["optim_wrapper"].get("type") == "AmpOptimWrapper"
+        _unwrapped(runner.model).head.watch_gradients = not with_scaler
         try:
             runner.train()
         except LossFailure as failure:
@@ -240,10 +192,13 @@ class Training:
             self._write(runner, measurements, peak_memory)
 
     def _write(self, runner: Runner, measurements: _Measurements, peak_memory: float) -> None:
-        settings, seconds = self.settings, measurements.seconds
+        settings, seconds = self.config.training_of(self.cell), measurements.seconds
+        chosen = self.config.loss_of(self.cell.loss, self.cell.head)
+        loss = build(chosen.loss, chosen.parameters, num_keypoints=1)
+        averages = (hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))
+        weights = _unwrapped(next(averages, runner.model)).state_dict()
         with replacing(self.checkpoint) as temporary:
-            torch.save({"state_dict": _final_weights(runner), "fingerprint": self.fingerprint}, temporary)
-        factor = self.config.loss_of(self.cell.loss, self.cell.head).learning_rate_factor
+            torch.save({"state_dict": weights, "fingerprint": self.fingerprint}, temporary)
         write_json(
             self.checkpoint.parent / "training.json",
             {
@@ -252,7 +207,7 @@ class Training:
                 "batch_size": settings.batch_size,
                 "devices": settings.devices,
                 "batch_size_per_device": settings.batch_size // settings.devices,
-                "learning_rate": settings.scaled_learning_rate * factor,
+                "learning_rate": settings.scaled_learning_rate * chosen.learning_rate_factor,
                 "base_batch_size": settings.learning_rate.base_batch_size,
                 "precision": settings.precision,
                 "seconds": round(seconds, 2),
@@ -262,10 +217,16 @@ class Training:
                 "final_loss": measurements.final(),
                 "curve": measurements.curve(),
                 "train_instances": len(runner.train_dataloader.dataset),
-                "loss": {**_description(self.config, self.cell), "learned": _learned(runner)},
+                "loss": {
+                    "title": chosen.title,
+                    "reference": loss.reference,
+                    "reconstruction": loss.reconstruction,
+                    "parameters": chosen.parameters,
+                    "learned": _learned(runner),
+                },
                 "provenance": {
                     "config_sha256": sha256_of(cell_settings(self.config, self.cell)),
-                    "code_sha256": code_sha256(self.config.loss_of(self.cell.loss, self.cell.head)),
+                    "code_sha256": code_sha256(chosen),
                     "training_sha256": self.fingerprint,
                     "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
                 },
@@ -273,38 +234,19 @@ class Training:
         )
 
 
-def _final_weights(runner: Runner) -> dict[str, torch.Tensor]:
-    """The weights of the model, or their moving average where the recipe keeps one."""
-    model = next((hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)), runner.model)
-    return (model.module if hasattr(model, "module") else model).state_dict()
-
-
-def _model(runner: Runner) -> Any:
-    return runner.model.module if hasattr(runner.model, "module") else runner.model
+def _unwrapped(model: Any) -> Any:
+    return getattr(model, "module", model)
 
 
 def _learned(runner: Runner) -> dict[str, list[float]]:
-    learned = _model(runner).head.loss_module.learned()
+    learned = _unwrapped(runner.model).head.loss_module.learned()
     return {name: [round(value, 6) for value in values] for name, values in learned.items()}
 
 
-def _description(config: GridConfig, cell: Cell) -> dict[str, Any]:
-    settings = config.loss_of(cell.loss, cell.head)
-    loss = build(settings.loss, settings.parameters, num_keypoints=1)
-    return {
-        "title": settings.title,
-        "reference": loss.reference,
-        "reconstruction": loss.reconstruction,
-        "parameters": settings.parameters,
-    }
-
-
 def _peak_memory_mb() -> float:
-    """That of the process that took most."""
     if torch.cuda.is_available():
-        own = torch.cuda.max_memory_allocated() / 2**20
+        memory = torch.tensor(torch.cuda.max_memory_allocated() / 2**20)
     else:
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    highest = torch.tensor(own)
-    all_reduce(highest, "max")
-    return float(highest)
+        memory = torch.tensor(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    all_reduce(memory, "max")
+    return float(memory)

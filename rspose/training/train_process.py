@@ -1,10 +1,8 @@
-"""One of the processes that train a cell together: what torchrun starts (:mod:`rspose.training.torchrun`).
-
-Each has a device of its own and an equal part of every batch; gradients are averaged over the processes.
-"""
+"""One of the processes that train a cell together, each with a device and a part of every batch."""
 
 import ctypes
 import os
+import pickle
 import signal
 import sys
 import traceback
@@ -21,17 +19,16 @@ _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 @record
 def main() -> None:
-    """Take part in a training; the arguments are those that ``torchrun`` of this package gives."""
+    """Take part in a training, as :func:`rspose.training.torchrun.torchrun` starts it."""
     # A process that outlived torchrun would go on writing checkpoints, beside the next attempt.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    arguments, terminal = map(Path, sys.argv[1:])
-    training = Training.from_json(arguments.read_text())
-    on_gpu = training.settings.device != "cpu" and torch.cuda.is_available()
+    training: Training = pickle.loads(Path(sys.argv[1]).read_bytes())
+    on_gpu = training.config.training_of(training.cell).device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu else "gloo")
-    with open(terminal, "w", buffering=1) as stream:
-        training.run(stream)
+    with open(sys.argv[2], "w", buffering=1) as terminal:
+        training.run(terminal)
     dist.barrier()  # the first one has more to write
 
 

@@ -1,10 +1,10 @@
 """Steps of mmpose's data pipeline that the benchmark needs in another form."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ctypes import c_int64
 from multiprocessing import Value
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,15 +16,20 @@ from scipy.special import ndtr, ndtri
 _decoded: dict[str, np.ndarray] = {}
 
 
+def seed_generators(*numbers: int) -> int:
+    """Seed Python and numpy, which mmpose's steps draw from, with a function of some numbers; that seed."""
+    value = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002
+    return value
+
+
 @TRANSFORMS.register_module()
 class SeedSample(BaseTransform):
     """Seed the augmentation of a sample with a function of (seed, epoch, sample); the first step of training.
 
     So an augmented sample does not depend on what was drawn before it: not on the loss, nor on how many
     processes load the data, nor on where a training was resumed.
-
-    Args:
-        seed: Seed of the cell.
     """
 
     def __init__(self, seed: int) -> None:
@@ -33,11 +38,8 @@ class SeedSample(BaseTransform):
         self.epoch = Value(c_int64, 0, lock=False)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Seed Python and numpy, which is where mmpose's steps draw from."""
-        sequence = np.random.SeedSequence([self.seed, self.epoch.value, results["sample_idx"]])
-        value = int(sequence.generate_state(1)[0])
-        random.seed(value)
-        np.random.seed(value)  # noqa: NPY002
+        """Seed the generators; ``results`` stay as they are."""
+        seed_generators(self.seed, self.epoch.value, results["sample_idx"])
         return results
 
 
@@ -52,16 +54,15 @@ class LoadCachedImage(LoadImage):
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Load the image of ``results["img_path"]``."""
         path = results["img_path"]
-        if path not in _decoded:
-            loaded = super().transform(results)
-            if loaded is None:
-                return None
+        if path in _decoded:
+            results["img"] = _decoded[path]
+            results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
+            return results
+        loaded = super().transform(results)
+        if loaded is not None:
             loaded["img"].setflags(write=False)
             _decoded[path] = loaded["img"]
-            return loaded
-        results["img"] = _decoded[path]
-        results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
-        return results
+        return loaded
 
 
 @TRANSFORMS.register_module()
@@ -86,8 +87,7 @@ class BlurAndDropout(BaseTransform):
 
     Args:
         transforms: As for mmpose's ``Albumentation``: a mapping a step, with its ``type``, its probability
-            ``p`` and, for ``CoarseDropout``, ``min_holes`` to ``max_holes``, ``min_height`` to ``max_height``
-            and ``min_width`` to ``max_width``.
+            ``p`` and, for ``CoarseDropout``, the bounds of the number of holes, their height and width.
 
     Raises:
         ValueError: If a step is of another type.
@@ -95,45 +95,36 @@ class BlurAndDropout(BaseTransform):
 
     def __init__(self, transforms: Sequence[dict[str, Any]]) -> None:
         for step in transforms:
-            if step["type"] not in self.steps:
-                raise ValueError(
-                    f"BlurAndDropout: no {step['type']!r}: expected one of {', '.join(self.steps)}"
-                )
+            if step["type"] not in _STEPS:
+                raise ValueError(f"BlurAndDropout: no {step['type']!r}: expected one of {', '.join(_STEPS)}")
         self.transforms = transforms
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change ``results["img"]``, an image ``[H, W, 3]`` of uint8, with the probability of each step."""
         for step in self.transforms:
             if np.random.rand() < step["p"]:  # noqa: NPY002
-                results["img"] = self.steps[step["type"]](results["img"], step)
+                results["img"] = _STEPS[step["type"]](results["img"], step)
         return results
 
-    @staticmethod
-    def _blur(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
-        side = 3 + 2 * np.random.randint(3)  # noqa: NPY002
-        return cv2.blur(image, (side, side))
 
-    @staticmethod
-    def _median_blur(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
-        return cv2.medianBlur(image, 3 + 2 * np.random.randint(3))  # noqa: NPY002
+def _blurred(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
+    side = 3 + 2 * np.random.randint(3)  # noqa: NPY002
+    return cv2.blur(image, (side, side)) if step["type"] == "Blur" else cv2.medianBlur(image, side)
 
-    @staticmethod
-    def _coarse_dropout(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
-        image = image.copy()
-        height, width = image.shape[:2]
-        for _ in range(np.random.randint(step["min_holes"], step["max_holes"] + 1)):  # noqa: NPY002
-            rows = int(height * np.random.uniform(step["min_height"], step["max_height"]))  # noqa: NPY002
-            columns = int(width * np.random.uniform(step["min_width"], step["max_width"]))  # noqa: NPY002
-            top = np.random.randint(height - rows + 1)  # noqa: NPY002
-            left = np.random.randint(width - columns + 1)  # noqa: NPY002
-            image[top : top + rows, left : left + columns] = 0
-        return image
 
-    steps: ClassVar[dict[str, Callable[[np.ndarray, dict[str, Any]], np.ndarray]]] = {
-        "Blur": _blur,
-        "MedianBlur": _median_blur,
-        "CoarseDropout": _coarse_dropout,
-    }
+def _with_holes(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
+    image = image.copy()
+    height, width = image.shape[:2]
+    for _ in range(np.random.randint(step["min_holes"], step["max_holes"] + 1)):  # noqa: NPY002
+        rows = int(height * np.random.uniform(step["min_height"], step["max_height"]))  # noqa: NPY002
+        columns = int(width * np.random.uniform(step["min_width"], step["max_width"]))  # noqa: NPY002
+        top = np.random.randint(height - rows + 1)  # noqa: NPY002
+        left = np.random.randint(width - columns + 1)  # noqa: NPY002
+        image[top : top + rows, left : left + columns] = 0
+    return image
+
+
+_STEPS = {"Blur": _blurred, "MedianBlur": _blurred, "CoarseDropout": _with_holes}
 
 
 @TRANSFORMS.register_module()
@@ -142,7 +133,7 @@ class PackPoseTargets(PackPoseInputs):
 
     Args:
         with_annotation: Pack what only prediction needs too: the raw annotation and the flip test's order of
-            keypoints. They are copied several times on the way, so that training goes without.
+            keypoints. Training goes without, since they are copied several times on the way.
     """
 
     def __init__(self, with_annotation: bool = False) -> None:

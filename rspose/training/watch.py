@@ -16,8 +16,7 @@ class LossFailure(RuntimeError):
     Attributes:
         loss: Registered name of the loss.
         problem: What went wrong, in words, with the term where one is to blame.
-        keypoints: Indices of the keypoints at which it goes wrong also where they are alone; empty if there
-            is no such keypoint.
+        keypoints: Indices of the keypoints at which it goes wrong also where they are alone.
         visible: Number of keypoints that were visible in the batch.
     """
 
@@ -26,36 +25,23 @@ class LossFailure(RuntimeError):
         super().__init__(self.message())
 
     def message(self, step: int | None = None, names: Sequence[str] = ()) -> str:
-        """The failure in one line.
-
-        Args:
-            step: Step of the training, from 1.
-            names: Name of each keypoint; their indices are given without.
-        """
+        """The failure in one line, with the step from 1, and the names of keypoints in place of indices."""
         where = f", step {step}" if step is not None else ""
-        return f"loss {self.loss}{where}: {self.problem}{self._keypoints(names)}"
-
-    def _keypoints(self, names: Sequence[str]) -> str:
-        if not self.keypoints:
-            return ", at no keypoint alone"
-        if len(self.keypoints) == self.visible and self.visible > 1:
-            return f", at every one of {self.visible} keypoints"
-        shown = [names[index] if index < len(names) else str(index) for index in self.keypoints[:4]]
-        more = f" and {len(self.keypoints) - 4} others" if len(self.keypoints) > 4 else ""
-        return f", at keypoint{'s' if len(self.keypoints) > 1 else ''} {', '.join(shown)}{more}"
+        keypoints = [names[index] if names else str(index) for index in self.keypoints]
+        if not keypoints:
+            at = "no keypoint alone"
+        elif len(keypoints) == self.visible > 1:
+            at = f"every one of {self.visible} keypoints"
+        else:
+            more = f" and {len(keypoints) - 4} others" if len(keypoints) > 4 else ""
+            at = f"keypoint{'s' if len(keypoints) > 1 else ''} {', '.join(keypoints[:4])}{more}"
+        return f"loss {self.loss}{where}: {self.problem}, at {at}"
 
 
 def watched_terms(
     loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, gradients: bool = False
 ) -> dict[str, Tensor]:
-    """The terms of a loss, which are finite.
-
-    Args:
-        loss: The loss.
-        prediction: Raw output of the head.
-        target: What is known about the keypoints.
-        gradients: Watch the gradient of the prediction too, when it comes. Not with a gradient scaler, under
-            which an infinite gradient is no mistake.
+    """The terms of a loss, all finite; with ``gradients`` the gradient of the prediction is watched too.
 
     Raises:
         LossFailure: The loss raised an error, or a term or (later, in the backward pass) the gradient is NaN

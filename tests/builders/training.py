@@ -1,16 +1,28 @@
-"""Cells that a test trains, and the weights that come of it."""
+"""Cells that a test trains, also in a process that is killed, and the weights that come of it."""
 
 import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, complete
 from rspose.training.train import train
 
+# isort: split
+from mmpose.registry import DATASETS
+
+DefaultScope.get_instance("tests", scope_name="mmpose")  # where mmpose's configs look for their types
+
 Settings = dict[str, Any]
+Batch = dict[str, list[Any]]
 
 AVERAGED = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.02, "update_buffers": True}
 """A hook that keeps a moving average of the weights."""
@@ -28,6 +40,50 @@ def run(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | No
     with open(folder / "progress.txt", "w") as terminal:
         train(config, cell, folder / "cell" / "checkpoint.pth", initial_weights, terminal=terminal)
     return json.loads((folder / "cell" / "training.json").read_text())
+
+
+def start(
+    settings: Settings, cell: Cell, folder: Path, prepare: Callable[[], None] = lambda: None
+) -> BaseProcess:
+    """The same in a process that can be killed, a copy of this one in which ``prepare`` is called first."""
+    folder.mkdir(exist_ok=True)
+
+    def body() -> None:
+        with open(folder / "child.txt", "w") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        prepare()
+        run(settings, cell, folder)
+
+    child = multiprocessing.get_context("fork").Process(target=body)
+    child.start()
+    return child
+
+
+def wait_until_reached(mark: Path, child: BaseProcess, folder: Path) -> None:
+    """Wait until a child that trains in ``folder`` has made the file ``mark``."""
+    deadline = time.monotonic() + 300
+    while not mark.exists():
+        assert child.is_alive(), (folder / "child.txt").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def batch_of(composed: Any, count: int, loader: str = "train_dataloader") -> Batch:
+    """The first samples of a composed config, at most ``count``, as mmpose's models take them."""
+    dataset = DATASETS.build(composed[loader]["dataset"])
+    items = [dataset[index] for index in range(min(count, len(dataset)))]
+    return {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
+
+
+class RunsCode:
+    """What an attacker puts into a checkpoint: reading it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, build
 from rspose.training.watch import LossFailure, watched_terms
 
-HEADS = ["heatmap", "simcc"]
+both_heads = pytest.mark.parametrize("head", ["heatmap", "simcc"])
 Terms = dict[str, Tensor]
 
 
@@ -40,7 +40,7 @@ def failure(head: str, make: Callable[[Tensor], Terms], **changes: Tensor) -> Lo
     return raised.value
 
 
-@pytest.mark.parametrize("head", HEADS)
+@both_heads
 def test_the_terms_and_gradients_of_a_sound_loss_are_those_of_the_loss(head: str) -> None:
     target = make_target(head)
     watched, plain = random_prediction(target), random_prediction(target)
@@ -53,14 +53,12 @@ def test_the_terms_and_gradients_of_a_sound_loss_are_those_of_the_loss(head: str
         assert torch.equal(one.grad, other.grad)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@both_heads
 def test_a_term_that_is_not_finite_is_named_with_its_keypoint(head: str) -> None:
     def make(each: Tensor) -> Terms:
         # Keypoint 3 alone: 0 where it is masked.
-        return {
-            "good": each.sum(),
-            "bad": each.sum() + torch.log(-each[3]).nan_to_num(nan=torch.nan, neginf=0),
-        }
+        bad = torch.log(-each[3]).nan_to_num(nan=torch.nan, neginf=0)
+        return {"good": each.sum(), "bad": each.sum() + bad}
 
     found = failure(head, make)
     assert (found.loss, found.problem, found.keypoints) == ("custom", "term 'bad' is NaN", (3,))
@@ -70,7 +68,7 @@ def test_a_term_that_is_not_finite_is_named_with_its_keypoint(head: str) -> None
     assert infinite.problem == "term 'bad' is infinite"
 
 
-@pytest.mark.parametrize("head", HEADS)
+@both_heads
 def test_a_loss_that_raises_is_named_with_its_error_and_keypoints(head: str) -> None:
     def make(each: Tensor) -> Terms:
         if (each[[1, 4]] > 0).any():
@@ -81,20 +79,20 @@ def test_a_loss_that_raises_is_named_with_its_error_and_keypoints(head: str) -> 
 
 
 def test_a_loss_that_fails_everywhere_or_only_over_all_keypoints_says_so() -> None:
-    everywhere = failure("simcc", lambda each: {"x": each.sum() * torch.nan})
-    assert str(everywhere) == "loss custom: term 'x' is NaN, at every one of 5 keypoints"
+    def everywhere(each: Tensor) -> Terms:
+        return {"x": each.sum() * torch.nan}
 
     def together(each: Tensor) -> Terms:
         return {"x": each.sum() * (torch.nan if (each > 0).sum() > 1 else 1)}
 
-    assert str(failure("simcc", together)) == "loss custom: term 'x' is NaN, at no keypoint alone"
-    weights = torch.zeros(4, 5)
-    weights[:, 2] = 1  # the only visible keypoint
-    only = failure("simcc", lambda each: {"x": each.sum() * torch.nan}, weights=weights)
-    assert str(only) == "loss custom: term 'x' is NaN, at keypoint 2"
+    said = "loss custom: term 'x' is NaN, at"
+    assert str(failure("simcc", everywhere)) == f"{said} every one of 5 keypoints"
+    assert str(failure("simcc", together)) == f"{said} no keypoint alone"
+    one_visible = torch.eye(5)[2].expand(4, 5)
+    assert str(failure("simcc", everywhere, weights=one_visible)) == f"{said} keypoint 2"
 
 
-@pytest.mark.parametrize("head", HEADS)
+@both_heads
 def test_a_gradient_that_is_not_finite_is_named_with_its_term_and_keypoint(head: str) -> None:
     def make(each: Tensor) -> Terms:
         return {"good": each.sum(), "root": (each[2] * 0).sqrt() if each[2] > 0 else each.sum()}
@@ -106,22 +104,19 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_term_and_keypoint(head:
     sum(watched_terms(Custom(make), random_prediction(target), target).values()).backward()  # not watched
 
 
-@pytest.mark.parametrize("head", HEADS)
+@both_heads
 def test_an_output_that_is_not_finite_is_laid_to_the_training(head: str) -> None:
     target = make_target(head)
-
-    def broken(map_: Tensor) -> Tensor:
-        map_ = map_.detach().clone()
+    prediction = on_maps(lambda map_: map_.detach().clone(), random_prediction(target))
+    for map_ in as_tuple(prediction):
         map_[0, 1] = torch.nan
-        return map_
-
     with pytest.raises(LossFailure) as raised:
-        watched_terms(build("mse", {}, 5), on_maps(broken, random_prediction(target)), target)
+        watched_terms(build("mse", {}, 5), prediction, target)
     assert "output is NaN or infinite, training has diverged" in str(raised.value)
     assert raised.value.keypoints == (1,)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@both_heads
 def test_the_maps_of_a_step_are_freed_after_it(head: str) -> None:
     loss, target = build("mse", {}, 5), make_target(head)
     prediction = on_maps(torch.clone, random_prediction(target))  # no leaf, as a network's output

@@ -1,36 +1,31 @@
 """A cell as an mmpose config: it builds, and within a (dataset, model, head, seed) only the loss differs."""
 
 import logging
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from builders.grid import put
+from builders.grid import SETTINGS, put
+from builders.training import Settings, batch_of
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
-from rspose.training.compose import compose, mmpose_config
+from rspose.training.compose import compose
+from rspose.training.mmpose_configs import mmpose_config
 
 # isort: split
-from mmpose.registry import DATASETS as MMPOSE_DATASETS
 from mmpose.registry import MODELS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
 LOSSES = ["mse", "kl", "awing", "fowkal", "dm", "rspose"]
-Settings = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def mmpose_scope() -> None:
-    DefaultScope.get_instance("compose tests", scope_name="mmpose")
 
 
 def composed(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | None = None) -> Any:
@@ -43,31 +38,24 @@ class Witness(Hook):
     priority = "LOWEST"
 
     def __init__(self) -> None:
-        self.epochs: list[list[dict[str, Any]]] = []
+        self.seen: defaultdict[tuple[int, str], list[Any]] = defaultdict(list)
 
     def before_train(self, runner: Any) -> None:
         self.weights = {key: value.clone() for key, value in runner.model.state_dict().items()}
 
-    def before_train_epoch(self, runner: Any) -> None:
-        self.epochs.append([])
-
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        samples = data_batch["data_samples"]
-        self.epochs[-1].append(
-            {
-                "images": torch.stack(data_batch["inputs"]).clone(),
-                "keypoints": np.stack([each.gt_instances.transformed_keypoints for each in samples]),
-                "ids": [each.metainfo["id"] for each in samples],
-            }
-        )
+        for image, sample in zip(data_batch["inputs"], data_batch["data_samples"], strict=True):
+            self.seen[runner.epoch, "images"].append(image.numpy().copy())
+            self.seen[runner.epoch, "keypoints"].append(sample.gt_instances.transformed_keypoints)
+            self.seen[runner.epoch, "ids"].append(sample.metainfo["id"])
 
     def shown(self, epoch: int, key: str) -> np.ndarray:
-        return np.concatenate([np.asarray(batch[key]) for batch in self.epochs[epoch]])
+        return np.array(self.seen[epoch, key])
 
 
-def witnessed(settings: Settings, cell: Cell, folder: Path) -> Witness:
+def witnessed(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | None = None) -> Witness:
     witness = Witness()
-    runner = Runner.from_cfg(composed(settings, cell, folder))
+    runner = Runner.from_cfg(composed(settings, cell, folder, initial_weights))
     runner.register_hook(witness)
     runner.train()
     if runner.train_dataloader.num_workers:
@@ -76,19 +64,25 @@ def witnessed(settings: Settings, cell: Cell, folder: Path) -> Witness:
     return witness
 
 
+def assert_shown_the_same(one: Witness, other: Witness) -> None:
+    for epoch in range(2):
+        for key in ("ids", "keypoints", "images"):
+            np.testing.assert_array_equal(one.shown(epoch, key), other.shown(epoch, key))
+
+
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_every_dataset_and_head_composes_and_every_loss_takes_a_step(
     trainable: Settings, tmp_path: Path, dataset: str, head: str
 ) -> None:
     trainable.update(datasets=[dataset], losses=LOSSES)
-    for loss in LOSSES:
-        config = composed(trainable, Cell(dataset, "tiny", head, loss, 0), tmp_path)
+    configs = [composed(trainable, Cell(dataset, "tiny", head, loss, 0), tmp_path) for loss in LOSSES]
+    batch = batch_of(configs[0], 4)
+    width, height = trainable["model_settings"]["tiny"]["input_size"][dataset]
+    assert batch["inputs"][0].shape == (3, height, width)
+    for config in configs:
         model = MODELS.build(config["model"])
         model.init_weights()
-        images = MMPOSE_DATASETS.build(config["train_dataloader"]["dataset"])
-        items = [images[i] for i in range(4)]
-        batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
         terms = model(**model.data_preprocessor(batch, training=True), mode="loss")
         total = sum(value for key, value in terms.items() if key.startswith("loss_"))
         assert torch.isfinite(total) and total > 0
@@ -98,8 +92,6 @@ def test_every_dataset_and_head_composes_and_every_loss_takes_a_step(
         gradients = [parameter.grad for parameter in trained if parameter.requires_grad]
         assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
 
-        width, height = trainable["model_settings"]["tiny"]["input_size"][dataset]
-        assert items[0]["inputs"].shape == (3, height, width)
         assert model.head.out_channels == len(DATASETS[dataset].keypoints)
         np.testing.assert_allclose(model.head.sigmas, DATASETS[dataset].keypoints.sigmas, rtol=1e-6)
 
@@ -120,56 +112,55 @@ def test_every_loss_starts_from_the_same_weights_and_is_shown_the_same(
     for other in others:
         assert shared == {key for key in other.weights if ".loss_module." not in key}
         assert all(torch.equal(first.weights[key], other.weights[key]) for key in shared)
-        for epoch in range(2):
-            for key in ("ids", "keypoints", "images"):
-                np.testing.assert_array_equal(first.shown(epoch, key), other.shown(epoch, key))
+        assert_shown_the_same(first, other)
+
+
+CELL = Cell("mpii", "tiny", "heatmap", "mse", 0)
+
+
+@pytest.fixture(scope="module")
+def witness(tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Witness:
+    """Of the training of a cell."""
+    settings = {**SETTINGS, "data": {"mpii": {"root": str(tiny_datasets / "mpii")}}, "datasets": ["mpii"]}
+    return witnessed(settings, CELL, tmp_path_factory.mktemp("witness"))
 
 
 @pytest.mark.slow
-def test_another_epoch_has_another_order_and_augmentation(trainable: Settings, tmp_path: Path) -> None:
-    witness = witnessed(trainable, Cell("mpii", "tiny", "heatmap", "mse", 0), tmp_path)
+def test_another_epoch_has_another_order_and_augmentation(witness: Witness) -> None:
     first, second = (witness.shown(epoch, "ids") for epoch in range(2))
     assert sorted(first) == sorted(second)
     assert list(first) != list(second)
-    keypoints = [
-        witness.shown(epoch, "keypoints")[np.argsort(witness.shown(epoch, "ids"))] for epoch in range(2)
-    ]
-    moved = np.abs(keypoints[0] - keypoints[1]).max(axis=(1, 2, 3)) > 0.5
+    one, other = (witness.shown(i, "keypoints")[np.argsort(ids)] for i, ids in enumerate((first, second)))
+    moved = np.abs(one - other).max(axis=(1, 2, 3)) > 0.5
     assert moved.mean() > 0.8
 
 
 @pytest.mark.slow
-def test_another_seed_has_other_weights_order_and_augmentation(trainable: Settings, tmp_path: Path) -> None:
-    one, other = (
-        witnessed(trainable, Cell("mpii", "tiny", "heatmap", "mse", seed), tmp_path / str(seed))
-        for seed in (0, 1)
-    )
-    assert not all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
-    assert list(one.shown(0, "ids")) != list(other.shown(0, "ids"))
+def test_another_seed_has_other_weights_order_and_augmentation(
+    witness: Witness, trainable: Settings, tmp_path: Path
+) -> None:
+    other = witnessed(trainable, CELL._replace(seed=1), tmp_path)
+    assert not all(torch.equal(witness.weights[key], other.weights[key]) for key in witness.weights)
+    assert list(witness.shown(0, "ids")) != list(other.shown(0, "ids"))
 
 
 @pytest.mark.slow
-def test_loading_in_other_processes_shows_the_same(trainable: Settings, tmp_path: Path) -> None:
-    cell = Cell("mpii", "tiny", "heatmap", "mse", 0)
-    alone = witnessed(trainable, cell, tmp_path / "alone")
+def test_loading_in_other_processes_shows_the_same(
+    witness: Witness, trainable: Settings, tmp_path: Path
+) -> None:
     put(trainable, "training/workers", 2)
-    workers = witnessed(trainable, cell, tmp_path / "workers")
-    for epoch in range(2):
-        for key in ("ids", "keypoints", "images"):
-            np.testing.assert_array_equal(alone.shown(epoch, key), workers.shown(epoch, key))
+    assert_shown_the_same(witness, witnessed(trainable, CELL, tmp_path))
 
 
 @pytest.mark.slow
-def test_initial_weights_are_what_every_cell_starts_from(trainable: Settings, tmp_path: Path) -> None:
-    cell = Cell("mpii", "tiny", "heatmap", "mse", 0)
-    usual = witnessed(trainable, cell, tmp_path / "usual").weights
+def test_initial_weights_are_what_every_cell_starts_from(
+    witness: Witness, trainable: Settings, tmp_path: Path
+) -> None:
+    usual = witness.weights
     given = {key: value + 1 for key, value in usual.items() if key.startswith(("backbone.", "neck."))}
     torch.save({"state_dict": given}, tmp_path / "given.pth")
-    witness = Witness()
-    runner = Runner.from_cfg(composed(trainable, cell, tmp_path / "work", tmp_path / "given.pth"))
-    runner.register_hook(witness)
-    runner.train()
-    for key, value in witness.weights.items():
+    started = witnessed(trainable, CELL, tmp_path / "work", tmp_path / "given.pth").weights
+    for key, value in started.items():
         assert torch.equal(value, given.get(key, usual[key]))
 
 
@@ -177,15 +168,14 @@ def test_initial_weights_are_what_every_cell_starts_from(trainable: Settings, tm
 def test_each_device_takes_its_part_of_the_batch_and_mmengine_scales_the_rate_by_the_whole(
     trainable: Settings, tmp_path: Path, devices: int
 ) -> None:
-    cell = Cell("mpii", "tiny", "simcc", "mse", 0)
     put(trainable, "training/devices", devices)
-    made = composed(trainable, cell, tmp_path)
+    made = composed(trainable, CELL, tmp_path)
     assert made["train_dataloader"]["batch_size"] * devices == 4
     assert "auto_scale_lr" not in made
     assert (made.get("launcher") == "pytorch") is (devices > 1)
 
     put(trainable, "training/learning_rate", {"value": 0.008, "base_batch_size": 16})
-    made = composed(trainable, cell, tmp_path)
+    made = composed(trainable, CELL, tmp_path)
     optimizer = build_optim_wrapper(MODELS.build(made["model"]), made["optim_wrapper"])
     runner = Runner.__new__(Runner)  # what its scale_lr looks at
     runner._train_dataloader, runner._world_size = made["train_dataloader"], devices
@@ -210,26 +200,21 @@ def test_the_learning_rate_is_that_of_head_and_loss(trainable: Settings, tmp_pat
 
 def test_nothing_of_the_config_leaks_into_another_cell(trainable: Settings, tmp_path: Path) -> None:
     completed = complete(trainable)
-    cells = [
-        Cell(dataset, "tiny", head, "mse", 0) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")
-    ]
+    cells = [CELL._replace(dataset=d, head=h) for d in ("coco", "mpii") for h in ("heatmap", "simcc")]
     alone = [compose(complete(trainable), cell, tmp_path, None).to_dict() for cell in cells]
     assert [compose(completed, cell, tmp_path, None).to_dict() for cell in cells] == alone
     assert completed == complete(trainable)
 
 
 def test_what_the_dataset_reads_is_what_mmposes_own_config_reads(trainable: Settings, tmp_path: Path) -> None:
-    for dataset, recipe in {
-        "coco": "coco/td-hm_res50_8xb64-210e_coco-256x192.py",
-        "crowdpose": "crowdpose/td-hm_res50_8xb64-210e_crowdpose-256x192.py",
-        "mpii": "mpii/td-hm_res50_8xb64-210e_mpii-256x256.py",
-    }.items():
+    for dataset, size in {"coco": "256x192", "crowdpose": "256x192", "mpii": "256x256"}.items():
         trainable["datasets"] = [dataset]
+        recipe = f"{dataset}/td-hm_res50_8xb64-210e_{dataset}-{size}.py"
         own = mmpose_config(f"body_2d_keypoint/topdown_heatmap/{recipe}")
         config = composed(trainable, Cell(dataset, "tiny", "simcc", "mse", 0), tmp_path)
-        for split in ("train", "val"):
-            loader = "train_dataloader" if split == "train" else "predict_dataloader"
-            ours, theirs = config[loader]["dataset"], own[f"{split}_dataloader"]["dataset"]
+        for split, of_mmpose in (("train", "train"), ("predict", "val")):
+            ours = config[f"{split}_dataloader"]["dataset"]
+            theirs = own[f"{of_mmpose}_dataloader"]["dataset"]
             assert ours["type"] == f"Fast{theirs['type']}"
             for key in ("ann_file", "data_prefix", "data_mode"):
                 assert ours[key] == theirs[key]
