@@ -1,7 +1,5 @@
 """The documentation as a website: what it is made from, and that it works where there is no network."""
 
-import os
-import subprocess
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +8,7 @@ from threading import Thread
 
 import pytest
 from builders.grid import REPOSITORY
+from builders.processes import run
 from playwright.sync_api import Browser, expect
 
 from rspose.losses import available
@@ -62,11 +61,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site; a link that leads nowhere, or a warning, ends its building."""
     folder = tmp_path_factory.mktemp("site")
     command = [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--quiet", "--site-dir", folder]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
-    built = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
-    )
-    assert built.returncode == 0, built.stderr
+    run(*command, folder=REPOSITORY, NO_MKDOCS_2_WARNING="1", HTTPS_PROXY="http://127.0.0.1:9")
     return folder
 
 

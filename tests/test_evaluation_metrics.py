@@ -3,8 +3,6 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import mmpose
@@ -21,6 +19,7 @@ from builders.datasets import (
     write_json,
     write_mpii_dataset,
 )
+from builders.processes import python
 from faster_coco_eval import COCO as FasterCOCO
 from faster_coco_eval import COCOeval_faster
 from mmengine.config import Config
@@ -429,7 +428,4 @@ def test_evaluation_loads_no_torch() -> None:
         "import sys, rspose.evaluation.evaluate, rspose.evaluation.controls;"
         "print(sorted({'torch', 'pandas', 'mmpose', 'mmengine'} & set(sys.modules)))"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.strip() == "[]"
+    assert python("-c", program) == "[]\n"

@@ -1,13 +1,11 @@
 """The Rank & Sort operator against its definition, written as loops, and values worked out by hand."""
 
 import importlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from builders.processes import python
 from torch import Tensor
 
 from rspose.losses import ap_loss, rank_sort
@@ -124,24 +122,14 @@ def test_triton_kernels_equal_the_definition(tmp_path: Path) -> None:
     long = torch.randn(2, 700, generator=generator)
     inputs.append((long, torch.rand(2, 700, generator=generator) * (torch.arange(700) % 7 < 3), None, 0.5))
     torch.save(inputs, tmp_path / "inputs.pt")
-    run = subprocess.run(
-        [sys.executable, "-c", TRITON_ON_A_CPU, str(tmp_path / "inputs.pt")],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout.strip() == "compared", run.stderr
+    said = python("-c", TRITON_ON_A_CPU, tmp_path / "inputs.pt", TRITON_INTERPRET="1")
+    assert said.endswith("compared\n"), said
 
 
 @pytest.mark.slow
 def test_triton_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", TRITON_FOR_A_GPU],
-        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout.strip() == "compiled", run.stderr
+    said = python("-c", TRITON_FOR_A_GPU, TRITON_CACHE_DIR=str(tmp_path))
+    assert said.endswith("compiled\n"), said
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")

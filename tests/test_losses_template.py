@@ -1,12 +1,12 @@
 """A new loss from the template: it runs as it is written, and a name that cannot be used is said so."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from builders.grid import REPOSITORY
+from builders.processes import run
 from builders.targets import make_target
 
 from rspose.losses import available, build, load, parameters, unusable
@@ -48,15 +48,9 @@ def test_the_new_loss_is_the_weighted_squared_error_it_says_it_is(tmp_path: Path
 
 def test_the_written_file_passes_the_linters_of_the_project(tmp_path: Path) -> None:
     path = new_loss("my_loss", tmp_path)
-    tools = Path(sys.executable).parent
-    for command in (["ruff", "check"], ["ruff", "format", "--check"]):
-        run = subprocess.run(
-            [tools / command[0], *command[1:], "--config", REPOSITORY / "pyproject.toml", path],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, run.stdout
+    ruff = Path(sys.executable).with_name("ruff")
+    for command in (["check"], ["format", "--check"]):
+        run(ruff, *command, "--config", REPOSITORY / "pyproject.toml", path)
 
 
 @pytest.mark.parametrize("name", ["", "3d", "my-loss", "my loss", "class", "_mine", "perte_é", "../mine"])

@@ -4,8 +4,6 @@ import base64
 import json
 import re
 import shlex
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from builders.grid import REPOSITORY
+from builders.processes import python
 from builders.records import (
     COCO_METRICS,
     CURVE,
@@ -425,15 +424,8 @@ def test_five_hundred_records_with_curves_and_drawings_stay_below_fifteen_megaby
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])
 def test_the_command_of_a_cell_runs_that_cell_alone(seeds: list[int]) -> None:
     command = rerun_command("demo", ("coco", "resnet18-w24", "heatmap", "mse"), seeds, control=False)
-    planned = subprocess.run(
-        [sys.executable, "-m", *shlex.split(command), "--dry-run", "--cores", "1"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert planned.returncode == 0, planned.stderr
-    jobs = dict(re.findall(r"^(train|predict|evaluate|record|tables) +(\d+)$", planned.stdout, re.MULTILINE))
+    planned = python("-m", *shlex.split(command), "--dry-run", "--cores", "1", folder=REPOSITORY)
+    jobs = dict(re.findall(r"^(train|predict|evaluate|record|tables) +(\d+)$", planned, re.MULTILINE))
     assert jobs == dict.fromkeys(("train", "predict", "evaluate", "record"), str(len(seeds)))
 
 

@@ -4,14 +4,13 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from builders.grid import REPOSITORY, SnakemakeRun, jobs_of
+from builders.processes import python
 
 from rspose.grid.config import load_config
 
@@ -128,17 +127,10 @@ def test_the_command_that_the_report_gives_for_a_cell_runs_it_alone(folder: Path
     page = (folder / "results/report.html").read_text()
     (details,) = re.findall(r'id="data-cells">(.*?)</script>', page)
     (command,) = json.loads(details)["mpii/tiny/simcc/rspose"]["commands"]
-    planned = subprocess.run(
-        [sys.executable, "-m", *shlex.split(command), "--cores", "1", "--dry-run"],
-        cwd=REPOSITORY,  # where the page says
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert planned.returncode == 0, planned.stderr
-    # Its data and the weights it starts from are there: they lie in the folder, not in the repository.
-    jobs = jobs_of(planned.stdout)
-    assert jobs == of_cells(1)
+    # Where the page says. Its data and the weights it starts from are there: they lie in the folder, not in
+    # the repository.
+    planned = python("-m", *shlex.split(command), "--cores", "1", "--dry-run", folder=REPOSITORY)
+    assert jobs_of(planned) == of_cells(1)
 
 
 def test_the_report_has_the_heatmaps_and_loss_against_localisation(folder: Path) -> None:

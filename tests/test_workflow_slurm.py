@@ -1,8 +1,6 @@
 """The grid on a real Slurm cluster: the same records as on one machine, whatever happens to the jobs."""
 
 import csv
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 import torch
 import yaml
 from builders.grid import REPOSITORY, SnakemakeRun
+from builders.processes import python, run
 from builders.slurm_cluster import SlurmCluster, SlurmJob
 from builders.slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
 
@@ -30,15 +29,9 @@ LOSSES = [cell.loss for cell in CELLS]
 
 def test_the_profile_is_found_from_the_repository_s_folder() -> None:
     command = "snakemake --profile slurm --dry-run --config losses=mse heads=simcc"
-    planned = subprocess.run(
-        [sys.executable, "-m", *command.split()], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    assert planned.returncode == 0, planned.stderr
-    assert "Using profiles slurm" in planned.stderr
-    tracked = subprocess.run(
-        ["git", "ls-files", "--stage", "slurm"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    assert tracked.stdout.startswith("120000")  # a link that a clone has too
+    assert "Using profiles slurm" in python("-m", *command.split(), folder=REPOSITORY)
+    tracked = run("git", "ls-files", "--stage", "slurm", folder=REPOSITORY)
+    assert tracked.startswith("120000")  # a link that a clone has too
 
 
 @pytest.fixture(scope="module")
