@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from builders.losses import forget_later
 from playwright.sync_api import Browser, sync_playwright
 
 from rspose.drawn import make_dataset
+from rspose.evaluation import evaluate
+from rspose.evaluation.resampling import draws
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +59,12 @@ def trainable(settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path) -> 
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     forget_later(monkeypatch)
+
+
+@pytest.fixture
+def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time of an evaluation goes into its 500 replicates: here there are two."""
+    monkeypatch.setattr(evaluate, "draws", partial(draws, replicates=2))
 
 
 @pytest.fixture(scope="session")

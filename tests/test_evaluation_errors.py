@@ -1,22 +1,25 @@
 """Localisation errors after Ronchi and Perona: hand-made ones, the definition as a loop, the official AP."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.datasets import with_noise, write_crowded_dataset, write_dataset, write_mpii_dataset
+from builders.datasets import noisy_predictions, official_ap, suppressed_detections, with_noise, write_dataset
 
 from rspose.datasets import DATASETS, KeypointSet
-from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
+from rspose.datasets.annotations import Annotations, read_annotations
 from rspose.datasets.coco import COCO
 from rspose.datasets.crowdpose import CROWDPOSE
-from rspose.evaluation import coco, mpii
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import rescore_and_suppress
-from rspose.evaluation.errors import ERRORS, KINDS, diagnose, meant_persons
+from rspose.evaluation.errors import ERRORS, KINDS, Diagnosis, diagnose, meant_persons
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.matching import pair
+from rspose.evaluation.predictions import Predictions
+
+pytestmark = pytest.mark.usefixtures("few_replicates")
 
 AREA = 100.0**2
 ONCE = np.ones((1, 1), dtype=np.int32)  # one image, drawn once
@@ -94,9 +97,8 @@ def test_a_wrist_at_a_joint_has_the_error_of_that_joint(
 
 def test_a_joint_of_the_midline_is_its_own_mirror_image() -> None:
     annotations = persons(COCO.keypoints)
-    found = diagnose(
-        annotations.keypoints[[0]], np.array([0]), annotations, annotations.image_id, COCO.keypoints
-    )
+    truth, image = annotations.keypoints[[0]], annotations.image_id
+    found = diagnose(truth, np.array([0]), annotations, image, COCO.keypoints)
     assert KINDS[found.kind[0, COCO.keypoints.names.index("nose")]] == "good"
 
 
@@ -147,45 +149,47 @@ def naive_kind(
     return "good" if similarity >= 0.85 else "jitter"
 
 
+def diagnosed(
+    dataset: str, kept: Predictions, scores: np.ndarray, annotations: Annotations
+) -> tuple[np.ndarray, Diagnosis]:
+    """The persons that detections mean, and their errors."""
+    joints = DATASETS[dataset].keypoints
+    meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
+    return meant, diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+
+
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_kinds_follow_the_definition(dataset: str, tmp_path: Path) -> None:
-    write_crowded_dataset(tmp_path, dataset, seed=1, images=15)
-    joints = DATASETS[dataset].keypoints
-    kept, scores = rescore_and_suppress(
-        with_noise(oracle(dataset, tmp_path), 1).detections(), DATASETS[dataset].keypoints.falloff
-    )
-    annotations = read_annotations(dataset, tmp_path, "val")
-    meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
-    found = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+    predictions = noisy_predictions(tmp_path, dataset, seed=1, images=15)
+    joints, annotations = DATASETS[dataset].keypoints, read_annotations(dataset, tmp_path, "val")
+    kept, scores = rescore_and_suppress(predictions.detections(), joints.falloff)
+    meant, found = diagnosed(dataset, kept, scores, annotations)
     judged = 0
-    for row in range(len(kept)):
-        for joint in range(len(joints)):
-            if meant[row] < 0 or not annotations.labelled[meant[row], joint]:
-                assert found.kind[row, joint] == -1
-            else:
-                expected = naive_kind(joints, kept.keypoints[row, joint], joint, meant[row], annotations)
-                assert KINDS[found.kind[row, joint]] == expected
-                judged += 1
+    for row, joint in np.ndindex(found.kind.shape):
+        if meant[row] < 0 or not annotations.labelled[meant[row], joint]:
+            assert found.kind[row, joint] == -1
+        else:
+            expected = naive_kind(joints, kept.keypoints[row, joint], joint, meant[row], annotations)
+            assert KINDS[found.kind[row, joint]] == expected
+            judged += 1
     assert judged > 100
-    evaluated = evaluate_predictions(dataset, with_noise(oracle(dataset, tmp_path), 1), tmp_path)
-    errors = evaluated["diagnosis"]["errors"]
-    assert all(
-        errors[kind] == pytest.approx((found.kind == KINDS.index(kind)).sum() / judged) for kind in KINDS
-    )
-    assert all(errors[kind] > 0 for kind in KINDS)
-    assert evaluated["diagnosis"]["errors"]["keypoints"] == judged
+    errors = evaluate_predictions(dataset, predictions, tmp_path)["diagnosis"]["errors"]
+    assert errors["keypoints"] == judged
+    for index, kind in enumerate(KINDS):
+        assert errors[kind] == pytest.approx((found.kind == index).sum() / judged)
+        assert errors[kind] > 0
 
 
 def test_a_detection_means_the_person_that_the_evaluator_gives_it_at_an_oks_of_a_tenth(
     tmp_path: Path,
 ) -> None:
-    write_crowded_dataset(tmp_path, "coco", seed=2, images=15)
+    write_dataset(tmp_path, "coco", seed=2, images=15)
     annotations = read_annotations("coco", tmp_path, "val")
     person = int(np.flatnonzero(~annotations.ignored)[0])
     truth = oracle("coco", tmp_path)
     poses = truth.take(np.flatnonzero(truth.annotation_id == annotations.annotation_id[person])[[0, 0, 0]])
     poses.keypoints[1] += 5000
-    pairs = pair(poses, annotations, DATASETS["coco"].keypoints.falloff)
+    pairs = pair(poses, annotations, COCO.keypoints.falloff)
     # The best-scored one gets the person; the second copy and the one far off mean nobody.
     assert meant_persons(pairs, np.array([0.9, 0.8, 0.7])).tolist() == [person, -1, -1]
     assert meant_persons(pairs, np.array([0.5, 0.8, 0.7])).tolist() == [-1, -1, person]
@@ -193,26 +197,21 @@ def test_a_detection_means_the_person_that_the_evaluator_gives_it_at_an_oks_of_a
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_gains_are_what_the_evaluator_says_of_the_repaired_keypoints(dataset: str, tmp_path: Path) -> None:
-    write_crowded_dataset(tmp_path, dataset, seed=3)
-    joints = DATASETS[dataset].keypoints
-    predictions = with_noise(oracle(dataset, tmp_path), 3)
-    kept, scores = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
-    annotations = read_annotations(dataset, tmp_path, "val")
-    meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
-    diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+    kept, scores, annotations = suppressed_detections(tmp_path, dataset, seed=3)
+    _, diagnosis = diagnosed(dataset, kept, scores, annotations)
+    predictions = with_noise(oracle(dataset, tmp_path), seed=3)
     result = evaluate_predictions(dataset, predictions, tmp_path)
     gain = result["diagnosis"]["errors"]["gain"]
     for name, errors in (*((error, (error,)) for error in ERRORS), ("all", ERRORS)):
         wrong = np.isin(diagnosis.kind, [KINDS.index(error) for error in errors])
-        moved = kept.with_keypoints(np.where(wrong[..., None], diagnosis.repaired, kept.keypoints))
-        matched = coco.match(dataset, moved, scores, read_annotations(dataset, tmp_path, "val"))
-        after = coco.summarise(dataset, matched)
-        assert gain[name] == pytest.approx(after["AP"] - result["metrics"]["AP"], abs=1e-12)
+        moved = replace(kept, keypoints=np.where(wrong[..., None], diagnosis.repaired, kept.keypoints))
+        after = official_ap(dataset, moved, scores, tmp_path)
+        assert gain[name] == pytest.approx(after - result["metrics"]["AP"], abs=1e-12)
     assert gain["all"] > max(gain[error] for error in ERRORS) > 0.01
 
 
 def test_gains_on_mpii_are_in_pckh_and_swaps_are_found_by_image(tmp_path: Path) -> None:
-    write_mpii_dataset(tmp_path, seed=4)
+    write_dataset(tmp_path, "mpii", seed=4)
     annotations = read_annotations("mpii", tmp_path, "val")
     names = [person["image"] for person in annotations.content]
     assert len(set(names)) < len(names)
@@ -225,8 +224,7 @@ def test_gains_on_mpii_are_in_pckh_and_swaps_are_found_by_image(tmp_path: Path) 
     both = annotations.labelled[0] & annotations.labelled[1]
     assert errors["keypoints"] == annotations.labelled.sum()
     assert round(errors["swap"] * errors["keypoints"]) >= both.sum() - 2
-    heads = read_head_sizes("mpii", tmp_path, len(annotations))
-    perfect = mpii.pckh(mpii.judge(oracle("mpii", tmp_path), annotations, heads))["PCKh"]
+    perfect = evaluate_predictions("mpii", oracle("mpii", tmp_path), tmp_path)["metrics"]["PCKh"]
     assert result["metrics"]["PCKh"] < perfect
     assert 0 < errors["gain"]["swap"] <= errors["gain"]["all"] <= perfect - result["metrics"]["PCKh"] + 1e-12
     assert errors["gain"]["jitter"] == 0

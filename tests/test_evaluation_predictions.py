@@ -24,7 +24,7 @@ def some_predictions(**changes: Any) -> Predictions:
     return Predictions(**(arrays | changes))
 
 
-def test_a_saved_file_loads_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_file_is_plain_arrays_and_loads_as_it_was(tmp_path: Path) -> None:
     predictions = some_predictions()
     path = tmp_path / "new folder" / "predictions.npz"
     predictions.save(path)
@@ -34,11 +34,7 @@ def test_a_saved_file_loads_as_it_was(tmp_path: Path) -> None:
         assert getattr(loaded, name).dtype == (np.int64 if name.endswith("_id") else np.float32)
     assert loaded.protocol == predictions.protocol
     assert loaded.source == str(path)
-
-
-def test_the_file_is_plain_arrays(tmp_path: Path) -> None:
-    some_predictions().save(tmp_path / "predictions.npz")
-    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as archive:
+    with np.load(path, allow_pickle=False) as archive:
         assert sorted(archive.files) == sorted([*ARRAY_NAMES, "protocol"])
         assert archive["protocol"].shape == ()
 
@@ -81,13 +77,10 @@ def test_rows_divide_into_ground_truth_boxes_and_detections() -> None:
         ({"keypoints": np.zeros((3, 51))}, r"keypoints: expected shape \[N, K, 2\], found \(3, 51\)"),
         (
             {"keypoints": np.full((3, 17, 2), np.nan)},
-            r"keypoints: .* NaN or infinity in 3 of 3 rows \(first: row 0\)",
+            r"keypoints: .* infinity in 3 of 3 rows \(first: row 0\)",
         ),
         ({"area": [1, np.inf, 1]}, r"area: .* in 1 of 3 rows \(first: row 1\)"),
-        (
-            {"confidence": np.full((3, 17), 1.5)},
-            r"confidence: expected values in \[0, 1\], found \[1.5, 1.5\]",
-        ),
+        ({"confidence": np.full((3, 17), 1.5)}, r"confidence: .* in \[0, 1\], found \[1.5, 1.5\]"),
         ({"confidence": np.full((3, 17), -0.1)}, r"confidence: expected values in \[0, 1\]"),
         ({"area": [1, -2, 1]}, r"area: expected none below 0, found -2 in row 1"),
     ],
@@ -104,9 +97,7 @@ def test_no_predictions_are_predictions() -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"absent.npz: no such predictions file; run the predict stage"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"absent.npz: no such predictions file; run the predict"):
         Predictions.load(tmp_path / "absent.npz")
 
 
@@ -141,15 +132,16 @@ def test_a_flipped_byte_never_changes_what_is_loaded(tmp_path: Path) -> None:
     assert refused > len(content) / 7 / 2
 
 
-def test_pickled_objects_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.npz"
-    np.savez(path, image_id=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match=r"predictions.npz: not a readable .npz archive of plain arrays"):
-        Predictions.load(path)
-
-
-def test_a_foreign_archive_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "samples.npz"
-    np.savez(path, heatmap=np.zeros(3))
-    with pytest.raises(ValueError, match=r"samples.npz: not a predictions file: .* found heatmap"):
-        Predictions.load(path)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"image_id": np.array([{"a": 1}], dtype=object)}, "not a readable .npz archive of plain arrays"),
+        ({"heatmap": np.zeros(3)}, "not a predictions file: .* found heatmap"),
+    ],
+)
+def test_pickled_objects_and_a_foreign_archive_are_named(
+    content: dict[str, np.ndarray], message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "samples.npz", **content)
+    with pytest.raises(ValueError, match=rf"samples.npz: {message}"):
+        Predictions.load(tmp_path / "samples.npz")

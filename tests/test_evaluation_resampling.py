@@ -2,26 +2,18 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.datasets import (
-    with_noise,
-    write_crowded_dataset,
-    write_dataset,
-    write_json,
-    write_mpii_dataset,
-)
+from builders.datasets import noisy_predictions, suppressed_detections, write_json
 from scipy.io import loadmat, savemat
 from scipy.stats import kendalltau, spearmanr
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import read_annotations
-from rspose.evaluation import coco, mpii
-from rspose.evaluation.controls import oracle
-from rspose.evaluation.detections import rescore_and_suppress
-from rspose.evaluation.errors import KINDS
+from rspose.evaluation import coco, evaluate, mpii
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
@@ -68,30 +60,19 @@ def repeated_mpii(root: Path, predictions: Predictions, times: dict[str, int], o
     return taken
 
 
-def scores(evaluated: dict) -> dict[str, float | None]:
-    found = {f"metrics.{name}": value for name, value in evaluated["metrics"].items()}
-    return found | {
-        f"confidence.{level}.{name}": evaluated["confidence"][level][name]
-        for level in ("keypoint", "pose")
-        for name in ("spearman", "pearson")
-    }
-
-
-def diagnosis(evaluated: dict) -> dict[str, float | None]:
-    errors, ordering = evaluated["diagnosis"]["errors"], evaluated["diagnosis"].get("ordering", {})
-    return {
-        **{f"diagnosis.errors.{kind}": errors[kind] for kind in KINDS},
-        **{f"diagnosis.errors.gain.{name}": value for name, value in errors["gain"].items()},
-        **{f"diagnosis.ordering.{name}": value for name, value in ordering.items()},
-    }
+def flat(found: dict, name: str) -> dict[str, float | None]:
+    """The numbers of nested dictionaries under their names in a record."""
+    numbers = {}
+    for key, value in found.items():
+        numbers |= flat(value, f"{name}.{key}") if isinstance(value, dict) else {f"{name}.{key}": value}
+    return numbers
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
 def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_dataset(tmp_path, dataset, seed=7)
-    predictions = with_noise(oracle(dataset, tmp_path), seed=7)
+    predictions = noisy_predictions(tmp_path, dataset, seed=7)
     stored = evaluate_predictions(dataset, predictions, tmp_path)["bootstrap"]["values"]
     annotations = read_annotations(dataset, tmp_path, "val")
     units = (
@@ -108,35 +89,34 @@ def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
             again = repeated_mpii(tmp_path, predictions, times, out)
         else:
             again = repeated(dataset, tmp_path, predictions, times, out)
+        monkeypatch.setattr(evaluate, "draws", partial(draws, replicates=1))
         evaluated = evaluate_predictions(dataset, again, out)
-        expected = scores(evaluated)
+        expected = flat(evaluated["metrics"], "metrics") | flat(evaluated["confidence"], "confidence")
         # Kendall's tau is one to first order only.
-        assert expected.keys() == {name for name in stored if not name.endswith(".kendall")}
-        for name, value in expected.items():
-            found = decode(stored[name])[replicate]
+        drawn = {name for name in stored if not name.endswith(".kendall")}
+        assert drawn == {
+            *(f"metrics.{name}" for name in evaluated["metrics"]),
+            *(f"confidence.{level}.{r}" for level in ("keypoint", "pose") for r in ("spearman", "pearson")),
+        }
+        for name in drawn:
+            value, found = expected[name], decode(stored[name])[replicate]
             tolerance = 8e-5 if dataset == "crowdpose" and name in ROUNDED else 2e-5
-            assert found == pytest.approx(math.nan if value is None else value, abs=tolerance, nan_ok=True), (
-                name
-            )
+            value = math.nan if value is None else value
+            assert found == pytest.approx(value, abs=tolerance, nan_ok=True), name
         # Of the diagnosis a record has intervals only: with one replicate, that replicate twice.
-        one = counts[:, [replicate]]
-        monkeypatch.setattr("rspose.evaluation.evaluate.draws", lambda *_, one=one: one)
+        monkeypatch.setattr(evaluate, "draws", lambda *_, one=counts[:, [replicate]]: one)
         intervals = evaluate_predictions(dataset, predictions, tmp_path)["bootstrap"]["intervals"]
-        monkeypatch.undo()
-        expected = diagnosis(evaluated)
-        assert expected.keys() == {name for name in intervals if name.startswith("diagnosis.")}
-        for name, value in expected.items():
-            assert intervals[name] == pytest.approx([value, value], abs=1e-9), name
+        expected = flat(evaluated["diagnosis"], "diagnosis")
+        diagnosed = {name for name in intervals if name.startswith("diagnosis.")}
+        left_out = {"diagnosis.errors.keypoints", *(name for name in expected if ".thresholds." in name)}
+        assert diagnosed == expected.keys() - left_out
+        for name in diagnosed:
+            assert intervals[name] == pytest.approx([expected[name]] * 2, abs=1e-9), name
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "wholebody"])
 def test_every_image_once_is_the_official_number(dataset: str, tmp_path: Path) -> None:
-    write_crowded_dataset(tmp_path, dataset, seed=3)
-    predictions = with_noise(oracle(dataset, tmp_path), seed=3)
-    annotations = read_annotations(dataset, tmp_path, "val")
-    kept, instance_scores = rescore_and_suppress(
-        predictions.detections(), DATASETS[dataset].keypoints.falloff
-    )
+    kept, instance_scores, annotations = suppressed_detections(tmp_path, dataset, seed=3)
     evaluator = coco.match(dataset, kept, instance_scores, annotations)
     once = np.ones((len(annotations.known_images), 1), dtype=np.int32)
     replicate = coco.replicates(dataset, evaluator, annotations, once)
@@ -149,8 +129,7 @@ def test_every_image_once_is_the_official_number(dataset: str, tmp_path: Path) -
 
 
 def test_persons_of_one_mpii_image_are_drawn_together(tmp_path: Path) -> None:
-    write_mpii_dataset(tmp_path, seed=1, persons=40)
-    predictions = with_noise(oracle("mpii", tmp_path), seed=1)
+    predictions = noisy_predictions(tmp_path, "mpii", seed=1)
     evaluated = evaluate_predictions("mpii", predictions, tmp_path)
     assert evaluated["bootstrap"]["images"] == 14  # three persons an image
     judgement = mpii.judge(predictions, read_annotations("mpii", tmp_path, "val"), np.ones(40))
@@ -222,7 +201,7 @@ def test_the_spread_of_replicates_is_the_standard_error_of_a_share() -> None:
     right = rng.uniform(size=(400, 16)) < 0.7
     everywhere = np.ones_like(right)
     judgement = mpii.Judgement({0.5: right, 0.1: right}, everywhere, everywhere, np.arange(400))
-    replicates = mpii.replicates(judgement, draws("mpii", 400, replicates=2000))["PCKh"]
+    replicates = mpii.pckh(judgement, draws("mpii", 400, replicates=2000))["PCKh"]
     # Of 14 keypoints that count, all labelled.
     expected = math.sqrt(0.7 * 0.3 / (400 * 14))
     assert replicates.std() == pytest.approx(expected, rel=0.1)
@@ -230,7 +209,7 @@ def test_the_spread_of_replicates_is_the_standard_error_of_a_share() -> None:
 
 def test_a_split_that_some_replicates_lack_has_an_interval_from_the_others() -> None:
     values = np.array([np.nan, *np.linspace(0, 1, 101)])
-    stored = summary({"metrics.APL": values, "metrics.APM": np.full(3, np.nan)}, images=4)
+    stored = summary({"metrics.APL": values, "metrics.APM": np.full(3, np.nan)}, {}, images=4)
     assert stored["intervals"]["metrics.APL"] == pytest.approx([0.025, 0.975])
     assert stored["intervals"]["metrics.APM"] is None
     json.dumps(stored, allow_nan=False)

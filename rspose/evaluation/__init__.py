@@ -1,5 +1,1 @@
-"""From a predictions file and the annotations to scores, without torch.
-
-``evaluate`` is the entry; ``Predictions`` is the file that it reads; ``controls`` makes predictions that need
-no model.
-"""
+"""From a predictions file and the annotations to scores, by ``evaluate``, without torch."""

@@ -3,9 +3,8 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from xtcocotools.coco import COCO
@@ -14,48 +13,33 @@ from xtcocotools.cocoeval import COCOeval
 from rspose.datasets import Dataset, dataset
 from rspose.datasets.annotations import Annotations
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import coco_matches, precision_and_recall
-
-T = TypeVar("T")
+from rspose.evaluation.resampling import Matches, precision_and_recall
 
 EVALUATOR = f"xtcocotools {version('xtcocotools')}"
 # Predictions per image that count, the best ones (``maxDets`` of the evaluator).
 MAX_DETECTIONS = 20
 
-# In the order of ``COCOeval.stats``. With a crowd index: of easy, medium and hard images.
-_METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-_METRICS_CROWDED = ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "APH")
-# What is told of a part of COCO-WholeBody.
-_OF_A_PART = ("AP", "AR")
-# What a metric is made of: precision or recall, index of the OKS threshold (None: all), of the area range.
-_REPLICATED = {
-    "AP": ("precision", None, 0), "AP50": ("precision", 0, 0), "AP75": ("precision", 5, 0),
-    "AR": ("recall", None, 0), "AR50": ("recall", 0, 0), "AR75": ("recall", 5, 0),
+# What a metric is made of, in the order of ``COCOeval.stats``: precision (0) or recall (1), index of the OKS
+# threshold (None: the mean over all), index of the range of areas (0: all).
+_METRICS = {
+    "AP": (0, None, 0), "AP50": (0, 0, 0), "AP75": (0, 5, 0), "APM": (0, None, 1), "APL": (0, None, 2),
+    "AR": (1, None, 0), "AR50": (1, 0, 0), "AR75": (1, 5, 0), "ARM": (1, None, 1), "ARL": (1, None, 2),
 }  # fmt: skip
-_REPLICATED_BY_AREA = {
-    "APM": ("precision", None, 1), "APL": ("precision", None, 2),
-    "ARM": ("recall", None, 1), "ARL": ("recall", None, 2),
-}  # fmt: skip
-# Bounds of the crowd index of easy, medium and hard images, as the evaluator splits them.
+# With a crowd index there are no ranges of areas, but at the end precision by these bounds of the index.
 _CROWDEDNESS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
+_WITHOUT_AREAS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
+_OF_A_PART = ("AP", "AR")
 
 Evaluators = dict[str, COCOeval]
 """Official evaluators: of all keypoints under the empty name, and of each part of COCO-WholeBody."""
 
 
 def match(name: str, detections: Predictions, scores: np.ndarray, annotations: Annotations) -> Evaluators:
-    """The official evaluators after they have matched detections to persons.
+    """The official evaluators after they have matched N detections, with scores ``[N]``, to persons.
 
     The parts of COCO-WholeBody are evaluated one by one, over the same detections and scores, as mmpose's
-    ``CocoWholeBodyMetric`` does.
-
-    Args:
-        name: Name of a dataset that detections are evaluated on.
-        detections: Predictions to evaluate, N of them, after suppression.
-        scores: Their scores, ``[N]``.
-        annotations: The validation split.
+    ``CocoWholeBodyMetric`` does. The evaluator writes into the content of the annotations.
     """
-    annotations.check_images(detections.image_id, detections.source)
     known = dataset(name)
     sigmas = np.asarray(known.keypoints.sigmas)
     kinds = {"": (known.evaluator, sigmas)}
@@ -64,8 +48,6 @@ def match(name: str, detections: Predictions, scores: np.ndarray, annotations: A
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # Parts have no scores of their own: mmpose, too, scores them as the person.
         warnings.filterwarnings("ignore", message=".*not found, use 'score' instead")
-        # The evaluator writes into results and annotations alike, hence results made for it alone; its
-        # annotations are read from ``content``, which nothing reads afterwards.
         truth = COCO(str(annotations.path), ann_data=annotations.content)
         results = truth.loadRes(_results(known, detections, scores))
         for part, (kind, sigmas_of_part) in kinds.items():
@@ -87,77 +69,74 @@ def _results(known: Dataset, detections: Predictions, scores: np.ndarray) -> lis
     return [{"category_id": 1, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
-def replicates(
-    name: str, evaluators: Evaluators, annotations: Annotations, counts: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The evaluators' numbers if the images of the split had been drawn as often as ``counts`` says.
-
-    ``evaluators`` is what :func:`match` returned, before :func:`summarise` has seen it; ``counts``, int
-    ``[images, R]``, is in the order of ascending ids. Float64 ``[R]`` for every metric; NaN in replicates
-    without a person of that split.
-    """
-    evaluator, crowded = evaluators[""], dataset(name).crowded
-    images = evaluator.params.imgIds
-    values = _replicated(evaluator, _REPLICATED if crowded else _REPLICATED | _REPLICATED_BY_AREA, counts)
-    if crowded:
-        matches = coco_matches(evaluator.evalImgs, images)
-        crowd_index = {image["id"]: image["crowdIndex"] for image in annotations.content["images"]}
-        crowdedness = np.array([crowd_index[image] for image in images])
-        for metric, (low, high) in _CROWDEDNESS.items():
-            of_kind = (low <= crowdedness) & (crowdedness < high)
-            values[metric] = precision_and_recall(matches, counts * of_kind[:, None])[0].mean(axis=0)
-    told = {metric: _REPLICATED[metric] for metric in _OF_A_PART}
-    for part, of_part in _parts(evaluators).items():
-        values |= {f"{metric}_{part}": value for metric, value in _replicated(of_part, told, counts).items()}
-    return values | _of_both_hands(values, lambda left, right: (left + right) / 2)
-
-
-def _replicated(
-    evaluator: COCOeval, wanted: dict[str, tuple[str, int | None, int]], counts: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Some metrics of one evaluator, each ``[R]``."""
-    curves = {}
-    for area in sorted({area for _, _, area in wanted.values()}):
-        matches = coco_matches(evaluator.evalImgs, evaluator.params.imgIds, area)
-        curves["precision", area], curves["recall", area] = precision_and_recall(matches, counts)
-    return {
-        name: curves[curve, area].mean(axis=0) if threshold is None else curves[curve, area][threshold]
-        for name, (curve, threshold, area) in wanted.items()
-    }
-
-
-def _parts(evaluators: Evaluators) -> Evaluators:
-    return {name: evaluator for name, evaluator in evaluators.items() if name}
-
-
-def summarise(name: str, evaluators: Evaluators) -> dict[str, float | None]:
-    """The evaluators' numbers as fractions; None where no annotated person falls into a split.
+def summarise(name: str, evaluators: Evaluators) -> dict[str, float]:
+    """The evaluators' numbers as fractions; NaN where no annotated person falls into a split.
 
     Those of a part of COCO-WholeBody are called ``AP_<part>`` and ``AR_<part>``. ``hand`` is the mean of both
     hands, as the dataset's authors have it (github.com/jin-s13/COCO-WholeBody, issue 38).
     """
-    metrics = _summary(evaluators[""], _METRICS_CROWDED if dataset(name).crowded else _METRICS)
-    for part, evaluator in _parts(evaluators).items():
-        of_part = _summary(evaluator, _METRICS)
-        metrics |= {f"{metric}_{part}": of_part[metric] for metric in _OF_A_PART}
-    return metrics | _of_both_hands(
-        metrics, lambda left, right: None if left is None or right is None else (left + right) / 2
-    )
+    names = [*_WITHOUT_AREAS, *_CROWDEDNESS] if dataset(name).crowded else [*_METRICS]
+    values: dict[str, float] = {}
+    for part, evaluator in evaluators.items():
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluator.accumulate()
+            evaluator.summarize()
+        found = np.where(evaluator.stats < 0, np.nan, evaluator.stats).tolist()
+        of_all = dict(zip(names, found, strict=True))
+        values |= {f"{metric}_{part}": of_all[metric] for metric in _OF_A_PART} if part else of_all
+    return values | _of_both_hands(values)
 
 
-def _of_both_hands(values: dict[str, T], mean: Callable[[T, T], T]) -> dict[str, T]:
+def replicates(
+    name: str, evaluators: Evaluators, annotations: Annotations, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The numbers of :func:`summarise` if image i of the split occurred ``counts[i]`` times.
+
+    ``counts`` is int ``[images, R]``, in the order of ascending ids; :func:`summarise` has not seen the
+    evaluators yet. Float64 ``[R]`` each.
+    """
+    crowded = dataset(name).crowded
+    values: dict[str, np.ndarray] = {}
+    for part, evaluator in evaluators.items():
+        names = _OF_A_PART if part else _WITHOUT_AREAS if crowded else tuple(_METRICS)
+        of_area = {
+            area: precision_and_recall(_matches(evaluator, area), counts)
+            for area in sorted({_METRICS[metric][2] for metric in names})
+        }
+        for metric in names:
+            curve, threshold, area = _METRICS[metric]
+            found = of_area[area][curve]
+            of_metric = found.mean(axis=0) if threshold is None else found[threshold]
+            values[f"{metric}_{part}" if part else metric] = of_metric
+    if crowded:
+        crowd_index = {image["id"]: image["crowdIndex"] for image in annotations.content["images"]}
+        crowdedness = np.array([crowd_index[image] for image in evaluators[""].params.imgIds])
+        for metric, (low, high) in _CROWDEDNESS.items():
+            of_kind = (low <= crowdedness) & (crowdedness < high)
+            precision, _ = precision_and_recall(_matches(evaluators[""]), counts * of_kind[:, None])
+            values[metric] = precision.mean(axis=0)
+    return values | _of_both_hands(values)
+
+
+def _matches(evaluator: COCOeval, area: int = 0) -> Matches:
+    """What an evaluator of one category matched in one of its ranges of areas."""
+    images = len(evaluator.params.imgIds)
+    none = np.zeros((len(evaluator.params.iouThrs), 0))
+    nothing = {"gtIgnore": none[0], "dtScores": none[0], "dtMatches": none, "dtIgnore": none}
+    found = [each or nothing for each in evaluator.evalImgs[area * images : (area + 1) * images]]
+    # The evaluator's own order: of equal scores, that of the earlier image first.
+    order = np.argsort(-np.concatenate([each["dtScores"] for each in found]), kind="mergesort")
+    image = np.repeat(np.arange(images), [len(each["dtScores"]) for each in found])[order]
+    matched = np.concatenate([each["dtMatches"] for each in found], axis=1)[:, order] >= 0
+    counting = np.concatenate([each["dtIgnore"] for each in found], axis=1)[:, order] == 0
+    persons = np.array([(each["gtIgnore"] == 0).sum() for each in found])
+    return Matches(image, matched & counting, ~matched & counting, persons)
+
+
+def _of_both_hands(values: dict[str, Any]) -> dict[str, Any]:
     """The metrics of ``hand``; none where hands are not evaluated."""
     return {
-        f"{metric}_hand": mean(values[f"{metric}_lefthand"], values[f"{metric}_righthand"])
+        f"{metric}_hand": (values[f"{metric}_lefthand"] + values[f"{metric}_righthand"]) / 2
         for metric in _OF_A_PART
         if f"{metric}_lefthand" in values
-    }
-
-
-def _summary(evaluator: COCOeval, names: tuple[str, ...]) -> dict[str, float | None]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator.accumulate()
-        evaluator.summarize()
-    return {
-        name: None if value < 0 else float(value) for name, value in zip(names, evaluator.stats, strict=True)
     }

@@ -11,70 +11,50 @@ from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from rspose.datasets.annotations import Annotations
 from rspose.evaluation.coco import MAX_DETECTIONS
-from rspose.evaluation.matching import pair, persons_in_boxes
+from rspose.evaluation.matching import pair
 from rspose.evaluation.oks import keypoint_similarity
 from rspose.evaluation.predictions import Predictions
 
 # The least OKS at which the evaluators match a prediction to a person.
 MATCH_THRESHOLD = 0.5
-# The least intersection over union at which a detector's box is taken to hold a person.
-BOX_THRESHOLD = 0.5
 CALIBRATION_BINS = 20
-
-Correlations = dict[str, float | int | None]
-
-
-def correlations(confidence: np.ndarray, quality: np.ndarray) -> Correlations:
-    """Spearman, Kendall and Pearson correlation of two ``[n]`` arrays, and n; None where one is constant."""
-    if len(confidence) < 2 or np.ptp(confidence) == 0 or np.ptp(quality) == 0:
-        return {"spearman": None, "kendall": None, "n": len(confidence), "pearson": None}
-    return {
-        "spearman": float(spearmanr(confidence, quality).statistic),
-        "kendall": float(kendalltau(confidence, quality).statistic),
-        "n": len(confidence),
-        # In double precision, which confidences are not stored in.
-        "pearson": float(pearsonr(np.float64(confidence), np.float64(quality)).statistic),
-    }
-
-
-def calibration_curve(
-    confidence: np.ndarray, quality: np.ndarray, bins: int = CALIBRATION_BINS
-) -> dict[str, list[float | None] | list[int]]:
-    """Mean quality by confidence, in bins of equal width from 0 to 1.
-
-    A bin holds its lower edge; the last one 1 too. Lists with an entry a bin: the means ``confidence`` and
-    ``quality``, None in an empty bin, and ``count``.
-    """
-    index = np.minimum((np.float64(confidence) * bins).astype(np.int64), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    means = {}
-    for name, values in (("confidence", confidence), ("quality", quality)):
-        sums = np.bincount(index, weights=values, minlength=bins)
-        means[name] = [float(total / n) if n else None for total, n in zip(sums, count, strict=True)]
-    return {**means, "count": count.tolist()}
 
 
 @dataclass(eq=False)
 class Pairs:
-    """Confidence and localisation quality of n keypoints or poses.
+    """Confidence ``[n]`` and localisation quality, float64 ``[n]``, both in [0, 1], of keypoints or poses.
 
-    Attributes:
-        confidence: float ``[n]``.
-        quality: float64 ``[n]``, in [0, 1].
-        row: Row of the prediction that each pair is of, int64 ``[n]``.
+    ``row`` is that of the prediction that each pair is of, int64 ``[n]``.
     """
 
     confidence: np.ndarray
     quality: np.ndarray
     row: np.ndarray
 
-    def correlations(self) -> Correlations:
-        """:func:`correlations` of the two."""
-        return correlations(self.confidence, self.quality)
+    def correlations(self) -> dict[str, float | int | None]:
+        """Spearman, Kendall and Pearson correlation, None where one side is constant, and the number n."""
+        found: dict[str, float | int | None] = dict.fromkeys(("spearman", "kendall", "pearson"))
+        found["n"] = len(self.row)
+        if len(self.row) > 1 and np.ptp(self.confidence) and np.ptp(self.quality):
+            found["spearman"] = float(spearmanr(self.confidence, self.quality).statistic)
+            found["kendall"] = float(kendalltau(self.confidence, self.quality).statistic)
+            # In double precision, which confidences are not stored in.
+            found["pearson"] = float(pearsonr(np.float64(self.confidence), self.quality).statistic)
+        return found
 
-    def calibration(self) -> dict[str, list[float | None] | list[int]]:
-        """:func:`calibration_curve` of the two."""
-        return calibration_curve(self.confidence, self.quality)
+    def calibration(self, bins: int = CALIBRATION_BINS) -> dict[str, list[float | None] | list[int]]:
+        """Mean quality by confidence, in bins of equal width from 0 to 1.
+
+        A bin holds its lower edge; the last one 1 too. Lists with an entry a bin: the means ``confidence``
+        and ``quality``, None in an empty bin, and ``count``.
+        """
+        index = np.minimum((np.float64(self.confidence) * bins).astype(np.int64), bins - 1)
+        count = np.bincount(index, minlength=bins)
+        means = {}
+        for name, values in (("confidence", self.confidence), ("quality", self.quality)):
+            sums = np.bincount(index, weights=values, minlength=bins)
+            means[name] = [float(total / n) if n else None for total, n in zip(sums, count, strict=True)]
+        return {**means, "count": count.tolist()}
 
 
 @dataclass(eq=False)
@@ -82,8 +62,8 @@ class KeypointQuality:
     """Localisation quality of the K keypoints of N predictions.
 
     Attributes:
-        confidence: In [0, 1], ``[N, K]``.
-        similarity: To the truth, in [0, 1], ``[N, K]``; arbitrary where not labelled.
+        confidence: ``[N, K]``.
+        similarity: To the truth, ``[N, K]``; arbitrary where not labelled.
         labelled: Keypoints whose truth is known, bool ``[N, K]``.
     """
 
@@ -94,11 +74,8 @@ class KeypointQuality:
     def pairs(self, keypoints: slice = slice(None)) -> Pairs:
         """Confidence and similarity of the labelled ones among some of the K keypoints."""
         labelled = self.labelled[:, keypoints]
-        return Pairs(
-            self.confidence[:, keypoints][labelled],
-            self.similarity[:, keypoints][labelled],
-            np.nonzero(labelled)[0],
-        )
+        confidence, similarity = (each[:, keypoints][labelled] for each in (self.confidence, self.similarity))
+        return Pairs(confidence, similarity, np.nonzero(labelled)[0])
 
     def pose_pairs(self, scores: np.ndarray) -> Pairs:
         """Score ``[N]`` and OKS, the mean similarity, of the predictions with a labelled keypoint."""
@@ -107,27 +84,7 @@ class KeypointQuality:
         return Pairs(scores[rows], total / self.labelled.sum(axis=1)[rows], rows)
 
 
-def quality_on_truth(
-    predictions: Predictions, annotations: Annotations, falloff: np.ndarray
-) -> KeypointQuality:
-    """Quality of predictions on ground-truth boxes: the truth is that of the box; ``falloff`` is ``[K]``."""
-    rows = annotations.rows_of(predictions.annotation_id, predictions.source)
-    return _quality(predictions, rows, annotations, falloff)
-
-
-def quality_on_detections(
-    detections: Predictions, annotations: Annotations, falloff: np.ndarray
-) -> KeypointQuality:
-    """Quality of predictions on a detector's boxes: the truth is the person whose box overlaps most.
-
-    The two boxes must have an intersection over union of at least 0.5; other predictions are left out. The
-    choice does not look at the pose, whose quality is asked for.
-    """
-    rows, persons = persons_in_boxes(detections, annotations, BOX_THRESHOLD, ~annotations.ignored)
-    return _quality(detections.take(rows), persons, annotations, falloff)
-
-
-def _quality(
+def keypoint_quality(
     predictions: Predictions, persons: np.ndarray, annotations: Annotations, falloff: np.ndarray
 ) -> KeypointQuality:
     """Quality of N predictions of the persons in N rows of the annotations."""
@@ -141,11 +98,10 @@ def detection_pairs(
 ) -> Pairs:
     """Instance score and OKS of each detection that counts, of N after suppression with scores ``[N]``.
 
-    This is the pose level of COCO and CrowdPose. The quality of a detection is its OKS with that person of
-    its image whom it fits best, 0 where there is none. It does not depend on the scores: were each person
-    given to the best-scored detection and the others counted as 0, even random scores would correlate with
-    such a quality. As in the evaluator, the 20 best of an image count, and those that fit nobody but a person
-    to be ignored are left out.
+    The quality of a detection is its OKS with that person of its image whom it fits best, 0 where there is
+    none. It does not depend on the scores: were each person given to the best-scored detection and the others
+    counted as 0, even random scores would correlate with such a quality. As in the evaluator, the 20 best of
+    an image count, and those that fit nobody but a person to be ignored are left out.
     """
     counted, quality = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     for image in pair(detections, annotations, falloff, np.arange(len(detections))):

@@ -31,14 +31,14 @@ def oracle(name: str, data_root: str | Path) -> Predictions:
         FileNotFoundError: If a file of the dataset is missing.
         ValueError: If a file is damaged.
     """
-    predictions, annotations, poses = _boxes_with_mean_pose(name, data_root, "oracle")
-    truth = np.where(annotations.labelled[..., None], annotations.keypoints, poses)
-    on_truth = predictions.annotation_id >= 0
-    predictions.keypoints[on_truth] = truth[
-        annotations.rows_of(predictions.annotation_id[on_truth], "oracle")
-    ]
-    detected = np.flatnonzero(~on_truth)
-    rows, persons = persons_in_boxes(predictions.take(detected), annotations, _FOUND)
+    predictions, annotations, pose = _boxes_with_mean_pose(name, data_root, "oracle")
+    truth = np.where(annotations.labelled[..., None], annotations.keypoints, _in_boxes(pose, annotations.box))
+    on_truth = np.flatnonzero(predictions.annotation_id >= 0)
+    persons = annotations.rows_of(predictions.annotation_id[on_truth], "oracle")
+    predictions.keypoints[on_truth] = truth[persons]
+    detected = np.flatnonzero(predictions.annotation_id < 0)
+    anybody = np.full(len(annotations), True)
+    rows, persons = persons_in_boxes(predictions.take(detected), annotations, _FOUND, anybody)
     predictions.keypoints[detected[rows]] = truth[persons]
     return predictions
 
@@ -74,40 +74,30 @@ def _in_boxes(pose: np.ndarray, box: np.ndarray) -> np.ndarray:
 def _boxes_with_mean_pose(
     name: str, data_root: str | Path, control: str
 ) -> tuple[Predictions, Annotations, np.ndarray]:
-    """The mean pose in all boxes that a model is asked about, of the ground truth and then of the detector.
-
-    Also the annotations, and the mean pose in each person's box, ``[N, K, 2]``.
-    """
+    """The mean pose in all boxes that a model is asked about, the annotations, and the normalised pose."""
     known, annotations = dataset(name), read_annotations(name, data_root, "val")
     pose = normalised_mean_pose(read_annotations(name, data_root, "train"))
     # PCKh wants everybody.
     usable = _has_pose(annotations) if known.evaluator != "pckh" else np.full(len(annotations), True)
-    image_id, annotation_id = annotations.image_id[usable], annotations.annotation_id[usable]
-    box, score = annotations.box[usable], np.ones(usable.sum())
-    protocol: dict[str, Any] = {
-        "dataset": known.name,
-        "split": "val",
-        "control": control,
-        "annotation_file": Path(known.annotations["val"]).name,
-    }
+    of_truth = (annotations.image_id, annotations.annotation_id, annotations.box, np.ones(len(annotations)))
+    boxes = [[column[usable] for column in of_truth]]
+    protocol: dict[str, Any] = {"dataset": known.name, "split": "val", "control": control}
+    protocol["annotation_file"] = Path(known.annotations["val"]).name
     if known.detections is not None:
-        detections = read_detections(known.name, data_root)
-        annotations.check_images(detections.image_id, str(detections.path))
-        image_id = np.concatenate([image_id, detections.image_id])
-        annotation_id = np.concatenate([annotation_id, np.full(len(detections.image_id), -1)])
-        box = np.concatenate([box, detections.box])
-        score = np.concatenate([score, detections.score])
-        protocol["detection_file"] = detections.path.name
-    keypoints = _in_boxes(pose, box)
+        found = read_detections(known.name, data_root)
+        annotations.check_images(found.image_id, str(found.path))
+        boxes.append([found.image_id, np.full(len(found.image_id), -1), found.box, found.score])
+        protocol["detection_file"] = found.path.name
+    image_id, annotation_id, box, score = map(np.concatenate, zip(*boxes, strict=True))
     predictions = Predictions(
         image_id=image_id,
         annotation_id=annotation_id,
         box=box,
         area=_PADDING**2 * box[:, 2] * box[:, 3],
         box_score=score,
-        keypoints=keypoints,
-        confidence=np.ones(keypoints.shape[:2]),
+        keypoints=_in_boxes(pose, box),
+        confidence=np.ones((len(box), len(pose))),
         protocol=protocol,
         source=control,
     )
-    return predictions, annotations, _in_boxes(pose, annotations.box)
+    return predictions, annotations, pose

@@ -14,7 +14,7 @@ wrong joint. (The authors' code means the same, but takes sigma for the falloff 
 nearer.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,10 +40,12 @@ class Diagnosis:
     Attributes:
         kind: Index into ``KINDS`` of each keypoint, -1 where it is not judged (no label, or a pose that means
             nobody), int8 ``[N, K]``.
-        repaired: Where the keypoint would be without its error, ``[N, K, 2]``.
+        predicted: The keypoints in pixels, ``[N, K, 2]``.
+        repaired: Where they would be without their errors, ``[N, K, 2]``.
     """
 
     kind: np.ndarray
+    predicted: np.ndarray
     repaired: np.ndarray
 
     def shares(self, image: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,10 +59,14 @@ class Diagnosis:
         shares = np.divide(of_kind, total, out=np.full(of_kind.shape, np.nan), where=total > 0)
         return dict(zip(KINDS, shares, strict=True))
 
-    def keypoints_without(self, errors: Sequence[str], keypoints: np.ndarray) -> np.ndarray:
-        """The keypoints ``[N, K, 2]`` with the errors named repaired."""
-        wrong = np.isin(self.kind, [KINDS.index(error) for error in errors])
-        return np.where(wrong[..., None], self.repaired, keypoints)
+    def gains(self, metric: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+        """How much a metric of keypoints ``[N, K, 2]`` rises where one error, or ``all``, are repaired."""
+        measured = metric(self.predicted)
+        repaired = {}
+        for name, errors in (*((error, (error,)) for error in ERRORS), ("all", ERRORS)):
+            wrong = np.isin(self.kind, [KINDS.index(error) for error in errors])
+            repaired[name] = metric(np.where(wrong[..., None], self.repaired, self.predicted)) - measured
+        return repaired
 
 
 def meant_persons(pairs: Sequence[ImagePairs], scores: np.ndarray) -> np.ndarray:
@@ -80,14 +86,10 @@ def meant_persons(pairs: Sequence[ImagePairs], scores: np.ndarray) -> np.ndarray
 def diagnose(
     predicted: np.ndarray, meant: np.ndarray, annotations: Annotations, image: np.ndarray, joints: KeypointSet
 ) -> Diagnosis:
-    """Find the error of every keypoint.
+    """Find the error of every predicted keypoint, ``[N, K, 2]`` in pixels.
 
-    Args:
-        predicted: Keypoints in pixels, ``[N, K, 2]``.
-        meant: Row of the annotated person that each pose means, -1 for nobody, int64 ``[N]``.
-        annotations: The split.
-        image: What tells which image each annotated person is in, ``[P]``.
-        joints: The keypoints of the dataset.
+    ``meant`` is the row of the annotated person that each pose means, -1 for nobody, int64 ``[N]``; ``image``
+    tells which image each annotated person is in, ``[P]``.
     """
     kind = np.full(predicted.shape[:2], NOT_JUDGED, dtype=np.int8)
     repaired = predicted.astype(np.float64)
@@ -101,10 +103,9 @@ def diagnose(
         area, labelled = annotations.area[persons], annotations.labelled[persons]
         similar = _similarity(offset, area, labelled, joints.falloff)
         similar_mirrored = _similarity(to_mirrored, area, labelled[:, mirrored], joints.falloff)
-        own = int(np.flatnonzero(persons == person)[0])
-        others = np.delete(np.arange(len(persons)), own)
+        own = persons.tolist().index(person)
         true, inverted = similar[own], similar_mirrored[own]
-        foreign = np.maximum(similar[others], similar_mirrored[others]).max(axis=0, initial=-1.0)
+        foreign = np.maximum(similar, similar_mirrored)[persons != person].max(axis=0, initial=-1.0)
         highest = np.maximum(np.maximum(true, inverted), foreign)
         found = np.select(
             [highest < NEAR, (true == highest) & (true >= GOOD), true == highest, inverted == highest],
@@ -119,7 +120,7 @@ def diagnose(
         share = np.divide(far, distance, out=np.zeros_like(far), where=distance > 0)
         wrong = judged & (found != KINDS.index("good"))
         repaired[row, wrong] = (annotations.keypoints[person] + share[:, None] * offset[own])[wrong]
-    return Diagnosis(kind, repaired)
+    return Diagnosis(kind, predicted, repaired)
 
 
 def _similarity(

@@ -1,7 +1,9 @@
-"""Predictions and annotations in, scores out."""
+"""Predictions and annotations in, scores out.
 
-from collections.abc import Callable, Sequence
-from functools import reduce
+A number with an interval has a value for the split as it is, then one for each replicate: ``[1 + R]``.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,7 @@ import numpy as np
 from rspose.datasets import Dataset, KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.evaluation import coco, mpii
-from rspose.evaluation.confidence import (
-    KeypointQuality,
-    Pairs,
-    detection_pairs,
-    quality_on_detections,
-    quality_on_truth,
-)
+from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs, keypoint_quality
 from rspose.evaluation.detections import (
     KEYPOINT_SCORE_THRESHOLD,
     NMS_THRESHOLD,
@@ -24,36 +20,35 @@ from rspose.evaluation.detections import (
     instance_scores,
     rescore_and_suppress,
 )
-from rspose.evaluation.errors import ERRORS, NOT_JUDGED, Diagnosis, diagnose, meant_persons
-from rspose.evaluation.matching import pair, replicated_precision
+from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
+from rspose.evaluation.matching import pair, persons_in_boxes, replicated_precision
 from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
+
+Numbers = dict[str, np.ndarray]
+# The least intersection over union at which a detector's box is taken to hold a person.
+BOX_THRESHOLD = 0.5
 
 
 def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[str, Any]:
     """Score a predictions file.
 
-    Args:
-        name: Name of the dataset.
-        predictions: File written by ``Predictions.save``.
-        data_root: Root of the dataset, real or generated.
-
     Returns:
-        A dict of JSON values, all shares and metrics as fractions, None where something is undefined.
+        A dict of JSON values, all shares and metrics as fractions, None where something is undefined. Poses
+        and diagnosis are on detections, on MPII, which has none, on ground-truth boxes.
 
         - ``metrics``: the dataset's metrics.
-        - ``confidence``: how it goes with localisation quality. ``keypoint`` (on ground-truth boxes),
-          ``pose`` (on detections; MPII: on ground-truth boxes) and, but for MPII, ``keypoint_on_detections``
-          and ``pose_on_truth`` hold ``spearman``, ``kendall``, ``pearson`` and the number of pairs ``n``,
-          and so does each keypoint in ``keypoint_types``. ``calibration`` holds the curves of ``keypoint``
-          and ``pose`` (:func:`~rspose.evaluation.confidence.calibration_curve`).
+        - ``confidence``: how it goes with localisation quality. ``keypoint`` (on ground-truth boxes), each of
+          ``keypoint_types``, ``pose`` and, but for MPII, ``keypoint_on_detections`` and ``pose_on_truth``
+          hold correlations, ``calibration`` the curves of ``keypoint`` and ``pose``
+          (:class:`~rspose.evaluation.confidence.Pairs`).
         - ``diagnosis``: ``errors`` has the share of good keypoints and of each error, the number of
           ``keypoints`` judged and, as ``gain``, how much the main metric rises where one error or ``all`` are
-          repaired (:mod:`~rspose.evaluation.errors`); on detections, MPII: on ground-truth boxes. But for
-          MPII, also ``ordering`` and ``thresholds`` (:mod:`~rspose.evaluation.ordering`).
+          repaired (:mod:`~rspose.evaluation.errors`). But for MPII, also ``ordering`` and ``thresholds``
+          (:mod:`~rspose.evaluation.ordering`).
         - ``protocol``: that of the predictions and that of the evaluation.
-        - ``bootstrap``: how far metrics, correlations and diagnosis would move with other images
+        - ``bootstrap``: how far they would move with other images
           (:func:`~rspose.evaluation.resampling.summary`).
 
     Raises:
@@ -84,39 +79,35 @@ def _on_truth(
     joints, predictions = known.keypoints, predictions.ground_truth_boxes()
     head_sizes = read_head_sizes(known.name, data_root, len(annotations))
     judgement = mpii.judge(predictions, annotations, head_sizes)
-    metrics = mpii.pckh(judgement)
-
-    quality = quality_on_truth(predictions, annotations, joints.falloff)
-    keypoints, poses = quality.pairs(), quality.pose_pairs(predictions.confidence.mean(axis=1))
-
     images = judgement.image
-    counts = draws(known.name, int(images.max(initial=-1)) + 1)
-    replicates = mpii.replicates(judgement, counts)
-    correlations = _replicated_correlations(keypoints, images, poses, images, counts)
+    counts = _counts(known, int(images.max(initial=-1)) + 1)
 
-    rows = annotations.rows_of(predictions.annotation_id, predictions.source)
-    diagnosis = diagnose(predictions.keypoints, rows, annotations, np.array(annotations.image_names), joints)
+    def main_metric(keypoints: np.ndarray) -> np.ndarray:
+        moved = replace(predictions, keypoints=keypoints)
+        return mpii.pckh(mpii.judge(moved, annotations, head_sizes), counts)["PCKh"]
 
-    def repaired(errors: Sequence[str]) -> np.ndarray:
-        moved = predictions.with_keypoints(diagnosis.keypoints_without(errors, predictions.keypoints))
-        return mpii.replicates(mpii.judge(moved, annotations, head_sizes), times)["PCKh"]
-
-    times = _once_and(counts)
-    study = _errors(diagnosis, images, times, repaired)
+    persons = annotations.rows_of(predictions.annotation_id, predictions.source)
+    names = np.array(annotations.image_names)
+    diagnosis = diagnose(predictions.keypoints, persons, annotations, names, joints)
+    study = {"errors": diagnosis.shares(images, counts), "errors.gain": diagnosis.gains(main_metric)}
+    metrics = mpii.pckh(judgement, counts)
+    quality = keypoint_quality(predictions, persons, annotations, joints.falloff)
+    poses = quality.pose_pairs(predictions.confidence.mean(axis=1))
+    levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images)}
     return {
-        "metrics": metrics,
-        "confidence": _confidence(keypoints, poses, quality, joints),
-        "diagnosis": _diagnosis(study, diagnosis),
+        "metrics": _of_the_split(metrics),
+        "confidence": _confidence(quality, poses, joints),
+        "diagnosis": {"errors": _errors(study, diagnosis)},
         "protocol": {"evaluator": mpii.EVALUATOR},
-        "bootstrap": _bootstrap(replicates, correlations, study, counts),
+        "bootstrap": _bootstrap(metrics, levels, study, counts),
     }
 
 
 def _on_detections(
-    known: Dataset, predictions: Predictions, annotations: Annotations, data_root: str | Path
+    known: Dataset, predictions: Predictions, annotations: Annotations, _: str | Path
 ) -> dict[str, Any]:
     """Average precision on detections, by COCO's evaluator."""
-    name, joints = known.name, known.keypoints
+    joints, falloff = known.keypoints, known.keypoints.falloff
     on_truth, detections = predictions.ground_truth_boxes(), predictions.detections()
     if not len(detections):
         raise ValueError(
@@ -124,48 +115,53 @@ def _on_detections(
             "found none; run the predict stage with the detection file"
         )
     annotations.check_images(detections.image_id, detections.source)
-    kept, scores = rescore_and_suppress(detections, joints.falloff)
-
-    quality = quality_on_truth(on_truth, annotations, joints.falloff)
-    keypoints, poses = quality.pairs(), detection_pairs(kept, scores, annotations, joints.falloff)
-    detected = quality_on_detections(kept, annotations, joints.falloff)
-    scores_on_truth = instance_scores(on_truth.box_score, on_truth.confidence)
-    confidence = {
-        **_confidence(keypoints, poses, quality, joints),
-        "keypoint_on_detections": detected.pairs().correlations(),
-        "pose_on_truth": quality.pose_pairs(scores_on_truth).correlations(),
-    }
-
-    pairs = pair(kept, annotations, joints.falloff)
-    meant = meant_persons(pairs, scores)
-    diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+    kept, scores = rescore_and_suppress(detections, falloff)
+    pairs = pair(kept, annotations, falloff)
 
     images_of_split = np.unique(annotations.known_images)
-    images, images_kept = (np.searchsorted(images_of_split, rows.image_id) for rows in (on_truth, kept))
-    counts = draws(name, len(images_of_split))
-    times = _once_and(counts)
-    times_of_pairs = times[np.searchsorted(images_of_split, [image.image_id for image in pairs])]
+    images, images_kept, images_of_pairs = (
+        np.searchsorted(images_of_split, image_id)
+        for image_id in (on_truth.image_id, kept.image_id, [image.image_id for image in pairs])
+    )
+    counts = _counts(known, len(images_of_split))
 
-    def repaired(errors: Sequence[str]) -> np.ndarray:
-        moved = kept.with_keypoints(diagnosis.keypoints_without(errors, kept.keypoints))
-        return replicated_precision(pair(moved, annotations, joints.falloff), scores, times_of_pairs)
+    def main_metric(keypoints: np.ndarray) -> np.ndarray:
+        moved = pair(replace(kept, keypoints=keypoints), annotations, falloff)
+        return replicated_precision(moved, scores, counts[images_of_pairs])
 
-    ordering = lost_to_ordering(pairs, scores, times_of_pairs)
+    evaluators = coco.match(known.name, kept, scores, annotations)
+    replicates = coco.replicates(known.name, evaluators, annotations, counts[:, 1:])
+    official = coco.summarise(known.name, evaluators)
+    metrics = {name: np.append(value, replicates[name]) for name, value in official.items()}
+
+    meant = meant_persons(pairs, scores)
+    diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
     study = {
-        **_errors(diagnosis, images_kept, times, repaired),
-        **{f"ordering.{name}": values for name, values in ordering.items()},
+        "errors": diagnosis.shares(images_kept, counts),
+        "errors.gain": diagnosis.gains(main_metric),
+        "ordering": lost_to_ordering(pairs, scores, counts[images_of_pairs]),
     }
-    before_suppression = pair(detections, annotations, joints.falloff)
-    thresholds = threshold_curves(before_suppression, detections, joints.falloff)
+    before_suppression = pair(detections, annotations, falloff)
 
-    correlations = _replicated_correlations(keypoints, images, poses, images_kept, counts)
-    # From here on, because the evaluator writes into the annotations' content.
-    evaluators = coco.match(name, kept, scores, annotations)
-    replicates = coco.replicates(name, evaluators, annotations, counts)
+    persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
+    quality = keypoint_quality(on_truth, persons, annotations, falloff)
+    poses = detection_pairs(kept, scores, annotations, falloff)
+    # By the box alone: the choice must not look at the pose, whose quality is asked for.
+    rows, persons = persons_in_boxes(kept, annotations, BOX_THRESHOLD, ~annotations.ignored)
+    detected = keypoint_quality(kept.take(rows), persons, annotations, falloff)
+    levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images_kept)}
     return {
-        "metrics": coco.summarise(name, evaluators),
-        "confidence": confidence,
-        "diagnosis": {**_diagnosis(study, diagnosis), "thresholds": thresholds},
+        "metrics": _of_the_split(metrics),
+        "confidence": {
+            **_confidence(quality, poses, joints),
+            "keypoint_on_detections": detected.pairs().correlations(),
+            "pose_on_truth": quality.pose_pairs(instance_scores(on_truth)).correlations(),
+        },
+        "diagnosis": {
+            "errors": _errors(study, diagnosis),
+            "ordering": _of_the_split(study["ordering"]),
+            "thresholds": threshold_curves(before_suppression, detections, falloff),
+        },
         "protocol": {
             "score_mode": SCORE_MODE,
             "keypoint_score_threshold": KEYPOINT_SCORE_THRESHOLD,
@@ -173,7 +169,7 @@ def _on_detections(
             "nms_threshold": NMS_THRESHOLD,
             "evaluator": coco.EVALUATOR,
         },
-        "bootstrap": _bootstrap(replicates, correlations, study, counts),
+        "bootstrap": _bootstrap(metrics, levels, study, counts),
     }
 
 
@@ -184,75 +180,47 @@ EVALUATORS = {
 """What scores predictions, by the ``evaluator`` of a dataset; of COCO's, the name is its ``iouType``."""
 
 
-def _once_and(counts: np.ndarray) -> np.ndarray:
-    """The split as it is, then the draws: how often each image occurs, int32 ``[I, 1 + R]``."""
-    return np.hstack([np.ones((len(counts), 1), dtype=counts.dtype), counts])
+def _counts(known: Dataset, images: int) -> np.ndarray:
+    """How often each image occurs in the split as it is and in the draws, int32 ``[I, 1 + R]``."""
+    return np.insert(draws(known.name, images), 0, 1, axis=1)
 
 
-def _confidence(
-    keypoints: Pairs, poses: Pairs, quality: KeypointQuality, joints: KeypointSet
-) -> dict[str, Any]:
-    by_type = (quality.pairs(slice(index, index + 1)) for index in range(len(joints)))
+def _of_the_split(numbers: Numbers) -> dict[str, float | None]:
+    return {name: None if np.isnan(values[0]) else float(values[0]) for name, values in numbers.items()}
+
+
+def _errors(study: dict[str, Numbers], diagnosis: Diagnosis) -> dict[str, Any]:
+    shares, gains = _of_the_split(study["errors"]), _of_the_split(study["errors.gain"])
+    return {**shares, "gain": gains, "keypoints": int((diagnosis.kind != NOT_JUDGED).sum())}
+
+
+def _confidence(quality: KeypointQuality, poses: Pairs, joints: KeypointSet) -> dict[str, Any]:
+    keypoints = quality.pairs()
+    by_type = [quality.pairs(slice(index, index + 1)).correlations() for index in range(len(joints))]
     return {
         "keypoint": keypoints.correlations(),
         "pose": poses.correlations(),
-        "keypoint_types": {
-            name: pairs.correlations() for name, pairs in zip(joints.names, by_type, strict=True)
-        },
+        "keypoint_types": dict(zip(joints.names, by_type, strict=True)),
         "calibration": {"keypoint": keypoints.calibration(), "pose": poses.calibration()},
     }
 
 
 def _bootstrap(
-    metrics: dict[str, np.ndarray],
-    correlations: dict[str, np.ndarray],
-    study: dict[str, np.ndarray],
+    metrics: Numbers,
+    levels: dict[str, tuple[Pairs, np.ndarray]],
+    study: dict[str, Numbers],
     counts: np.ndarray,
 ) -> dict[str, Any]:
-    of_metrics = {f"metrics.{name}": values for name, values in metrics.items()}
-    of_study = {f"diagnosis.{name}": values[1:] for name, values in study.items()}
-    return summary({**of_metrics, **correlations}, len(counts), unpaired=of_study)
-
-
-def _replicated_correlations(
-    keypoints: Pairs, keypoint_images: np.ndarray, poses: Pairs, pose_images: np.ndarray, counts: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The correlations if the images had been drawn as often as ``counts`` says, each ``[R]``.
-
-    ``*_images`` are the indices of the images of the predictions that the pairs are rows of.
-    """
-    levels = {"keypoint": (keypoints, keypoint_images), "pose": (poses, pose_images)}
-    return {
-        f"confidence.{level}.{name}": replicate(pairs.confidence, pairs.quality, images[pairs.row], counts)
-        for level, (pairs, images) in levels.items()
-        for name, replicate in (("spearman", spearman), ("kendall", kendall), ("pearson", pearson))
+    """``levels`` are pairs of confidence and quality with the index of each prediction's image."""
+    replicates = {f"metrics.{name}": values[1:] for name, values in metrics.items()}
+    for level, (pairs, image) in levels.items():
+        for name, replicate in (("spearman", spearman), ("kendall", kendall), ("pearson", pearson)):
+            replicates[f"confidence.{level}.{name}"] = replicate(
+                pairs.confidence, pairs.quality, image[pairs.row], counts[:, 1:]
+            )
+    unpaired = {
+        f"diagnosis.{branch}.{name}": values[1:]
+        for branch, numbers in study.items()
+        for name, values in numbers.items()
     }
-
-
-def _errors(
-    diagnosis: Diagnosis,
-    image: np.ndarray,
-    times: np.ndarray,
-    repaired: Callable[[Sequence[str]], np.ndarray],
-) -> dict[str, np.ndarray]:
-    """Shares and gains under their names in a record, each ``[1 + R]``.
-
-    ``repaired`` says the main metric without some errors, ``[1 + R]``.
-    """
-    measured = repaired(())
-    repairs = {**{error: (error,) for error in ERRORS}, "all": ERRORS}
-    return {
-        **{f"errors.{kind}": values for kind, values in diagnosis.shares(image, times).items()},
-        **{f"errors.gain.{name}": repaired(errors) - measured for name, errors in repairs.items()},
-    }
-
-
-def _diagnosis(study: dict[str, np.ndarray], diagnosis: Diagnosis) -> dict[str, Any]:
-    """The numbers of the split as it is, as a record has them."""
-    nested: dict[str, Any] = {}
-    for name, values in study.items():
-        *branches, leaf = name.split(".")
-        branch = reduce(lambda outer, key: outer.setdefault(key, {}), branches, nested)
-        branch[leaf] = None if np.isnan(values[0]) else float(values[0])
-    nested["errors"]["keypoints"] = int((diagnosis.kind != NOT_JUDGED).sum())
-    return nested
+    return summary(replicates, unpaired, len(counts))

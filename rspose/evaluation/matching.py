@@ -1,8 +1,7 @@
 """AP on arrays, for studies that ask for it dozens of times a cell, and who is matched with whom.
 
-The same number as the official evaluator's over all sizes (:mod:`rspose.evaluation.coco`, which makes the
-tables), in milliseconds: the OKS of predictions with persons are computed once, and an image in which
-neither the predictions nor their order changed is not matched again.
+The AP is that of the official evaluator over all sizes (:mod:`rspose.evaluation.coco`, for the tables), in
+milliseconds: the OKS of all pairs are computed once, and an order of predictions is matched once.
 """
 
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ class ImagePairs:
         image_id: The image.
         rows: Indices of the predictions among all, int64 ``[D]``.
         persons: Indices of the persons among all, int64 ``[G]``.
-        oks: OKS of each prediction with each person, ``[D, G]``.
+        oks: ``[D, G]``.
         ignored: Persons that count neither for nor against, bool ``[G]``.
         crowd: Those of them that may be matched more than once, bool ``[G]``.
     """
@@ -67,28 +66,21 @@ def pair(
     pairs = []
     for image in sorted(rows_of.keys() | persons_of.keys()):
         rows, persons = rows_of.get(image, none), persons_of.get(image, none)
-        oks = oks_to_persons(
-            predictions.keypoints[rows],
-            annotations.keypoints[persons],
-            annotations.labelled[persons],
-            annotations.area[persons],
-            annotations.box[persons],
-            falloff,
-        )
+        oks = oks_to_persons(predictions.keypoints[rows], annotations, persons, falloff)
         ignored, crowd = annotations.ignored[persons], annotations.crowd[persons]
         pairs.append(ImagePairs(image, rows, persons, oks, ignored, crowd))
     return pairs
 
 
 def persons_in_boxes(
-    predictions: Predictions, annotations: Annotations, least: float, counting: np.ndarray | None = None
+    predictions: Predictions, annotations: Annotations, least: float, counting: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The predictions whose box holds a person, and the person whose box overlaps most with it.
 
-    A box holds a person from an intersection over union of ``least`` on; ``counting`` are the persons looked
-    for, bool, by default all. Rows of predictions, image by image, and of persons, both int64 ``[n]``.
+    A box holds a person from an intersection over union of ``least`` on; only ``counting`` persons are looked
+    for, bool ``[G]`` of all. Rows of predictions, image by image, and of persons, both int64 ``[n]``.
     """
-    among = np.arange(len(annotations)) if counting is None else np.flatnonzero(counting)
+    among = np.flatnonzero(counting)
     persons_of = {image: among[rows] for image, rows in rows_by_image(annotations.image_id[among])}
     found, held = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for image, rows in rows_by_image(predictions.image_id):
@@ -104,14 +96,9 @@ def persons_in_boxes(
 def match(oks: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """The person each prediction is matched with, as the evaluator does it, int64 ``[T, D]``, -1 for nobody.
 
-    From the first prediction on, each takes the free person of the highest OKS, if that reaches the
-    threshold; one to be ignored only where no other is left. Of equal ones the later person is taken.
-
-    Args:
-        oks: Of predictions in the order of their scores with persons, ``[D, G]``.
-        ignored: Persons to be ignored, bool ``[G]``.
-        crowd: Persons that never count as taken, bool ``[G]``.
-        thresholds: Least OKS of a match, ``[T]``.
+    From the first of D predictions on, each takes the free person of the highest OKS ``[D, G]``, if that
+    reaches the threshold, of ``[T]``; one to be ignored (bool ``[G]``) only where no other is left. Of equal
+    ones the later person is taken. A crowd (bool ``[G]``) never counts as taken.
     """
     matched = np.full((len(thresholds), len(oks)), NOBODY, dtype=np.int64)
     if not oks.size:
@@ -129,31 +116,17 @@ def match(oks: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: n
     return matched
 
 
-def average_precision(
-    pairs: Sequence[ImagePairs], scores: np.ndarray, kept: Sequence[np.ndarray] | None = None
-) -> float | None:
-    """AP, the mean over the OKS thresholds, as a fraction; None where no person counts.
-
-    Args:
-        pairs: The images.
-        scores: Score of every prediction, ``[N]``.
-        kept: For each image the predictions that count, as indices into its ``rows``: the 20 best of them, of
-            equal scores the first. All of them if it is left out.
-    """
-    once = np.ones((len(pairs), 1), dtype=np.int32)
-    precision = float(replicated_precision(pairs, scores, once, kept)[0])
-    return None if np.isnan(precision) else precision
-
-
 def replicated_precision(
     pairs: Sequence[ImagePairs],
     scores: np.ndarray,
     counts: np.ndarray,
     kept: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """:func:`average_precision` if the I images occurred as often as ``counts`` ``[I, R]`` says.
+    """AP, the mean over the OKS thresholds, if the I images occurred as often as ``counts`` ``[I, R]`` says.
 
-    Float64 ``[R]``, NaN in replicates in which no person counts.
+    Scores are ``[N]``, of every prediction. ``kept`` are, for each image, the predictions that count, as
+    indices into its ``rows``, by default all; of them the 20 best, of equal scores the first. Fractions,
+    float64 ``[R]``, NaN where no person counts.
     """
     image_of, all_scores, right, wrong = [], [], [], []
     for index, image in enumerate(pairs):

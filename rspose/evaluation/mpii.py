@@ -24,7 +24,7 @@ _LEFT_OUT = ("pelvis", "thorax")
 
 @dataclass(eq=False)
 class Judgement:
-    """Which of the keypoints of N persons are right, each bool ``[N, K]``.
+    """Which of the keypoints of N persons are right, bool ``[N, K]``.
 
     Attributes:
         right: By the distance in head sizes below which a keypoint is right: 0.5 and 0.1.
@@ -40,15 +40,10 @@ class Judgement:
 
 
 def judge(predictions: Predictions, annotations: Annotations, head_sizes: np.ndarray) -> Judgement:
-    """Compare every prediction with the truth.
+    """Compare the predictions, one a person in any order, with the truth.
 
-    The annotations' pixels already count from 0 as the predictions' do, so nothing is added here to the
-    predictions (the official code adds 1 to them instead).
-
-    Args:
-        predictions: One row a person, in any order, N of them.
-        annotations: The validation split, N persons.
-        head_sizes: Head size of each annotated person in pixels, ``[N]``.
+    Both count pixels from 0 (the official code adds 1 to the predictions). ``head_sizes`` are those of the N
+    annotated persons in pixels, ``[N]``.
 
     Raises:
         ValueError: If a person has no prediction, or more than one.
@@ -61,34 +56,23 @@ def judge(predictions: Predictions, annotations: Annotations, head_sizes: np.nda
             f"{predictions.source}: expected one prediction for each of the {len(annotations)} persons of "
             f"{annotations.path}, found {times[first]} for annotation_id {first}; run the predict stage again"
         )
-    offset = predictions.keypoints - annotations.keypoints[rows]
-    head_size = head_sizes[rows]
-    labelled = annotations.labelled[rows]
+    head_size, labelled = head_sizes[rows], annotations.labelled[rows]
     # A head box without extent gives no measure: such a person weighs in the mean but is neither right nor
     # wrong.
     judged = labelled & (head_size > 0)[:, None]
-    distance = np.linalg.norm(offset, axis=-1) / np.where(head_size > 0, head_size, 1.0)[:, None]
+    distance = np.linalg.norm(predictions.keypoints - annotations.keypoints[rows], axis=-1)
     # Single precision decides ties at the threshold as mmpose does.
-    distance = distance.astype(np.float32)
+    distance = (distance / np.where(head_size > 0, head_size, 1.0)[:, None]).astype(np.float32)
     right = {0.5: (distance < 0.5) & judged, 0.1: (distance < np.float64(0.1)) & judged}
     images = np.unique(annotations.image_names, return_inverse=True)[1]
     return Judgement(right, judged, labelled, images[rows])
 
 
-def pckh(judgement: Judgement) -> dict[str, float | None]:
-    """PCKh@0.5 of each joint group and of all, PCKh@0.1 of all, as fractions; None where nothing is labelled.
+def pckh(judgement: Judgement, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """PCKh@0.5 of each joint group and of all, PCKh@0.1 of all, if image i occurred ``counts[i]`` times.
 
-    The mean weighs every keypoint by the number of its labels.
-    """
-    once = np.ones((judgement.image.max(initial=-1) + 1, 1), dtype=np.int32)
-    values = {name: float(value[0]) for name, value in replicates(judgement, once).items()}
-    return {name: None if np.isnan(value) else value for name, value in values.items()}
-
-
-def replicates(judgement: Judgement, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """PCKh if the images had been drawn as often as ``counts`` says, float64 ``[R]``; NaN where undefined.
-
-    ``judgement`` is of persons in I images, ``counts`` an int array ``[I, R]``.
+    The mean of all weighs every keypoint by the number of its labels. For ``counts`` ``[I, R]`` fractions,
+    float64 ``[R]``, NaN where nothing is labelled.
     """
     times = counts[judgement.image].T.astype(np.float64)
     judged, weight = times @ judgement.judged, times @ judgement.labelled

@@ -1,48 +1,39 @@
 """Keypoint similarity, object keypoint similarity (OKS) and the instances that OKS-NMS keeps.
 
-Definitions: the COCO keypoint task (https://cocodataset.org/#keypoints-eval). For a keypoint at distance d, a
-person of area s^2 and a keypoint falloff k, its similarity is exp(-d^2 / (2 s^2 k^2)); OKS is the mean over
-labelled keypoints.
+As the COCO keypoint task defines them (https://cocodataset.org/#keypoints-eval).
 """
 
 import numpy as np
+
+from rspose.datasets.annotations import Annotations
 
 # What the evaluators add to an area lest they divide by zero.
 _EPSILON = np.spacing(1.0)
 
 
 def keypoint_similarity(squared_distance: np.ndarray, area: np.ndarray, falloff: np.ndarray) -> np.ndarray:
-    """Similarity in [0, 1], ``[..., K]``, from squared pixels ``[..., K]`` and square pixels ``[...]``."""
+    """exp(-d^2 / (2 area falloff^2)), in [0, 1], ``[..., K]``.
+
+    Squared distances in square pixels are ``[..., K]``, areas of persons ``[...]``, falloffs ``[K]``.
+    """
     return np.exp(-squared_distance / (2.0 * falloff**2 * (area[..., None] + _EPSILON)))
 
 
 def oks_to_persons(
-    keypoints: np.ndarray,
-    person_keypoints: np.ndarray,
-    labelled: np.ndarray,
-    area: np.ndarray,
-    box: np.ndarray,
-    falloff: np.ndarray,
+    keypoints: np.ndarray, annotations: Annotations, persons: np.ndarray, falloff: np.ndarray
 ) -> np.ndarray:
-    """OKS of D predictions with G annotated persons of one image, ``[D, G]``, as the COCO evaluator has it.
+    """OKS of D predictions ``[D, K, 2]`` with the annotated persons in G rows, as COCO has it, ``[D, G]``.
 
-    For a person without labelled keypoints the distances are those to its box, grown by its width and height
-    to all sides: the evaluator matches predictions to such a person in order to ignore them.
-
-    Args:
-        keypoints: Predictions in pixels, ``[D, K, 2]``.
-        person_keypoints: Annotations in pixels, ``[G, K, 2]``.
-        labelled: Keypoints that count, bool ``[G, K]``.
-        area: Areas of the persons, ``[G]``.
-        box: x, y, width, height of the persons, ``[G, 4]``.
-        falloff: The keypoints' falloff, ``[K]``.
+    That is the mean similarity over labelled keypoints. For a person without any, the distances are those to
+    its box, grown by its width and height to all sides: the evaluator matches predictions to such a person in
+    order to ignore them.
     """
-    predicted = keypoints.astype(np.float64)[:, None]
-    corner, size = box[:, None, :2], box[:, None, 2:]
+    predicted, labelled = keypoints.astype(np.float64)[:, None], annotations.labelled[persons]
+    corner, size = np.split(annotations.box[persons, None], 2, axis=2)
     outside = np.maximum(0.0, corner - size - predicted) + np.maximum(0.0, predicted - corner - 2.0 * size)
     unlabelled = ~np.any(labelled, axis=1)[:, None]
-    offset = np.where(unlabelled[..., None], outside, predicted - person_keypoints)
-    similarity = keypoint_similarity((offset**2).sum(axis=-1), area, falloff)
+    offset = np.where(unlabelled[..., None], outside, predicted - annotations.keypoints[persons])
+    similarity = keypoint_similarity((offset**2).sum(axis=-1), annotations.area[persons], falloff)
     counts = labelled | unlabelled
     return (similarity * counts).sum(axis=-1) / counts.sum(axis=-1)
 
@@ -56,11 +47,11 @@ def oks_of_pairs(keypoints: np.ndarray, area: np.ndarray, falloff: np.ndarray) -
 
 
 def suppress(oks: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices of the predictions of one image that survive greedy suppression, best score first, int64.
+    """Indices of the predictions of one image that OKS-NMS keeps, best score first, int64.
 
-    From the best score down, a prediction is dropped if its OKS with one kept before is above ``threshold``
-    (mmpose's ``oks_nms``). Of equal scores the later comes first, on every machine (mmpose leaves it to an
-    unstable sort).
+    From the best score down, a prediction is dropped if its OKS ``[N, N]`` with one kept before is above
+    ``threshold`` (mmpose's ``oks_nms``). Of equal scores the later comes first, on every machine (mmpose
+    leaves it to an unstable sort).
     """
     candidate = np.ones(len(oks), dtype=bool)
     kept = []
@@ -69,10 +60,3 @@ def suppress(oks: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarra
             kept.append(index)
             candidate &= oks[index] <= threshold
     return np.array(kept, dtype=np.int64)
-
-
-def oks_nms(
-    keypoints: np.ndarray, area: np.ndarray, scores: np.ndarray, falloff: np.ndarray, threshold: float
-) -> np.ndarray:
-    """:func:`suppress` by :func:`oks_of_pairs`: what survives, best score first, int64."""
-    return suppress(oks_of_pairs(keypoints, area, falloff), scores, threshold)

@@ -9,39 +9,27 @@ import numpy as np
 
 from rspose.grid.files import replacing
 
-_DTYPES = {
-    "image_id": np.int64,
-    "annotation_id": np.int64,
-    "box": np.float32,
-    "area": np.float32,
-    "box_score": np.float32,
-    "keypoints": np.float32,
-    "confidence": np.float32,
-}
-ARRAY_NAMES = tuple(_DTYPES)
+ARRAY_NAMES = ("image_id", "annotation_id", "box", "area", "box_score", "keypoints", "confidence")
 
 
 @dataclass(eq=False)
 class Predictions:
     """Poses predicted in N boxes, K keypoints each. Arrays are converted to the types given here.
 
-    COCO and CrowdPose hold two sets of rows: boxes of the ground truth (``annotation_id >= 0``) and boxes of
-    a detector (``annotation_id == -1``). MPII holds ground-truth rows only, and both ids are the person's
-    index in ``mpii_val.json``.
+    COCO and CrowdPose hold two sets of rows: boxes of the ground truth and boxes of a detector. MPII holds
+    ground-truth rows only, and both ids are the person's index in ``mpii_val.json``.
 
     Attributes:
         image_id: Image of each box, int64 ``[N]``.
         annotation_id: Annotation that the box was taken from, -1 for a detector's box, int64 ``[N]``.
-        box: Box that the crop was made from, before padding: x, y, width, height in image pixels, float32
+        box: What the crop was made from, before padding: x, y, width, height in image pixels, float32
             ``[N, 4]``.
-        area: Area of the padded crop in square image pixels, which OKS-NMS takes for the size of a
-            prediction, float32 ``[N]``, not negative.
+        area: Of the padded crop in square image pixels, not negative, float32 ``[N]``; OKS-NMS takes it for
+            the size of a prediction.
         box_score: Score of the detector, 1 for ground-truth boxes, float32 ``[N]``.
-        keypoints: Predicted x, y in image pixels, the centre of the first pixel being 0, float32 ``[N, K,
-            2]``.
-        confidence: Confidence of each keypoint, in [0, 1], float32 ``[N, K]``.
-        protocol: How the predictions were made (dataset, split, flip test, detection file, ...); JSON values
-            only.
+        keypoints: x, y in image pixels, the centre of the first pixel being 0, float32 ``[N, K, 2]``.
+        confidence: Of each keypoint, in [0, 1], float32 ``[N, K]``.
+        protocol: How the predictions were made (dataset, split, flip test, ...); JSON values only.
         source: What error messages call these predictions; the path once loaded. Not stored.
 
     Raises:
@@ -59,46 +47,37 @@ class Predictions:
     source: str = "predictions"
 
     def __post_init__(self) -> None:
-        for name, dtype in _DTYPES.items():
+        for name in ARRAY_NAMES:
+            dtype = np.int64 if name.endswith("_id") else np.float32
             setattr(self, name, np.asarray(getattr(self, name), dtype=dtype))
         if self.keypoints.ndim != 3 or self.keypoints.shape[2] != 2:
-            raise ValueError(
-                f"{self.source}: keypoints: expected shape [N, K, 2], found {self.keypoints.shape}"
-            )
+            raise self._wrong("keypoints", "shape [N, K, 2]", self.keypoints.shape)
         count, joints, _ = self.keypoints.shape
         shapes = {"box": (count, 4), "keypoints": (count, joints, 2), "confidence": (count, joints)}
         for name in ARRAY_NAMES:
             array, expected = getattr(self, name), shapes.get(name, (count,))
             if array.shape != expected:
-                raise ValueError(f"{self.source}: {name}: expected shape {expected}, found {array.shape}")
+                raise self._wrong(name, f"shape {expected}", array.shape)
             wrong = np.unique(np.nonzero(~np.isfinite(array))[0])
             if len(wrong):
-                raise ValueError(
-                    f"{self.source}: {name}: expected finite numbers, found NaN or infinity in "
-                    f"{len(wrong)} of {count} rows (first: row {wrong[0]}); did the training diverge?"
-                )
-        if count and (self.confidence.min() < 0 or self.confidence.max() > 1):
-            raise ValueError(
-                f"{self.source}: confidence: expected values in [0, 1], found "
-                f"[{self.confidence.min():.4g}, {self.confidence.max():.4g}]"
-            )
-        if count and self.area.min() < 0:
+                found = f"NaN or infinity in {len(wrong)} of {count} rows (first: row {wrong[0]})"
+                raise self._wrong(name, "finite numbers", f"{found}; did the training diverge?")
+        low, high = (self.confidence.min(), self.confidence.max()) if count else (0, 0)
+        if low < 0 or high > 1:
+            raise self._wrong("confidence", "values in [0, 1]", f"[{low:.4g}, {high:.4g}]")
+        if self.area.min(initial=0) < 0:
             row = int(self.area.argmin())
-            raise ValueError(
-                f"{self.source}: area: expected none below 0, found {self.area[row]:.4g} in row {row}"
-            )
+            raise self._wrong("area", "none below 0", f"{self.area[row]:.4g} in row {row}")
+
+    def _wrong(self, name: str, expected: str, found: object) -> ValueError:
+        return ValueError(f"{self.source}: {name}: expected {expected}, found {found}")
 
     def __len__(self) -> int:
         return len(self.image_id)
 
     def take(self, rows: np.ndarray) -> Self:
         """The predictions of some rows, given as indices or as a boolean mask ``[N]``."""
-        arrays = {name: getattr(self, name)[rows] for name in ARRAY_NAMES}
-        return type(self)(**arrays, protocol=self.protocol, source=self.source)
-
-    def with_keypoints(self, keypoints: np.ndarray) -> Self:
-        """The same boxes and confidences with other keypoints ``[N, K, 2]``."""
-        return replace(self, keypoints=keypoints)
+        return replace(self, **{name: getattr(self, name)[rows] for name in ARRAY_NAMES})
 
     def detections(self) -> Self:
         """The rows on boxes of a detector."""
@@ -110,10 +89,9 @@ class Predictions:
 
     def save(self, path: str | Path) -> None:
         """Write the file; it appears whole or not at all. The same predictions give the same bytes."""
-        path = Path(path)
         arrays = {name: getattr(self, name) for name in ARRAY_NAMES}
         arrays["protocol"] = np.asarray(json.dumps(self.protocol, sort_keys=True))
-        with replacing(path) as temporary, open(temporary, "wb") as file:
+        with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
@@ -127,7 +105,6 @@ class Predictions:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such predictions file; run the predict stage")
-        expected = {field.name for field in fields(cls)} - {"source"}
         try:
             with np.load(path, allow_pickle=False) as archive:
                 content = {name: archive[name] for name in archive.files}
@@ -136,6 +113,7 @@ class Predictions:
             raise ValueError(
                 f"{path}: not a readable .npz archive of plain arrays ({error}); run the predict stage again"
             ) from error
+        expected = {field.name for field in fields(cls)} - {"source"}
         if content.keys() != expected:
             raise ValueError(
                 f"{path}: not a predictions file: expected the arrays {', '.join(sorted(expected))}, "

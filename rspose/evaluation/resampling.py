@@ -1,9 +1,8 @@
 """How far metrics would move with other validation images: a bootstrap over images.
 
-A replicate draws as many images as there are, with replacement. Matching predictions to persons is a matter
-within an image, so it is done once; a replicate only counts each image's matches as often as the image was
-drawn. For one split the draws are always the same, whatever was predicted on it: replicates of two losses
-pair up, and their differences are those of the same images.
+A replicate draws as many images as there are, with replacement, and counts what was matched in an image as
+often as the image was drawn. For one split the draws are always the same: replicates of two losses pair up.
+Everywhere image i of I occurs ``counts[i]`` times, int ``[I, R]``, in R replicates.
 """
 
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ _NUM_RECALLS = 101
 
 @dataclass(eq=False)
 class Matches:
-    """What the COCO evaluator matched in I images, at T OKS thresholds, for one range of areas.
+    """Detections matched to the persons of I images, at T OKS thresholds.
 
     Attributes:
         image: Index of each detection's image, int64 ``[D]``; the best score of the split first.
@@ -46,44 +45,13 @@ def draws(dataset: str, images: int, replicates: int = REPLICATES) -> np.ndarray
     """How often each image is drawn in each replicate, int32 ``[images, replicates]``."""
     rng = np.random.default_rng([SEED, crc32(dataset.encode())])
     drawn = rng.integers(0, max(images, 1), (replicates, images))
-    flat = drawn + images * np.arange(replicates)[:, None]
-    counts = np.bincount(flat.ravel(), minlength=replicates * images).reshape(replicates, images)
-    return np.ascontiguousarray(counts.T, dtype=np.int32)
-
-
-def coco_matches(evaluated: list[Any], images: list[int], area: int = 0) -> Matches:
-    """The matches of one range of ``params.areaRng``.
-
-    ``evaluated`` is ``evalImgs`` of a ``COCOeval`` of one category right after ``evaluate``, ``images`` its
-    ``params.imgIds``.
-    """
-    found = evaluated[area * len(images) : (area + 1) * len(images)]
-    persons = np.array([0 if e is None else int((e["gtIgnore"] == 0).sum()) for e in found], dtype=np.int64)
-    indices = [index for index, e in enumerate(found) if e is not None and len(e["dtScores"])]
-    if not indices:
-        thresholds = next((e["dtMatches"].shape[0] for e in found if e is not None), 0)
-        nothing = np.zeros((thresholds, 0), dtype=bool)
-        return Matches(np.zeros(0, dtype=np.int64), nothing, nothing, persons)
-    scores = np.concatenate([found[index]["dtScores"] for index in indices])
-    # The evaluator's own order: of equal scores, that of the earlier image first.
-    order = np.argsort(-scores, kind="mergesort")
-    image = np.repeat(indices, [len(found[index]["dtScores"]) for index in indices])[order]
-    matched = np.concatenate([found[index]["dtMatches"] for index in indices], axis=1)[:, order] >= 0
-    ignored = np.concatenate([found[index]["dtIgnore"] for index in indices], axis=1)[:, order].astype(bool)
-    return Matches(image, matched & ~ignored, ~matched & ~ignored, persons)
+    return np.stack([np.bincount(each, minlength=images) for each in drawn], axis=1, dtype=np.int32)
 
 
 def precision_and_recall(matches: Matches, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision over 101 recalls, and recall, if image i occurred ``counts[i]`` times.
+    """Average precision over 101 recalls, and recall, float64 ``[T, R]``; NaN without a person to be found.
 
     Equal to the evaluator's on a dataset in which the images are repeated that often, side by side.
-
-    Args:
-        matches: Of I images at T thresholds.
-        counts: int ``[I, R]``.
-
-    Returns:
-        Two float64 arrays ``[T, R]``; NaN in replicates without a person to be found.
     """
     precision, recall = np.zeros((2, len(matches.true), counts.shape[1]))
     for start in range(0, counts.shape[1], _CHUNK):
@@ -92,8 +60,8 @@ def precision_and_recall(matches: Matches, counts: np.ndarray) -> tuple[np.ndarr
         persons = matches.persons @ chunk
         for t, (true, false) in enumerate(zip(matches.true, matches.false, strict=True)):
             precision[t, part], recall[t, part] = _at_threshold(matches.image, true, false, chunk, persons)
-        precision[:, part][:, persons == 0] = np.nan
-        recall[:, part][:, persons == 0] = np.nan
+    nobody = matches.persons @ counts == 0
+    precision[:, nobody], recall[:, nobody] = np.nan, np.nan
     return precision, recall
 
 
@@ -123,7 +91,7 @@ def _at_threshold(
 def spearman(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Spearman's rho of n pairs that occur as often as their images, float64 ``[R]``; NaN where undefined.
 
-    ``image`` is the index of the image of each pair; image i occurs ``counts[i]`` times, int ``[I, R]``.
+    ``image`` is the index of the image of each pair.
     """
     result = np.full(counts.shape[1], np.nan)
     for start in range(0, counts.shape[1], _CHUNK):
@@ -153,11 +121,10 @@ def pearson(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray)
     """Pearson's r of pairs that occur as often as their images; otherwise as :func:`spearman`."""
     # Far from 0, squares would lose the digits that count.
     x, y = (values - values.sum() / max(len(values), 1) for values in (x, y))
-    sums = [
+    n, sum_x, sum_y, sum_xx, sum_yy, sum_xy = (
         np.bincount(image, each, minlength=len(counts)) @ counts
         for each in (np.ones(len(x)), x, y, x * x, y * y, x * y)
-    ]
-    n, sum_x, sum_y, sum_xx, sum_yy, sum_xy = sums
+    )
     covariance = n * sum_xy - sum_x * sum_y
     spread_x, spread_y = n * sum_xx - sum_x**2, n * sum_yy - sum_y**2
     # What rounding leaves of equal values is no spread.
@@ -172,14 +139,15 @@ def kendall(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray)
 
     Tau-b is a ratio of sums over couples of pairs, quadratic in how often images occur. Each sum is replaced
     by its tangent at "every image once" (the infinitesimal jackknife): the sums themselves would cost as much
-    in every replicate as once. Arguments as in :func:`spearman`; NaN where undefined.
+    in every replicate as once. Otherwise as :func:`spearman`.
     """
     # Of each pair with all others: concordant ones less discordant ones.
     concordance = _dominated(x, y) + _dominated(-x, -y) - _dominated(x, -y) - _dominated(-x, y)
-    with_other_x, with_other_y = (len(x) - _group_sizes(values) for values in (x, y))
+    groups = (np.unique(values, return_inverse=True, return_counts=True)[1:] for values in (x, y))
+    differing = [len(x) - sizes[group] for group, sizes in groups]
     concordant, differ_x, differ_y = (
         np.bincount(image, weights=of_pair, minlength=len(counts)) @ counts - of_pair.sum() / 2
-        for of_pair in (concordance, with_other_x, with_other_y)
+        for of_pair in (concordance, *differing)
     )
     result = np.full(counts.shape[1], np.nan)
     defined = (differ_x > 0) & (differ_y > 0)
@@ -207,38 +175,25 @@ def _dominated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def _group_sizes(values: np.ndarray) -> np.ndarray:
-    """How often the value of each occurs, ``[n]``."""
-    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    return sizes[group]
-
-
 def summary(
-    values: Mapping[str, np.ndarray], images: int, unpaired: Mapping[str, np.ndarray] | None = None
+    values: Mapping[str, np.ndarray], unpaired: Mapping[str, np.ndarray], images: int
 ) -> dict[str, Any]:
-    """What a record keeps of the replicates, as JSON values.
+    """What a record keeps of the replicates of each number, as JSON values.
 
-    Args:
-        values: Replicates of each number, by its name in a record (``metrics.AP``), NaN where undefined.
-        images: How many images were drawn from.
-        unpaired: Replicates of numbers whose differences between losses are in no table: of them the record
-            keeps intervals only.
-
-    Returns:
-        ``over`` ("images"), ``images``, ``replicates``, ``seed``, ``intervals`` (95 %, by percentiles; None
-        where no replicate is defined) and ``values``, readable by :func:`rspose.grid.replicates.decode`.
+    Numbers have their names in a record (``metrics.AP``). Of those ``unpaired``, whose differences between
+    losses are in no table, it keeps ``intervals`` only (95 %, by percentiles; None where no replicate is
+    defined), of ``values`` also the replicates (:func:`rspose.grid.replicates.decode`).
     """
+    intervals = {}
+    for name, replicates in {**values, **unpaired}.items():
+        defined = replicates[~np.isnan(replicates)]
+        ends = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist() if len(defined) else None
+        intervals[name] = ends
     return {
         "over": "images",
         "images": images,
-        "replicates": len(next(iter(values.values()), ())),
+        "replicates": len(next(iter(values.values()))),
         "seed": SEED,
-        "intervals": {name: _interval(each) for name, each in {**values, **(unpaired or {})}.items()},
+        "intervals": intervals,
         "values": {name: encode(replicates) for name, replicates in values.items()},
     }
-
-
-def _interval(replicates: np.ndarray) -> list[float] | None:
-    if np.isnan(replicates).all():
-        return None
-    return [float(end) for end in np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]

@@ -1,6 +1,7 @@
 """Small random datasets in the files of the real ones, for the tests of the evaluation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,10 @@ import numpy as np
 from scipy.io import savemat
 
 from rspose.datasets import DATASETS
+from rspose.datasets.annotations import Annotations, read_annotations
+from rspose.evaluation import coco
+from rspose.evaluation.controls import oracle
+from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.predictions import Predictions
 
 JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 133}
@@ -154,13 +159,32 @@ def with_noise(predictions: Predictions, seed: int) -> Predictions:
     confidence = np.clip(0.9 - 6 * relative + rng.normal(0, 0.15, shape), 0, 1)
     # Some instances have no keypoint above the threshold of 0.2.
     confidence[rng.uniform(size=len(predictions)) < 0.05] *= 0.2
-    return Predictions(
-        image_id=predictions.image_id,
-        annotation_id=predictions.annotation_id,
-        box=predictions.box,
-        area=predictions.area,
-        box_score=predictions.box_score,
-        keypoints=predictions.keypoints + error,
-        confidence=confidence,
-        protocol=predictions.protocol,
-    )
+    return replace(predictions, keypoints=predictions.keypoints + error, confidence=confidence)
+
+
+def noisy_predictions(root: Path, dataset: str, seed: int, images: int = 30) -> Predictions:
+    """Write a dataset; noisy predictions on it."""
+    write_dataset(root, dataset, seed, images)
+    return with_noise(oracle(dataset, root), seed)
+
+
+def suppressed_detections(
+    root: Path, dataset: str, seed: int, images: int = 30
+) -> tuple[Predictions, np.ndarray, Annotations]:
+    """Write a dataset; noisy detections on it after suppression with their scores, and the annotations."""
+    detections = noisy_predictions(root, dataset, seed, images).detections()
+    kept, scores = rescore_and_suppress(detections, DATASETS[dataset].keypoints.falloff)
+    return kept, scores, read_annotations(dataset, root, "val")
+
+
+def official_ap(dataset: str, kept: Predictions, scores: np.ndarray, root: Path) -> float:
+    """AP by the official evaluator."""
+    matched = coco.match(dataset, kept, scores, read_annotations(dataset, root, "val"))
+    return coco.summarise(dataset, matched)["AP"]
+
+
+def naive_overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes x, y, width, height."""
+    sides = np.minimum(first[:2] + first[2:], second[:2] + second[2:]) - np.maximum(first[:2], second[:2])
+    shared = max(sides[0], 0.0) * max(sides[1], 0.0)
+    return shared / (first[2] * first[3] + second[2] * second[3] - shared)
