@@ -96,8 +96,12 @@ def dm(
     # On a CPU a few maps at a time: all that is made for them stays in its cache.
     at_once = 16 if supply.device.type == "cpu" else max(1, maps)
     places = _placed(keypoints, demand)
+    solve = _potentials
+    if torch.compiler.is_compiling():
+        # Traced, the steps of each few maps would become thousands of operations.
+        solve = torch.compiler.disable(_potentials)  # here alone, since it takes two seconds to import
     potentials = [
-        _potentials(a, place, (height, width), epsilon, iterations, transport)
+        solve(a, place, (height, width), epsilon, iterations, transport)
         for a, place in zip(supply.detach().split(at_once), places.split(at_once), strict=True)
     ]
     pixels, demanders = (torch.cat(parts) for parts in zip(*potentials, strict=True))
@@ -176,7 +180,6 @@ def _require(holds: bool, argument: str, expected: str, found: object) -> None:
         raise ValueError(f"dm loss: {argument}: expected {expected}, found {found}")
 
 
-@torch.compiler.disable  # traced, the steps of each few maps would become thousands of operations
 @torch.no_grad()
 def _potentials(
     supply: Tensor,
