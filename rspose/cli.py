@@ -220,8 +220,7 @@ def _diff(first: Path, second: Path) -> int:
 def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory: float) -> None:
     """Say what a grid takes before it is launched: hours, memory, disk, what is missing."""
     from rspose.grid.config import load_config
-    from rspose.tools.plan import make_plan
-    from rspose.tools.plan_page import plan_page
+    from rspose.tools.plan import make_plan, plan_page
 
     plan = make_plan(load_config(config), tflops, measure, device_memory)
     print(plan.as_json() if json else plan_page(plan, config))

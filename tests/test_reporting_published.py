@@ -6,10 +6,10 @@ import pytest
 from builders.grid import REPOSITORY
 
 from rspose.grid.config import load_config
-from rspose.reporting.published import COLUMNS, Claim, claimed, read_claims, verdict
-from rspose.tools.mmpose_numbers import PAGE as CLAIMS
+from rspose.reporting.published import COLUMNS, PUBLISHED, Claim, claimed, read_claims, verdict
 from rspose.tools.mmpose_numbers import page as mmpose_claims
 
+CLAIMS = PUBLISHED / "mmpose.csv"
 # FoWKAL's poster: AP of the whole body, body, feet, face and hands.
 FOWKAL = {
     "(a) MSE": (58.2, 69.4, 56.5, 73.6, 50.3),

@@ -18,8 +18,7 @@ import rspose.training  # noqa: F401  (makes mmpose importable)
 from rspose.cli import main
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete, load_config
-from rspose.tools.plan import Plan, Row, make_plan, network_cost
-from rspose.tools.plan_page import plan_page
+from rspose.tools.plan import Plan, make_plan, network_cost, plan_page
 from rspose.training.compose import compose
 from rspose.training.pretrained import missing_weights, pretrained
 from rspose.training.train import train
@@ -97,37 +96,41 @@ def test_a_plan_agrees_with_the_training_that_follows(trainable: Settings, tmp_p
         checkpoint = config.results / "cells" / cell.path / "checkpoint.pth"
         train(config, cell, checkpoint, terminal=terminal)
     said = json.loads(checkpoint.with_name("training.json").read_text())
-    assert (row.instances, row.instances_from) == (said["train_instances"], "files")
-    assert (row.epochs, row.batch_size) == (said["epochs"], said["batch_size"])
+    assert (row["instances"], row["instances_from"]) == (said["train_instances"], "files")
+    assert (row["epochs"], row["batch_size"]) == (said["epochs"], said["batch_size"])
     files = sum(path.stat().st_size for path in config.results.rglob("*.pth"))
-    assert row.disk_gb == pytest.approx(files / 1e9, rel=0.1)
+    assert row["disk_gb"] == pytest.approx(files / 1e9, rel=0.1)
 
 
 def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> None:
     trainable["losses"] = ["mse", "kl"]
     config = complete(trainable)
     before = make_plan(config, tflops=2.0)
-    assert [(row.dataset, row.model, row.head) for row in before.rows] == [
+    assert [(row["dataset"], row["model"], row["head"]) for row in before.rows] == [
         (dataset, "tiny", head) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")
     ]
     record = config.results / "records" / Cell("coco", "tiny", "simcc", "kl", 0).path
     record.parent.mkdir(parents=True)
     record.with_suffix(".json").write_text("{}")
     after = make_plan(config, tflops=2.0)
-    assert [row.done for row in after.rows] == [0, 1, 0, 0]
-    assert after.rows[1].hours_left == after.rows[1].hours == pytest.approx(before.rows[1].hours_left / 2)
+    assert [row["done"] for row in after.rows] == [0, 1, 0, 0]
+    assert (
+        after.rows[1]["hours_left"]
+        == after.rows[1]["hours"]
+        == pytest.approx(before.rows[1]["hours_left"] / 2)
+    )
     assert after.totals()["cells"] == 8 and after.totals()["done"] == 1
     row = after.rows[0]
     # Three forward passes of every instance in every epoch.
-    assert row.hours == pytest.approx(3 * row.flops * row.instances * 2 / 2e12 / 3600)
+    assert row["hours"] == pytest.approx(3 * row["flops"] * row["instances"] * 2 / 2e12 / 3600)
     assert after.missing_datasets == [] and after.missing_weights == []
     assert "assumed 2 TFLOP/s" in after.time_from
-    assert row.devices == row.devices_needed == 1
+    assert row["devices"] == row["devices_needed"] == 1
     # A batch of 4: with half of it on a device, the weights are still there as a whole.
-    fixed = 16 * row.parameters / 1e9
-    half = fixed + (row.memory_gb - fixed) / 2
-    assert make_plan(config, device_memory_gb=half * 1.01).rows[0].devices_needed == 2
-    assert make_plan(config, device_memory_gb=half * 0.99).rows[0].devices_needed == 4
+    fixed = 16 * row["parameters"] / 1e9
+    half = fixed + (row["memory_gb"] - fixed) / 2
+    assert make_plan(config, device_memory_gb=half * 1.01).rows[0]["devices_needed"] == 2
+    assert make_plan(config, device_memory_gb=half * 0.99).rows[0]["devices_needed"] == 4
 
 
 @pytest.mark.slow
@@ -137,8 +140,8 @@ def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
     plan = make_plan(complete(trainable), measure=True)
     assert plan.time_from.startswith("measured on this machine")
     (row,) = plan.rows
-    assert 0 < row.hours < 1
-    assert row.hours_left == pytest.approx(2 * row.hours)
+    assert 0 < row["hours"] < 1
+    assert row["hours_left"] == pytest.approx(2 * row["hours"])
 
 
 def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(trainable: Settings) -> None:
@@ -148,8 +151,8 @@ def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(tra
     trainable["heads"] = ["simcc"]
     plan = make_plan(complete(trainable))
     coco, mpii = plan.rows
-    assert (coco.instances, coco.instances_from) == (149813, "published")
-    assert mpii.instances_from == "files"
+    assert (coco["instances"], coco["instances_from"]) == (149813, "published")
+    assert mpii["instances_from"] == "files"
     (missing,) = plan.missing_datasets
     assert missing.startswith("coco: nowhere/coco: expected the folder of the coco dataset")
 
@@ -164,9 +167,10 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     }
     said = {"instances": 149813, "instances_from": "published", "epochs": 210, "batch_size": 512}
     said.update(learning_rate=0.0005, devices=2)
-    row = Row("coco", "net", "simcc", cells=6, done=2, hours=14.25, hours_left=57.0, **sizes, **said)
-    said.update(devices=1)
-    small = Row("mpii", "net", "simcc", cells=1, done=0, hours=0.25, hours_left=0.25, **sizes, **said)
+    cell = {"dataset": "coco", "model": "net", "head": "simcc", "cells": 6, "done": 2}
+    row = {**cell, "hours": 14.25, "hours_left": 57.0, **sizes, **said}
+    cell.update(dataset="mpii", cells=1, done=0)
+    small = {**row, **cell, "devices": 1, "hours": 0.25, "hours_left": 0.25}
     text = plan_page(
         Plan("g", [row, small], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
     )

@@ -460,6 +460,11 @@ class GridConfig(Settings):
             for seed in self.seeds
         ]
 
+    def unfinished(self) -> list[Cell]:
+        """The cells of the grid that have no record yet."""
+        folder = self.results / "records"
+        return [cell for cell in self.cells() if not (folder / f"{cell.path}.json").is_file()]
+
 
 def load_config(path: Path) -> GridConfig:
     """Read a YAML config, lay it over the one it extends, and complete it with :func:`complete`."""

@@ -4,15 +4,14 @@ import ctypes
 import json
 import platform
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial, wraps
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.benchmark import timer  # waits for a GPU first
 
 from rspose.grid.machine import cpu_name
 from rspose.losses.interface import Maps, as_tuple, on_maps
@@ -20,155 +19,205 @@ from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import available, build
 from rspose.tools.targets import FULL, KEYPOINTS, full_batch, learnable
 
+Row = dict[str, Any]
+Run = Callable[[], dict[str, Tensor]]
+Columns = Mapping[str, tuple[str, str]]
+"""What is shown of each measurement, by key: its heading, and the format of its numbers (none for words)."""
+
 _SAMPLE = 24  # maps on which the slow forms are timed
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one loss costs on one head."""
-
-    loss: str  # its registered name, or rank_sort for the operator alone
-    head: str
-    forward_ms: float  # median
-    backward_ms: float
-    extra_mb: float | None  # peak memory beyond the input; None where the system does not tell
-    times_mse: float  # both passes, as a multiple of MSE's on the same head
-    times_faster_than_published: float | None = None  # of the operator: how much longer that form takes
-    times_faster_than_dense: float | None = None
+_COLUMNS: Columns = {
+    "loss": ("loss", ""),
+    "head": ("head", ""),
+    "forward_ms": ("forward ms", ".1f"),
+    "backward_ms": ("backward ms", ".1f"),
+    "extra_mb": ("extra MB", ".1f"),
+    "times_mse": ("x MSE", ".1f"),
+    "times_faster_than_published": ("published / it", ".1f"),
+    "times_faster_than_dense": ("dense / it", ".1f"),
+}
 
 
 def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_json: bool) -> Iterator[str]:
     """Measure every registered loss on every head it serves, then the ranking operator and its relatives.
 
-    The batch is that of :func:`rspose.tools.targets.full_batch`, with standard normal predictions. The
-    operator takes every pixel with a label above 0 for a positive, 169 a map.
+    The operator takes every pixel with a label above 0 for a positive, 169 a map.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
         repeats: Runs of which the median counts, after one to warm up.
         threads: CPU threads of torch; None for as many as it takes by itself.
         seed: Of keypoints and predictions.
-        as_json: Give a JSON object a loss and head, not the lines of a Markdown table.
+        as_json: As for :func:`report`.
 
     Raises:
         ValueError: There is no such device.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch sees no GPU")
     if threads:
         torch.set_num_threads(threads)
+    on = machine(device)
+    benches = (Bench(head, device, repeats, seed) for head in FULL)
+    measured = ({**row, "machine": on} for bench in benches for row in bench.everything())
+    title = f"Batch of 64 x 17; heatmaps 48 x 64, SimCC 384 + 512 bins; {on}"
+    return report(title, _COLUMNS, measured, as_json)
+
+
+def report(title: str, columns: Columns, measured: Iterable[Row], as_json: bool) -> Iterator[str]:
+    """A JSON object a measurement, or the lines of a Markdown table, each as soon as it has been measured."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
     if not as_json:
-        yield f"Batch of 64 x 17; heatmaps 48 x 64, SimCC 384 + 512 bins; {machine(device)}\n"
-        yield "| loss | head | forward ms | backward ms | extra MB | x MSE | published / it | dense / it |"
-        yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for measured in _measurements(device, repeats, seed):
-        if as_json:
-            yield json.dumps({**asdict(measured), "machine": machine(device)})
-        else:
-            loss, head, *numbers = asdict(measured).values()
-            cells = ["" if number is None else f"{number:.1f}" for number in numbers]
-            yield f"| {' | '.join((loss, head, *cells))} |"
+        yield f"{title}\n"
+        yield line(heading for heading, _ in columns.values())
+        yield line("---:" if form else "---" for _, form in columns.values())
+    for row in measured:
+        shown = ((row[key], form) for key, (_, form) in columns.items())
+        cells = ("" if value is None else format(value, form) for value, form in shown)
+        yield json.dumps(row) if as_json else line(cells)
 
 
-def _measurements(device: str, repeats: int, seed: int) -> Iterator[Measurement]:
-    for head in FULL:
-        bench = _Bench(head, device, repeats, seed)
-        bench.mse_now()  # the first one finds nothing in the caches
-        for name, loss in sorted(available().items(), key=lambda pair: (pair[0] != "mse", pair[0])):
-            if head in loss.heads:
-                yield bench.loss(name, {})
-        yield from _operators(bench)
+def machine(device: str) -> str:
+    """The device in words, with the number of threads that torch uses.
 
-
-def bench_loss(name: str, parameters: Mapping[str, Any], head: str) -> Measurement:
-    """Measure one loss on one head on the CPU, with the batch of :func:`report_losses`, and MSE beside it.
-
-    Args:
-        name: Registered name of the loss.
-        parameters: What differs from its defaults.
-        head: ``"heatmap"`` or ``"simcc"``.
+    Raises:
+        ValueError: It is a GPU, and there is none.
     """
-    return _Bench(head, "cpu", repeats=7, seed=0).loss(name, parameters)
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch sees no GPU")
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-class _Bench:
-    """One head, its batch, and MSE, timed anew beside each loss: no machine is always as fast."""
+class Bench:
+    """One head and the batch of :func:`full_batch`; MSE is timed anew beside each loss: no machine is steady.
 
-    def __init__(self, head: str, device: str, repeats: int, seed: int) -> None:
-        self.head, self.device, self.repeats = head, device, repeats
+    A measurement has ``forward_ms`` and ``backward_ms``, medians; ``extra_mb``, the peak of memory beyond the
+    input, None where the system does not tell; ``times_mse``, both passes as a multiple of MSE's.
+    """
+
+    def __init__(self, head: str, device: str = "cpu", repeats: int = 7, seed: int = 0) -> None:
+        self.head, self.device, self.repeats = head, torch.device(device), repeats
         self.target, self.prediction = full_batch(head, device, seed)
         self._mse = self._built("mse", {})
 
-    def _built(self, name: str, parameters: Mapping[str, Any]) -> Callable[[], dict[str, Tensor]]:
+    def _built(self, name: str, parameters: Mapping[str, Any]) -> Run:
         loss = build(name, parameters, KEYPOINTS).to(self.device)
         return partial(loss, self.prediction, self.target)
 
-    def mse_now(self) -> float:
-        forward, backward, _ = _time(self._mse, self.prediction, self.repeats)
-        return forward + backward
+    def loss(self, name: str, parameters: Mapping[str, Any]) -> Row:
+        """Measure a loss, by its registered name, with what differs from its default parameters."""
+        return self._measured(name, self._built(name, parameters), self.prediction)
 
-    def loss(self, name: str, parameters: Mapping[str, Any]) -> Measurement:
-        return self.measure(name, self._built(name, parameters), self.prediction)
+    def everything(self) -> Iterator[Row]:
+        """Measure MSE, all other losses of the head, the ranking operator and its relatives."""
+        self._times(self._mse, self.prediction)  # the first one finds nothing in the caches
+        for name, loss in sorted(available().items(), key=lambda pair: (pair[0] != "mse", pair[0])):
+            if self.head in loss.heads:
+                yield self.loss(name, {})
+        logits, labels = (
+            on_maps(lambda map_: map_.detach().flatten(0, 1).flatten(1), maps)
+            for maps in (self.prediction, self.target.heatmaps)
+        )
+        rows = learnable(logits)
+        pairs = list(zip(as_tuple(rows), as_tuple(labels), strict=True))
 
-    def measure(self, name: str, run: Callable[[], dict[str, Tensor]], leaves: Maps) -> Measurement:
-        reference = self.mse_now()
-        forward, backward, extra = _time(run, leaves, self.repeats)
-        times = 1.0 if name == "mse" else (forward + backward) / reference
-        return Measurement(name, self.head, forward, backward, extra, times)
+        def run(operator: Callable[..., tuple[Tensor, ...]]) -> dict[str, Tensor]:
+            return {
+                f"{n} {m}": e.sum() for n, pair in enumerate(pairs) for m, e in enumerate(operator(*pair))
+            }
+
+        measured = self._measured("rank_sort", partial(run, rank_sort), rows)
+        scale = 1000 * len(pairs[0][0]) / _SAMPLE / (measured["forward_ms"] + measured["backward_ms"])
+        for name, form in (("published", published_form), ("dense", dense_form)):
+            seconds = []
+            for _ in range(3):
+                started = timer()
+                for row, label in pairs:
+                    row_by_row(form, row.detach()[:_SAMPLE], label[:_SAMPLE], 0.5)
+                seconds.append(timer() - started)
+            measured[f"times_faster_than_{name}"] = statistics.median(seconds) * scale
+        yield measured
+        bucketed = partial(rank_sort, implementation="bucketed")
+        yield self._measured("rank_sort, bucketed", partial(run, bucketed), rows)
+        yield self._measured("ap_loss", partial(run, lambda *pair: (ap_loss(*pair),)), rows)
+
+    def _measured(self, name: str, run: Run, leaves: Maps) -> Row:
+        reference = sum(self._times(self._mse, self.prediction))
+        forward, backward = self._times(run, leaves)
+        # Apart, since what it does to the allocator costs time. The least of three: what the system itself
+        # takes meanwhile comes on top.
+        extra = [_extra_mb(partial(_run_once, run, leaves), self.device) for _ in range(3)]
+        return {
+            "loss": name,
+            "head": self.head,
+            "forward_ms": forward,
+            "backward_ms": backward,
+            "extra_mb": min((each for each in extra if each is not None), default=None),
+            "times_mse": 1.0 if name == "mse" else (forward + backward) / reference,
+            **dict.fromkeys(("times_faster_than_published", "times_faster_than_dense")),
+        }
+
+    def _times(self, run: Run, leaves: Maps) -> tuple[float, float]:
+        """Median milliseconds forward and backward."""
+        runs = [_run_once(run, leaves) for _ in range(self.repeats + 1)][1:]  # the first one warms up
+        forward, backward = (1000 * statistics.median(seconds) for seconds in zip(*runs, strict=True))
+        return forward, backward
 
 
-def _operators(bench: _Bench) -> Iterator[Measurement]:
-    """The ranking operator, how much longer its slow forms take, and its relatives."""
-    rows = learnable(on_maps(_as_rows, bench.prediction))
-    pairs = list(zip(as_tuple(rows), as_tuple(on_maps(_as_rows, bench.target.heatmaps)), strict=True))
-
-    def run(operator: Callable[..., tuple[Tensor, ...]]) -> dict[str, Tensor]:
-        return {f"{n} {m}": e.sum() for n, pair in enumerate(pairs) for m, e in enumerate(operator(*pair))}
-
-    measured = bench.measure("rank_sort", partial(run, rank_sort), rows)
-    scale = len(pairs[0][0]) / _SAMPLE / (measured.forward_ms + measured.backward_ms)
-    slower: dict[str, Any] = {}
-    for name, form in (("published", published_form), ("dense", dense_form)):
-        samples = []
-        for _ in range(3):
-            started = _now(pairs[0][0].device)
-            for row, label in pairs:
-                form(row.detach()[:_SAMPLE], label[:_SAMPLE], 0.5)
-            samples.append(1000 * (_now(pairs[0][0].device) - started))
-        slower[f"times_faster_than_{name}"] = statistics.median(samples) * scale
-    yield replace(measured, **slower)
-    yield bench.measure(
-        "rank_sort, bucketed", partial(run, partial(rank_sort, implementation="bucketed")), rows
-    )
-    yield bench.measure("ap_loss", partial(run, lambda *pair: (ap_loss(*pair),)), rows)
+def _run_once(run: Run, leaves: Maps) -> tuple[float, float]:
+    """Seconds of the forward pass and of the backward pass."""
+    for leaf in as_tuple(leaves):
+        leaf.grad = None
+    started = timer()
+    value = torch.stack(list(run().values())).sum()
+    middle = timer()
+    value.backward()
+    return middle - started, timer() - middle
 
 
-def _as_rows(maps: Tensor) -> Tensor:
-    return maps.flatten(0, 1).flatten(1)
+def _extra_mb(run: Callable[[], object], device: torch.device) -> float | None:
+    """The peak of memory beyond what is in use before, MB; None where the system does not tell."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    if platform.system() != "Linux":
+        return None
+    ctypes.CDLL(None).malloc_trim(0)  # freed memory that the allocator keeps would hide a peak
+    Path("/proc/self/clear_refs").write_text("5")
+    resident = _status("VmRSS")
+    run()
+    return _status("VmHWM") - resident
 
 
-def _row_by_row(form: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """Of what a form makes of a row's positives and negatives, the result for all rows.
+def _status(field: str) -> float:
+    """A line of /proc/self/status, MB."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) / 1024
 
-    That is ranking and sorting error ``[M]``, and the gradient of their sum ``[M, N]``.
+
+def row_by_row(
+    form: Callable[..., tuple[Tensor, ...]], scores: Tensor, labels: Tensor, delta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ranking and sorting error ``[M]``, and the gradient of their sum ``[M, N]``, by a form of one row.
+
+    The form is given the scores and labels of a row's positives, and the scores of its relevant negatives.
     """
-
-    @wraps(form)
-    def of_rows(scores: Tensor, labels: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
-        errors, gradients = scores.new_zeros(2, len(scores)), torch.zeros_like(scores)
-        for m, (row, label) in enumerate(zip(scores, labels, strict=True)):
-            positive = label > 0
-            if positive.any():
-                negative = ~positive & (row >= row[positive].min() - delta)
-                rank, sort, up, down = form(row[positive], label[positive], row[negative], delta)
-                errors[:, m] = torch.stack([rank.mean(), sort.mean()])
-                gradients[m, positive], gradients[m, negative] = up / len(up), down / len(up)
-        return errors[0], errors[1], gradients
-
-    return of_rows
+    errors, gradients = scores.new_zeros(2, len(scores)), torch.zeros_like(scores)
+    for m, (row, label) in enumerate(zip(scores, labels, strict=True)):
+        positive = label > 0
+        if positive.any():
+            negative = ~positive & (row >= row[positive].min() - delta)
+            rank, sort, up, down = form(row[positive], label[positive], row[negative], delta)
+            errors[:, m] = torch.stack([rank.mean(), sort.mean()])
+            gradients[m, positive], gradients[m, negative] = up / len(up), down / len(up)
+    return errors[0], errors[1], gradients
 
 
-@_row_by_row
 def published_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[Tensor, ...]:
     """Rank & Sort in the published way: a Python loop over the positives of each row.
 
@@ -194,7 +243,6 @@ def published_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tup
     return ranking, sorting, up, down
 
 
-@_row_by_row
 def dense_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[Tensor, ...]:
     """Rank & Sort with all pairs of a row in one tensor."""
     pairs = _smoothed_step(torch.cat([s, negatives])[:, None] - s, delta)
@@ -212,64 +260,3 @@ def dense_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[T
 
 def _smoothed_step(difference: Tensor, delta: float) -> Tensor:
     return (difference / (2 * delta) + 0.5).clamp(0, 1)
-
-
-def _time(
-    run: Callable[[], dict[str, Tensor]], prediction: Maps, repeats: int
-) -> tuple[float, float, float | None]:
-    """Median milliseconds forward and backward, and the peak of extra memory in MB."""
-    device = as_tuple(prediction)[0].device
-    moments = [_run_once(run, prediction, device) for _ in range(repeats + 1)][1:]  # the first one warms up
-    forward, backward = (
-        1000 * statistics.median(each[n + 1] - each[n] for each in moments) for n in range(2)
-    )
-    # Apart, since what it does to the allocator costs time. The least of three: what the system itself takes
-    # meanwhile comes on top.
-    peaks = []
-    for _ in range(3 if device.type == "cuda" or platform.system() == "Linux" else 0):
-        before = _reset_peak(device)
-        _run_once(run, prediction, device)
-        peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else _status("VmHWM")
-        peaks.append(peak - before)
-    return forward, backward, min(peaks, default=None)
-
-
-def _run_once(run: Callable[[], dict[str, Tensor]], prediction: Maps, device: torch.device) -> list[float]:
-    """When it started, when the forward pass was done, and the backward pass, seconds."""
-    for map_ in as_tuple(prediction):
-        map_.grad = None
-    started = _now(device)
-    value = torch.stack(list(run().values())).sum()
-    middle = _now(device)
-    value.backward()
-    return [started, middle, _now(device)]
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _reset_peak(device: torch.device) -> float:
-    """Forget the peak of memory; what is in use now, MB."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device) / 2**20
-    ctypes.CDLL(None).malloc_trim(0)  # freed memory that the allocator keeps would hide a peak
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def _status(field: str) -> float:
-    """A line of /proc/self/status, MB."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[field].split()[0]) / 1024
-
-
-def machine(device: str = "cpu") -> str:
-    """The device in words, with the number of threads that torch uses."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    threads = torch.get_num_threads()
-    return f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}"

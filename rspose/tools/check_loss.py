@@ -1,8 +1,4 @@
-"""What every loss promises, as checks that say in words what is wrong: `rspose check-loss`, and the tests.
-
-A check is a function of a :class:`Case`, a loss on a head. It raises a :class:`Violation` that says what was
-found and what to do. :data:`CHECKS` has them by name; the first line of the docstring is the promise.
-"""
+"""What every loss promises, as checks that say in words what is wrong: `rspose check-loss`, and the tests."""
 
 import contextlib
 import dataclasses
@@ -14,11 +10,10 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,52 +35,6 @@ from rspose.tools.targets import (
 
 KEYPOINTS = 5
 
-
-class Violation(AssertionError):
-    """A promise that a loss does not keep; the message says what was found and what to do."""
-
-
-def _require(holds: object, problem: str) -> None:
-    if not holds:
-        raise Violation(problem)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A loss, by its registered name, on a head, with what differs from its default parameters."""
-
-    name: str
-    head: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    def loss(self, keypoints: int = KEYPOINTS) -> HeatmapLoss:
-        """A new loss for this number of keypoints."""
-        return build(self.name, self.parameters, keypoints)
-
-    def start(self) -> tuple[HeatmapLoss, KeypointTarget, Maps]:
-        """A new loss, a target and random output for it."""
-        target = make_target(self.head)
-        return self.loss(), target, random_prediction(target)
-
-    def perfect(self) -> tuple[HeatmapLoss, KeypointTarget, Maps]:
-        """A new loss, a target and the output that comes closest to it."""
-        loss, target = self.loss(), make_target(self.head)
-        return loss, target, perfect(loss, target.heatmaps, self.head)
-
-
-def total(loss: Callable[..., Any], prediction: Maps, target: KeypointTarget) -> Tensor:
-    """The loss: the sum of its terms."""
-    return sum(loss(prediction, target).values(), torch.zeros(()))
-
-
-def perfect(loss: HeatmapLoss, label: Maps, head: str) -> Maps:
-    """Raw output whose heatmap comes closest to the label, among the label, its logit and its log."""
-    floored = on_maps(lambda y: y.clamp(1e-4, 1 - 1e-4), label)
-    candidates = [label, on_maps(torch.logit, floored), on_maps(torch.log, floored)]
-    sigma = SMALL[head].sigma
-    return min(candidates, key=lambda raw: squared_distance(loss.to_heatmaps(raw, sigma), label).item())
-
-
 # fmt: off
 NOT_DETERMINISTIC_ON_A_GPU = frozenset({
     "_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward", "_ctc_loss_backward",
@@ -102,353 +51,336 @@ From the documentation of that function, for torch 2.11. It names ``cumsum`` too
 that version has no such error any more.
 """
 
-
-class _Operations(TorchDispatchMode):
-    """The names of all operations that are run, those of the backward pass too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(str(func).removeprefix("aten.").removesuffix(".default"))
-        return func(*args, **(kwargs or {}))
-
-
 _MUST_FALL = "the value must fall as the prediction gets better"
 
-CHECKS: dict[str, Callable[[Case], None]] = {}
+
+class Violation(AssertionError):
+    """A promise that a loss does not keep; the message says what was found and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A loss, by its registered name, on a head, with what differs from its default parameters.
+
+    Each public method is a check: its docstring is the promise, and it raises a :class:`Violation` where the
+    loss does not keep it.
+    """
+
+    name: str
+    head: str
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def _loss(self, keypoints: int = KEYPOINTS) -> HeatmapLoss:
+        return build(self.name, self.parameters, keypoints)
+
+    def _start(self) -> tuple[HeatmapLoss, KeypointTarget, Maps]:
+        """A new loss, a target and random output for it."""
+        target = make_target(self.head)
+        return self._loss(), target, random_prediction(target)
+
+    def _perfect(self) -> tuple[HeatmapLoss, KeypointTarget, Maps]:
+        """A new loss, a target and the output that comes closest to it."""
+        loss, target = self._loss(), make_target(self.head)
+        return loss, target, perfect(loss, target.heatmaps, self.head)
+
+    def terms(self) -> None:
+        """Terms are named finite scalars with a gradient."""
+        loss, target, prediction = self._start()
+        found = loss(prediction, target)
+        named = isinstance(found, dict) and found and all(isinstance(term, str) for term in found)
+        kind = "an empty dict" if found == {} else type(found).__name__
+        _require(named, f"terms: expected a dict of named terms, found {kind}")
+        for term, value in found.items():
+            shape = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            _require(
+                shape == "shape []",
+                f"term {term!r}: expected a scalar tensor, found {shape}; take the mean over the keypoints "
+                "with weighted_mean (map_loss returns one number a map, [M])",
+            )
+            _require_finite(f"term {term!r}", value)
+        value = sum(found.values(), torch.zeros(()))
+        if value.requires_grad:
+            value.backward()
+        for gradient in _gradients(prediction):
+            learns = gradient is not None and (gradient != 0).any()
+            _require(learns, "no gradient reaches the prediction, nothing can be learned; is there a detach?")
+            _require_finite("the gradient", gradient)
+
+    def masked_keypoints(self) -> None:
+        """Masked keypoints change neither value nor gradient."""
+        loss, target, prediction = self._start()
+        target.weights[1, 2] = target.weights[3] = 0
+        masked = target.weights == 0
+
+        def changed(map_: Tensor) -> Tensor:
+            other = map_.detach().clone()
+            other[masked] = 100 * other[masked].roll(1, 0)
+            return other
+
+        value, other = total(loss, prediction, target), total(loss, on_maps(changed, prediction), target)
+        advice = "compute only visible_maps(...), those of weight above 0, and take their weighted_mean"
+        _require(
+            value == other,
+            f"the loss depends on masked keypoints (weight 0): {value:g} became {other:g} when only their "
+            f"maps changed; {advice}",
+        )
+        value.backward()
+        for gradient in _gradients(prediction):
+            most = gradient[masked].abs().max()
+            _require(most == 0, f"masked keypoints (weight 0) get a gradient, up to {most:.2g}; {advice}")
+            seen = (gradient[~masked] != 0).any()
+            _require(seen, "visible keypoints get no gradient where others are masked")
+
+    def weights(self) -> None:
+        """Weights are relative: twice the weights are the same loss."""
+        loss, target, prediction = self._start()
+        doubled = dataclasses.replace(target, weights=2 * target.weights)
+        once, twice = total(loss, prediction, target), total(loss, prediction, doubled)
+        _require(
+            _close(once, twice),
+            f"twice the weights change the loss from {once:g} to {twice:g}; a term is a mean weighted by "
+            "target.weights: use weighted_mean",
+        )
+
+    def nothing_visible(self) -> None:
+        """A batch without visible keypoints gives 0 and no gradient."""
+        loss, target, prediction = self._start()
+        target.weights.zero_()
+        value = total(loss, prediction, target)
+        _require(value == 0, f"a batch without visible keypoints gives {value:g}, not 0; weighted_mean does")
+        value.backward()
+        for gradient in _gradients(prediction):
+            found = "none at all; sum over the (empty) maps" if gradient is None else "others"
+            _require(
+                gradient is not None and not gradient.any(),
+                f"a batch without visible keypoints: expected a gradient of 0 in every place, found {found}",
+            )
+
+    def empty_batch(self) -> None:
+        """An empty batch gives 0."""
+        target = make_target(self.head, instances=0)
+        value = total(self._loss(), random_prediction(target), target)
+        _require(value == 0, f"an empty batch gives {value:g}, not 0")
+
+    def shapes(self) -> None:
+        """Any number of instances and keypoints, and maps that are not contiguous, are taken."""
+        for instances, keypoints in ((1, 1), (1, 7), (3, 1)):
+            target = make_target(self.head, instances, keypoints)
+            value = total(self._loss(keypoints), random_prediction(target), target)
+            _require_finite(f"the loss of {instances} instance(s) with {keypoints} keypoint(s)", value)
+        loss, target, prediction = self._start()
+        # The same values with the dimensions laid out in memory the other way round, as channels_last does.
+        strided = on_maps(lambda map_: map_.transpose(1, -1).contiguous().transpose(1, -1), prediction)
+        expected, found = total(loss, prediction, target), total(loss, strided, target)
+        _require(
+            _close(expected, found),
+            f"maps that are not contiguous in memory give {found:g} instead of {expected:g}",
+        )
+
+    def better_than_shifted(self) -> None:
+        """A perfect prediction beats a shifted one."""
+        for n in (1, 3, 6):
+            aside = partial(on_maps, partial(torch.roll, shifts=n, dims=-1))
+            self._require_least(f"one {n} pixels aside", aside)
+
+    def better_than_noise(self) -> None:
+        """A perfect prediction beats noise and a flat map."""
+        self._require_least("noise", partial(noise, seed=1))
+        self._require_least("a map of zeros", partial(on_maps, torch.zeros_like))
+
+    def noise_never_helps(self) -> None:
+        """No noise makes a perfect prediction better."""
+        for seed, scale in product(range(5), (0.3, 1.0, 3.0)):
+            noisy = partial(with_noise, seed=seed, scale=scale)
+            self._require_least(f"the same with normal noise of {scale} added", noisy, ties=True)
+
+    def _require_least(self, what: str, other: Callable[[Maps], Maps], ties: bool = False) -> None:
+        loss, target, best = self._perfect()
+        if loss.localises or ties:
+            least, value = total(loss, best, target), total(loss, other(best), target)
+            rule = "nothing may be better than perfect" if ties else _MUST_FALL
+            holds = least <= value if ties else least < value
+            _require(holds, f"a perfect prediction costs {least:g}, {what} {value:g}: {rule}")
+
+    def moving_away(self) -> None:
+        """A peak that moves away from the keypoint never lowers the loss, as long as it overlaps the
+        label."""
+        sigma = SMALL[self.head].sigma
+        # Near a corner, so that the border does not cut the moved peak.
+        centre = torch.tensor([[[int(2.5 * s) for s in sigma]]], dtype=torch.float32)
+        target, loss = make_target(self.head, instances=1, keypoints=1), self._loss(1)
+        target = dataclasses.replace(target, keypoints=centre, heatmaps=gaussian_labels(self.head, centre))
+        for direction in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+            values = []
+            for step in range(int(4 * min(sigma))):
+                away = gaussian_labels(self.head, centre + step * torch.tensor(direction))
+                values.append(total(loss, perfect(loss, away, self.head), target).item())
+            for step, (before, after) in enumerate(pairwise(values)):
+                _require(
+                    after >= before - 1e-6,
+                    f"the loss falls from {before:g} to {after:g} when the peak moves from {step} to "
+                    f"{step + 1} pixels beside the keypoint, in direction {direction}: {_MUST_FALL}",
+                )
+
+    def heatmap_of_a_perfect_prediction(self) -> None:
+        """The heatmap of a perfect prediction peaks at the keypoint, with high confidence."""
+        loss, target, best = self._perfect()
+        what = "the heatmap of a perfect prediction"
+        advice = "write to_heatmaps, which turns raw output into a map in [0, 1] (sigmoid, softmax, ...)"
+        heatmaps = loss.to_heatmaps(best, SMALL[self.head].sigma)
+        for found, label in zip(as_tuple(heatmaps), as_tuple(target.heatmaps), strict=True):
+            shape = f"expected shape {list(label.shape)}, found {list(found.shape)}"
+            _require(found.shape == label.shape, f"to_heatmaps: {shape}")
+            there = (found.flatten(2).argmax(-1) == label.flatten(2).argmax(-1)).all()
+            _require(there, f"{what} peaks beside the keypoint; {advice}")
+            # A little above 1 only where a distribution was normalised after the border had cut its tail.
+            _require(
+                found.min() >= 0 and found.max() <= 1.05,
+                f"{what} has values from {found.min():g} to {found.max():g}, expected [0, 1]; {advice}",
+            )
+            least = _peaks(found).min()
+            _require(
+                least > 0.5,
+                f"the confidence of a perfect prediction is as low as {least:.2f}, expected above 0.5; "
+                f"{advice}",
+            )
+
+    def confidence_of_a_split_prediction(self) -> None:
+        """A prediction split into two peaks of half the height is less confident than a perfect one."""
+        loss, target, best = self._perfect()
+        split = on_maps(lambda y: (y + y.roll(y.shape[-1] // 2, dims=-1)) / 2, target.heatmaps)
+        both = (best, perfect(loss, split, self.head))
+        sure, unsure = (as_tuple(loss.to_heatmaps(raw, SMALL[self.head].sigma)) for raw in both)
+        for a, b in zip(sure, unsure, strict=True):
+            _require(
+                (_peaks(b) < _peaks(a)).all(),
+                f"a prediction split into two peaks has a confidence of up to {b.max():.2f}, a perfect one "
+                f"{a.max():.2f}: to_heatmaps must keep what tells the two apart",
+            )
+
+    def no_positives_or_all(self) -> None:
+        """Labels of 0 everywhere and of 1 everywhere give finite values and gradients, ties included."""
+        for label, scale in product((0.0, 1.0), (0.0, 1.0)):
+            loss, target, _ = self._start()
+            filled = on_maps(partial(torch.full_like, fill_value=label), target.heatmaps)
+            what = f"labels of {label:g} everywhere and {'random' if scale else 'equal'} output"
+            target = dataclasses.replace(target, heatmaps=filled)
+            _require_finite_training(what, loss, target, noise(filled, 0, scale))
+
+    def perfect_output(self) -> None:
+        """A perfect prediction gives a finite value and gradient."""
+        _require_finite_training("a perfect prediction", *self._perfect())
+
+    def huge_output(self) -> None:
+        """Outputs of tens of thousands give finite values and gradients."""
+        loss, target, _ = self._start()
+        huge = noise(target.heatmaps, 0, 1e4)
+        _require_finite_training("raw output of the order of 10000", loss, target, huge)
+
+    def single_bin(self) -> None:
+        """A map of a single bin (1D) gives a finite value and gradient."""
+        loss, target, _ = self._start()
+        if self.head == "simcc":
+            bins = on_maps(lambda map_: map_[..., :1], target.heatmaps)
+            target = dataclasses.replace(target, heatmaps=bins)
+            _require_finite_training("a map of a single bin", loss, target, on_maps(torch.zeros_like, bins))
+
+    def half_precision(self) -> None:
+        """Half precision is computed in float32, also under autocast."""
+        loss, target, prediction = self._start()
+        for dtype in (torch.bfloat16, torch.float16):
+            half, kind = on_maps(lambda map_: map_.detach().to(dtype), prediction), _dtype(dtype)  # noqa: B023
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                found = loss(half, target)
+            expected = loss(on_maps(Tensor.float, half), target)
+            for term, value in found.items():
+                _require(
+                    value.dtype == torch.float32 and _close(value, expected[term]),
+                    f"{kind} input: term {term!r}: expected {expected[term]:g} in float32, found {value:g} "
+                    f"in {_dtype(value.dtype)}; forward casts the input: write terms or map_loss instead of "
+                    "it, and cast nothing down",
+                )
+            for map_ in as_tuple(loss.to_heatmaps(half, SMALL[self.head].sigma)):
+                finite = map_.isfinite().all()
+                _require(finite, f"to_heatmaps of {kind} output is not finite; use full_precision")
+
+    def double_precision(self) -> None:
+        """float64 stays float64."""
+        target = make_target(self.head, dtype=torch.float64)
+        prediction = random_prediction(target)
+        found = self._loss().double()(prediction, target)
+        expected = self._loss()(on_maps(Tensor.float, prediction), target.map(Tensor.float))
+        for term, value in found.items():
+            double = value.dtype == torch.float64
+            _require(double, f"float64 input: term {term!r} comes out in {_dtype(value.dtype)}")
+            _require(
+                torch.allclose(value.float(), expected[term], rtol=1e-4, atol=1e-6),
+                f"float64 input: term {term!r} is {value:g}, in float32 {expected[term]:g}; something is "
+                "cast to a lower precision, or unstable",
+            )
+
+    def same_bits(self) -> None:
+        """The same input gives the same bits."""
+        one, other = (_trained(*self._start()) for _ in range(2))
+        _require(
+            all(map(torch.equal, one, other)),
+            "twice the same input gives two different results; is something drawn at random?",
+        )
+
+    def operations_on_a_gpu(self) -> None:
+        """Every operation has a deterministic form on a GPU too, where a training stops at one that has
+        none."""
+        given = self._start()
+        with _Operations() as operations:
+            _trained(*given)
+        found = sorted(operations.names & NOT_DETERMINISTIC_ON_A_GPU)
+        _require(
+            not found,
+            f"uses {', '.join(found)}, of which torch has no deterministic form on a GPU: trainings run with "
+            "torch.use_deterministic_algorithms, and would stop there; compute it by other operations",
+        )
+
+    def input_untouched(self) -> None:
+        """Prediction and target are left as they were."""
+        (loss, target, prediction), (_, untouched, original) = self._start(), self._start()
+        _trained(loss, target, prediction)
+        pairs = {f"target.{name}": (now, getattr(untouched, name)) for name, now in vars(target).items()}
+        for what, (now, before) in {"the prediction": (prediction, original), **pairs}.items():
+            _require(
+                all(map(torch.equal, as_tuple(now), as_tuple(before))),
+                f"{what} was changed in place; take a copy (no x += y, x[...] = y or y.add_())",
+            )
+
+    def compiled(self) -> None:
+        """Traced by torch.compile, a loss has the same value and gradient."""
+        loss, target, prediction = self._start()
+        torch.compiler.reset()  # else torch gives up tracing after a few losses: the check could not fail
+        # A break in the traced graph is no mistake.
+        logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+        plain = _trained(loss, target, prediction)
+        # The eager backend needs no compiler.
+        traced = _trained(torch.compile(loss, backend="eager"), target, learnable(prediction))
+        same = all(map(_close, traced, plain))
+        _require(same, "under torch.compile the value or the gradient comes out different")
+
+
+CHECKS: dict[str, Callable[[Case], None]] = {
+    name: check for name, check in vars(Case).items() if inspect.isfunction(check) and name[0] != "_"
+}
 """The checks by name, in the order in which they are run."""
 
 
-def _check(function: Callable[[Case], None]) -> Callable[[Case], None]:
-    CHECKS[function.__name__] = function
-    return function
+def total(loss: Callable[..., Any], prediction: Maps, target: KeypointTarget) -> Tensor:
+    """The loss: the sum of its terms."""
+    return sum(loss(prediction, target).values(), torch.zeros(()))
 
 
-@_check
-def terms(case: Case) -> None:
-    """Terms are named finite scalars with a gradient."""
-    loss, target, prediction = case.start()
-    found = loss(prediction, target)
-    named = isinstance(found, dict) and found and all(isinstance(term, str) for term in found)
-    kind = "an empty dict" if found == {} else type(found).__name__
-    _require(named, f"terms: expected a dict of named terms, found {kind}")
-    for term, value in found.items():
-        shape = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        _require(
-            shape == "shape []",
-            f"term {term!r}: expected a scalar tensor, found {shape}; take the mean over the keypoints with "
-            "weighted_mean (map_loss returns one number a map, [M])",
-        )
-        _require_finite(f"term {term!r}", value)
-    value = sum(found.values(), torch.zeros(()))
-    if value.requires_grad:
-        value.backward()
-    for gradient in _gradients(prediction):
-        learns = gradient is not None and (gradient != 0).any()
-        _require(learns, "no gradient reaches the prediction, nothing can be learned; is there a detach?")
-        _require_finite("the gradient", gradient)
-
-
-@_check
-def masked_keypoints(case: Case) -> None:
-    """Masked keypoints change neither value nor gradient."""
-    loss, target, prediction = case.start()
-    target.weights[1, 2] = target.weights[3] = 0
-    masked = target.weights == 0
-
-    def changed(map_: Tensor) -> Tensor:
-        other = map_.detach().clone()
-        other[masked] = 100 * other[masked].roll(1, 0)
-        return other
-
-    value, other = total(loss, prediction, target), total(loss, on_maps(changed, prediction), target)
-    advice = "compute only visible_maps(...), those of weight above 0, and take their weighted_mean"
-    _require(
-        value == other,
-        f"the loss depends on masked keypoints (weight 0): {value:g} became {other:g} when only their maps "
-        f"changed; {advice}",
-    )
-    value.backward()
-    for gradient in _gradients(prediction):
-        most = gradient[masked].abs().max()
-        _require(most == 0, f"masked keypoints (weight 0) get a gradient, up to {most:.2g}; {advice}")
-        seen = (gradient[~masked] != 0).any()
-        _require(seen, "visible keypoints get no gradient where others are masked")
-
-
-@_check
-def weights(case: Case) -> None:
-    """Weights are relative: twice the weights are the same loss."""
-    loss, target, prediction = case.start()
-    doubled = dataclasses.replace(target, weights=2 * target.weights)
-    once, twice = total(loss, prediction, target), total(loss, prediction, doubled)
-    _require(
-        _close(once, twice),
-        f"twice the weights change the loss from {once:g} to {twice:g}; a term is a mean weighted by "
-        "target.weights: use weighted_mean",
-    )
-
-
-@_check
-def nothing_visible(case: Case) -> None:
-    """A batch without visible keypoints gives 0 and no gradient."""
-    loss, target, prediction = case.start()
-    target.weights.zero_()
-    value = total(loss, prediction, target)
-    _require(value == 0, f"a batch without visible keypoints gives {value:g}, not 0; weighted_mean does")
-    value.backward()
-    for gradient in _gradients(prediction):
-        found = "none at all; sum over the (empty) maps" if gradient is None else "others"
-        _require(
-            gradient is not None and not gradient.any(),
-            f"a batch without visible keypoints: expected a gradient of 0 in every place, found {found}",
-        )
-
-
-@_check
-def empty_batch(case: Case) -> None:
-    """An empty batch gives 0."""
-    target = make_target(case.head, instances=0)
-    value = total(case.loss(), random_prediction(target), target)
-    _require(value == 0, f"an empty batch gives {value:g}, not 0")
-
-
-@_check
-def shapes(case: Case) -> None:
-    """Any number of instances and keypoints, and maps that are not contiguous, are taken."""
-    for instances, keypoints in ((1, 1), (1, 7), (3, 1)):
-        target = make_target(case.head, instances, keypoints)
-        value = total(case.loss(keypoints), random_prediction(target), target)
-        _require_finite(f"the loss of {instances} instance(s) with {keypoints} keypoint(s)", value)
-    loss, target, prediction = case.start()
-    # The same values with the dimensions laid out in memory the other way round, as channels_last does.
-    strided = on_maps(lambda map_: map_.transpose(1, -1).contiguous().transpose(1, -1), prediction)
-    expected, found = total(loss, prediction, target), total(loss, strided, target)
-    _require(
-        _close(expected, found),
-        f"maps that are not contiguous in memory give {found:g} instead of {expected:g}",
-    )
-
-
-def _require_least(case: Case, what: str, other: Callable[[Maps], Maps], ties: bool = False) -> None:
-    loss, target, best = case.perfect()
-    if loss.localises or ties:
-        least, value = total(loss, best, target), total(loss, other(best), target)
-        rule = "nothing may be better than perfect" if ties else _MUST_FALL
-        holds = least <= value if ties else least < value
-        _require(holds, f"a perfect prediction costs {least:g}, {what} {value:g}: {rule}")
-
-
-@_check
-def better_than_shifted(case: Case) -> None:
-    """A perfect prediction beats a shifted one."""
-    for n in (1, 3, 6):
-        aside = partial(on_maps, partial(torch.roll, shifts=n, dims=-1))
-        _require_least(case, f"one {n} pixels aside", aside)
-
-
-@_check
-def better_than_noise(case: Case) -> None:
-    """A perfect prediction beats noise and a flat map."""
-    _require_least(case, "noise", partial(noise, seed=1))
-    _require_least(case, "a map of zeros", partial(on_maps, torch.zeros_like))
-
-
-@_check
-def noise_never_helps(case: Case) -> None:
-    """No noise makes a perfect prediction better."""
-    for seed, scale in product(range(5), (0.3, 1.0, 3.0)):
-        noisy = partial(with_noise, seed=seed, scale=scale)
-        _require_least(case, f"the same with normal noise of {scale} added", noisy, ties=True)
-
-
-@_check
-def moving_away(case: Case) -> None:
-    """A peak that moves away from the keypoint never lowers the loss, as long as it overlaps the label."""
-    sigma = SMALL[case.head].sigma
-    # Near a corner, so that the border does not cut the moved peak.
-    centre = torch.tensor([[[int(2.5 * s) for s in sigma]]], dtype=torch.float32)
-    target, loss = make_target(case.head, instances=1, keypoints=1), case.loss(1)
-    target = dataclasses.replace(target, keypoints=centre, heatmaps=gaussian_labels(case.head, centre))
-    for direction in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-        values = []
-        for step in range(int(4 * min(sigma))):
-            away = gaussian_labels(case.head, centre + step * torch.tensor(direction))
-            values.append(total(loss, perfect(loss, away, case.head), target).item())
-        for step, (before, after) in enumerate(pairwise(values)):
-            _require(
-                after >= before - 1e-6,
-                f"the loss falls from {before:g} to {after:g} when the peak moves from {step} to {step + 1} "
-                f"pixels beside the keypoint, in direction {direction}: {_MUST_FALL}",
-            )
-
-
-@_check
-def heatmap_of_a_perfect_prediction(case: Case) -> None:
-    """The heatmap of a perfect prediction peaks at the keypoint, with high confidence."""
-    loss, target, best = case.perfect()
-    advice = "write to_heatmaps, which turns raw output into a map in [0, 1] (sigmoid, softmax, ...)"
-    heatmaps = loss.to_heatmaps(best, SMALL[case.head].sigma)
-    for found, label in zip(as_tuple(heatmaps), as_tuple(target.heatmaps), strict=True):
-        shape = f"expected shape {list(label.shape)}, found {list(found.shape)}"
-        _require(found.shape == label.shape, f"to_heatmaps: {shape}")
-        there = (found.flatten(2).argmax(-1) == label.flatten(2).argmax(-1)).all()
-        _require(there, f"the heatmap of a perfect prediction peaks beside the keypoint; {advice}")
-        # A little above 1 only where a distribution was normalised after the border had cut its tail.
-        _require(
-            found.min() >= 0 and found.max() <= 1.05,
-            f"the heatmap of a perfect prediction has values from {found.min():g} to {found.max():g}, "
-            f"expected [0, 1]; {advice}",
-        )
-        least = found.flatten(2).amax(-1).min()
-        _require(
-            least > 0.5,
-            f"the confidence of a perfect prediction is as low as {least:.2f}, expected above 0.5; {advice}",
-        )
-
-
-@_check
-def confidence_of_a_split_prediction(case: Case) -> None:
-    """A prediction split into two peaks of half the height is less confident than a perfect one."""
-    loss, target, best = case.perfect()
-    split = on_maps(lambda y: (y + y.roll(y.shape[-1] // 2, dims=-1)) / 2, target.heatmaps)
-    sure, unsure = (
-        loss.to_heatmaps(raw, SMALL[case.head].sigma) for raw in (best, perfect(loss, split, case.head))
-    )
-    for a, b in zip(as_tuple(sure), as_tuple(unsure), strict=True):
-        _require(
-            (b.flatten(2).amax(-1) < a.flatten(2).amax(-1)).all(),
-            f"a prediction split into two peaks has a confidence of up to {b.max():.2f}, a perfect one "
-            f"{a.max():.2f}: to_heatmaps must keep what tells the two apart",
-        )
-
-
-@_check
-def no_positives_or_all(case: Case) -> None:
-    """Labels of 0 everywhere and of 1 everywhere give finite values and gradients, ties included."""
-    for label, scale in product((0.0, 1.0), (0.0, 1.0)):
-        target = make_target(case.head)
-        filled = on_maps(lambda map_: torch.full_like(map_, label), target.heatmaps)  # noqa: B023
-        what = f"labels of {label:g} everywhere and {'random' if scale else 'equal'} output"
-        target = dataclasses.replace(target, heatmaps=filled)
-        _require_finite_training(what, case.loss(), noise(filled, 0, scale), target)
-
-
-@_check
-def perfect_output(case: Case) -> None:
-    """A perfect prediction gives a finite value and gradient."""
-    loss, target, best = case.perfect()
-    _require_finite_training("a perfect prediction", loss, best, target)
-
-
-@_check
-def huge_output(case: Case) -> None:
-    """Outputs of tens of thousands give finite values and gradients."""
-    loss, target, _ = case.start()
-    _require_finite_training("raw output of the order of 10000", loss, noise(target.heatmaps, 0, 1e4), target)
-
-
-@_check
-def single_bin(case: Case) -> None:
-    """A map of a single bin (1D) gives a finite value and gradient."""
-    loss, target, _ = case.start()
-    if case.head == "simcc":
-        target = dataclasses.replace(target, heatmaps=on_maps(lambda map_: map_[..., :1], target.heatmaps))
-        flat = on_maps(torch.zeros_like, target.heatmaps)
-        _require_finite_training("a map of a single bin", loss, flat, target)
-
-
-@_check
-def half_precision(case: Case) -> None:
-    """Half precision is computed in float32, also under autocast."""
-    loss, target, prediction = case.start()
-    for dtype in (torch.bfloat16, torch.float16):
-        half, kind = on_maps(lambda map_: map_.detach().to(dtype), prediction), _dtype(dtype)  # noqa: B023
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = loss(half, target)
-        expected = loss(on_maps(Tensor.float, half), target)
-        for term, value in found.items():
-            _require(
-                value.dtype == torch.float32 and _close(value, expected[term]),
-                f"{kind} input: term {term!r}: expected {expected[term]:g} in float32, found {value:g} in "
-                f"{_dtype(value.dtype)}; forward casts the input: write terms or map_loss instead of it, and "
-                "cast nothing down",
-            )
-        for map_ in as_tuple(loss.to_heatmaps(half, SMALL[case.head].sigma)):
-            _require(map_.isfinite().all(), f"to_heatmaps of {kind} output is not finite; use full_precision")
-
-
-@_check
-def double_precision(case: Case) -> None:
-    """float64 stays float64."""
-    target = make_target(case.head, dtype=torch.float64)
-    prediction = random_prediction(target)
-    found = case.loss().double()(prediction, target)
-    expected = case.loss()(on_maps(Tensor.float, prediction), target.map(Tensor.float))
-    for term, value in found.items():
-        double = value.dtype == torch.float64
-        _require(double, f"float64 input: term {term!r} comes out in {_dtype(value.dtype)}")
-        _require(
-            torch.allclose(value.float(), expected[term], rtol=1e-4, atol=1e-6),
-            f"float64 input: term {term!r} is {value:g}, in float32 {expected[term]:g}; something is cast to "
-            "a lower precision, or unstable",
-        )
-
-
-@_check
-def same_bits(case: Case) -> None:
-    """The same input gives the same bits."""
-    one, other = (_trained(*case.start()) for _ in range(2))
-    _require(
-        all(map(torch.equal, one, other)),
-        "twice the same input gives two different results; is something drawn at random?",
-    )
-
-
-@_check
-def operations_on_a_gpu(case: Case) -> None:
-    """Every operation has a deterministic form on a GPU too, where a training stops at one that has none."""
-    loss, target, prediction = case.start()
-    with _Operations() as operations:
-        total(loss, prediction, target).backward()
-    found = sorted(operations.names & NOT_DETERMINISTIC_ON_A_GPU)
-    _require(
-        not found,
-        f"uses {', '.join(found)}, of which torch has no deterministic form on a GPU: trainings run with "
-        "torch.use_deterministic_algorithms, and would stop there; compute it by other operations",
-    )
-
-
-@_check
-def input_untouched(case: Case) -> None:
-    """Prediction and target are left as they were."""
-    loss, target, prediction = case.start()
-    _, untouched, original = case.start()
-    total(loss, prediction, target).backward()
-    pairs = {"the prediction": (prediction, original)}
-    for argument in (each.name for each in dataclasses.fields(target)):
-        pairs[f"target.{argument}"] = getattr(target, argument), getattr(untouched, argument)
-    for what, (now, before) in pairs.items():
-        _require(
-            all(map(torch.equal, as_tuple(now), as_tuple(before))),
-            f"{what} was changed in place; take a copy (no x += y, x[...] = y or y.add_())",
-        )
-
-
-@_check
-def compiled(case: Case) -> None:
-    """Traced by torch.compile, a loss has the same value and gradient."""
-    loss, target, prediction = case.start()
-    torch.compiler.reset()  # else torch gives up tracing after a few losses, and the check could not fail
-    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)  # a break in the traced graph is no mistake
-    plain = _trained(loss, target, prediction)
-    # The eager backend needs no compiler.
-    traced = _trained(torch.compile(loss, backend="eager"), target, learnable(prediction))
-    _require(
-        all(map(_close, traced, plain)), "under torch.compile the value or the gradient comes out different"
-    )
+def perfect(loss: HeatmapLoss, label: Maps, head: str) -> Maps:
+    """Raw output whose heatmap comes closest to the label, among the label, its logit and its log."""
+    floored = on_maps(lambda y: y.clamp(1e-4, 1 - 1e-4), label)
+    candidates = [label, on_maps(torch.logit, floored), on_maps(torch.log, floored)]
+    sigma = SMALL[head].sigma
+    return min(candidates, key=lambda raw: squared_distance(loss.to_heatmaps(raw, sigma), label).item())
 
 
 def description(name: str) -> list[str]:
@@ -477,8 +409,7 @@ def description(name: str) -> list[str]:
     return problems
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What one check found."""
 
     head: str  # or "description", for what the file says about the loss
@@ -494,8 +425,7 @@ def check_loss(name: str) -> Iterator[Finding]:
     """
     if name not in available():
         build(name, {}, KEYPOINTS)  # says what there is
-    lacking: list[str | None] = [*description(name)]
-    for lack in lacking or [None]:
+    for lack in description(name) or [None]:
         yield Finding("description", "The loss says what it is.", lack)
     for head in available()[name].heads:
         for check in CHECKS.values():
@@ -506,24 +436,10 @@ def check_loss(name: str) -> Iterator[Finding]:
                 problem = str(violation)
             except Exception as error:
                 problem, raised = _what_was_raised(error, name, head), True
-            yield Finding(head, (check.__doc__ or "").partition("\n")[0], problem)
-            if raised and check is terms:
+            yield Finding(head, " ".join((check.__doc__ or "").split()), problem)
+            if raised and check is Case.terms:
                 yield Finding(head, "The other checks.", "not run: they would stop at the same place")
                 break
-
-
-def described(name: str, findings: Iterable[Finding]) -> str:
-    """The findings in words, head by head."""
-    titles = {"description": "description", "heatmap": "2D (heatmap)", "simcc": "1D (simcc)"}
-    lines, failed = [], False
-    for part, group in groupby(findings, key=lambda finding: finding.head):
-        found = list(group)
-        problems = [finding for finding in found if finding.problem]
-        failed |= bool(problems)
-        lines.append(f"{titles[part]}: {len(found) - len(problems)} of {len(found)} checks passed")
-        lines += [f"  - {finding.check}\n    {finding.problem}" for finding in problems]
-    lines.append(f"{name}: {'not yet a loss of the benchmark' if failed else 'all checks passed'}")
-    return "\n".join(lines)
 
 
 def _what_was_raised(error: Exception, name: str, head: str) -> str:
@@ -535,8 +451,47 @@ def _what_was_raised(error: Exception, name: str, head: str) -> str:
     return f"raises {type(error).__name__}: {' '.join(str(error).split())}{where}; maps were {maps}"
 
 
-def _gradients(prediction: Maps) -> list[Tensor]:
-    return [map_.grad for map_ in as_tuple(prediction)]  # type: ignore[misc]
+def described(name: str, findings: Iterable[Finding]) -> str:
+    """The findings in words, head by head."""
+    titles = {"description": "description", "heatmap": "2D (heatmap)", "simcc": "1D (simcc)"}
+    lines, end = [], "all checks passed"
+    for part, group in groupby(findings, key=lambda finding: finding.head):
+        found = list(group)
+        problems = [f"  - {each.check}\n    {each.problem}" for each in found if each.problem]
+        lines += [f"{titles[part]}: {len(found) - len(problems)} of {len(found)} checks passed", *problems]
+        end = "not yet a loss of the benchmark" if problems else end
+    return "\n".join([*lines, f"{name}: {end}"])
+
+
+class _Operations(TorchDispatchMode):
+    """The names of all operations that are run, those of the backward pass too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(func).removeprefix("aten.").removesuffix(".default"))
+        return func(*args, **(kwargs or {}))
+
+
+def _require(holds: object, problem: str) -> None:
+    if not holds:
+        raise Violation(problem)
+
+
+def _require_finite(what: str, value: Tensor) -> None:
+    bad = int((~value.isfinite()).sum())
+    found = f"{value.item():g}" if value.numel() == 1 else f"{bad} of {value.numel()} NaN or infinite"
+    _require(bad == 0, f"{what}: expected finite numbers, found {found}")
+
+
+def _require_finite_training(what: str, loss: HeatmapLoss, target: KeypointTarget, prediction: Maps) -> None:
+    value, *gradients = _trained(loss, target, learnable(prediction))
+    _require_finite(f"{what}: the loss", value)
+    for gradient in gradients:
+        advice = "a root, a power or a logarithm at 0 has none: clamp before it"
+        _require_finite(f"{what}: the gradient ({advice})", gradient)
 
 
 def _trained(loss: Callable[..., Any], target: KeypointTarget, prediction: Maps) -> list[Tensor]:
@@ -546,18 +501,12 @@ def _trained(loss: Callable[..., Any], target: KeypointTarget, prediction: Maps)
     return [value.detach(), *_gradients(prediction)]
 
 
-def _require_finite(what: str, value: Tensor) -> None:
-    bad = int((~value.isfinite()).sum())
-    found = f"{value.item():g}" if value.numel() == 1 else f"{bad} of {value.numel()} NaN or infinite"
-    _require(bad == 0, f"{what}: expected finite numbers, found {found}")
+def _gradients(prediction: Maps) -> list[Tensor]:
+    return [map_.grad for map_ in as_tuple(prediction)]  # type: ignore[misc]
 
 
-def _require_finite_training(what: str, loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> None:
-    value, *gradients = _trained(loss, target, learnable(prediction))
-    _require_finite(f"{what}: the loss", value)
-    for gradient in gradients:
-        advice = "a root, a power or a logarithm at 0 has none: clamp before it"
-        _require_finite(f"{what}: the gradient ({advice})", gradient)
+def _peaks(heatmaps: Tensor) -> Tensor:
+    return heatmaps.flatten(2).amax(-1)
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

@@ -5,23 +5,22 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rspose.grid.config import ConfigError, GridConfig, load_config
 from rspose.grid.records import load_failures
 from rspose.reporting.difference_tables import LossCost, beside, cost_table
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.results import read_results
+from rspose.reporting.statistics import REFERENCE
 from rspose.reporting.tables import make_tables
-from rspose.tools.bench import bench_loss
+from rspose.tools.bench import Bench
 
-REFERENCE = "mse"
 _REPOSITORY = Path(__file__).parents[2]
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A loss beside others."""
 
     config: GridConfig  # of the grid, completed
@@ -48,23 +47,21 @@ def compare_with(
     """
     config = load_config(path)
     sources = list(dict.fromkeys([*config.losses_from, *([source] if source else [])]))
-    config = config.changed(losses_from=sources, losses=[*_without(config.losses, loss), loss])
-    if not [cell for cell in config.cells() if cell.loss == loss]:
+    others = [name for name in config.losses if name not in (REFERENCE, loss)]
+    config = config.changed(losses_from=sources, losses=[*others, loss])
+    if all(cell.loss != loss for cell in config.cells()):
         heads = "', '".join(config.heads)
         name = config.loss_of(loss, config.heads[0]).loss
         raise ConfigError(f"loss {name!r} serves none of the config's heads ('{heads}')")
-    records = config.results / "records"
-    missing = {cell.loss for cell in config.cells() if not (records / f"{cell.path}.json").is_file()}
-    others = [name for name in config.losses if name not in (REFERENCE, loss)]
-    with_records = [name for name in others if name not in missing]
-    losses = [*_without([REFERENCE], loss), *with_records, loss]
-    config = config.changed(losses=losses)
+    without = {cell.loss for cell in config.unfinished()}
+    first = [] if loss == REFERENCE else [REFERENCE]
+    losses = [*first, *(name for name in others if name not in without), loss]
     arguments = ["tables", "--configfile", str(path)]
     arguments += [] if cores is None else ["--cores", str(cores)]
     arguments += [] if Path.cwd() == _REPOSITORY else ["--snakefile", str(_REPOSITORY / "Snakefile")]
     arguments += [*(["--dry-run"] if dry_run else []), "--config", f"losses=[{','.join(losses)}]"]
     arguments += [f"losses_from={json.dumps(sources)}"] if sources else []
-    return Comparison(config, arguments, [name for name in others if name in missing])
+    return Comparison(config.changed(losses=losses), arguments, [each for each in others if each in without])
 
 
 def run_comparison(path: Path, loss: str, source: str | None, cores: int | None, dry_run: bool) -> int:
@@ -92,25 +89,24 @@ def run_comparison(path: Path, loss: str, source: str | None, cores: int | None,
 
 def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
     records, tables = config.results / "records", config.results / "tables"
-    own = [cell for cell in config.cells() if cell.loss == name]
+    own, left = (
+        [cell for cell in some if cell.loss == name] for some in (config.cells(), config.unfinished())
+    )
     if failed:
         # The workflow makes no tables then: those of the cells that are there.
         make_tables(records, tables)
         for failure in load_failures([], records):
-            if failure.cell in own and not (records / f"{failure.cell.path}.json").is_file():
+            if failure.cell in left:
                 print(f"failed: {failure.cell}: {failure.error}", file=sys.stderr)
     print(f"\n{(tables / 'main.md').read_text()}")
-    if failed and not any((records / f"{cell.path}.json").is_file() for cell in own):
+    if failed and left == own:
         raise ValueError(f"no record of {name}: none of its cells was finished")
     results = read_results([records])
     print(to_markdown(beside(results, name)))
     measured = {}
     for head in dict.fromkeys(cell.head for cell in own):
         settings = config.loss_of(name, head)
-        found = bench_loss(settings.loss, settings.parameters, head)
-        measured[head] = LossCost(found.forward_ms + found.backward_ms, found.extra_mb, found.times_mse)
+        cost = Bench(head).loss(settings.loss, settings.parameters)
+        milliseconds = cost["forward_ms"] + cost["backward_ms"]
+        measured[head] = LossCost(milliseconds, cost["extra_mb"], cost["times_mse"])
     print(to_markdown(cost_table(results, name, measured)))
-
-
-def _without(losses: list[str], loss: str) -> list[str]:
-    return [name for name in losses if name != loss]

@@ -1,13 +1,10 @@
-"""config/README.md, made from the models of the config so that it cannot drift from them."""
+"""config/README.md, and config/schema.json for editors, made from the models of the config."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from rspose.tools.config_schema import models_schema
-
-PAGE = Path(__file__).parents[2] / "config" / "README.md"
+from rspose.grid.config import GridConfig
 
 _INTRODUCTION = """# Configuration
 
@@ -40,8 +37,29 @@ let the config's first line be `# yaml-language-server: $schema=schema.json`, a 
 
 def page() -> str:
     """The page as Markdown: one row a key."""
-    schema = models_schema()
+    schema = _models()
     return _INTRODUCTION + "\n".join(_rows(schema, "", schema["$defs"])) + "\n"
+
+
+def schema() -> str:
+    """The JSON schema for editors. Nothing is required: a config may extend another."""
+    schema = _models()
+    models = schema["$defs"]
+    change = {key: value for key, value in models["Training"]["properties"].items() if key != "device"}
+    models["TrainingChange"] = {**models["Training"], "properties": change, "title": "TrainingChange"}
+    for model in (schema, *models.values()):
+        model.pop("required", None)
+    model = models["ModelSettings"]["properties"]
+    model["training"]["$ref"] = "#/$defs/TrainingChange"
+    model["dataset_training"]["additionalProperties"] = {"$ref": "#/$defs/TrainingChange"}
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"
+
+
+def _models() -> dict[str, Any]:
+    """The JSON schema of a config that is complete."""
+    schema = GridConfig.model_json_schema()
+    del schema["properties"]["given"]
+    return schema
 
 
 def _rows(schema: dict[str, Any], prefix: str, models: dict[str, Any]) -> Iterator[str]:

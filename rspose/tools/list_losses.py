@@ -1,13 +1,10 @@
 """Every loss in a table: `rspose list losses`, and docs/losses.md, which is made from the same."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from rspose.losses.interface import HeatmapLoss
 from rspose.losses.registry import available, parameters
 from rspose.tools.docstrings import prose
-
-PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 
 _HEADER = ("name", "title", "reference", "heads", "parameters", "reconstruction", "type in mmpose")
 _HEADS = {"heatmap": "2D", "simcc": "1D"}
@@ -43,13 +40,6 @@ def page() -> str:
     """The page docs/losses.md: the losses of the project."""
     losses = available().values()
     return "\n".join([_INTRODUCTION + loss_table(losses) + _PICTURES, *map(_section, losses)])
-
-
-def draw() -> None:
-    """Draw the pictures of the page."""
-    from rspose.tools.loss_pictures import draw_losses
-
-    draw_losses(PAGE.parent / "figures" / "losses")
 
 
 def _section(loss: type[HeatmapLoss]) -> str:

@@ -5,20 +5,17 @@ beside it are filled in from the package. To claim another, add a line with the 
 ``rspose docs published``.
 """
 
-import csv
-import io
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from rspose.datasets import dataset
+from rspose.reporting.published import PUBLISHED
 
-PAGE = Path(__file__).parents[2] / "results" / "published" / "mmpose.csv"
-
-_CELL = ("dataset", "model", "head", "loss", "config")
+_CELL = ["dataset", "model", "head", "loss", "config"]
 _METRICS = {
     "AP": "AP",
     "AP@0.5": "AP50",
@@ -46,19 +43,13 @@ def page(path: Path | None = None) -> str:
     """The contents of ``mmpose.csv`` as the installed mmpose has it, for the cells that the file names.
 
     Raises:
-        ValueError: If mmpose is not installed, or has no number for a config that the file names.
+        ValueError: mmpose has no number for a config that the file names.
     """
-    path = path or PAGE
-    spec = find_spec("mmpose")
-    if spec is None or spec.origin is None:
-        raise ValueError("mmpose is not installed: its metadata is read from the package")
-    configs = Path(spec.origin).parent / ".mim" / "configs"
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    for line in {tuple(line[key] for key in _CELL): line for line in lines}.values():
+    path = path or PUBLISHED / "mmpose.csv"
+    configs = Path(str(distribution("mmpose").locate_file("mmpose/.mim/configs")))
+    claims = pd.read_csv(path, dtype=str, keep_default_na=False)
+    lines = []
+    for line in claims.drop_duplicates(_CELL).to_dict("records"):
         metadata, model = _model(configs, line["config"])
         title = dataset(line["dataset"]).title
         metrics = next((each["Metrics"] for each in model["Results"] if each["Dataset"] == title), None)
@@ -66,9 +57,9 @@ def page(path: Path | None = None) -> str:
             raise ValueError(f"{path}: {line['config']}: mmpose has no number of it on {line['dataset']}")
         table = metadata.relative_to(configs).as_posix()
         line |= {"source": f"mmpose {version('mmpose')}", "table": table, "row": model["Name"]}
-        for name, value in metrics.items():
-            writer.writerow({**line, "metric": _METRICS[name], "value": f"{value:.3f}"})
-    return text.getvalue()
+        numbers = {_METRICS[name]: f"{value:.3f}" for name, value in metrics.items()}
+        lines += [{**line, "metric": metric, "value": value} for metric, value in numbers.items()]
+    return pd.DataFrame(lines, columns=claims.columns).to_csv(index=False, lineterminator="\n")
 
 
 def _model(configs: Path, config: str) -> tuple[Path, dict[str, Any]]:

@@ -1,14 +1,20 @@
 """The pages that are made from code or metadata, so that they cannot drift from it: `rspose docs`."""
 
-from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
 
+ROOT = Path(__file__).parents[2]
 PAGES = {
-    "config": ("config_page", "the models of the config"),
-    "schema": ("config_schema", "the models of the config"),
-    "losses": ("list_losses", "the loss files"),
-    "published": ("mmpose_numbers", "the metadata of the installed mmpose"),
+    "config": ("config/README.md", "config_page:page", "the models of the config"),
+    "schema": ("config/schema.json", "config_page:schema", "the models of the config"),
+    "losses": ("docs/losses.md", "list_losses:page", "the loss files"),
+    "published": (
+        "results/published/mmpose.csv",
+        "mmpose_numbers:page",
+        "the metadata of the installed mmpose",
+    ),
 }
-"""Of each page its module here, which has its place ``PAGE`` and what makes it, ``page``; and its source."""
+"""Of each page its place, the function here that makes it, and from what."""
 
 
 def update_page(name: str, check: bool) -> str:
@@ -17,13 +23,15 @@ def update_page(name: str, check: bool) -> str:
     Raises:
         ValueError: It is not up to date, and was only to be checked.
     """
-    module_name, made_from = PAGES[name]
-    module = import_module(f"rspose.tools.{module_name}")
-    if not check:
-        module.PAGE.write_text(module.page())
-        if hasattr(module, "draw"):
-            module.draw()
-        return f"{module.PAGE} written"
-    if not module.PAGE.is_file() or module.PAGE.read_text() != module.page():
-        raise ValueError(f"{module.PAGE} differs from {made_from}: run make docs")
-    return f"{module.PAGE} is up to date"
+    file, maker, made_from = PAGES[name]
+    place, text = ROOT / file, resolve_name(f"rspose.tools.{maker}")()
+    if check:
+        if not place.is_file() or place.read_text() != text:
+            raise ValueError(f"{place} differs from {made_from}: run make docs")
+        return f"{place} is up to date"
+    place.write_text(text)
+    if name == "losses":
+        from rspose.tools.loss_pictures import draw_losses
+
+        draw_losses(place.parent / "figures" / "losses")
+    return f"{place} written"

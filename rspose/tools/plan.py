@@ -6,12 +6,13 @@ import statistics
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
 import torch
 from mmengine.registry import DefaultScope
 from mmpose.registry import DATASETS, MODELS
+from tabulate import tabulate
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,61 +28,29 @@ from rspose.training.pretrained import Pretrained, missing_weights
 TFLOPS = 20.0
 """Trillion operations a second that a training is taken to reach: an assumption, not a measurement."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """The cells of a (dataset, model, head): they differ in loss and seed."""
-
-    dataset: str
-    model: str
-    head: str
-    cells: int
-    done: int  # how many have a record
-    instances: int  # that are trained on
-    instances_from: str  # files, published or estimated
-    epochs: int
-    batch_size: int
-    learning_rate: float  # before the factor of a loss
-    parameters: int  # of the network
-    flops: int  # of a forward pass of one instance, two for each multiplication with its addition
-    hours: float  # of one device, for a cell in the mean
-    hours_left: float  # of the cells that are not done
-    memory_gb: float  # of a training step with the whole batch on one device
-    devices: int  # that a cell trains on
-    devices_needed: int  # that the batch has to be spread over to fit: a power of two
-    disk_gb: float  # of a cell: its weights, and two checkpoints with the state of the optimizer
-
-    @property
-    def wall_hours(self) -> float:
-        """Time of a cell on the clock, if its devices share the work evenly."""
-        return self.hours / self.devices
-
-    @property
-    def too_few(self) -> bool:
-        """Whether its batch does not fit into the memory of its devices."""
-        return self.devices < self.devices_needed
+_SOURCES = {"files": "counted", "published": "not there, published", "estimated": "not there, estimated"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a grid takes, with a row for each (dataset, model, head)."""
+    """What a grid takes, with a row for each (dataset, model, head), whose cells differ in loss and seed."""
 
     grid: str
-    rows: list[Row]
+    rows: list[dict[str, Any]]
     time_from: str  # where the hours come from, in words
     memory_from: str
-    device_memory_gb: float  # that ``devices_needed`` of the rows goes by
+    device_memory_gb: float  # that ``devices_needed`` goes by
     missing_datasets: list[str]  # that cells which are not done need, a line each
     missing_weights: list[Pretrained]
 
-    def totals(self) -> dict[str, float | int]:
+    def totals(self) -> dict[str, float]:
         """Cells, cells done, hours, hours left and disk of the whole grid."""
         return {
-            "cells": sum(row.cells for row in self.rows),
-            "done": sum(row.done for row in self.rows),
-            "hours": sum(row.cells * row.hours for row in self.rows),
-            "hours_left": sum(row.hours_left for row in self.rows),
-            "disk_gb": sum(row.cells * row.disk_gb for row in self.rows),
+            "cells": sum(row["cells"] for row in self.rows),
+            "done": sum(row["done"] for row in self.rows),
+            "hours": sum(row["cells"] * row["hours"] for row in self.rows),
+            "hours_left": sum(row["hours_left"] for row in self.rows),
+            "disk_gb": sum(row["cells"] * row["disk_gb"] for row in self.rows),
         }
 
     def as_json(self) -> str:
@@ -90,10 +59,7 @@ class Plan:
 
 
 def make_plan(
-    config: GridConfig,
-    tflops: float = TFLOPS,
-    measure: bool = False,
-    device_memory_gb: float = 80.0,
+    config: GridConfig, tflops: float = TFLOPS, measure: bool = False, device_memory_gb: float = 80.0
 ) -> Plan:
     """Plan the grid of a config.
 
@@ -107,98 +73,85 @@ def make_plan(
     """
     if not tflops > 0:
         raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
-    records = config.results / "records"
+    unfinished = config.unfinished()
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in config.cells():
-        groups.setdefault((cell.dataset, cell.model, cell.head), []).append(cell)
-    scope = DefaultScope.get_instance(f"plan {config.name}", scope_name="mmpose")
+        groups.setdefault(cell[:3], []).append(cell)
     device = torch.device(training_device(config))
     instances: dict[str, tuple[int, str]] = {}
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     bar = progress("networks of the grid")
-    unfinished: list[Cell] = []
-    for (dataset, model, head), group in groups.items():
-        left = [cell for cell in group if not (records / f"{cell.path}.json").is_file()]
-        unfinished += left
+    for key, group in groups.items():
+        left = [cell for cell in group if cell in unfinished]
         training = config.training_of(group[0])
-        composed = compose(config, group[0], Path(), None)
-        if dataset not in instances:
-            instances[dataset] = _instances(config, dataset, composed)
-        count, counted_from = instances[dataset]
-        cost = network_cost(composed)
-        fixed = cost.fixed_memory
-        per_instance: float = cost.kept_bytes
-        seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
-        if measure:
-            steps = measure_steps(config, group[0], composed, sorted(seconds), device)
-            seconds = {loss: statistics.median(each) / steps.batch for loss, each in steps.seconds.items()}
-            if steps.peak_bytes:
-                fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
+        with DefaultScope.overwrite_default_scope("mmpose"):
+            composed = compose(config, group[0], Path(), None)
+            if key[0] not in instances:
+                instances[key[0]] = _instances(config, key[0], composed)
+            cost = network_cost(composed)
+            fixed, per_instance = cost.fixed_bytes, float(cost.kept_bytes)
+            seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
+            if measure:
+                steps = measure_steps(config, group[0], composed, sorted(seconds), device)
+                seconds = {
+                    loss: statistics.median(each) / steps.batch for loss, each in steps.seconds.items()
+                }
+                if steps.peak_bytes:
+                    fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
+        count, counted_from = instances[key[0]]
         hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
+        needed = 1
+        while (
+            needed < training.batch_size
+            and fixed + per_instance * training.batch_size / needed > device_memory_gb * 1e9
+        ):
+            needed *= 2
         rows.append(
-            Row(
-                dataset,
-                model,
-                head,
-                cells=len(group),
-                done=len(group) - len(left),
-                instances=count,
-                instances_from=counted_from,
-                epochs=training.epochs,
-                batch_size=training.batch_size,
-                learning_rate=training.scaled_learning_rate,
-                parameters=cost.parameters,
-                flops=cost.flops,
-                hours=statistics.mean(hours[cell.loss] for cell in group),
-                hours_left=sum(hours[cell.loss] for cell in left),
-                memory_gb=(fixed + per_instance * training.batch_size) / 1e9,
-                devices=training.devices,
-                devices_needed=_devices(fixed, per_instance, training.batch_size, device_memory_gb),
-                disk_gb=cost.disk / 1e9,
-            )
+            {
+                **dict(zip(Cell._fields, key, strict=False)),
+                "cells": len(group),
+                "done": len(group) - len(left),  # have a record
+                "instances": count,  # that are trained on
+                "instances_from": counted_from,  # files, published or estimated
+                "epochs": training.epochs,
+                "batch_size": training.batch_size,
+                "learning_rate": training.scaled_learning_rate,  # before the factor of a loss
+                "parameters": cost.parameters,
+                "flops": cost.flops,
+                "hours": statistics.mean(hours[cell.loss] for cell in group),  # of one device, a cell
+                "hours_left": sum(hours[cell.loss] for cell in left),
+                "memory_gb": (fixed + per_instance * training.batch_size) / 1e9,  # with the whole batch
+                "devices": training.devices,
+                "devices_needed": needed,  # so that the batch fits: a power of two
+                "disk_gb": cost.disk_bytes / 1e9,  # of a cell
+            }
         )
         bar(len(rows), len(groups))
-    del scope
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    time_from = (
+        f"estimated: three forward passes an instance at an assumed {tflops:g} TFLOP/s, without loss, "
+        "loading of data and evaluation"
+    )
+    memory_from = "estimated for the whole batch: weights, gradients, optimizer, what the backward pass keeps"
+    if measure:
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+        time_from = f"measured on this machine ({name}), without loading of data and evaluation"
+        if device.type == "cuda":
+            memory_from = "measured on this machine, scaled to the batch"
     return Plan(
-        config.name,
-        rows,
-        time_from=(
-            f"measured on this machine ({name}), without loading of data and evaluation"
-            if measure
-            else f"estimated: three forward passes an instance at an assumed {tflops:g} TFLOP/s, without "
-            "loss, loading of data and evaluation"
-        ),
-        memory_from=(
-            "measured on this machine, scaled to the batch"
-            if measure and device.type == "cuda"
-            else "estimated for the whole batch: weights, gradients, optimizer, what the backward pass keeps"
-        ),
-        device_memory_gb=device_memory_gb,
+        *(config.name, rows, time_from, memory_from, device_memory_gb),
         missing_datasets=_missing_datasets(config, unfinished),
         missing_weights=missing_weights(config, unfinished),
     )
 
 
-@dataclass(frozen=True)
-class NetworkCost:
+class NetworkCost(NamedTuple):
     """What a network takes, counted without computing anything (on the meta device)."""
 
     parameters: int  # that are trained
-    state_bytes: int  # of the weights and buffers in a checkpoint
     flops: int  # of a forward pass of one instance
     kept_bytes: int  # that a forward pass of one instance keeps for the backward pass
-    copies: int  # of the weights: two where the recipe keeps their moving average
-
-    @property
-    def fixed_memory(self) -> int:
-        """Bytes of a training step beside those of the instances: weights, gradients and Adam's moments."""
-        return 4 * (3 + self.copies) * self.parameters
-
-    @property
-    def disk(self) -> int:
-        """Bytes of the files of a cell: its weights, and two checkpoints with the moments of Adam."""
-        return self.state_bytes + 2 * (self.copies * self.state_bytes + 8 * self.parameters)
+    fixed_bytes: int  # of a training step beside those of the instances: weights, gradients, Adam's moments
+    disk_bytes: int  # of the files of a cell: its weights, and two checkpoints with the moments of Adam
 
 
 def network_cost(composed: Any) -> NetworkCost:
@@ -223,12 +176,16 @@ def network_cost(composed: Any) -> NetworkCost:
     ):
         output = model.head(model.extract_feat(images))
     del output
+    parameters = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    state = sum(each.numel() * each.element_size() for each in model.state_dict().values())
+    # Of the weights: two where the recipe keeps their moving average.
+    copies = 2 if any(hook["type"] == "EMAHook" for hook in composed["custom_hooks"]) else 1
     return NetworkCost(
-        parameters=sum(each.numel() for each in model.parameters() if each.requires_grad),
-        state_bytes=sum(each.numel() * each.element_size() for each in model.state_dict().values()),
+        parameters,
         flops=counter.get_total_flops() // 2,
         kept_bytes=sum(size for key, size in kept.items() if key not in weights) // 2,
-        copies=2 if any(hook["type"] == "EMAHook" for hook in composed["custom_hooks"]) else 1,
+        fixed_bytes=4 * (3 + copies) * parameters,
+        disk_bytes=state + 2 * (copies * state + 8 * parameters),
     )
 
 
@@ -253,8 +210,67 @@ def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:
     return [f"{dataset}: {problems[0]}" for dataset, problems in real.items() if problems]
 
 
-def _devices(fixed: float, per_instance: float, batch_size: int, device_memory_gb: float) -> int:
-    devices = 1
-    while fixed + per_instance * batch_size / devices > device_memory_gb * 1e9 and devices < batch_size:
-        devices *= 2
-    return devices
+def plan_page(plan: Plan, config_file: Path) -> str:
+    """The plan of a config as plain text: a table, what its numbers rest on, and what is missing."""
+    totals = plan.totals()
+    whole = {
+        "dataset": "all",
+        "cells": totals["cells"],
+        "done": totals["done"],
+        "h left": _hours(totals["hours_left"]),
+        "GB disk / cell": f"{totals['disk_gb']:,.0f} in all",
+    }
+    lines = [*map(_shown, plan.rows), whole]
+    aligned = ("left", "left", "left", *["right"] * (len(lines[0]) - 3))
+    table = tabulate(lines, "keys", "simple", disable_numparse=True, colalign=aligned)
+    counted: dict[str, dict[str, None]] = {}
+    for row in plan.rows:
+        instances = f"{row['dataset']} {row['instances']:,}"
+        counted.setdefault(_SOURCES[row["instances_from"]], {})[instances] = None
+    memory = f"{plan.device_memory_gb:g} GB"
+    fit = f"The batches fit into as many of {memory}."
+    if any(row["devices"] < row["devices_needed"] for row in plan.rows):
+        fit = f"1 < 2: the batch needs 2 of {memory}; set training.devices, or a smaller batch_size."
+    weights = [f"{each.file}  {each.url or ''}".rstrip() for each in plan.missing_weights]
+    hint = f" (rspose pretrained {config_file} downloads those with a URL)"
+    return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \
+{_hours(totals["hours_left"])} device hours
+
+{table}
+
+Hours: {plan.time_from}.
+h / cell and h left are hours of one device; wall h / cell is shared evenly by the devices of a cell.
+Memory: {plan.memory_from}.
+Devices: as the config says. {fit}
+Disk: the final weights, and the last two checkpoints with the state of the optimizer.
+Training instances: {"; ".join(f"{source}: {', '.join(texts)}" for source, texts in counted.items())}.
+
+{_missing("datasets", plan.missing_datasets)}
+{_missing("pretrained weights", weights, hint)}"""
+
+
+def _shown(row: dict[str, Any]) -> dict[str, object]:
+    few = row["devices"] < row["devices_needed"]
+    return {
+        **{key: row[key] for key in ("dataset", "model", "head", "cells", "done", "epochs")},
+        "batch": row["batch_size"],
+        "rate": f"{row['learning_rate']:g}",
+        "M param.": f"{row['parameters'] / 1e6:.1f}",
+        "GFLOP": f"{row['flops'] / 1e9:.1f}",
+        "h / cell": _hours(row["hours"]),
+        "h left": _hours(row["hours_left"]),
+        "GB memory": f"{row['memory_gb']:.1f}",
+        "devices": f"{row['devices']} < {row['devices_needed']}" if few else row["devices"],
+        "wall h / cell": _hours(row["hours"] / row["devices"]),
+        "GB disk / cell": f"{row['disk_gb']:.2f}",
+    }
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2f}"
+
+
+def _missing(what: str, lines: list[str], hint: str = "") -> str:
+    if not lines:
+        return f"Missing {what}: none"
+    return "\n  ".join([f"Missing {what}: {len(lines)}{hint}", *lines])

@@ -1,10 +1,8 @@
 """Time and memory of training steps, one loss beside another: for `rspose plan` and `rspose bench steps`."""
 
-import json
 import statistics
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +13,19 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import set_random_seed
-from mmpose.registry import KEYPOINT_CODECS, MODELS
+from mmpose.registry import MODELS
 from torch import Tensor
+from torch.utils.benchmark import timer  # waits for a GPU first
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
 from rspose.losses import KeypointTarget
-from rspose.tools.bench import machine
-from rspose.tools.targets import as_maps
+from rspose.tools.bench import Columns, machine, report
+from rspose.tools.targets import Layout, make_target
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 
-_FORMS = (".1f", ".3f", ".3f", ".3f", ".2f")
 CPU_BATCH = 16
 """Instances of a step on a CPU, where the batch of the training would take minutes."""
 
@@ -66,57 +64,54 @@ def bench_steps(
 ) -> Iterator[str]:
     """Measure the first cell of a grid that has the chosen dataset, model and head.
 
-    Lines of a Markdown table, or one JSON object a loss. None stands for the first dataset, model or head of
+    Lines as :func:`rspose.tools.bench.report` gives them. None stands for the first dataset, model or head of
     the grid, all losses that it trains in such a cell, and the device that the training would take.
 
     Raises:
         ValueError: There is no such cell, loss or device.
     """
-    grid = config.cells()
-    given = {"dataset": dataset, "model": model, "head": head}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    for key, value in chosen.items():
-        there = dict.fromkeys(getattr(cell, key) for cell in grid)
-        if value not in there:
+    cells = config.cells()
+    for key, value in {"dataset": dataset, "model": model, "head": head}.items():
+        there = dict.fromkeys(getattr(cell, key) for cell in cells)
+        if value is not None and value not in there:
             raise ValueError(f"--{key}: expected one of {', '.join(there)}, found {value!r}")
-    grid = [cell for cell in grid if all(getattr(cell, key) == value for key, value in chosen.items())]
-    if not grid:
-        raise ValueError(f"{config.name}: no cell has {' and '.join(chosen.values())}")
-    first = grid[0]
-    there = dict.fromkeys(cell.loss for cell in grid if cell[:3] == first[:3])
+        cells = [cell for cell in cells if value in (None, getattr(cell, key))]
+    first = cells[0]
+    there = dict.fromkeys(cell.loss for cell in cells if cell[:3] == first[:3])
     for loss in losses or []:
         if loss not in there:
             raise ValueError(f"--losses: expected some of {', '.join(there)}, found {loss!r}")
-    if device is None:
-        device = training_device(config)
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch sees no GPU")
+    device = device or training_device(config)
+    on, losses = machine(device), losses or list(there)
     with DefaultScope.overwrite_default_scope("mmpose"):
         composed = compose(config, first, Path(), None)
-        measured = losses or list(there)
         steps = measure_steps(
-            config, first, composed, measured, torch.device(device), rounds, batch, progress("rounds")
+            config, first, composed, losses, torch.device(device), rounds, batch, progress("rounds")
         )
-    on, reference = machine(device), measured[0]
-    if not as_json:
-        yield f"{first.model}, {first.head} head, {first.dataset}: batches of {steps.batch}; {on}\n"
-        yield f"| loss | ms a step | x {reference}: median | lowest | highest | peak GB |"
-        yield "| --- | ---: | ---: | ---: | ---: | ---: |"
-    for loss in measured:
-        ratios = steps.times(loss, reference)
-        ms, peak = 1000 * statistics.median(steps.seconds[loss]), steps.peak_bytes.get(loss)
-        said: dict[str, float | None] = {"ms": ms, "times": statistics.median(ratios)}
-        said |= {"times_lowest": min(ratios), "times_highest": max(ratios)}
-        said["peak_gb"] = None if peak is None else peak / 1e9
-        if as_json:
-            setting = {"than": reference, "dataset": first.dataset, "model": first.model, "head": first.head}
-            yield json.dumps({"loss": loss, **said, **setting, "batch": steps.batch, "machine": on})
-        else:
-            texts = [
-                f"{number:{form}}" if number is not None else ""
-                for number, form in zip(said.values(), _FORMS, strict=True)
-            ]
-            yield f"| {loss} | {' | '.join(texts)} |"
+    than = losses[0]
+    setting = {"than": than, **first._asdict(), "batch": steps.batch, "machine": on}
+    del setting["loss"], setting["seed"]
+    measured = []
+    for loss in losses:
+        times, peak = steps.times(loss, than), steps.peak_bytes.get(loss)
+        numbers = {
+            "ms": 1000 * statistics.median(steps.seconds[loss]),
+            "times": statistics.median(times),
+            "times_lowest": min(times),
+            "times_highest": max(times),
+            "peak_gb": None if peak is None else peak / 1e9,
+        }
+        measured.append({"loss": loss, **numbers, **setting})
+    columns: Columns = {
+        "loss": ("loss", ""),
+        "ms": ("ms a step", ".1f"),
+        "times": (f"x {than}: median", ".3f"),
+        "times_lowest": ("lowest", ".3f"),
+        "times_highest": ("highest", ".3f"),
+        "peak_gb": ("peak GB", ".2f"),
+    }
+    title = f"{first.model}, {first.head} head, {first.dataset}: batches of {steps.batch}; {on}"
+    return report(title, columns, measured, as_json)
 
 
 def measure_steps(
@@ -151,14 +146,13 @@ def measure_steps(
         batch = training.batch_size if device.type == "cuda" else min(CPU_BATCH, training.batch_size)
     model = revert_sync_batchnorm(MODELS.build(composed["model"])).to(device).train()
     optimizer = build_optim_wrapper(model, dict(composed["optim_wrapper"]))
+    modules = {}
+    for name in losses:
+        settings = config.loss_of(name, cell.head)
+        modules[name] = build_loss(settings.loss, settings.parameters, len(model.head.sigmas)).to(device)
     while True:
         try:
-            images, target = _random_batch(composed, model, batch, device)
-            modules = {}
-            for name in losses:
-                settings = config.loss_of(name, cell.head)
-                module = build_loss(settings.loss, settings.parameters, target.weights.shape[1])
-                modules[name] = module.to(device)
+            images, target = _random_batch(composed["codec"], model.head, batch)
             steps = Steps(batch, {name: [] for name in losses}, {})
             for number in range(rounds + 1):
                 progress(number, rounds + 1)
@@ -183,40 +177,24 @@ def _step(
     """Its seconds, and the peak memory of the GPU in bytes."""
     model.head.loss_module = loss_module
     if images.is_cuda:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    started = time.perf_counter()
+    started = timer()
     with optimizer.optim_context(model):
-        prediction = model.head(model.extract_feat(images))
-        loss = sum(loss_module(prediction, target).values())
+        loss = sum(loss_module(model.head(model.extract_feat(images)), target).values())
     optimizer.update_params(loss)
-    if not images.is_cuda:
-        return time.perf_counter() - started, None
-    torch.cuda.synchronize()
-    return time.perf_counter() - started, torch.cuda.max_memory_allocated()
+    seconds = timer() - started
+    return seconds, torch.cuda.max_memory_allocated() if images.is_cuda else None
 
 
-def _random_batch(
-    composed: Any, model: Any, batch: int, device: torch.device
-) -> tuple[Tensor, KeypointTarget]:
-    generator = np.random.default_rng(0)
-    width, height = composed["codec"]["input_size"]
-    count = composed["model"]["head"]["out_channels"]
-    codec = KEYPOINT_CODECS.build(composed["codec"])
-    keypoints = generator.uniform(0, 1, (batch, count, 2)) * [width - 1, height - 1]
-    encoded = [codec.encode(each[None], np.ones((1, count), dtype=np.float32)) for each in keypoints]
-
-    def stacked(key: str) -> Tensor:
-        return torch.as_tensor(np.stack([each[key].squeeze() for each in encoded]), device=device)
-
-    two_dimensional = "heatmaps" in encoded[0]
-    per_map = codec.scale_factor if two_dimensional else 1 / codec.simcc_split_ratio
-    images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
-    labels = ["heatmaps"] if two_dimensional else ["keypoint_x_labels", "keypoint_y_labels"]
-    return images, KeypointTarget(
-        heatmaps=as_maps([stacked(each) for each in labels]),
-        keypoints=torch.as_tensor(keypoints / per_map, dtype=torch.float32, device=device),
-        weights=torch.ones(batch, count, device=device),
-        scale=torch.full((batch,), width / 2 / float(np.mean(per_map)), device=device),
-        sigmas=model.head.sigmas,
-    )
+def _random_batch(codec: Any, head: Any, batch: int) -> tuple[Tensor, KeypointTarget]:
+    """Random images, and random keypoints with labels like the codec's."""
+    width, height = codec["input_size"]
+    ratio = codec.get("simcc_split_ratio", 1)
+    x, y = codec.get("heatmap_size", (round(width * ratio), round(height * ratio)))
+    sigma_x, sigma_y = np.broadcast_to(codec["sigma"], 2).tolist()
+    kind, reach = ("heatmap", 3.0) if "heatmap_size" in codec else ("simcc", float("inf"))
+    layout = Layout((x, y), (sigma_x, sigma_y))
+    target = make_target(kind, batch, len(head.sigmas), layout=layout, reach=reach)
+    images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+    device = head.sigmas.device
+    return images.to(device), replace(target.map(lambda each: each.to(device)), sigmas=head.sigmas)

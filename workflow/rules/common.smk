@@ -63,9 +63,8 @@ def check_real_datasets():
 def check_pretrained_weights():
     untrained = [
         cell
-        for cell in CELLS
-        if not Path(f"{RESULTS}/records/{cell.path}.json").is_file()
-        and not Path(f"{RESULTS}/cells/{cell.path}/checkpoint.pth").is_file()
+        for cell in CONFIG.unfinished()
+        if not Path(f"{RESULTS}/cells/{cell.path}/checkpoint.pth").is_file()
     ]
     if not untrained:
         return

@@ -283,7 +283,7 @@ BROKEN: dict[str, tuple[str, dict[str, Callable], str]] = {
     "a shape it cannot take": (
         "terms",
         {"map_loss": lambda self, p, y: (p.view(-1, 7) - 1).square().mean(-1)},
-        r"raises RuntimeError: .*invalid.*\(test_losses_conformance.py, line \d+\); maps were \[4, 5, 48\]",
+        r"raises RuntimeError: .*invalid.*\(test_tools_check_loss.py, line \d+\); maps were \[4, 5, 48\]",
     ),
     "masked keypoints in the mean": ("masked_keypoints", {"terms": unmasked}, "depends on masked keypoints"),
     "a gradient on masked keypoints": (
@@ -437,7 +437,7 @@ def test_a_loss_that_cannot_be_run_is_not_reported_by_every_check(fresh_registry
     broken({"terms": lambda self, prediction, target: 1 / 0})
     found = failures()
     assert [finding.head for finding in found] == ["heatmap", "heatmap", "simcc", "simcc"]
-    assert "raises ZeroDivisionError: division by zero (test_losses_conformance.py, line" in found[0].problem
+    assert "raises ZeroDivisionError: division by zero (test_tools_check_loss.py, line" in found[0].problem
 
 
 class Undescribed(Squared):
