@@ -279,12 +279,12 @@ def _bench_steps(config: Path, json: bool, **options: Any) -> None:
 @command("list losses", "--from my_loss.py", _SOURCE)
 def _list_losses(source: str | None) -> None:
     """List every loss: title, reference, heads, parameters."""
-    from rspose.losses import available, load
+    from rspose.losses import load
     from rspose.tools.list_losses import loss_table
 
     if source:
         load(source)
-    print(loss_table(available().values()), end="")
+    print(loss_table(), end="")
 
 
 @command(

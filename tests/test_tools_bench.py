@@ -8,7 +8,7 @@ import torch
 from rspose.cli import main
 from rspose.losses import available
 from rspose.losses.rank_sort.reference import rank_sort_reference
-from rspose.tools import targets
+from rspose.tools import bench
 from rspose.tools.bench import dense_form, published_form, row_by_row
 
 
@@ -30,7 +30,7 @@ def test_the_slow_forms_equal_the_definition(form: object, delta: float) -> None
 def test_every_loss_and_the_operator_are_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(targets, "BATCH", 2)
+    monkeypatch.setattr(bench, "BATCH", 2)
     assert main(["bench", "losses", "--json", "--repeats", "1"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = {(name, head) for name, loss in available().items() for head in loss.heads}
@@ -48,7 +48,7 @@ def test_every_loss_and_the_operator_are_measured(
 def test_the_table_has_a_row_a_loss_and_head(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(targets, "BATCH", 2)
+    monkeypatch.setattr(bench, "BATCH", 2)
     assert main(["bench", "losses", "--repeats", "1"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1

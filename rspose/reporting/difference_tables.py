@@ -1,7 +1,7 @@
 """Tables of paired differences: every loss to MSE, one loss to another, and one loss beside all others."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,20 +30,6 @@ _SCORES = {
     "diagnosis.ordering.AP_oracle_scores": "AP with oracle scores",
     "diagnosis.ordering.AP_lost": "AP lost to ordering",
 }
-
-
-class LossCost(NamedTuple):
-    """What a loss costs on a head, measured apart from any training.
-
-    Attributes:
-        milliseconds: Forward and backward pass.
-        extra_mb: Peak memory beyond the input; None where the system does not tell.
-        times_reference: Milliseconds as a multiple of MSE's.
-    """
-
-    milliseconds: float
-    extra_mb: float | None
-    times_reference: float
 
 
 def difference_table(results: Results) -> Table | None:
@@ -173,13 +159,14 @@ def beside(results: Results, loss: str) -> Table:
     )
 
 
-def cost_table(results: Results, loss: str, measured: Mapping[str, LossCost]) -> Table:
+def cost_table(results: Results, loss: str, measured: Mapping[str, Mapping[str, Any]]) -> Table:
     """A row for each head: the loss on its own, and within the recorded trainings.
 
     Args:
         results: What was trained.
         loss: Name of the loss.
-        measured: What the loss costs on its own, by head.
+        measured: By head, what the loss costs on its own: ``forward_ms`` and ``backward_ms``; ``extra_mb``,
+            the peak of memory beyond the input, or None; ``times_mse``, both passes as a multiple of MSE's.
     """
     runs = results.runs
     rows = []
@@ -189,9 +176,9 @@ def cost_table(results: Results, loss: str, measured: Mapping[str, LossCost]) ->
         # On the same datasets and models only, or their sizes would be compared.
         reference = of_head[(of_head.loss == REFERENCE) & of_head.index.isin(mine.index)]
         entries = (
-            f"{own.milliseconds:.1f} ms",
-            f"{own.times_reference:.1f} x",
-            None if own.extra_mb is None else f"{own.extra_mb:.0f} MB",
+            f"{own['forward_ms'] + own['backward_ms']:.1f} ms",
+            f"{own['times_mse']:.1f} x",
+            None if own["extra_mb"] is None else f"{own['extra_mb']:.0f} MB",
             _training(mine, reference, "training.seconds_per_iteration", 1000, "ms"),
             _training(mine, reference, "training.peak_memory_mb", 1, "MB"),
         )

@@ -17,13 +17,14 @@ from rspose.grid.machine import cpu_name
 from rspose.losses.interface import Maps, as_tuple, on_maps
 from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import available, build
-from rspose.tools.targets import FULL, KEYPOINTS, full_batch, learnable
+from rspose.tools.targets import FULL, learnable, make_target, noise
 
 Row = dict[str, Any]
 Run = Callable[[], dict[str, Tensor]]
 Columns = Mapping[str, tuple[str, str]]
 """What is shown of each measurement, by key: its heading, and the format of its numbers (none for words)."""
 
+BATCH, KEYPOINTS = 64, 17
 _SAMPLE = 24  # maps on which the slow forms are timed
 _COLUMNS: Columns = {
     "loss": ("loss", ""),
@@ -40,14 +41,8 @@ _COLUMNS: Columns = {
 def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_json: bool) -> Iterator[str]:
     """Measure every registered loss on every head it serves, then the ranking operator and its relatives.
 
-    The operator takes every pixel with a label above 0 for a positive, 169 a map.
-
-    Args:
-        device: ``"cpu"`` or ``"cuda"``.
-        repeats: Runs of which the median counts, after one to warm up.
-        threads: CPU threads of torch; None for as many as it takes by itself.
-        seed: Of keypoints and predictions.
-        as_json: As for :func:`report`.
+    The operator takes every pixel with a label above 0 for a positive, 169 a map. Medians are of ``repeats``
+    runs, after one to warm up; ``threads`` are torch's, None for as many as it takes by itself.
 
     Raises:
         ValueError: There is no such device.
@@ -92,7 +87,7 @@ def machine(device: str) -> str:
 
 
 class Bench:
-    """One head and the batch of :func:`full_batch`; MSE is timed anew beside each loss: no machine is steady.
+    """One head and a random batch; MSE is timed anew beside each loss: no machine is always as fast.
 
     A measurement has ``forward_ms`` and ``backward_ms``, medians; ``extra_mb``, the peak of memory beyond the
     input, None where the system does not tell; ``times_mse``, both passes as a multiple of MSE's.
@@ -100,7 +95,10 @@ class Bench:
 
     def __init__(self, head: str, device: str = "cpu", repeats: int = 7, seed: int = 0) -> None:
         self.head, self.device, self.repeats = head, torch.device(device), repeats
-        self.target, self.prediction = full_batch(head, device, seed)
+        # Labels end at 3 sigma, as mmpose's do.
+        target = make_target(head, BATCH, KEYPOINTS, seed=seed, layout=FULL[head], reach=3.0)
+        self.target = target.map(lambda each: each.to(device))
+        self.prediction = learnable(on_maps(lambda map_: map_.to(device), noise(target.heatmaps, seed)))
         self._mse = self._built("mse", {})
 
     def _built(self, name: str, parameters: Mapping[str, Any]) -> Run:
@@ -205,7 +203,7 @@ def row_by_row(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ranking and sorting error ``[M]``, and the gradient of their sum ``[M, N]``, by a form of one row.
 
-    The form is given the scores and labels of a row's positives, and the scores of its relevant negatives.
+    The form is given scores and labels of the row's positives, and the scores of its relevant negatives.
     """
     errors, gradients = scores.new_zeros(2, len(scores)), torch.zeros_like(scores)
     for m, (row, label) in enumerate(zip(scores, labels, strict=True)):
@@ -219,11 +217,7 @@ def row_by_row(
 
 
 def published_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[Tensor, ...]:
-    """Rank & Sort in the published way: a Python loop over the positives of each row.
-
-    The algorithm of the authors' code (arXiv 2107.11669), whose cost is the number of positives times a few
-    vector operations over all relevant elements.
-    """
+    """Rank & Sort as in the authors' code (arXiv 2107.11669): a Python loop over the positives of a row."""
     up, down = torch.zeros_like(s), torch.zeros_like(negatives)
     ranking, sorting = torch.zeros_like(s), torch.zeros_like(s)
     for i in range(len(s)):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rspose.grid.config import ConfigError, GridConfig, load_config
 from rspose.grid.records import load_failures
-from rspose.reporting.difference_tables import LossCost, beside, cost_table
+from rspose.reporting.difference_tables import beside, cost_table
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.results import read_results
 from rspose.reporting.statistics import REFERENCE
@@ -39,8 +39,7 @@ def compare_with(
         path: The config, whose datasets, models, heads, seeds and folder of results are used.
         loss: A registered loss, or a variant that the config names in ``loss_settings``.
         source: Where the loss comes from if it is not of the project, see ``losses_from``.
-        cores: Cores to use; as snakemake's profile says if left out.
-        dry_run: Plan the jobs only.
+        cores: As snakemake's profile says if left out.
 
     Raises:
         ConfigError: The config, or the loss in it, cannot be used; one line.
@@ -106,7 +105,5 @@ def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
     measured = {}
     for head in dict.fromkeys(cell.head for cell in own):
         settings = config.loss_of(name, head)
-        cost = Bench(head).loss(settings.loss, settings.parameters)
-        milliseconds = cost["forward_ms"] + cost["backward_ms"]
-        measured[head] = LossCost(milliseconds, cost["extra_mb"], cost["times_mse"])
+        measured[head] = Bench(head).loss(settings.loss, settings.parameters)
     print(to_markdown(cost_table(results, name, measured)))

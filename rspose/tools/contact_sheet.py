@@ -9,13 +9,11 @@ import numpy as np
 from rspose.datasets import KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_detections
 
-_TILE_HEIGHT = 300
-_CAPTION_HEIGHT = 22
-_GAP = 4
+_TILE_HEIGHT, _CAPTION_HEIGHT, _GAP = 300, 22, 4
 _LEFT, _RIGHT, _MIDDLE = (60, 170, 60), (40, 110, 250), (220, 190, 60)
 _VISIBLE, _HIDDEN = (60, 235, 60), (40, 40, 235)
 _BOX, _DETECTION = (255, 255, 255), (0, 220, 255)
-_BEST_DETECTION_SCORE_DRAWN = 0.05
+_LEAST_SCORE = 0.05  # of a detection that is drawn
 
 
 def contact_sheet(root: Path, name: str, split: str, count: int, out: Path) -> None:
@@ -26,20 +24,17 @@ def contact_sheet(root: Path, name: str, split: str, count: int, out: Path) -> N
     yellow with their score.
 
     Raises:
-        ValueError: If the dataset or split is unknown, or ``count`` is not positive.
-        FileNotFoundError: If a file of the dataset is missing; the message says which.
+        ValueError: The dataset or split is unknown.
+        FileNotFoundError: A file of the dataset is missing; the message says which.
     """
     known = dataset(name)
     if split not in known.annotations:
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(known.annotations)}")
-    if count < 1:
-        raise ValueError(f"count: expected 1 or more images, found {count}")
-    root = Path(root)
     people = read_annotations(name, root, split)
     detections = read_detections(name, root) if split == "val" and known.detections is not None else None
-    crowding = {}
+    captions = {}
     if known.crowded:
-        crowding = {
+        captions = {
             each["file_name"]: f"  crowdIndex {each['crowdIndex']:.2f}" for each in people.content["images"]
         }
     images: dict[str, list[int]] = {}
@@ -57,13 +52,14 @@ def contact_sheet(root: Path, name: str, split: str, count: int, out: Path) -> N
         size = (round(image.shape[1] * zoom), _TILE_HEIGHT)
         tile = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
         if detections is not None:
-            for row in np.flatnonzero(np.isin(detections.image_id, ids)).tolist():
-                if detections.score[row] >= _BEST_DETECTION_SCORE_DRAWN:
-                    _dashed_box(tile, zoom * detections.box[row], f"{detections.score[row]:.2f}")
+            drawn = np.isin(detections.image_id, ids) & (detections.score >= _LEAST_SCORE)
+            for box, score in zip(detections.box[drawn], detections.score[drawn], strict=True):
+                _dashed_box(tile, zoom * box, f"{score:.2f}")
         for row in np.flatnonzero(np.isin(people.image_id, ids)).tolist():
             _draw_person(tile, zoom, people, row, known.keypoints)
-        tiles.append(_captioned(tile, image_name + crowding.get(image_name, "")))
-    out = Path(out)
+        caption = np.full((_CAPTION_HEIGHT, tile.shape[1], 3), 30, np.uint8)
+        _write(caption, image_name + captions.get(image_name, ""), (6, 15), 0.42, (235, 235, 235))
+        tiles.append(np.vstack([tile, caption]))
     out.parent.mkdir(parents=True, exist_ok=True)
     _, encoded = cv2.imencode(".png", _grid(tiles))
     out.write_bytes(encoded.tobytes())
@@ -91,24 +87,22 @@ def _draw_person(
             cv2.circle(tile, point, radius, _VISIBLE if flag == 2 else _HIDDEN, -1, cv2.LINE_AA)
 
 
-def _captioned(tile: np.ndarray, caption: str) -> np.ndarray:
-    strip = np.full((_CAPTION_HEIGHT, tile.shape[1], 3), 30, np.uint8)
-    cv2.putText(strip, caption, (6, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
-    return np.vstack([tile, strip])
-
-
 def _dashed_box(tile: np.ndarray, box: np.ndarray, label: str) -> None:
     x, y, width, height = box.tolist()
     corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)])
     for start, end in pairwise(corners):
-        dashes = max(1, int(np.linalg.norm(end - start) / 9))
-        for dash in range(dashes):
-            first, second = (start + (end - start) * (dash + part) / dashes for part in (0.0, 0.5))
-            cv2.line(
-                tile, np.rint(first).astype(int).tolist(), np.rint(second).astype(int).tolist(), _DETECTION, 1
-            )
-    place = (round(x) + 2, round(max(y, 0)) + 10)
-    cv2.putText(tile, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, _DETECTION, 1, cv2.LINE_AA)
+        count = max(1, int(np.linalg.norm(end - start) / 9))
+        for dash in range(count):
+            first, second = (start + (end - start) * (dash + part) / count for part in (0.0, 0.5))
+            ends = np.rint([first, second]).astype(int).tolist()
+            cv2.line(tile, *ends, _DETECTION, 1)
+    _write(tile, label, (round(x) + 2, round(max(y, 0)) + 10), 0.35, _DETECTION)
+
+
+def _write(
+    image: np.ndarray, text: str, place: tuple[int, int], size: float, colour: tuple[int, ...]
+) -> None:
+    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
 def _grid(tiles: list[np.ndarray]) -> np.ndarray:

@@ -1,13 +1,8 @@
 """Every loss in a table: `rspose list losses`, and docs/losses.md, which is made from the same."""
 
-from collections.abc import Iterable
-
 from rspose.losses.interface import HeatmapLoss
 from rspose.losses.registry import available, parameters
 from rspose.tools.docstrings import prose
-
-_HEADER = ("name", "title", "reference", "heads", "parameters", "reconstruction", "type in mmpose")
-_HEADS = {"heatmap": "2D", "simcc": "1D"}
 
 _INTRODUCTION = """# The losses
 
@@ -30,16 +25,16 @@ compares keypoints with each other is shown with a second one, at its place and 
 """
 
 
-def loss_table(losses: Iterable[type[HeatmapLoss]]) -> str:
+def loss_table() -> str:
     """A Markdown table with a row a loss."""
-    lines = [_HEADER, ("---",) * len(_HEADER), *map(_row, losses)]
+    rows = [_row(loss) for loss in available().values()]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def page() -> str:
     """The page docs/losses.md: the losses of the project."""
-    losses = available().values()
-    return "\n".join([_INTRODUCTION + loss_table(losses) + _PICTURES, *map(_section, losses)])
+    return "\n".join([_INTRODUCTION + loss_table() + _PICTURES, *map(_section, available().values())])
 
 
 def _section(loss: type[HeatmapLoss]) -> str:
@@ -48,15 +43,15 @@ def _section(loss: type[HeatmapLoss]) -> str:
     return "\n\n".join([f"## {loss.title}{mark}", picture, *prose(loss)]) + "\n"
 
 
-def _row(loss: type[HeatmapLoss]) -> tuple[str, ...]:
+def _row(loss: type[HeatmapLoss]) -> dict[str, str]:
     settings = ", ".join(f"{name}={default!r}" for name, default in parameters(loss.name).items())
-    cells = (
-        f"`{loss.name}`",
-        loss.title,
-        loss.reference,
-        ", ".join(_HEADS[head] for head in loss.heads),
-        f"`{settings}`" if settings else "",
-        "yes" if loss.reconstruction else "",
-        f"`Benchmark{loss.__name__}`",  # as rspose.training.map_losses registers it
-    )
-    return tuple(cell.replace("|", "\\|") for cell in cells)
+    cells = {
+        "name": f"`{loss.name}`",
+        "title": loss.title,
+        "reference": loss.reference,
+        "heads": ", ".join({"heatmap": "2D", "simcc": "1D"}[head] for head in loss.heads),
+        "parameters": f"`{settings}`" if settings else "",
+        "reconstruction": "yes" if loss.reconstruction else "",
+        "type in mmpose": f"`Benchmark{loss.__name__}`",  # as rspose.training.map_losses registers it
+    }
+    return {heading: cell.replace("|", "\\|") for heading, cell in cells.items()}

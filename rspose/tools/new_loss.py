@@ -3,10 +3,11 @@
 import importlib.util
 import sys
 from pathlib import Path
+from string import Template
 
 from rspose.losses.registry import available, name_problem, unusable
 
-_TEMPLATE = '''"""@TITLE@: say in one line what is compared with what."""
+_TEMPLATE = Template('''"""$title: say in one line what is compared with what."""
 
 from torch import Tensor
 
@@ -14,15 +15,15 @@ from rspose.losses import PerMapLoss, register
 
 
 @register
-class @CLASS@(PerMapLoss):
+class $class_name(PerMapLoss):
     """Squared error that counts more where the label is high: the formula and its source belong here.
 
     Args:
         foreground: weight of the keypoint's place beside that of the background, at least 0.
     """
 
-    name = "@NAME@"  # in configs and records
-    title = "@TITLE@"  # in tables and figures
+    name = "$name"  # in configs and records
+    title = "$title"  # in tables and figures
     reference = "unpublished"  # authors, title, venue, arXiv number
     heads = ("heatmap", "simcc")  # 2D and 1D; for one of them alone: ("simcc",)
 
@@ -38,19 +39,16 @@ class @CLASS@(PerMapLoss):
         # Return one number a map, [M], the smaller the better the map. Masking and means are done for you.
         weight = 1 + self.foreground * label
         return (weight * (prediction - label).square()).mean(dim=-1)
-'''
+''')
 
 
 def new_loss(name: str, folder: Path | None = None) -> Path:
-    """Write a loss file that already runs, to be changed.
+    """Write a loss file that already runs, to be changed, and return it.
 
     Args:
         name: Name of the loss and of its file.
         folder: Where the file goes. If left out, ``baselines`` of the clone of this project that the current
             folder lies in, where it is found by itself; elsewhere the current folder.
-
-    Returns:
-        The file.
 
     Raises:
         ValueError: The name is none, is taken, or shadows a Python module; the message says which.
@@ -59,33 +57,25 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
     """
     if problem := name_problem(name):
         raise ValueError(f"loss name: {problem}")
-    losses = available()
-    if name in losses:
-        taken = losses[name]
+    if taken := available().get(name):
         raise ValueError(f"loss name {name!r} is taken by {taken.__module__}.{taken.__qualname__}")
     if name in unusable():
         raise ValueError(f"loss name {name!r} is taken: {unusable()[name]}")
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
         raise ValueError(f"loss name {name!r} shadows the Python module of that name: take another one")
-    folder = folder or _baselines_of_the_clone() or Path.cwd()
+    if folder is None:
+        above = (Path.cwd(), *Path.cwd().parents)
+        clones = (
+            each for each in above if (each / "baselines").is_dir() and (each / "rspose/losses").is_dir()
+        )
+        folder = next((clone / "baselines" for clone in clones), Path.cwd())
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
-    path = folder / f"{name}.py"
     words = name.split("_")
-    class_name = "".join(word[:1].upper() + word[1:] for word in words)
+    class_name = "".join(word[:1].upper() + word[1:] for word in words).removesuffix("Loss") + "Loss"
     title = " ".join(words).strip()
-    text = (
-        _TEMPLATE.replace("@NAME@", name)
-        .replace("@CLASS@", class_name if class_name.endswith("Loss") else f"{class_name}Loss")
-        .replace("@TITLE@", title[:1].upper() + title[1:])
-    )
+    path = folder / f"{name}.py"
     with open(path, "x") as file:
-        file.write(text)
+        title = title[:1].upper() + title[1:]
+        file.write(_TEMPLATE.substitute(name=name, class_name=class_name, title=title))
     return path
-
-
-def _baselines_of_the_clone() -> Path | None:
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "baselines").is_dir() and (folder / "rspose" / "losses").is_dir():
-            return folder / "baselines"
-    return None

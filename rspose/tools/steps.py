@@ -41,7 +41,7 @@ class Steps:
     def times(self, loss: str, other: str) -> list[float]:
         """How many times as long as with another loss a step took, in each round.
 
-        The steps of a round follow each other, so what slows the machine for a while falls on both.
+        What slows the machine for a while falls on all steps of a round.
         """
         return [a / b for a, b in zip(self.seconds[loss], self.seconds[other], strict=True)]
 
@@ -89,19 +89,23 @@ def bench_steps(
             config, first, composed, losses, torch.device(device), rounds, batch, progress("rounds")
         )
     than = losses[0]
-    setting = {"than": than, **first._asdict(), "batch": steps.batch, "machine": on}
-    del setting["loss"], setting["seed"]
     measured = []
     for loss in losses:
         times, peak = steps.times(loss, than), steps.peak_bytes.get(loss)
-        numbers = {
-            "ms": 1000 * statistics.median(steps.seconds[loss]),
-            "times": statistics.median(times),
-            "times_lowest": min(times),
-            "times_highest": max(times),
-            "peak_gb": None if peak is None else peak / 1e9,
-        }
-        measured.append({"loss": loss, **numbers, **setting})
+        measured.append(
+            {
+                "loss": loss,
+                "ms": 1000 * statistics.median(steps.seconds[loss]),
+                "times": statistics.median(times),
+                "times_lowest": min(times),
+                "times_highest": max(times),
+                "peak_gb": None if peak is None else peak / 1e9,
+                "than": than,
+                **dict(zip(first._fields, first[:3], strict=False)),
+                "batch": steps.batch,
+                "machine": on,
+            }
+        )
     columns: Columns = {
         "loss": ("loss", ""),
         "ms": ("ms a step", ".1f"),
@@ -130,11 +134,9 @@ def measure_steps(
         cell: A cell with the network; its loss does not matter.
         composed: Its composed config.
         losses: Names of losses of the config.
-        device: Where to measure.
         rounds: Steps with each loss, after one to warm up.
         batch: Instances a step. By default that of the training on a GPU, on a CPU at most ``CPU_BATCH``.
             Halved until it fits into the memory of the GPU.
-        progress: Called with the number of rounds done, and of all, before each round.
 
     Raises:
         torch.OutOfMemoryError: Not even two instances fit.

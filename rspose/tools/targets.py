@@ -7,9 +7,6 @@ from torch import Tensor
 
 from rspose.losses.interface import KeypointTarget, Maps, as_tuple, on_maps
 
-BATCH, KEYPOINTS = 64, 17
-"""Instances and keypoints of the batch that times are taken with."""
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -65,13 +62,6 @@ def make_target(
     shares = 0.25 + 0.5 * torch.rand(instances, keypoints, 2, generator=generator, dtype=dtype)
     place = (shares * torch.tensor(layout.size, dtype=dtype)).round()
     return target_around(place, gaussian_labels(head, place, layout, reach), layout)
-
-
-def full_batch(head: str, device: str, seed: int) -> tuple[KeypointTarget, Maps]:
-    """The batch that times are taken with, and raw output for it; labels end at 3 sigma, as mmpose's do."""
-    target = make_target(head, BATCH, KEYPOINTS, seed=seed, layout=FULL[head], reach=3.0)
-    prediction = on_maps(lambda map_: map_.to(device), noise(target.heatmaps, seed))
-    return target.map(lambda each: each.to(device)), learnable(prediction)
 
 
 def noise(like: Maps, seed: int, scale: float = 1.0) -> Maps:
