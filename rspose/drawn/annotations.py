@@ -71,20 +71,10 @@ def annotated_people(scene: Scene) -> list[Person]:
     ]
 
 
-def coco_image(
-    known: Dataset, image_id: int, file_name: str, size: tuple[int, int], annotations: list[Record]
-) -> Record:
-    """An entry of ``images`` in a file of COCO's format; ``annotations`` are those of the image."""
-    width, height = size
-    if known.crowded:
-        about: Record = {"file_name": file_name, "id": image_id, "height": height, "width": width}
-        return {**about, "crowdIndex": crowd_index(annotations)}
-    about = {"license": 1, "file_name": file_name, "coco_url": "", "height": height, "width": width}
-    return {**about, "date_captured": "", "flickr_url": "", "id": image_id}
-
-
-def coco_annotations(people: list[Person], known: Dataset, image_id: int) -> list[Record]:
-    """Entries of ``annotations`` in a file of COCO's format, one a person.
+def coco_entries(
+    people: list[Person], known: Dataset, image_id: int, file_name: str, size: tuple[int, int]
+) -> tuple[Record, list[Record]]:
+    """Entries of ``images`` and ``annotations`` in a file of COCO's format: one, and one a person.
 
     CrowdPose's have neither area nor outline, and leave out persons without keypoints. COCO-WholeBody's have
     feet, faces and hands as well; their ``num_keypoints`` counts the body alone. Ids are
@@ -117,7 +107,12 @@ def coco_annotations(people: list[Person], known: Dataset, image_id: int) -> lis
         if known.keypoints.parts:
             annotation |= _extremity_fields(person, labelled=labelled > 0)
         annotations.append(annotation)
-    return annotations
+    width, height = size
+    if known.crowded:
+        about: Record = {"file_name": file_name, "id": image_id, "height": height, "width": width}
+        return {**about, "crowdIndex": crowd_index(annotations)}, annotations
+    about = {"license": 1, "file_name": file_name, "coco_url": "", "height": height, "width": width}
+    return {**about, "date_captured": "", "flickr_url": "", "id": image_id}, annotations
 
 
 # A face or hand is annotated whole or not at all: where enough of it is seen, it is wholly inside the image,
@@ -174,7 +169,7 @@ def crowd_index(annotations: list[Record]) -> float:
     return round(min(1.0, float(np.mean(others / labelled.sum(1)))), 2)
 
 
-def mpii_annotations(
+def mpii_entries(
     people: list[Person], known: Dataset, file_name: str, size: tuple[int, int]
 ) -> tuple[list[Record], list[np.ndarray]]:
     """Entries of an MPII file, one a person, and their head boxes ``[2, 2]`` (corner, x or y).
@@ -216,13 +211,12 @@ def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> byt
         "neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri",
     ]  # fmt: skip
     count = len(records)
-    joints = np.array([record["joints"] for record in records], dtype=np.float64).reshape(count, 16, 2)
-    visible = np.array([record["joints_vis"] for record in records], dtype=np.float64).reshape(count, 16)
-    boxes = np.array(headboxes, dtype=np.float64).reshape(count, 2, 2)
+    joints = np.reshape([record["joints"] for record in records], (count, 16, 2))
+    visible = np.reshape([record["joints_vis"] for record in records], (count, 16))
     tables = {
-        "headboxes_src": boxes.transpose(1, 2, 0),  # corner, x or y, person
+        "headboxes_src": np.reshape(headboxes, (count, 2, 2)).transpose(1, 2, 0),  # corner, x or y, person
         "pos_gt_src": joints.transpose(1, 2, 0),  # joint, x or y, person
-        "jnt_missing": 1 - visible.T,  # joint, person
+        "jnt_missing": 1.0 - visible.T,  # joint, person
         "dataset_joints": names,
     }
     stream = io.BytesIO()

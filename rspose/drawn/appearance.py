@@ -23,19 +23,7 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True)
 class Appearance:
-    """Looks of one person. Colours are BGR, 0..255, as float arrays ``[3]``.
-
-    Attributes:
-        sleeve: How much of the upper arm and the forearm the sleeve covers, each 0..1.
-        trouser: How much of the thigh and the shin the trousers cover, likewise.
-        skirt: Length of the skirt as a fraction of the thigh, 0 for none.
-        tucked: Whether the trousers reach the waist, over the shirt.
-        hair: ``"none"``, ``"short"`` or ``"long"``.
-        headwear: ``"none"``, ``"cap"`` or ``"glasses"``.
-        front: What the chest shows, a sign of facing: ``"plain"``, ``"buttons"``, ``"jacket"``, ``"print"``.
-        back: What the back shows: ``"plain"``, ``"yoke"`` or ``"backpack"``.
-        stripes, badge, watch: All around the shirt, on the left of the chest, on the left wrist.
-    """
+    """Looks of one person. Colours are BGR, 0..255, as float arrays ``[3]``."""
 
     skin: np.ndarray
     hair_colour: np.ndarray
@@ -43,17 +31,17 @@ class Appearance:
     accent: np.ndarray
     trousers: np.ndarray
     shoes: np.ndarray
-    sleeve: tuple[float, float]
-    trouser: tuple[float, float]
-    skirt: float
-    tucked: bool
-    hair: str
-    headwear: str
-    front: str
-    back: str
-    stripes: bool
-    badge: bool
-    watch: bool
+    sleeve: tuple[float, float]  # how much it covers of the upper arm and the forearm, each 0..1
+    trouser: tuple[float, float]  # of the thigh and the shin, likewise
+    skirt: float  # its length as a fraction of the thigh, 0 for none
+    tucked: bool  # whether the trousers reach the waist, over the shirt
+    hair: str  # none, short or long
+    headwear: str  # none, cap or glasses
+    front: str  # what the chest shows, a sign of facing: plain, buttons, jacket or print
+    back: str  # plain, yoke or backpack
+    stripes: bool  # all around the shirt
+    badge: bool  # on the left side of the chest
+    watch: bool  # on the left wrist
 
     @property
     def cover(self) -> list[float]:
@@ -63,26 +51,18 @@ class Appearance:
         return [upper, upper, fore, fore, 0.0, 0.0, thigh, thigh, shin, shin, 1.0, 1.0, 0.0]
 
 
-def _pick(choices: tuple[tuple[float, Choice], ...], draw: float) -> Choice:
+def _pick(shares: dict[Choice, float], draw: float) -> Choice:
     """The choice whose share of [0, 1) holds ``draw``; shares sum to 1."""
-    for share, choice in choices:
+    for choice, share in shares.items():
         if draw < share:
             return choice
         draw -= share
-    return choices[-1][1]
+    return choice
 
 
 def _cloth(hue: float, saturation: float, value: float) -> np.ndarray:
     """BGR, 0..255, of a hue, saturation and value in 0..1."""
     return 255.0 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)[::-1])
-
-
-_SLEEVES = ((0.1, (0.0, 0.0)), (0.42, (0.62, 0.0)), (0.1, (1.0, 0.4)), (0.38, (1.0, 1.0)))
-_TROUSERS = ((0.62, (1.0, 1.0)), (0.26, (1.0, 0.0)), (0.12, (1.0, 0.45)))
-_HAIR = ((0.1, "none"), (0.58, "short"), (0.32, "long"))
-_HEADWEAR = ((0.72, "none"), (0.18, "cap"), (0.1, "glasses"))
-_FRONTS = ((0.22, "plain"), (0.3, "buttons"), (0.24, "jacket"), (0.24, "print"))
-_BACKS = ((0.4, "plain"), (0.38, "yoke"), (0.22, "backpack"))
 
 
 def sample_appearances(rng: np.random.Generator, count: int) -> list[Appearance]:
@@ -101,14 +81,16 @@ def sample_appearances(rng: np.random.Generator, count: int) -> list[Appearance]
                 accent=accent,
                 trousers=_cloth(0.55 + 0.2 * draws[10], 0.6 * draws[11], 0.16 + 0.6 * draws[12] ** 1.5),
                 shoes=_cloth(draws[13], draws[14] ** 2 * 0.8, 0.12 + 0.8 * draws[15] ** 2),
-                sleeve=_pick(_SLEEVES, draws[16]),
-                trouser=_pick(_TROUSERS, draws[17]),
+                sleeve=_pick(
+                    {(0.0, 0.0): 0.1, (0.62, 0.0): 0.42, (1.0, 0.4): 0.1, (1.0, 1.0): 0.38}, draws[16]
+                ),
+                trouser=_pick({(1.0, 1.0): 0.62, (1.0, 0.0): 0.26, (1.0, 0.45): 0.12}, draws[17]),
                 skirt=0.55 + 0.45 * draws[18] / 0.16 if draws[18] < 0.16 else 0.0,
                 tucked=draws[19] < 0.4,
-                hair=_pick(_HAIR, draws[20]),
-                headwear=_pick(_HEADWEAR, draws[21]),
-                front=_pick(_FRONTS, draws[22]),
-                back=_pick(_BACKS, draws[23]),
+                hair=_pick({"none": 0.1, "short": 0.58, "long": 0.32}, draws[20]),
+                headwear=_pick({"none": 0.72, "cap": 0.18, "glasses": 0.1}, draws[21]),
+                front=_pick({"plain": 0.22, "buttons": 0.3, "jacket": 0.24, "print": 0.24}, draws[22]),
+                back=_pick({"plain": 0.4, "yoke": 0.38, "backpack": 0.22}, draws[23]),
                 stripes=draws[24] < 0.22,
                 badge=draws[25] < 0.35,
                 watch=draws[26] < 0.35,

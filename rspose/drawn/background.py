@@ -1,13 +1,13 @@
 """Places for people to stand in, and things for them to stand behind."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 
 from rspose.drawn.canvas import SUPERSAMPLING
 
 _POOL = 24
-
-Colour = tuple[float, float, float, float]
 
 
 class Backgrounds:
@@ -20,29 +20,17 @@ class Backgrounds:
 
     def __init__(self, seed: tuple[int, ...], size: tuple[int, int]) -> None:
         self.size = size
-        self._seed = seed
-        self._pool: dict[int, np.ndarray] = {}
+        # A place depends on its index alone, so it does not matter when, or whether, the others are made.
+        self._place = cache(lambda index: _draw_place(np.random.default_rng([*seed, index]), size))
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """A canvas to draw on: uint8 ``[H, W, 4]``, the label channel 0."""
         draws = rng.random(4)
+        place = self._place(int(draws[0] * _POOL))
         width, height = (SUPERSAMPLING * side for side in self.size)
-        place = self._place(int(draws[0] * _POOL), width, height)
-        left = int(draws[1] * (place.shape[1] - width))
-        top = int(draws[2] * (place.shape[0] - height))
+        left, top = int(draws[1] * (place.shape[1] - width)), int(draws[2] * (place.shape[0] - height))
         window = place[top : top + height, left : left + width]
         return cv2.convertScaleAbs(window, alpha=0.72 + 0.38 * draws[3])
-
-    def _place(self, index: int, width: int, height: int) -> np.ndarray:
-        if index not in self._pool:
-            # A place depends on its index alone, so it does not matter when, or whether, the others are made.
-            rng = np.random.default_rng([*self._seed, index])
-            margin = rng.uniform(1.05, 1.5)
-            width, height = round(width * margin), round(height * margin)
-            # Drawn at half the resolution: the places are a little out of focus, the people are not.
-            small = _draw_place(rng, width // 2, height // 2)
-            self._pool[index] = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-        return self._pool[index]
 
 
 def _noise(rng: np.random.Generator, width: int, height: int, cells: float) -> np.ndarray:
@@ -57,13 +45,16 @@ def _colour(rng: np.random.Generator, low: float, high: float, saturation: float
     return np.clip(value * (1 + saturation * rng.uniform(-1, 1, 3)), 0, 255)
 
 
-def _bgra(colour: np.ndarray) -> Colour:
-    blue, green, red = np.clip(colour, 0, 255).tolist()
-    return blue, green, red, 0.0
+def _bgra(colour: np.ndarray) -> tuple[float, ...]:
+    return (*np.clip(colour, 0, 255).tolist(), 0.0)
 
 
-def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A room, a street or a field: uint8 ``[height, width, 4]``, the last channel 0."""
+def _draw_place(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """A room, a street or a field for an image of a size: uint8 ``[H, W, 4]``, the last channel 0."""
+    margin = SUPERSAMPLING * rng.uniform(1.05, 1.5)
+    full_width, full_height = (round(side * margin) for side in size)
+    # Drawn at half the resolution: the places are a little out of focus, the people are not.
+    width, height = full_width // 2, full_height // 2
     canvas = np.zeros((height, width, 4), np.uint8)
 
     def between(low: float, high: float) -> int:
@@ -133,7 +124,8 @@ def _draw_place(rng: np.random.Generator, width: int, height: int) -> np.ndarray
     textures = cv2.merge([texture, texture, texture, np.zeros_like(texture)])
     lights = cv2.merge([np.broadcast_to(light, (height, width)).copy()] * 4)
     textured = cv2.add(cv2.multiply(canvas, lights, dtype=cv2.CV_32F), textures, dtype=cv2.CV_8U)
-    return np.asarray(cv2.GaussianBlur(textured, (0, 0), rng.uniform(0.4, 1.6)))
+    blurred = cv2.GaussianBlur(textured, (0, 0), rng.uniform(0.4, 1.6))
+    return cv2.resize(blurred, (full_width, full_height), interpolation=cv2.INTER_LINEAR)
 
 
 def paint_object(rng: np.random.Generator, canvas: np.ndarray, x: float, y: float, size: float) -> None:
@@ -147,7 +139,9 @@ def paint_object(rng: np.random.Generator, canvas: np.ndarray, x: float, y: floa
     thin = max(1, int(0.012 * size))
     bottom = int(y + size * (0.35 + 0.4 * draws[5]))
 
-    def block(left: float, top: float, right: float, low: float, colour: Colour, width: int = -1) -> None:
+    def block(
+        left: float, top: float, right: float, low: float, colour: tuple[float, ...], width: int = -1
+    ) -> None:
         cv2.rectangle(canvas, (int(left), int(top)), (int(right), int(low)), colour, width)
 
     if draws[0] < 0.26:  # a box or cupboard
@@ -168,8 +162,7 @@ def paint_object(rng: np.random.Generator, canvas: np.ndarray, x: float, y: floa
         block(x - half, top, x + half, top + int(0.07 * size), colour)
         block(x - half, top, x + half, top + int(0.025 * size), bright)
         if draws[7] < 0.6:
-            side = 0.11 * size
-            spot = x + half * (draws[7] - 0.3)
+            side, spot = 0.11 * size, x + half * (draws[7] - 0.3)
             block(spot - side, top - 1.1 * side, spot + side, top, dark)
     else:  # a bush
         green = np.array((60.0, 120.0, 80.0)) * (0.6 + 0.6 * draws[1])

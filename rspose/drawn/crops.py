@@ -31,9 +31,8 @@ def figure_crops(
         0 for background, things and other people.
     """
     known = find_dataset(dataset)
-    width, height = size
-    images = np.empty((count, height, width, 3), np.uint8)
-    parts = np.empty((count, height, width), np.uint8)
+    images = np.empty((count, *size[::-1], 3), np.uint8)
+    parts = np.empty((count, *size[::-1]), np.uint8)
     filled = index = 0
     with single_threaded_opencv():
         # The last number keeps this stream apart from those of datasets, which have four.

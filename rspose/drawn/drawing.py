@@ -31,9 +31,6 @@ PART_FLIP = tuple(PART[mirrored(name)] for name in PART_NAMES)
 LABELS_PER_PERSON = 16
 
 _PERSPECTIVE = 0.12
-_OUTLINE = 0.0075
-_SKIRT_FLARE = 0.075
-
 # part, from joint, to joint, radius there, radius here (fractions of standing height), left before right
 _LIMBS = (
     *(
@@ -110,6 +107,8 @@ _TRUNK_MARKS = np.array(
         (-0.24, 0.0, 1), (0.24, 0.0, 1), (0.16, 0.98, 1), (-0.16, 0.98, 1),  # open jacket
     ]
 )  # fmt: skip
+# How much each of the five rings counts at the marks' levels.
+_AT_LEVEL = np.maximum(1 - np.abs(4 * _TRUNK_MARKS[:, 1:2] - np.arange(5)), 0)
 _BACKPACK = np.array([(x, y, z) for x in (-0.072, 0.072) for y in (-0.02, -0.2) for z in (-0.055, -0.125)])
 _STRAPS = np.array([(0.062, 0.012, 0.035), (0.068, -0.1, 0.066), (0.08, -0.19, 0.03)])
 _STRAPS = np.concatenate([_STRAPS * (-1, 1, 1), _STRAPS])
@@ -125,9 +124,7 @@ class Figure:
         joints: Positions of the joints, ``[J, 2]``.
         turned_away: Which joints lie on the far side of trunk or head, ``[J]``.
         order: Of the steps of painting, the lowest first.
-        limb_shade: Of each limb.
-        head_facing: How much each feature of the face turns to the camera, -1..1.
-        chest_facing: How much the chest does.
+        head_facing, chest_facing: How much features of the face and the chest turn to the camera, -1..1.
         head_box: Upper left and lower right corner of the head, ``[2, 2]``.
         polygons: What is painted, by name, in fixed-point pixels.
         extremities: Face, hands and feet in detail, or None for plain ones.
@@ -181,8 +178,7 @@ def lay_out(
     faces, hands and feet are drawn in detail.
     """
     count = len(scale)
-    y_down = np.array((1.0, -1.0))
-    heights = scale[:, None, None]
+    heights, y_down = scale[:, None, None], np.array((1.0, -1.0))
 
     def project(points: np.ndarray) -> np.ndarray:
         """Points of the camera's frame ``[P, N, 3]`` to canvas pixels ``[P, N, 2]``."""
@@ -191,8 +187,7 @@ def lay_out(
 
     def in_thorax(points: np.ndarray) -> np.ndarray:
         """Points relative to the thorax ``[N, 3]`` in the camera's frame ``[P, N, 3]``."""
-        thorax = skeletons.joints[:, [JOINT["thorax"]]]
-        return thorax + points @ skeletons.thorax_frame.swapaxes(1, 2)
+        return skeletons.joints[:, [JOINT["thorax"]]] + points @ skeletons.thorax_frame.swapaxes(1, 2)
 
     joints = project(skeletons.joints)
     depth = skeletons.joints[..., 2]
@@ -206,7 +201,7 @@ def lay_out(
     share = np.stack([np.ones_like(cover)] * 2 + [cover] * 2, axis=2)
     starts = joints[:, _LIMB_FROM][:, :, None]
     ends = starts + (joints[:, _LIMB_TO][:, :, None] - starts) * share[..., None]
-    rim = (_OUTLINE * size)[..., None] * (0, 1, 0, 1)
+    rim = (0.0075 * size)[..., None] * (0, 1, 0, 1)
     offset = (rim * 0.45)[..., None] * light
     end_radii = radii[..., :1] + (radii[..., 1:] - radii[..., :1]) * share
     start_radii, end_radii = (values * _CLOTH_THICKNESS - rim for values in (radii[..., :1], end_radii))
@@ -217,11 +212,10 @@ def lay_out(
     lit = ring_centre + 0.84 * (rings - ring_centre) + (0.011 * scale)[:, None, None, None] * light
     hips, knees = joints[:, both("hip")], joints[:, both("knee")]
     hems = hips + np.array([look.skirt * 1.05 for look in appearances])[:, None, None] * (knees - hips)
-    flare = _SKIRT_FLARE * heights * (1, 0)
+    flare = 0.075 * heights * (1, 0)
     skirt = np.stack([hems - flare, hems + flare], axis=2).reshape(count, 4, 2)
 
-    view = skeletons.head_view
-    frame = skeletons.head_frame
+    view, frame = skeletons.head_view, skeletons.head_frame
     head_origin = project(skeletons.head_centre[:, None])
     head_size = heights * (1 + _PERSPECTIVE * skeletons.head_centre[:, None, 2:])
 
@@ -260,7 +254,7 @@ def lay_out(
         "limbs": limbs,
         "torso": rings,
         "torso_lit": lit,
-        "marks": project(_trunk_marks(skeletons)),
+        "marks": project(_trunk_marks(skeletons.rings)),
         "skirt": skirt,
         "skirt_lit": skirt + 0.01 * heights * (light - (0, 1)),
         "backpack": project(in_thorax(_BACKPACK)),
@@ -295,21 +289,13 @@ def lay_out(
     ]
 
 
-def _trunk_marks(skeletons: Skeletons) -> np.ndarray:
-    """The marks of the trunk's surface in the camera's frame, ``[P, M, 3]``."""
-    rings = skeletons.rings
+def _trunk_marks(rings: np.ndarray) -> np.ndarray:
+    """The marks of the trunk's surface, ``[P, M, 3]``, in the frame of its cross-sections."""
     centre = rings.mean(axis=2)
     side, front = rings[:, :, 0] - centre, rings[:, :, 2] - centre
-    level = _TRUNK_MARKS[:, 1] * (rings.shape[1] - 1)
-    low = np.minimum(level.astype(int), rings.shape[1] - 2)
-    part = (level - low)[:, None]
-
-    def between(values: np.ndarray) -> np.ndarray:
-        return values[:, low] * (1 - part) + values[:, low + 1] * part
-
     across = _TRUNK_MARKS[:, :1]
     bulge = np.sqrt(np.maximum(1 - across**2, 0)) * _TRUNK_MARKS[:, 2:]
-    return between(centre) + across * between(side) + bulge * between(front)
+    return _AT_LEVEL @ centre + across * (_AT_LEVEL @ side) + bulge * (_AT_LEVEL @ front)
 
 
 def paint(canvas: np.ndarray, figure: Figure, person: int) -> None:
@@ -433,9 +419,9 @@ def _paint_plain_face(brush: Brush, figure: Figure) -> None:
         brush.line(features[_MOUTH : _MOUTH + 2], look.skin * (0.62, 0.55, 0.86), 1.0, thin)
 
 
-def _radius(fraction: float, scale: float) -> int:
-    return max(int(fraction * scale * SUBPIXEL), SUBPIXEL)
+def _radius(fraction: float, scale: float, least: int = SUBPIXEL) -> int:
+    return max(int(fraction * scale * SUBPIXEL), least)
 
 
 def _dot(scale: float) -> int:
-    return max(int(0.0115 * scale * SUBPIXEL), SUBPIXEL * 3 // 4)
+    return _radius(0.0115, scale, SUBPIXEL * 3 // 4)

@@ -20,8 +20,7 @@ HANDS = {"left": slice(74, 95), "right": slice(95, 116)}
 
 # Toes and heel from the ankle: along the foot, towards the sole, towards the other foot.
 _FOOT = np.array([(0.112, 0.024, 0.021), (0.090, 0.024, -0.026), (-0.032, 0.032, 0.0)])
-_FOOT_RADII = (0.0165, 0.0145, 0.021)
-_ANKLE_RADIUS = 0.026
+_FOOT_RADII = np.array([0.026, 0.0165, 0.0145, 0.021])[:, None, None]  # of the ankle and those
 
 _HAND_LENGTH = 0.118
 # Of a flat hand, in lengths of the hand from the wrist: along it, and across it towards the thumb.
@@ -34,21 +33,13 @@ _FINGER_RADIUS = 0.0088
 
 @dataclass(frozen=True)
 class Gestures:
-    """What hands and faces of ``P`` people do.
+    """What hands and faces of ``P`` people do."""
 
-    Attributes:
-        roll: Of each hand inwards, from a thumb that points forward or up, radians ``[P, 2]``.
-        curl: Bend of each finger at each of its joints, radians ``[P, 2, 5]``.
-        fan: Factor on the angles between the fingers, ``[P, 2]``.
-        mouth: How far the mouth is open, 0..1, ``[P]``.
-        eyes: How far the eyes are, likewise.
-    """
-
-    roll: np.ndarray
-    curl: np.ndarray
-    fan: np.ndarray
-    mouth: np.ndarray
-    eyes: np.ndarray
+    roll: np.ndarray  # of each hand inwards, from a thumb that points forward or up, radians [P, 2]
+    curl: np.ndarray  # bend of each finger at each of its joints, radians [P, 2, 5]
+    fan: np.ndarray  # factor on the angles between the fingers, [P, 2]
+    mouth: np.ndarray  # how far it is open, 0..1, [P]
+    eyes: np.ndarray  # likewise
 
 
 def sample_gestures(rng: np.random.Generator, count: int) -> Gestures:
@@ -122,12 +113,11 @@ def _face_on_sphere(gestures: Gestures) -> np.ndarray:
     """The face's points relative to the head's unit sphere, ``[P, 68, 3]``."""
     points = np.repeat(_FACE_POINTS[None], len(gestures.mouth), axis=0)
     y = points[:, :, 1]
+    eyes = slice(_EYES[0].start, _EYES[1].stop)
+    y[:, eyes] = _LINE_OF_EYES + gestures.eyes[:, None] * (y[:, eyes] - _LINE_OF_EYES)
     # A closed mouth keeps the thickness of its lips.
-    for rows, line, opening in (
-        (slice(_EYES[0].start, _EYES[1].stop), _LINE_OF_EYES, gestures.eyes),
-        (_LOWER_LIPS, _LINE_OF_MOUTH, 0.35 + 0.65 * gestures.mouth),
-    ):
-        y[:, rows] = line + opening[:, None] * (y[:, rows] - line)
+    opening = 0.35 + 0.65 * gestures.mouth[:, None]
+    y[:, _LOWER_LIPS] = _LINE_OF_MOUTH + opening * (y[:, _LOWER_LIPS] - _LINE_OF_MOUTH)
     return points
 
 
@@ -178,30 +168,18 @@ def hand_points(skeletons: Skeletons, gestures: Gestures) -> np.ndarray:
 _CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np.pi / 5)], axis=1)
 
 
-def _around(circles: list[tuple[np.ndarray, float]], scale: float, factor: float) -> np.ndarray:
-    """The outline around circles, given by centre and radius in standing heights."""
-    return hull(*(fixed(centre + factor * radius * scale * _CIRCLE) for centre, radius in circles))
-
-
 def _radius(fraction: float, scale: float) -> int:
     return max(round(fraction * scale * SUBPIXEL), round(0.75 * SUBPIXEL))
 
 
 @dataclass(frozen=True)
 class Extremities:
-    """Face, hands and feet of a person on a canvas.
+    """Face, hands and feet of a person on a canvas."""
 
-    Attributes:
-        points: Canvas pixels in the order of `EXTREMITY_NAMES`, float ``[116, 2]``.
-        facing: How much each point of the face turns to the camera, -1..1, ``[68]``.
-        finger_depth: Mean depth of palm and fingers of both hands towards the camera, ``[2, 6]``.
-        palm: How much each palm faces the camera, -1..1, ``[2]``.
-    """
-
-    points: np.ndarray
-    facing: np.ndarray
-    finger_depth: np.ndarray
-    palm: np.ndarray
+    points: np.ndarray  # canvas pixels in the order of EXTREMITY_NAMES, [116, 2]
+    facing: np.ndarray  # how much each point of the face turns to the camera, -1..1, [68]
+    finger_depth: np.ndarray  # mean depth of palm and fingers of both hands towards the camera, [2, 6]
+    palm: np.ndarray  # how much each palm faces the camera, -1..1, [2]
 
     def paint_hand(self, brush: Brush, side: int, look: Appearance, scale: float) -> None:
         """Paint the left (0) or right (1) hand, palm and fingers from the farthest to the nearest."""
@@ -225,10 +203,11 @@ class Extremities:
     def paint_foot(self, brush: Brush, side: int, ankle: np.ndarray, look: Appearance, scale: float) -> None:
         """Paint the left (0) or right (1) shoe: a dark sole, lit leather, and a cap over the toes."""
         points = self.points[FEET].reshape(2, 3, 2)[side]
-        circles = [(ankle, _ANKLE_RADIUS), *zip(points, _FOOT_RADII, strict=True)]
-        brush.fill(_around(circles, scale, 1.0), look.shoes, DARK)
-        brush.fill(_around(circles, scale, 0.72), look.shoes)
-        brush.fill(_around(circles[1:3], scale, 0.85), look.accent)
+        centres = np.stack([ankle, *points])[:, None]
+        radii = _FOOT_RADII * scale
+        brush.fill(hull(*fixed(centres + radii * _CIRCLE)), look.shoes, DARK)
+        brush.fill(hull(*fixed(centres + 0.72 * radii * _CIRCLE)), look.shoes)
+        brush.fill(hull(*fixed(centres + 0.85 * radii * _CIRCLE)[1:3]), look.accent)
         brush.disc(fixed(points[2]), _radius(0.012, scale), look.accent, 0.6)
 
     def paint_face(self, brush: Brush, look: Appearance, scale: float) -> None:
@@ -268,10 +247,7 @@ def lay_out_extremities(
     project: Callable[[np.ndarray], np.ndarray],
     on_head: Callable[[np.ndarray], np.ndarray],
 ) -> list[Extremities]:
-    """Place those of ``P`` people on the canvas.
-
-    ``project`` takes points of the camera's frame, ``on_head`` those relative to the head's unit sphere.
-    """
+    """Place them on a canvas, to which points of the camera's frame and of the head's sphere come."""
     hands = hand_points(skeletons, gestures)
     feet, face = project(foot_points(skeletons)), on_head(_face_on_sphere(gestures))
     points = np.concatenate([feet, face, project(hands.reshape(-1, 42, 3))], axis=1)

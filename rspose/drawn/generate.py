@@ -17,10 +17,9 @@ from rspose.datasets.manifest import MANIFEST, dataset_digests, read_manifest
 from rspose.drawn.annotations import (
     Record,
     annotated_people,
-    coco_annotations,
+    coco_entries,
     coco_file,
-    coco_image,
-    mpii_annotations,
+    mpii_entries,
     mpii_headbox_file,
 )
 from rspose.drawn.background import Backgrounds
@@ -151,11 +150,11 @@ def _write_split(
         (folder / file_name).write_bytes(encoded.tobytes())
         people = annotated_people(scene)
         if known.format == "mpii":
-            of_image, boxes = mpii_annotations(people, known, file_name, size)
+            of_image, boxes = mpii_entries(people, known, file_name, size)
             headboxes += boxes
         else:
-            of_image = coco_annotations(people, known, image_id)
-            images.append(coco_image(known, image_id, file_name, size, of_image))
+            image, of_image = coco_entries(people, known, image_id, file_name, size)
+            images.append(image)
         annotations += of_image
         if split == "val" and known.detections is not None:
             detections += detect_people(rng, people, image_id, size)

@@ -23,10 +23,7 @@ JOINT = {name: index for index, name in enumerate(_JOINT_NAMES)}
 
 
 def joint_table(related: Mapping[str, str], columns: Mapping[str, int]) -> np.ndarray:
-    """Which columns are related to each joint, bool ``[J, len(columns)]``.
-
-    Names are separated by spaces. What is said of the left side holds for the right one.
-    """
+    """Which columns belong to each joint, bool ``[J, len(columns)]``; the left stands for both sides."""
     table = np.zeros((len(JOINT), len(columns)), dtype=bool)
     for joint, names in related.items():
         for of_side in (str, mirrored):
@@ -195,23 +192,14 @@ SIDE_SIGN = np.array([[1.0], [-1.0]])
 
 @dataclass(frozen=True)
 class Skeletons:
-    """``P`` posed people in the camera's frame (x right, y up, z near), fractions of standing height.
+    """``P`` posed people in the camera's frame (x right, y up, z near), fractions of standing height."""
 
-    Attributes:
-        joints: Positions, ``[P, J, 3]``.
-        rings: Cross-sections of the trunk from the shoulders down, ``[P, 5, 8, 3]``.
-        head_centre: ``[P, 3]``.
-        head_frame: Head axes times half lengths, ``[P, 3, 3]``: maps the unit sphere to the head's surface.
-        thorax_frame: Orientation of the chest, ``[P, 3, 3]``.
-        girth: How stout, ``[P]``.
-    """
-
-    joints: np.ndarray
-    rings: np.ndarray
-    head_centre: np.ndarray
-    head_frame: np.ndarray
-    thorax_frame: np.ndarray
-    girth: np.ndarray
+    joints: np.ndarray  # [P, J, 3]
+    rings: np.ndarray  # cross-sections of the trunk from the shoulders down, [P, 5, 8, 3]
+    head_centre: np.ndarray  # [P, 3]
+    head_frame: np.ndarray  # axes times half lengths, [P, 3, 3]: maps the unit sphere to the head's surface
+    thorax_frame: np.ndarray  # orientation of the chest, [P, 3, 3]
+    girth: np.ndarray  # how stout, [P]
 
     @property
     def head_view(self) -> np.ndarray:
@@ -223,14 +211,9 @@ class Skeletons:
 def _rotations(axis: int, degrees: np.ndarray) -> np.ndarray:
     """Rotation matrices ``[P, 3, 3]`` about the x (0), y (1) or z (2) axis."""
     radians = np.deg2rad(degrees)
-    cosine, sine = np.cos(radians), np.sin(radians)
-    matrices = np.zeros((len(radians), 3, 3))
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    matrices[:, axis, axis] = 1
-    matrices[:, first, first] = matrices[:, second, second] = cosine
-    matrices[:, first, second] = -sine
-    matrices[:, second, first] = sine
-    return matrices
+    cosine, sine, zero = np.cos(radians), np.sin(radians), np.zeros_like(radians)
+    about_x = [zero + 1, zero, zero, zero, cosine, -sine, zero, sine, cosine]
+    return np.roll(np.stack(about_x, axis=1).reshape(-1, 3, 3), axis, axis=(1, 2))
 
 
 def pose_skeletons(angles: np.ndarray, views: np.ndarray, proportions: Proportions) -> Skeletons:
@@ -244,8 +227,7 @@ def pose_skeletons(angles: np.ndarray, views: np.ndarray, proportions: Proportio
     thorax = pelvis @ _rotations(0, angles[:, 0]) @ _rotations(2, angles[:, 1]) @ _rotations(1, angles[:, 2])
     head = thorax @ _rotations(1, angles[:, 3]) @ _rotations(0, angles[:, 4]) @ _rotations(2, angles[:, 5])
 
-    up = np.array([0.0, 1.0, 0.0])
-    thorax_origin = pelvis @ (0.11 * up) + thorax @ (0.18 * up)
+    thorax_origin = pelvis @ np.array([0.0, 0.11, 0.0]) + thorax @ np.array([0.0, 0.18, 0.0])
     pelvis_origin = np.zeros((count, 3))
     upper_neck = thorax_origin + thorax @ np.array([0.0, 0.042, 0.006])
     joints[:, JOINT["thorax"]], joints[:, JOINT["upper_neck"]] = thorax_origin, upper_neck

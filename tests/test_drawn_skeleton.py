@@ -1,8 +1,11 @@
-"""The skeleton that generated people are posed with."""
+"""The skeleton that drawn people are posed with, and their hands."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from rspose.drawn.extremities import hand_axes, hand_points, sample_gestures
 from rspose.drawn.skeleton import (
     ANGLE_NAMES,
     JOINT,
@@ -11,31 +14,25 @@ from rspose.drawn.skeleton import (
     Skeletons,
     pose_skeletons,
     sample_angles,
-    sample_proportions,
+    sample_skeletons,
     sample_views,
 )
-
-COUNT = 400
 
 
 @pytest.fixture(scope="module")
 def people() -> Skeletons:
-    rng = np.random.default_rng(0)
-    return pose_skeletons(sample_angles(rng, COUNT), sample_views(rng, COUNT), sample_proportions(rng, COUNT))
+    return sample_skeletons(np.random.default_rng(0), 400)
 
 
 def joint(skeletons: Skeletons, name: str) -> np.ndarray:
     return skeletons.joints[:, JOINT[name]]
 
 
-def average_proportions(count: int) -> Proportions:
-    ones = np.ones(count)
-    return Proportions(ones, 0.122 * ones, 0.066 * ones, ones, ones, ones)
-
-
-def standing(yaw: float) -> Skeletons:
-    angles = np.zeros((1, len(ANGLE_NAMES)))
-    return pose_skeletons(angles, np.array([[yaw, 0.0, 0.0]]), average_proportions(1))
+def standing(yaw: float, elbows: float = 0.0) -> Skeletons:
+    angles, one = np.zeros((1, len(ANGLE_NAMES))), np.ones(1)
+    angles[:, [ANGLE_NAMES.index(f"{side}_elbow_flexion") for side in ("left", "right")]] = elbows
+    average = Proportions(one, 0.122 * one, 0.066 * one, one, one, one)
+    return pose_skeletons(angles, np.array([[yaw, 0.0, 0.0]]), average)
 
 
 def bend(parent: np.ndarray, child: np.ndarray) -> np.ndarray:
@@ -110,3 +107,26 @@ def test_people_are_seen_from_the_front_the_back_and_both_sides() -> None:
     assert 0.15 < back < 0.4
     assert ((yaw > 60) & (yaw < 120)).mean() > 0.05
     assert ((yaw < -60) & (yaw > -120)).mean() > 0.05
+
+
+@pytest.mark.parametrize(("number", "turn"), [(0, -1.0), (1, 1.0)], ids=("left", "right"))
+def test_a_hand_is_one_of_its_side(people: Skeletons, number: int, turn: float) -> None:
+    """Seen onto the palm, root, forefinger and little finger turn clockwise on a left hand."""
+    gestures = sample_gestures(np.random.default_rng(2), len(people.joints))
+    points = hand_points(people, gestures)[:, number]
+    root, thumb, fore, tip, pinky = (points[:, i] for i in (0, 1, 5, 8, 17))
+    out_of_palm = hand_axes(people, gestures)[:, number, 2]
+    normal = np.cross(fore - root, pinky - root)
+    np.testing.assert_array_equal(np.sign((normal * out_of_palm).sum(axis=1)), turn)
+    # The thumb is on the forefinger's side, and fingers bend towards the palm.
+    assert (np.linalg.norm(thumb - fore, axis=1) < np.linalg.norm(thumb - pinky, axis=1)).all()
+    assert (((tip - fore) * out_of_palm).sum(axis=1) > -1e-9).all()
+
+
+def test_a_relaxed_hand_beside_the_body_has_its_palm_to_the_body_and_its_thumb_in_front() -> None:
+    person = standing(0.0, elbows=10)
+    gestures = replace(sample_gestures(np.random.default_rng(0), 1), roll=np.zeros((1, 2)))
+    left_palm, right_palm = hand_axes(person, gestures)[0, :, 2]
+    assert left_palm @ (-1, 0, 0) > 0.9 and right_palm @ (1, 0, 0) > 0.9
+    for hand in hand_points(person, gestures)[0]:
+        assert hand[4, 2] > hand[20, 2]  # the thumb is nearer to the camera, which the person faces
