@@ -1,31 +1,27 @@
-"""Which keypoints make up which part of the body, for the losses that treat parts apart."""
+"""Parts of a body, for the losses that treat them apart: COCO-WholeBody has four, other skeletons are one."""
 
-import torch
 from torch import Tensor
 
-from rspose.losses import weighted_mean
+from rspose.losses import visible_weights, weighted_mean
 
-COCO_WHOLE_BODY = {"body": range(17), "foot": range(17, 23), "face": range(23, 91), "hand": range(91, 133)}
-DENSE_PARTS = ("face", "hand")
+_BODY, _FOOT, _FACE, _HAND = range(17), range(17, 23), range(23, 91), range(91, 133)
 
 
-def keypoint_parts(num_keypoints: int) -> dict[str, range]:
-    """The index ranges of the parts: those of COCO-WholeBody for its 133 keypoints, else all are the body."""
-    return COCO_WHOLE_BODY if num_keypoints == 133 else {"body": range(num_keypoints)}
+def first_dense(num_keypoints: int) -> int:
+    """The first keypoint of face and hand, which come last; the number of keypoints where there are none."""
+    return _FACE.start if num_keypoints == 133 else num_keypoints
 
 
 def visible_keypoints(weights: Tensor) -> Tensor:
     """Index of the keypoint of each visible map ``[M]``, in the order of ``visible_maps``."""
-    return torch.arange(weights.shape[1], device=weights.device).expand_as(weights)[weights > 0]
+    return weights.gt(0).nonzero()[:, 1]
 
 
-def sum_over_parts(value: Tensor, weights: Tensor, keypoint: Tensor, num_keypoints: int) -> Tensor:
-    """Sum over the parts of the weighted mean of ``value`` in each; a part without visible keypoints is 0.
-
-    Value, weight and index of the visible keypoints are ``[M]``; their number in all says what the parts are.
-    """
+def sum_over_parts(value: Tensor, weights: Tensor) -> Tensor:
+    """Sum over the parts of the weighted mean of the values ``[M]``; one without visible keypoints is 0."""
+    keypoint, visible, number = visible_keypoints(weights), visible_weights(weights), weights.shape[1]
     total = value.new_zeros(())
-    for indices in keypoint_parts(num_keypoints).values():
-        inside = (keypoint >= indices.start) & (keypoint < indices.stop)
-        total = total + weighted_mean(value[inside], weights[inside])
+    for part in (_BODY, _FOOT, _FACE, _HAND) if number == 133 else (range(number),):
+        inside = (keypoint >= part.start) & (keypoint < part.stop)
+        total = total + weighted_mean(value[inside], visible[inside])
     return total

@@ -9,19 +9,15 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import max_pool1d, max_pool2d
 
 from rspose.losses import (
-    HeatmapLoss,
     KeypointTarget,
     Maps,
+    PerMapLoss,
     Reduction,
     check_choice,
     check_numbers,
-    mean_over_all,
     on_maps,
+    over_maps,
     register,
-    sum_over_axes,
-    visible_maps,
-    visible_weights,
-    weighted_mean,
 )
 
 
@@ -33,7 +29,7 @@ def awing(
     epsilon: float = 1.0,
     theta: float = 0.5,
 ) -> Tensor:
-    r"""Adaptive Wing loss of each pixel.
+    r"""Adaptive Wing loss of each pixel, at least 0.
 
     .. math::
         \mathrm{AWing}(y, \hat y) = \begin{cases}
@@ -52,12 +48,8 @@ def awing(
     arXiv 1904.07399, section 4; the defaults are the paper's, and mmpose's.
 
     Args:
-        prediction: predicted maps, any shape and range; a perfect prediction equals the label.
-        label: Gaussian labels in [0, 1], of the same shape.
+        prediction, label: of one shape, any range and in [0, 1]; a perfect prediction equals the label.
         alpha, omega, epsilon, theta: as for :class:`AdaptiveWingLoss`.
-
-    Returns:
-        The loss of each pixel, at least 0, of the same shape.
 
     Example:
         >>> import torch
@@ -72,13 +64,7 @@ class _AWing(Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        prediction: Tensor,
-        label: Tensor,
-        alpha: float,
-        omega: float,
-        epsilon: float,
-        theta: float,
+        ctx: Any, prediction: Tensor, label: Tensor, alpha: float, omega: float, epsilon: float, theta: float
     ) -> Tensor:
         # Nothing in place: under torch.compile the gradient of in-place steps in here comes out wrong.
         exponent = alpha - label
@@ -109,9 +95,6 @@ def weighted_loss_map(label: Tensor, weight: float = 10.0) -> Tensor:
         label: Gaussian labels in [0, 1], ``[..., H, W]`` with at least four dimensions, or ``[..., N]``.
         weight: what is added to 1 near the keypoint, at least 0.
 
-    Returns:
-        The weight of each pixel, of the same shape.
-
     Example:
         >>> import torch
         >>> weighted_loss_map(torch.tensor([[[0.0, 0.0, 0.0, 0.1, 0.4]]]))
@@ -122,7 +105,7 @@ def weighted_loss_map(label: Tensor, weight: float = 10.0) -> Tensor:
 
 
 @register
-class AdaptiveWingLoss(HeatmapLoss):
+class AdaptiveWingLoss(PerMapLoss):
     """Mean of :func:`awing` over the pixels of each map. A map is its own heatmap, its peak the confidence.
 
     By default, like mmpose's ``AdaptiveWingLoss``, without the paper's weighted loss map; unlike there,
@@ -130,8 +113,7 @@ class AdaptiveWingLoss(HeatmapLoss):
 
     Args:
         alpha: exponent on the background, above 2 so that the loss is smooth at 0 for every label.
-        omega: scale of the non-linear part, above 0.
-        epsilon: width of the non-linear part, above 0.
+        omega, epsilon: scale and width of the non-linear part, above 0.
         theta: error at which the loss becomes linear, above 0.
         map_weight: weight of :func:`weighted_loss_map`, at least 0 (the paper: 10); 0 leaves the map out.
         reduction: ``"visible"``, the mean over visible keypoints; ``"mmpose"``, as ``AdaptiveWingLoss`` with
@@ -159,19 +141,16 @@ class AdaptiveWingLoss(HeatmapLoss):
         self.alpha, self.omega, self.epsilon, self.theta = alpha, omega, epsilon, theta
         self.map_weight, self.reduction = map_weight, reduction
 
+    def map_loss(self, prediction: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss ``[M]`` of each map; weight of its pixels ``[M, N]``."""
+        pixels = awing(prediction, label, self.alpha, self.omega, self.epsilon, self.theta)
+        return (pixels if weight is None else pixels * weight).mean(dim=-1)
+
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return one term, called like the loss."""
-        weights = target.weights
-        maps, labels = visible_maps(prediction, weights), visible_maps(target.heatmaps, weights)
-        pixels = [
-            awing(p, y, self.alpha, self.omega, self.epsilon, self.theta)
-            for p, y in zip(maps, labels, strict=True)
-        ]
-        if self.map_weight and weights.numel():
-            # Dilation needs the maps in their shape, before they are flattened.
-            near = on_maps(lambda label: weighted_loss_map(label, self.map_weight), target.heatmaps)
-            pixels = [a * b for a, b in zip(pixels, visible_maps(near, weights), strict=True)]
-        value = sum_over_axes([each.mean(dim=-1) for each in pixels])
-        if self.reduction == "mmpose":
-            return {self.name: mean_over_all(value, weights)}
-        return {self.name: weighted_mean(value, visible_weights(weights))}
+        labels, weights = target.heatmaps, target.weights
+        if not (self.map_weight and weights.numel()):
+            return super().terms(prediction, target)
+        # Dilation needs the maps in their shape, before they are flattened.
+        near = on_maps(lambda label: weighted_loss_map(label, self.map_weight), labels)
+        return {self.name: self.reduce(over_maps(self.map_loss, weights, prediction, labels, near), weights)}

@@ -16,9 +16,8 @@ from rspose.losses import (
     check_numbers,
     full_precision,
     on_maps,
+    over_maps,
     register,
-    sum_over_axes,
-    visible_maps,
     visible_weights,
     weighted_mean,
 )
@@ -38,7 +37,7 @@ def dm(
     demand: Demand = "subpixel",
     transport: Transport = "entropic",
 ) -> Tensor:
-    r"""Earth Mover's Distance from each predicted heatmap to its keypoint.
+    r"""Earth Mover's Distance ``[M]`` from each heatmap to its keypoint, in fractions of its longer side.
 
     The suppliers are the pixels, :math:`a = \mathrm{softmax}(\beta z)`; the demanders the four pixels around
     the keypoint, with the bilinear weights :math:`w` that represent it with sub-pixel resolution; the cost
@@ -64,16 +63,12 @@ def dm(
     closed form change is measured in `results/reference`, `ablation_dm`.
 
     Args:
-        prediction: logits ``[M, H * W]``, rows of pixels one after another, any range.
-        keypoints: ``[M, 2]``, x and y in pixels; a keypoint outside the map counts as the nearest point on
-            it.
+        prediction: logits ``[M, H * W]``, row by row.
+        keypoints: ``[M, 2]``, x and y in pixels; one outside the map counts as the nearest point on it.
         size: height and width of the map, each at least 2.
         beta, epsilon, iterations, demand, transport: as for :class:`DMLoss`. ``"expected"`` is
             :math:`\sum_k w_k \sum_p a_p d_{pk}`: exact for one demander, else an upper bound that ignores
             that the suppliers choose the nearer demander; no iterations, a fraction of the time.
-
-    Returns:
-        ``[M]``, at least 0 but for rounding, in fractions of the longer side of the map.
 
     Raises:
         ValueError: a parameter is out of its range, or the shapes do not belong together.
@@ -95,36 +90,28 @@ def dm(
     supply = (beta * prediction).softmax(dim=-1)
     # On a CPU a few maps at a time: all that is made for them stays in its cache.
     at_once = 16 if supply.device.type == "cpu" else max(1, maps)
-    places = _placed(keypoints, demand)
+    parts = zip(supply.detach().split(at_once), _placed(keypoints, demand).split(at_once), strict=True)
     solve = _potentials
     if torch.compiler.is_compiling():
         # Traced, the steps of each few maps would become thousands of operations.
         solve = torch.compiler.disable(_potentials)  # here alone, since it takes two seconds to import
-    potentials = [
-        solve(a, place, (height, width), epsilon, iterations, transport)
-        for a, place in zip(supply.detach().split(at_once), places.split(at_once), strict=True)
-    ]
-    pixels, demanders = (torch.cat(parts) for parts in zip(*potentials, strict=True))
-    return ((supply * pixels).sum(dim=-1) + demanders) / max(height, width)
-
-
-def _placed(keypoints: Tensor, demand: Demand) -> Tensor:
-    return keypoints if demand == "subpixel" else (keypoints + 0.5).floor()
+    potentials = [solve(a, place, size, epsilon, iterations, transport) for a, place in parts]
+    pixels, demanders = (torch.cat(part) for part in zip(*potentials, strict=True))
 
 
 def dm_1d(
     prediction: Tensor, keypoints: Tensor, beta: float = 1.0, power: int = 2, demand: Demand = "subpixel"
 ) -> Tensor:
-    r"""Difference of the cumulative sums of each predicted SimCC map and its keypoint, squared or plain.
+    r"""Difference ``[M]`` of the cumulative sums of each SimCC map and its keypoint, squared or plain.
 
     As :func:`dm`, with two neighbouring bins as demanders, and no transport to solve: on a line all is said
     by the cumulative sums A of the supply and W of the demand,
 
-    .. math:: \sum_n |A_n - W_n|^p
+    .. math:: \frac{1}{N} \sum_n |A_n - W_n|^p
 
-    With p = 1 this is the Earth Mover's Distance in bins, exactly. With p = 2, the default, it is not: it is
-    the squared difference of the cumulative sums (Hou, Yu, Samaras, "Squared Earth Mover's Distance-based
-    Loss for Training Deep Neural Networks", 2016, arXiv 1611.05916).
+    With p = 1 this is the Earth Mover's Distance, exactly, in fractions of the length of the map. With
+    p = 2, the default, it is not: it is the squared difference of the cumulative sums (Hou, Yu, Samaras,
+    "Squared Earth Mover's Distance-based Loss for Training Deep Neural Networks", 2016, arXiv 1611.05916).
 
     Why p = 2: the mean of the plain distance over uncertain keypoints is least for all mass at their median,
     where the softmax has no gradient left; that of the squared difference is least for their distribution
@@ -132,12 +119,9 @@ def dm_1d(
     among the reference results.
 
     Args:
-        prediction: logits ``[M, N]``, any range.
-        keypoints: ``[M]`` in bins; a keypoint outside the map counts as the nearest point on it.
+        prediction: logits ``[M, N]``.
+        keypoints: ``[M]`` in bins; one outside the map counts as the nearest point on it.
         beta, power, demand: as for :class:`DMLoss`.
-
-    Returns:
-        ``[M]`` in [0, 1], divided by the number of bins (p = 1: in fractions of the length of the map).
 
     Raises:
         ValueError: a parameter is out of its range, or the shapes do not belong together.
@@ -163,6 +147,10 @@ def dm_1d(
     return difference.abs().pow(power).sum(dim=-1) / bins
 
 
+def _placed(keypoints: Tensor, demand: Demand) -> Tensor:
+    return keypoints if demand == "subpixel" else (keypoints + 0.5).floor()
+
+
 def _check_solver(epsilon: float, iterations: int, demand: str, transport: str) -> None:
     check_numbers("dm loss", at_least=0.001, epsilon=epsilon)
     whole = isinstance(iterations, int) and iterations >= 1
@@ -182,12 +170,7 @@ def _require(holds: bool, argument: str, expected: str, found: object) -> None:
 
 @torch.no_grad()
 def _potentials(
-    supply: Tensor,
-    keypoints: Tensor,
-    size: tuple[int, int],
-    epsilon: float,
-    iterations: int,
-    transport: Transport,
+    supply: Tensor, keypoints: Tensor, size: tuple[int, int], epsilon: float, iterations: int, transport: str
 ) -> tuple[Tensor, Tensor]:
     """Return what the mass of each pixel costs, ``[M, H * W]``, and what the demanders add to it, ``[M]``."""
     distance, wanted = _demanders(keypoints, *size)
@@ -211,10 +194,6 @@ def _demanders(keypoints: Tensor, height: int, width: int) -> tuple[Tensor, Tens
     return distance.reshape(len(x), 4, height * width), demand
 
 
-_EPSILON_START = 0.1
-"""In pixels. From here, where few iterations converge, epsilon falls to a smaller one."""
-
-
 def _solve_dual(supply: Tensor, demand: Tensor, distance: Tensor, epsilon: float, iterations: int) -> Tensor:
     """Return the potentials v ``[M, 4]`` of the demanders at the entropic optimum, by Sinkhorn iterations.
 
@@ -227,7 +206,7 @@ def _solve_dual(supply: Tensor, demand: Tensor, distance: Tensor, epsilon: float
     tiny = torch.finfo(supply.dtype).tiny
     log_demand = demand.clamp_min(tiny).log()
     dual, share = torch.zeros_like(demand), torch.empty_like(distance)
-    start = max(epsilon, _EPSILON_START)
+    start = max(epsilon, 0.1)  # from here, where few iterations converge, epsilon falls to a smaller one
     for iteration in range(1, iterations + 1):
         current = start * (epsilon / start) ** (iteration / iterations)
         torch.add(dual[:, :, None] / current, distance, alpha=-1 / current, out=share)
@@ -247,8 +226,7 @@ class DMLoss(HeatmapLoss):
     scale: mass that is split between two neighbouring pixels is no less certain.)
 
     Args:
-        beta: inverse temperature of the softmax over pixels (2D), above 0.
-        beta_simcc: inverse temperature of the softmax over bins (1D), above 0.
+        beta, beta_simcc: inverse temperature of the softmax over pixels (2D) and over bins (1D), above 0.
         power: 1 for the Earth Mover's Distance, 2 for the squared difference of the cumulative sums (1D; in
             2D it is the distance).
         epsilon: entropic regularisation with which the 2D transport is solved, in pixels, at least 0.001.
@@ -286,18 +264,15 @@ class DMLoss(HeatmapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the term ``dm``."""
-        maps = visible_maps(prediction, target.weights)
-        keypoints = target.keypoints[target.weights > 0]
+        weights, places = target.weights, target.keypoints
         if isinstance(prediction, tuple):
-            values = [
-                dm_1d(m, x, self.beta_simcc, self.power, self.demand)
-                for m, x in zip(maps, keypoints.unbind(dim=1), strict=True)
-            ]
+            line, axes = (self.beta_simcc, self.power, self.demand), (places[..., :1], places[..., 1:])
+            value = over_maps(lambda maps, place: dm_1d(maps, place[:, 0], *line), weights, prediction, axes)
         else:
-            size = (prediction.shape[2], prediction.shape[3])
-            solver = (self.beta, self.epsilon, self.iterations, self.demand, self.transport)
-            values = [dm(maps[0], keypoints, size, *solver)]
-        return {"dm": weighted_mean(sum_over_axes(values), visible_weights(target.weights))}
+            size = prediction.shape[2], prediction.shape[3]
+            solver = self.beta, self.epsilon, self.iterations, self.demand, self.transport
+            value = over_maps(lambda maps, place: dm(maps, place, size, *solver), weights, prediction, places)
+        return {"dm": weighted_mean(value, visible_weights(weights))}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the mass around each pixel or bin, weighted by a Gaussian of peak 1 as wide as sigma."""

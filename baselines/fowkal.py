@@ -3,14 +3,19 @@
 from torch import Tensor
 
 from rspose.baselines.kal import KALLoss, adaptive_pixels
-from rspose.baselines.wahr import Weighting, check_weighting, fwahr_weight, weighted
+from rspose.baselines.wahr import Weighting, check_weighting, weighted
 from rspose.losses import register
 
 
 def fowkal(
-    prediction: Tensor, label: Tensor, factor: Tensor, gamma: float = 0.01, tau: float = 0.5
+    prediction: Tensor,
+    label: Tensor,
+    factor: Tensor,
+    gamma: float = 0.01,
+    tau: float = 0.5,
+    weighting: Weighting = "fwahr",
 ) -> Tensor:
-    r"""FoWKAL of each map, without its regulariser.
+    r"""FoWKAL of each map, ``[M]``, without its regulariser.
 
     .. math::
         L = \frac{1}{N} \sum_n W_n (\lambda \mathrm{AWing}(y_n, \hat y_n) + (1 - \lambda) (y_n - \hat y_n)^2)
@@ -19,13 +24,8 @@ def fowkal(
     :func:`rspose.baselines.awing.awing` with its published parameters. Seong, Lee, Lee, poster at AAAI 2023.
 
     Args:
-        prediction: predicted maps ``[M, N]``, any range; a perfect prediction equals the label.
-        label: Gaussian labels ``[M, N]`` in [0, 1].
-        factor: lambda of each map, ``[M]`` in [0, 1].
-        gamma, tau: as for :class:`FoWKALLoss`.
-
-    Returns:
-        ``[M]``, at least 0.
+        prediction, label, factor: as for :func:`rspose.baselines.kal.kal`.
+        gamma, tau, weighting: as for :class:`FoWKALLoss`.
 
     Example:
         >>> import torch
@@ -33,7 +33,7 @@ def fowkal(
         tensor([0.2160])
     """
     pixels = adaptive_pixels(prediction, label, factor)
-    return (fwahr_weight(prediction, label, gamma, tau) * pixels).mean(dim=-1)
+    return weighted(pixels, prediction, label, weighting, gamma, tau).mean(dim=-1)
 
 
 @register
@@ -44,9 +44,8 @@ class FoWKALLoss(KALLoss):
     pixel weight (see :func:`rspose.baselines.wahr.fwahr_weight`).
 
     Args:
-        num_keypoints: number of keypoints K, which says what the parts are.
-        gamma: exponent of the foreground weight, above 0.
-        tau: weight of the background, at least 0.
+        num_keypoints: number of keypoints K.
+        gamma, tau: as for :class:`rspose.baselines.wahr.FWAHRLoss`.
         regulariser_weight: weight of the regulariser, at least 0.
         weighting: ``"fwahr"``, or ``"wahr"`` for KAL with the weights of WAHR (the poster's Table 3).
     """
@@ -54,7 +53,6 @@ class FoWKALLoss(KALLoss):
     name = "fowkal"
     title = "FoWKAL"
     reference = "Seong et al., FoWKAL, poster at AAAI 2023; WAHR: Luo et al., CVPR 2021, arXiv:2012.15175"
-    reconstruction = True
 
     def __init__(
         self,
@@ -70,5 +68,4 @@ class FoWKALLoss(KALLoss):
 
     def map_loss(self, prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
-        pixels = adaptive_pixels(prediction, label, factor)
-        return weighted(pixels, prediction, label, self.weighting, self.gamma, self.tau).mean(dim=-1)
+        return fowkal(prediction, label, factor, self.gamma, self.tau, self.weighting)

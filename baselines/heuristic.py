@@ -1,20 +1,11 @@
 """The heuristic mix of the FoWKAL poster: AWing on the dense parts of a body, MSE on the others."""
 
-import torch
 from torch import Tensor
 
-from rspose.baselines._parts import DENSE_PARTS, keypoint_parts, sum_over_parts, visible_keypoints
+from rspose.baselines._parts import first_dense, sum_over_parts, visible_keypoints
 from rspose.baselines.awing import awing
 from rspose.baselines.wahr import Weighting, check_weighting, weighted
-from rspose.losses import (
-    HeatmapLoss,
-    KeypointTarget,
-    Maps,
-    check_numbers,
-    over_maps,
-    register,
-    visible_weights,
-)
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, check_numbers, over_maps, register
 
 
 @register
@@ -32,13 +23,9 @@ class HeuristicLoss(HeatmapLoss):
     A map is its own heatmap, its peak the confidence.
 
     Args:
-        num_keypoints: number of keypoints K, which says what the parts are.
-        dense_weight: weight of face and hands, at least 0.
-        coarse_weight: weight of body and feet, at least 0.
-        weighting: weight of the pixels: ``"none"``, ``"wahr"`` or ``"fwahr"`` (see
-            :mod:`rspose.baselines.wahr`).
-        gamma: exponent of the pixel weights, above 0.
-        tau: FWAHR's weight of the background, at least 0.
+        dense_weight, coarse_weight: weight of face and hands, and of body and feet, at least 0.
+        weighting: weight of the pixels: ``"none"``, ``"wahr"`` or ``"fwahr"``.
+        gamma, tau: as for :class:`rspose.baselines.wahr.FWAHRLoss`.
     """
 
     name = "heuristic"
@@ -48,7 +35,6 @@ class HeuristicLoss(HeatmapLoss):
 
     def __init__(
         self,
-        num_keypoints: int,
         dense_weight: float = 1.0,
         coarse_weight: float = 1.0,
         weighting: Weighting = "none",
@@ -58,27 +44,21 @@ class HeuristicLoss(HeatmapLoss):
         super().__init__()
         check_weighting(self.name, weighting, gamma, tau)
         check_numbers("heuristic loss", at_least=0, dense_weight=dense_weight, coarse_weight=coarse_weight)
-        self.num_keypoints = num_keypoints
-        parts = keypoint_parts(num_keypoints)
-        self._dense_parts = [parts[part] for part in DENSE_PARTS if part in parts]
         self.dense_weight, self.coarse_weight = dense_weight, coarse_weight
         self.weighting, self.gamma, self.tau = weighting, gamma, tau
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return one term, called like the loss."""
-        keypoint = visible_keypoints(target.weights)
-        dense = torch.zeros_like(keypoint, dtype=torch.bool)
-        for indices in self._dense_parts:
-            dense |= (keypoint >= indices.start) & (keypoint < indices.stop)
-        value = over_maps(lambda map_, label: self._map_loss(map_, label, dense), prediction, target)
-        weights = visible_weights(target.weights)
-        return {self.name: sum_over_parts(value, weights, keypoint, self.num_keypoints)}
+        weights = target.weights
+        keypoints = weights.shape[1]
+        dense = visible_keypoints(weights) >= first_dense(keypoints)
 
-    def _map_loss(self, prediction: Tensor, label: Tensor, dense: Tensor) -> Tensor:
-        """Loss ``[M]`` of each map; ``dense`` says which ones are of a dense part."""
-        pixels = (prediction - label).square()
-        if self._dense_parts:
-            pixels = awing(prediction, label).where(dense[:, None], pixels)
-        pixels = weighted(pixels, prediction, label, self.weighting, self.gamma, self.tau)
-        value = pixels.mean(dim=-1)
-        return (self.dense_weight * value).where(dense, self.coarse_weight * value)
+        def map_loss(prediction: Tensor, label: Tensor) -> Tensor:
+            pixels = (prediction - label).square()
+            if first_dense(keypoints) < keypoints:
+                pixels = awing(prediction, label).where(dense[:, None], pixels)
+            pixels = weighted(pixels, prediction, label, self.weighting, self.gamma, self.tau)
+            value = pixels.mean(dim=-1)
+            return (self.dense_weight * value).where(dense, self.coarse_weight * value)
+
+        return {self.name: sum_over_parts(over_maps(map_loss, weights, prediction, target.heatmaps), weights)}

@@ -5,31 +5,17 @@ from torch import Tensor, nn
 
 from rspose.baselines._parts import sum_over_parts, visible_keypoints
 from rspose.baselines.awing import awing
-from rspose.losses import (
-    HeatmapLoss,
-    KeypointTarget,
-    Maps,
-    check_numbers,
-    over_maps,
-    register,
-    visible_weights,
-)
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, check_numbers, over_maps, register
 
 
 def adaptive_pixels(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
-    r"""The adaptive loss of each pixel, :math:`\lambda \mathrm{AWing} + (1 - \lambda) (y - \hat y)^2`.
-
-    Args:
-        prediction: predicted maps ``[M, N]``, any range.
-        label: Gaussian labels ``[M, N]`` in [0, 1].
-        factor: lambda of each map, ``[M]`` in [0, 1].
-    """
+    """Return the loss of each pixel, ``factor * AWing + (1 - factor) * MSE``, as :func:`kal` takes it."""
     share = factor[:, None]
     return share * awing(prediction, label) + (1 - share) * (prediction - label).square()
 
 
 def kal(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
-    r"""Keypoint-wise adaptive loss of each map, without its regulariser.
+    r"""Keypoint-wise adaptive loss ``[M]`` of each map, without its regulariser.
 
     .. math:: L = \frac{1}{N} \sum_n \lambda \mathrm{AWing}(y_n, \hat y_n) + (1 - \lambda) (y_n - \hat y_n)^2
 
@@ -37,12 +23,8 @@ def kal(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
     poster at AAAI 2023.
 
     Args:
-        prediction: predicted maps ``[M, N]``, any range; a perfect prediction equals the label.
-        label: Gaussian labels ``[M, N]`` in [0, 1].
+        prediction, label: ``[M, N]``, of any range and in [0, 1]; a perfect prediction equals the label.
         factor: lambda of each map, ``[M]`` in [0, 1].
-
-    Returns:
-        ``[M]``, at least 0.
 
     Example:
         >>> import torch
@@ -67,7 +49,7 @@ class KALLoss(HeatmapLoss):
     A map is its own heatmap, its peak the confidence.
 
     Args:
-        num_keypoints: number of keypoints K, which says what the parts are.
+        num_keypoints: number of keypoints K.
         regulariser_weight: weight of the regulariser, at least 0.
     """
 
@@ -97,17 +79,15 @@ class KALLoss(HeatmapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return a term called like the loss, and ``regulariser``."""
-        weights = target.weights
-        keypoints = weights.shape[1]
-        if keypoints != len(self.factor_logits):
-            expected = f"{len(self.factor_logits)} keypoints (num_keypoints)"
-            raise self._error("prediction", expected, str(keypoints))
-        keypoint = visible_keypoints(weights)
-        factor = self.factors.to(weights.dtype)[keypoint]
-        values = over_maps(lambda map_, label: self.map_loss(map_, label, factor), prediction, target)
-        regulariser = (2 * factor - 1).square()
-        value, regulariser = (
-            sum_over_parts(each, visible_weights(weights), keypoint, keypoints)
-            for each in (values, regulariser)
+        weights, known = target.weights, len(self.factor_logits)
+        if weights.shape[1] != known:
+            raise self._error("prediction", f"{known} keypoints (num_keypoints)", str(weights.shape[1]))
+        factor = self.factors.to(weights.dtype)[visible_keypoints(weights)]
+        value = over_maps(
+            lambda map_, label: self.map_loss(map_, label, factor), weights, prediction, target.heatmaps
         )
-        return {self.name: value, "regulariser": self.regulariser_weight * regulariser}
+        regulariser = sum_over_parts((2 * factor - 1).square(), weights)
+        return {
+            self.name: sum_over_parts(value, weights),
+            "regulariser": self.regulariser_weight * regulariser,
+        }

@@ -16,7 +16,7 @@ from rspose.losses import (
 
 
 def kl(prediction: Tensor, label: Tensor, beta: float = 1.0, label_beta: float | None = None) -> Tensor:
-    r"""Kullback-Leibler divergence of each map.
+    r"""Kullback-Leibler divergence ``[M]`` of each map.
 
     .. math::
         L = \sum_n q_n (\ln q_n - \ln p_n), \quad p = \mathrm{softmax}(\beta z), \quad q \propto y
@@ -31,13 +31,9 @@ def kl(prediction: Tensor, label: Tensor, beta: float = 1.0, label_beta: float |
     both betas 10: a label with a floor of mass over the whole map.
 
     Args:
-        prediction: logits ``[M, N]``, any range; a perfect prediction is the log of the label plus a
-            constant.
+        prediction: logits ``[M, N]``; a perfect prediction is the log of the label plus a constant.
         label: Gaussian labels ``[M, N]`` in [0, 1].
         beta, label_beta: as for :class:`KLLoss`.
-
-    Returns:
-        ``[M]``, at least 0.
 
     Example:
         >>> import torch
@@ -100,25 +96,21 @@ class KLLoss(PerMapLoss):
         """Return the softmax of each map, scaled to a peak below 1."""
         prediction = full_precision(prediction)
         if isinstance(prediction, tuple):
-            x, y = (
-                self._scaled(map_, (map_.shape[2],), (s,)) for map_, s in zip(prediction, sigma, strict=True)
-            )
-            return x, y
-        height, width = prediction.shape[2:]
-        return self._scaled(prediction.flatten(2), (height, width), sigma[::-1]).view_as(prediction)
+            return self._scaled(prediction[0], sigma[:1]), self._scaled(prediction[1], sigma[1:])
+        return self._scaled(prediction, sigma[::-1])
 
     def logits(self, prediction: Maps) -> Maps:
         """Return the log of the softmax: a constant added to a map changes no confidence."""
         return on_maps(lambda map_: (self.beta * map_).flatten(2).log_softmax(-1).view_as(map_), prediction)
 
-    def _scaled(self, maps: Tensor, size: tuple[int, ...], sigma: tuple[float, ...]) -> Tensor:
-        """Softmax of maps ``[B, K, N]``; size and sigma of their label along each dimension."""
-        softmax = (self.beta * maps).softmax(-1)
+    def _scaled(self, maps: Tensor, sigma: tuple[float, ...]) -> Tensor:
+        """Softmax of maps, scaled; sigma of their label along each dimension."""
+        softmax = (self.beta * maps.flatten(2)).softmax(-1)
         label = torch.ones(1, device=maps.device)
-        for length, width in zip(size, sigma, strict=True):
+        for length, width in zip(maps.shape[2:], sigma, strict=True):
             steps = torch.arange(length, device=maps.device) - length // 2
             label = (label[:, None] * torch.exp(-(steps**2) / (2 * width**2))).flatten()
         peak = softmax.amax(-1, keepdim=True)
-        ratio = 2 ** len(size) * peak / _distribution(label, self.label_beta).amax()
-        confidence = ratio / (1 + ratio) if len(size) == 2 else ratio / (1 + ratio.square()).sqrt()
-        return softmax / peak * confidence
+        ratio = 2 ** len(sigma) * peak / _distribution(label, self.label_beta).amax()
+        confidence = ratio / (1 + ratio) if len(sigma) == 2 else ratio / (1 + ratio.square()).sqrt()
+        return (softmax / peak * confidence).view_as(maps)

@@ -6,7 +6,7 @@ from rspose.losses import PerMapLoss, Reduction, check_choice, register
 
 
 def mse(prediction: Tensor, label: Tensor) -> Tensor:
-    r"""Mean squared error of each map.
+    r"""Mean squared error ``[M]`` of each map.
 
     .. math:: L = \frac{1}{N} \sum_n (\hat y_n - y_n)^2
 
@@ -15,11 +15,7 @@ def mse(prediction: Tensor, label: Tensor) -> Tensor:
     it, masked keypoints do not count in the mean over the batch.
 
     Args:
-        prediction: predicted maps ``[M, N]``, any range; a perfect prediction equals the label.
-        label: Gaussian labels ``[M, N]`` in [0, 1].
-
-    Returns:
-        ``[M]``, at least 0.
+        prediction, label: ``[M, N]``, of any range and in [0, 1]; a perfect prediction equals the label.
 
     Example:
         >>> import torch

@@ -11,7 +11,7 @@ Weighting = Literal["none", "wahr", "fwahr"]
 
 
 def wahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01) -> Tensor:
-    r"""Weight of each pixel by weight-adaptive heatmap regression (WAHR).
+    r"""Weight of each pixel by weight-adaptive heatmap regression (WAHR), at least 0.
 
     .. math:: W = y^\gamma |1 - \hat y| + |\hat y| (1 - y^\gamma)
 
@@ -19,12 +19,8 @@ def wahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01) -> Tenso
     2012.15175. The gradient flows through the weight, as in the authors' code.
 
     Args:
-        prediction: predicted maps, any shape and range.
-        label: Gaussian labels in [0, 1], of the same shape.
+        prediction, label: of one shape, any range and in [0, 1].
         gamma: as for :class:`WAHRLoss`.
-
-    Returns:
-        The weight of each pixel, at least 0, of the same shape.
 
     Example:
         >>> import torch
@@ -36,7 +32,7 @@ def wahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01) -> Tenso
 
 
 def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: float = 0.5) -> Tensor:
-    r"""Weight of each pixel by foreground-weighted adaptive heatmap regression (FWAHR).
+    r"""Weight of each pixel by foreground-weighted adaptive heatmap regression (FWAHR), at least 0.
 
     .. math::
         W = \begin{cases}
@@ -51,12 +47,8 @@ def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: fl
     in 2D. Neither gamma nor tau is available to us.
 
     Args:
-        prediction: predicted maps, any shape and range.
-        label: Gaussian labels in [0, 1], of the same shape.
+        prediction, label: of one shape, any range and in [0, 1].
         gamma, tau: as for :class:`FWAHRLoss`.
-
-    Returns:
-        The weight of each pixel, at least 0, of the same shape.
 
     Example:
         >>> import torch

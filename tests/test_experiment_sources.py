@@ -14,7 +14,7 @@ from rspose.grid import fingerprints as sources
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
 from rspose.grid.fingerprints import loss_sources, sha256_of, training_fingerprint
-from rspose.losses import discover
+from rspose.losses import load
 
 Settings = dict[str, Any]
 
@@ -177,7 +177,7 @@ def test_an_edited_loss_file_touches_the_cells_of_its_loss_only(
 ) -> None:
     for name in ("first", "second"):
         (tmp_path / f"{name}.py").write_text(LOSS_FILE.format(name=name, title=name.title()))
-    discover(tmp_path)
+        load(str(tmp_path / f"{name}.py"))
     grid_settings["losses"] = ["first", "second", "mse", "first_slow"]
     grid_settings["loss_settings"] = {"first_slow": {"loss": "first", "learning_rate_factor": 0.1}}
     before = fingerprints(grid_settings)
@@ -191,7 +191,7 @@ def test_an_edit_of_a_loss_touches_the_cells_whose_loss_it_is_a_part_of(
     grid_settings: Settings, fresh_registry: None, tmp_path: Path
 ) -> None:
     (tmp_path / "first.py").write_text(LOSS_FILE.format(name="first", title="First"))
-    discover(tmp_path)
+    load(str(tmp_path / "first.py"))
     grid_settings["losses"] = ["rspose", "on_first"]
     parts = {"parts": {"first": 1, "instance_sort": 0.5}}
     grid_settings["loss_settings"] = {"on_first": {"loss": "sum", "parameters": parts}}

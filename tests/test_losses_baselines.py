@@ -156,7 +156,7 @@ def test_the_heuristic_is_mse_where_the_body_is_the_only_part() -> None:
     target = make_target("heatmap", keypoints=17)
     prediction = random_prediction(target)
     torch.testing.assert_close(
-        HeuristicLoss(17)(prediction, target)["heuristic"], MSELoss()(prediction, target)["mse"]
+        HeuristicLoss()(prediction, target)["heuristic"], MSELoss()(prediction, target)["mse"]
     )
 
 
@@ -430,8 +430,8 @@ def test_kl_with_mmposes_reduction_is_mmposes(beta: float) -> None:
         (lambda: MSELoss(reduction="sum"), "mse loss: reduction: expected .* found 'sum'"),
         (lambda: KLLoss(label_beta=0), "kl loss: label_beta: expected a number above 0, found 0"),
         (lambda: AdaptiveWingLoss(map_weight=-1), "map_weight: expected a number of at least 0, found -1"),
-        (lambda: HeuristicLoss(3, dense_weight=-1), "dense_weight: expected a number .* found -1"),
-        (lambda: HeuristicLoss(3, weighting="x"), "heuristic loss: weighting: expected 'none', .* found 'x'"),
+        (lambda: HeuristicLoss(dense_weight=-1), "dense_weight: expected a number .* found -1"),
+        (lambda: HeuristicLoss(weighting="x"), "heuristic loss: weighting: expected 'none', .* found 'x'"),
         (lambda: KALLoss(3, regulariser_weight=-1), "kal loss: regulariser_weight: expected .* found -1"),
         (lambda: WAHRLoss(gamma=-1), "wahr loss: gamma: expected a number above 0, found -1"),
         (lambda: FWAHRLoss(tau=-1), "fwahr loss: tau: expected a number of at least 0, found -1"),

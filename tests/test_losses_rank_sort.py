@@ -1,7 +1,10 @@
 """The Rank & Sort operator against its definition, written as loops, and values worked out by hand."""
 
 import importlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,16 +44,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from rspose.losses.rank_sort import triton_kernels as rank_sort_triton
 
-kinds = {"places": "*i32", "count": "*i32", "valid": "*i1", "length": "i32", "width": "i32"}
-for name in ("count_positives", "pack_positives", "sum_errors", "push_negatives", "pull_positives"):
+kinds = {"count": "*i32", "negative": "*i1", "length": "i32", "width": "i32", "slope": "constexpr"}
+for name in ("sum_errors", "push_negatives", "pull_positives"):
     kernel = getattr(rank_sort_triton, name)
-    for number, masked in (("*fp32", False), ("*fp64", True)):
+    for number in ("*fp32", "*fp64"):
+        signature = {argument: kinds.get(argument, number) for argument in kernel.arg_names}
         for slope in (1.0, 0.0):
-            constants = {"slope": slope, "masked": masked}
-            constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
-            signature = {argument: kinds.get(argument, number) for argument in kernel.arg_names}
-            signature |= dict.fromkeys(constants, "constexpr")
-            source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+            source = ASTSource(fn=kernel, signature=signature, constexprs={"slope": slope})
             assert ".entry " + name in triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
 print("compiled")
 """
@@ -185,24 +185,24 @@ def bucketed_row(scores: list[float], labels: list[float], delta: float) -> tupl
     return total / len(positives), [value / len(positives) for value in gradient]
 
 
+def assert_as_looped(row: Callable[..., Any], scores: Tensor, labels: Tensor, *found: Tensor) -> None:
+    """Value and gradient of each row are those of a loop over it."""
+    for ours, *given in zip(zip(*found, strict=True), scores.tolist(), labels.tolist(), strict=True):
+        value, gradient = row(*given)
+        assert ours[0].item() == pytest.approx(value, abs=1e-9)
+        assert ours[1].tolist() == pytest.approx(gradient, abs=1e-9)
+
+
 @pytest.mark.parametrize("delta", DELTAS)
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 def test_bucketed_ranking_equals_a_loop(ties: bool, delta: float) -> None:
-    scores, labels = random_rows(1, ties, torch.float64)
-    rank, _, gradient, _ = with_gradients(scores, labels, delta, "bucketed")
-    for m in range(len(scores)):
-        expected, expected_gradient = bucketed_row(scores[m].tolist(), labels[m].tolist(), delta)
-        assert rank[m].item() == pytest.approx(expected, abs=1e-9)
-        assert gradient[m].tolist() == pytest.approx(expected_gradient, abs=1e-9)
+    rows = random_rows(1, ties, torch.float64)
+    rank, _, gradient, _ = with_gradients(*rows, delta, "bucketed")
+    assert_as_looped(partial(bucketed_row, delta=delta), *rows, rank, gradient)
 
 
-MISPLACED = pytest.mark.parametrize(
-    ("mass", "passed_on"), [(1e-2, True), (1e-5, True), (3e-10, True), (3e-11, False)]
-)
-
-
-@MISPLACED
-@pytest.mark.parametrize("form", ["reference", "pairs", "segments", "bucketed"])
+@pytest.mark.parametrize(("mass", "passed_on"), [(1e-2, True), (1e-5, True), (3e-10, True), (3e-11, False)])
+@pytest.mark.parametrize("form", ["reference", "pairs", "segments", "bucketed", "ap_loss"])
 def test_errors_are_passed_on_down_to_the_published_eps(
     monkeypatch: pytest.MonkeyPatch, form: str, mass: float, passed_on: bool
 ) -> None:
@@ -210,26 +210,20 @@ def test_errors_are_passed_on_down_to_the_published_eps(
     if form == "segments":
         monkeypatch.setattr(importlib.import_module("rspose.losses.rank_sort.operator"), "_FEW", 0)
     implementation = "torch" if form in ("pairs", "segments") else form
-    scores = torch.tensor([[0.0, mass - 0.5]], dtype=torch.float64)  # H(x) = x + 0.5 within delta = 0.5
+    # H(x) = x + 0.5 within delta = 0.5
+    scores = torch.tensor([[0.0, mass - 0.5]], dtype=torch.float64, requires_grad=True)
     for label, which in ((0.0, 0), (0.5, 1)):
         labels = torch.tensor([[1.0, label]], dtype=torch.float64)
-        errors, gradients = with_gradients(scores, labels, 0.5, implementation)[which::2]
-        # Ranking error N_FP / rank; sorting error of the first of two positives (1 - label) H / rank+.
-        error = mass / (0.5 + mass) * (1 - label) / (2 if label else 1)
-        assert errors.tolist() == pytest.approx([error], rel=1e-5, abs=0)
+        if form == "ap_loss":  # of which the label says no more than that it is a positive
+            error, value = mass / (1 + mass), ap_loss(scores, labels.floor(), delta=0.5)
+        else:
+            # Ranking error N_FP / rank; sorting error of the first of two positives (1 - label) H / rank+.
+            error = mass / (0.5 + mass) * (1 - label) / (2 if label else 1)
+            value = rank_sort(scores, labels, delta=0.5, implementation=implementation)[which]
+        assert value.tolist() == pytest.approx([error], rel=1e-5, abs=0)
+        (gradient,) = torch.autograd.grad(value.sum(), scores)
         expected = [-error, error] if passed_on else [0, 0]
-        assert gradients[0].tolist() == pytest.approx(expected, rel=1e-5, abs=0)
-
-
-@MISPLACED
-def test_ap_loss_passes_errors_on_down_to_the_published_eps(mass: float, passed_on: bool) -> None:
-    scores = torch.tensor([[0.0, mass - 0.5]], dtype=torch.float64).requires_grad_()
-    value = ap_loss(scores, torch.tensor([[1.0, 0.0]]), delta=0.5)
-    value.sum().backward()
-    error = mass / (1 + mass)
-    assert value.tolist() == pytest.approx([error], rel=1e-5, abs=0)
-    expected = [-error, error] if passed_on else [0, 0]
-    assert scores.grad[0].tolist() == pytest.approx(expected, rel=1e-5, abs=0)
+        assert gradient[0].tolist() == pytest.approx(expected, rel=1e-5, abs=0)
 
 
 def ap_loss_row(scores: list[float], labels: list[float], delta: float) -> tuple[float, list[float]]:
@@ -263,22 +257,7 @@ def test_ap_loss_equals_a_loop(seed: int, delta: float) -> None:
     scores.requires_grad_()
     value = ap_loss(scores, labels, delta=delta)
     (gradient,) = torch.autograd.grad(value.sum(), scores)
-    for m in range(len(scores)):
-        expected, expected_gradient = ap_loss_row(scores[m].tolist(), labels[m].tolist(), delta)
-        assert value[m].item() == pytest.approx(expected, abs=1e-9)
-        assert gradient[m].tolist() == pytest.approx(expected_gradient, abs=1e-9)
-
-
-def test_ap_loss_is_computed_in_float32_under_autocast() -> None:
-    scores, labels = random_rows(0, ties=False)
-    for dtype in (torch.float32, torch.bfloat16):
-        given = scores.to(dtype)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            value = ap_loss(given, labels)
-        assert value.dtype == torch.float32
-        for m in range(len(scores)):
-            expected, _ = ap_loss_row(given[m].tolist(), labels[m].tolist(), 1.0)
-            assert value[m].item() == pytest.approx(expected, abs=1e-6)
+    assert_as_looped(partial(ap_loss_row, delta=delta), scores, labels, value, gradient)
 
 
 def test_ap_loss_is_one_minus_the_average_precision_of_a_ranked_list() -> None:
@@ -359,9 +338,7 @@ def test_gradients_sum_to_zero(delta: float) -> None:
     _, _, rank_gradient, sort_gradient = with_gradients(scores, labels, delta)
     assert rank_gradient.abs().sum() > 0 and sort_gradient.abs().sum() > 0
     for gradient in (rank_gradient, sort_gradient):
-        torch.testing.assert_close(
-            gradient.sum(dim=1), torch.zeros(10, dtype=torch.float64), atol=1e-12, rtol=0
-        )
+        assert gradient.sum(dim=1).abs().max() <= 1e-12
 
 
 def test_rank_and_sort_are_weighted_separately() -> None:
@@ -385,8 +362,7 @@ def test_invalid_elements_are_as_good_as_removed() -> None:
     kept = scores.detach()[valid][None].requires_grad_()
     kept_rank, kept_sort = rank_sort(kept, labels[valid][None])
     (kept_gradient,) = torch.autograd.grad((kept_rank + 2 * kept_sort).sum(), kept)
-    torch.testing.assert_close(rank, kept_rank)
-    torch.testing.assert_close(sort, kept_sort)
+    torch.testing.assert_close((rank, sort), (kept_rank, kept_sort))
     torch.testing.assert_close(gradient[valid][None], kept_gradient)
     assert (gradient[~valid] == 0).all()
 
@@ -394,11 +370,9 @@ def test_invalid_elements_are_as_good_as_removed() -> None:
 @pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("shift", [-1000.0, 3.0, 1000.0])
 def test_a_constant_added_to_a_row_changes_nothing(shift: float) -> None:
-    scores, labels = random_rows(7, ties=False, dtype=torch.float64)
-    for a, b in zip(
-        with_gradients(scores + shift, labels, 0.5), with_gradients(scores, labels, 0.5), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    scores, labels = random_rows(7, ties=True, dtype=torch.float64)
+    found, expected = (with_gradients(each, labels, 0.5) for each in (scores + shift, scores))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.usefixtures("both_forms")
@@ -426,10 +400,9 @@ def test_rows_are_independent_of_each_other_and_of_the_order_of_their_elements()
     together = with_gradients(scores, labels, 0.5)
     for m in range(10):
         alone = with_gradients(scores[m : m + 1, order], labels[m : m + 1, order], 0.5)
-        torch.testing.assert_close(alone[0][0], together[0][m])
-        torch.testing.assert_close(alone[1][0], together[1][m])
-        torch.testing.assert_close(alone[2][0], together[2][m][order], atol=1e-7, rtol=1e-5)
-        torch.testing.assert_close(alone[3][0], together[3][m][order], atol=1e-7, rtol=1e-5)
+        torch.testing.assert_close([each[0] for each in alone[:2]], [each[m] for each in together[:2]])
+        gradients = [each[m][order] for each in together[2:]]
+        torch.testing.assert_close([each[0] for each in alone[2:]], gradients, atol=1e-7, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("both_forms")
@@ -443,16 +416,17 @@ def test_degenerate_shapes_are_finite(shape: tuple[int, int], label: float) -> N
     assert (rank == 0).all() and (sort == 0).all() and (scores.grad == 0).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32_under_autocast_too(dtype: torch.dtype) -> None:
     scores, labels = random_rows(9, ties=False)
-    half = scores.to(dtype)
+    given = scores.to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rank, sort = rank_sort(half, labels)
-    expected = rank_sort_reference(half.float(), labels, 0.5)
-    assert rank.dtype == sort.dtype == torch.float32
-    torch.testing.assert_close(rank, expected[0], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(sort, expected[1], rtol=1e-5, atol=1e-6)
+        found = *rank_sort(given, labels), ap_loss(given, labels)
+    rows = zip(given.tolist(), labels.tolist(), strict=True)
+    average_precision = torch.tensor([ap_loss_row(*row, delta=1.0)[0] for row in rows])
+    expected = *rank_sort_reference(given.float(), labels, 0.5)[:2], average_precision
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)  # of one type too
 
 
 @pytest.mark.usefixtures("both_forms")
@@ -462,15 +436,21 @@ def test_no_gradient_is_computed_where_none_is_asked_for() -> None:
     assert not rank.requires_grad
 
 
-def test_wrong_shapes_and_delta_are_named() -> None:
-    with pytest.raises(ValueError, match=r"scores and labels \[M, N\], found \[2, 3\] and \[3, 2\]"):
-        rank_sort(torch.zeros(2, 3), torch.zeros(3, 2))
-    with pytest.raises(ValueError, match=r"valid shaped like scores, found \[2, 3\] and \[2, 2\]"):
-        rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 2, dtype=torch.bool))
-    with pytest.raises(ValueError, match="delta: expected a number of at least 0, found -1"):
-        rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), delta=-1)
-    for function in (rank_sort, ap_loss):
-        with pytest.raises(ValueError, match=r"in floating point, found int64 and float32"):
-            function(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3))
-    with pytest.raises(ValueError, match=r"implementation: expected one of auto, reference, .* found 'cuda'"):
-        rank_sort(torch.zeros(2, 3), torch.zeros(2, 3), implementation="cuda")
+@pytest.mark.parametrize(
+    ("function", "shapes", "given", "message"),
+    [
+        (rank_sort, [(2, 3), (3, 2)], {}, r"scores and labels \[M, N\], found \[2, 3\] and \[3, 2\]"),
+        (rank_sort, [(2, 3), (2, 3), (2, 2)], {}, r"valid shaped like scores, found \[2, 3\] and \[2, 2\]"),
+        (rank_sort, [(2, 3)] * 2, {"delta": -1}, "delta: expected a number of at least 0, found -1"),
+        (rank_sort, [(2, 3)] * 2, {"implementation": "cuda"}, "one of auto, reference, .* found 'cuda'"),
+        (rank_sort, [(2, 3)] * 2, {"dtype": torch.int64}, "in floating point, found int64 and float32"),
+        (ap_loss, [(2, 3)] * 2, {"dtype": torch.int64}, "in floating point, found int64 and float32"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    function: Callable[..., Any], shapes: list[tuple[int, int]], given: dict[str, Any], message: str
+) -> None:
+    scores, *others = (torch.zeros(shape) for shape in shapes)
+    options = {key: value for key, value in given.items() if key != "dtype"}
+    with pytest.raises(ValueError, match=message):
+        function(scores.to(given.get("dtype")), *others, **options)

@@ -1,25 +1,15 @@
-"""Losses by name: building them, their parameters, folders of loss files, and the answers to mistakes."""
+"""Losses by name: building them, their parameters, loss files, and the answers to mistakes."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from builders.losses import install_package
 from builders.targets import make_target
 
-from rspose.losses import (
-    HeatmapLoss,
-    KeypointTarget,
-    Maps,
-    available,
-    build,
-    discover,
-    load,
-    parameters,
-    register,
-    registry,
-)
+from rspose.losses import HeatmapLoss, available, build, load, parameters, register, registry
 
 LOSS_FILE = """
 from rspose.losses import PerMapLoss, register
@@ -47,14 +37,8 @@ def test_reconstructions_are_marked() -> None:
 
 def test_published_defaults() -> None:
     assert parameters("mse") == {"reduction": "visible"}
-    assert parameters("awing") == {
-        "alpha": 2.1,
-        "omega": 14.0,
-        "epsilon": 1.0,
-        "theta": 0.5,
-        "map_weight": 0.0,
-        "reduction": "visible",
-    }
+    shape = {"alpha": 2.1, "omega": 14.0, "epsilon": 1.0, "theta": 0.5}
+    assert parameters("awing") == {**shape, "map_weight": 0.0, "reduction": "visible"}
     assert parameters("rspose")["delta"] == 0.5
     assert "num_keypoints" not in parameters("fowkal")
 
@@ -64,31 +48,32 @@ def test_build_passes_parameters_and_the_number_of_keypoints() -> None:
     assert len(build("fowkal", {}, num_keypoints=14).factors) == 14
 
 
-def test_a_file_in_a_folder_is_a_loss(fresh_registry: None, tmp_path: Path) -> None:
-    (tmp_path / "mae.py").write_text(LOSS_FILE)
-    (tmp_path / "_not_a_loss.py").write_text("raise RuntimeError")
-    discover(tmp_path)
-    discover(tmp_path)  # a second time changes nothing
+def test_a_loss_from_outside_is_loaded_by_its_path(fresh_registry: None, tmp_path: Path) -> None:
+    path = tmp_path / "mae.py"
+    path.write_text(LOSS_FILE)
+    load(str(path))
+    load(str(path))  # a second time changes nothing
     assert parameters("mae") == {"scale": 2.0}
     target = make_target("simcc")
     zeros = tuple(torch.zeros_like(label) for label in target.heatmaps)
     value = build("mae", {"scale": 3.0}, 5)(zeros, target)["mae"]
     torch.testing.assert_close(value, 3 * sum(label.mean() for label in target.heatmaps))
+    with pytest.raises(ValueError, match=r"loss file .*nowhere\.py: no such file"):
+        load(str(tmp_path / "nowhere.py"))
 
 
 def test_a_file_that_cannot_be_imported_is_named(fresh_registry: None, tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("import nothing_of_this_name")
-    with pytest.raises(ImportError, match=rf"loss file {broken}: cannot be imported: .*nothing_of_this_name"):
-        discover(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ImportError, match=rf"loss file {broken}: cannot be imported: .*nothing_of_this"):
+            load(str(broken))
 
 
-def test_a_file_that_cannot_be_imported_leaves_the_others_usable(
-    fresh_registry: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_every_file_of_the_folder_is_a_loss_but_for_those_that_cannot_be_imported(
+    fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "_not_a_loss.py").write_text("raise RuntimeError")
     (tmp_path / "broken.py").write_text(LOSS_FILE.replace("mae", "half") + "\n1 / 0")
     (tmp_path / "mae.py").write_text(LOSS_FILE)
     monkeypatch.setattr(registry, "baselines_folder", lambda: tmp_path)
@@ -111,20 +96,13 @@ def test_a_name_that_two_files_give_their_loss_is_neither_of_them(
 ) -> None:
     (tmp_path / "one.py").write_text(LOSS_FILE)
     (tmp_path / "other.py").write_text(LOSS_FILE)
-    with pytest.raises(ImportError, match=r"other\.py: .*loss name 'mae' is taken by .*one\.py"):
-        discover(tmp_path)
+    load(str(tmp_path / "one.py"))
+    both = r"other\.py: .*loss name 'mae' is taken by .*one\.py"
+    with pytest.raises(ImportError, match=both):
+        load(str(tmp_path / "other.py"))
     assert "mae" not in available()
-    with pytest.raises(ValueError, match=r"other\.py: .*loss name 'mae' is taken by .*one\.py"):
+    with pytest.raises(ValueError, match=both):
         build("mae", {}, 17)
-
-
-def test_a_loss_from_outside_is_loaded_by_its_path(fresh_registry: None, tmp_path: Path) -> None:
-    (tmp_path / "mae.py").write_text(LOSS_FILE)
-    load(str(tmp_path / "mae.py"))
-    load(str(tmp_path / "mae.py"))  # a second time changes nothing
-    assert parameters("mae") == {"scale": 2.0}
-    with pytest.raises(ValueError, match=r"loss file .*nowhere\.py: no such file"):
-        load(str(tmp_path / "nowhere.py"))
 
 
 def test_a_loss_of_an_installed_package_is_loaded_by_its_entry_point(
@@ -151,11 +129,6 @@ def test_an_entry_point_that_cannot_be_imported_is_named(
         load("torn")
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotADirectoryError, match="nowhere: no such folder"):
-        discover(tmp_path / "nowhere")
-
-
 def test_a_name_can_be_taken_once(fresh_registry: None) -> None:
     class Another(available()["mse"]):  # type: ignore[misc]
         name = "mse"
@@ -164,53 +137,42 @@ def test_a_name_can_be_taken_once(fresh_registry: None) -> None:
         register(Another)
 
 
-def test_only_losses_with_a_name_register() -> None:
-    class Nameless(HeatmapLoss):
-        title = "?"
-        reference = "?"
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"name": None}, "class variable 'name': expected a string, found none"),
+        ({"name": "my loss"}, "class variable 'name': expected letters.*'my loss'"),
+        *(
+            ({"heads": heads}, "'heads': expected a tuple .*found")
+            for heads in ("simcc", (), ("x",), ["simcc"])
+        ),
+    ],
+)
+def test_only_losses_with_a_name_and_known_heads_register(variables: dict[str, Any], message: str) -> None:
+    wrong = type("Wrong", (available()["mse"],), {"name": "wrong", **variables})
+    with pytest.raises(TypeError, match=f"loss class Wrong: .*{message}"):
+        register(wrong)
 
-    with pytest.raises(TypeError, match="loss class Nameless: class variable 'name': expected a string"):
-        register(Nameless)
+
+def test_only_losses_register() -> None:
     with pytest.raises(TypeError, match="expected a subclass of HeatmapLoss"):
         register(torch.nn.MSELoss)  # type: ignore[type-var]
 
-    class Spaced(Nameless):
-        name = "my loss"
 
-    with pytest.raises(TypeError, match=r"class Spaced: class variable 'name': expected letters.*'my loss'"):
-        register(Spaced)
-
-
-@pytest.mark.parametrize("heads", [("simcc"), (), ("heatmap", "regression"), ["simcc"]])
-def test_only_losses_of_a_known_head_register(heads: object) -> None:
-    class Headless(available()["mse"]):  # type: ignore[misc]
-        name = "headless"
-
-    Headless.heads = heads  # type: ignore[assignment]
-    with pytest.raises(TypeError, match=r"class Headless: .*'heads': expected a tuple .*found"):
-        register(Headless)
-
-
-def test_an_unknown_loss_or_parameter_is_answered_with_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"unknown loss 'mes': expected one of awing, .*mse.*rspose"):
-        build("mes", {}, 17)
-    with pytest.raises(
-        ValueError, match=r"awing loss: unknown parameter 'gamma': expected one of alpha, omega"
-    ):
-        build("awing", {"gamma": 1}, 17)
-    with pytest.raises(ValueError, match=r"mse loss: unknown parameter 'beta': expected one of reduction"):
-        build("mse", {"beta": 1}, 17)
-    with pytest.raises(ValueError, match="unknown parameter 'num_keypoints'"):
-        build("fowkal", {"num_keypoints": 3}, 17)
-
-
-def test_a_loss_without_parameters_says_so(fresh_registry: None) -> None:
-    class Plain(HeatmapLoss):
-        name = title = reference = "plain"
-
-        def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, torch.Tensor]:
-            return {}
-
-    register(Plain)
-    with pytest.raises(ValueError, match=r"plain loss: unknown parameter 'beta': .*no parameters"):
-        build("plain", {"beta": 1}, 17)
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("mes", {}, r"unknown loss 'mes': expected one of awing, .*mse.*rspose"),
+        ("awing", {"gamma": 1}, r"awing loss: unknown parameter 'gamma': expected one of alpha, omega"),
+        ("mse", {"beta": 1}, r"mse loss: unknown parameter 'beta': expected one of reduction"),
+        ("fowkal", {"num_keypoints": 3}, "unknown parameter 'num_keypoints'"),
+        ("plain", {"beta": 1}, r"plain loss: unknown parameter 'beta': .*no parameters"),
+    ],
+)
+def test_an_unknown_loss_or_parameter_is_answered_with_what_there_is(
+    fresh_registry: None, name: str, given: dict[str, Any], message: str
+) -> None:
+    plain = {"name": "plain", "title": "Plain", "reference": "none", "terms": lambda self, maps, target: {}}
+    register(type("Plain", (HeatmapLoss,), plain))
+    with pytest.raises(ValueError, match=message):
+        build(name, given, 17)

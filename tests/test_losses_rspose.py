@@ -2,12 +2,10 @@
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
-import torch.distributed as dist
 from builders.losses import forget_later
 from builders.targets import make_target, on_maps, random_prediction
 from torch import Tensor
@@ -209,52 +207,6 @@ def test_instance_sort_by_type_sorts_each_keypoint_type_on_its_own(head: str, de
         errors.append(rank_sort_row(*row, delta)[1])
     assert sum(errors) > 0
     assert term.item() == pytest.approx(sum(errors) / 2, abs=1e-6)
-
-
-def gathered_target() -> KeypointTarget:
-    target = make_target("heatmap", instances=6, keypoints=3)
-    target.weights[0, 1] = target.weights[4, 2] = 0
-    return target
-
-
-def _sort_on_half_of_a_batch(rank: int, store: str, results: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    target = gathered_target()
-    own = slice(3 * rank, 3 * rank + 3)
-    half = KeypointTarget(
-        target.heatmaps[own], target.keypoints[own], target.weights[own], target.scale[own], target.sigmas
-    )
-    found = {}
-    for name, arguments in GATHERED.items():
-        prediction = random_prediction(target).detach()[own].requires_grad_()
-        value = InstanceSort(gather=True, **arguments)(prediction, half)["instance_sort"]
-        value.backward()
-        found[name] = (value.detach(), prediction.grad)
-    torch.save(found, f"{results}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-GATHERED: dict[str, dict[str, str]] = {
-    "batch": {},
-    "keypoint type": {"scope": "keypoint_type"},
-    "pose": {"level": "pose"},
-}
-
-
-def test_two_processes_sort_their_joint_batch(tmp_path: Path) -> None:
-    """Value and gradient, averaged as DistributedDataParallel does, are those of one process."""
-    torch.multiprocessing.spawn(_sort_on_half_of_a_batch, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
-    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
-    target = gathered_target()
-    for name, arguments in GATHERED.items():
-        prediction = random_prediction(target)
-        value = InstanceSort(**arguments)(prediction, target)["instance_sort"]
-        value.backward()
-        assert value > 0
-        for half in halves:
-            torch.testing.assert_close(half[name][0], value.detach())
-        averaged = torch.cat([half[name][1] for half in halves]) / 2
-        torch.testing.assert_close(averaged, prediction.grad)
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])

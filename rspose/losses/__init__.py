@@ -12,16 +12,14 @@ from rspose.losses.interface import (
     check_choice,
     check_numbers,
     full_precision,
-    mean_over_all,
     on_maps,
     over_maps,
-    sum_over_axes,
     visible_maps,
     visible_weights,
     weighted_mean,
 )
 from rspose.losses.rank_sort import ap_loss, rank_sort
-from rspose.losses.registry import available, build, discover, load, parameters, register, unusable
+from rspose.losses.registry import available, build, load, parameters, register, unusable
 from rspose.losses.rspose import RSPose
 from rspose.losses.spatial_rs import SpatialRS, spatial_rs
 
@@ -41,19 +39,16 @@ __all__ = [
     "build",
     "check_choice",
     "check_numbers",
-    "discover",
     "full_precision",
     "instance_sort",
     "keypoint_similarity",
     "load",
-    "mean_over_all",
     "on_maps",
     "over_maps",
     "parameters",
     "rank_sort",
     "register",
     "spatial_rs",
-    "sum_over_axes",
     "unusable",
     "visible_maps",
     "visible_weights",

@@ -45,16 +45,14 @@ class Sum(HeatmapLoss):
             raise ValueError(f"{where}: expected names of losses with their weights, found {parts!r}")
         if self.name in parts:
             raise ValueError(f"{where}: a sum is no part of a sum: name its parts instead")
-        settings = {
-            name: dict(each) if isinstance(each, Mapping) else {"weight": each}
-            for name, each in parts.items()
-        }
-        self.weights = {name: each.pop("weight", 1.0) for name, each in settings.items()}
-        check_numbers(where, at_least=0, **self.weights)
-        self.parts = nn.ModuleDict(
-            {name: build(name, each, num_keypoints) for name, each in settings.items()}
-        )
-        base = self._base
+        self.weights: dict[str, float] = {}
+        self.parts = nn.ModuleDict()
+        for name, each in parts.items():
+            settings = dict(each) if isinstance(each, Mapping) else {"weight": each}
+            self.weights[name] = settings.pop("weight", 1.0)
+            check_numbers(where, at_least=0, **{name: self.weights[name]})
+            self.parts[name] = build(name, settings, num_keypoints)
+        base = self._parts[0]
         if not base.localises:
             raise ValueError(f"{where}: expected a loss that localises first, found {base.name!r}")
         self.heads = tuple(head for head in base.heads if all(head in part.heads for part in self._parts))
@@ -67,28 +65,24 @@ class Sum(HeatmapLoss):
     def _parts(self) -> list[HeatmapLoss]:
         return list(self.parts.values())  # type: ignore[arg-type]  # all are losses
 
-    @property
-    def _base(self) -> HeatmapLoss:
-        return self._parts[0]
-
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the terms of all parts, each times the weight of its part."""
         terms: dict[str, Tensor] = {}
         for part in self._parts:
-            own = part.terms(prediction if part.localises else self._base.logits(prediction), target)
-            if both := terms.keys() & own.keys():
+            own = part.terms(prediction if part.localises else self._parts[0].logits(prediction), target)
+            if both := ", ".join(sorted(terms.keys() & own.keys())):
                 expected = "losses with terms of different names"
-                raise self._error("parts", expected, f"{', '.join(sorted(both))} twice, in {part.name} too")
+                raise self._error("parts", expected, f"{both} twice, in {part.name} too")
             terms |= {name: self.weights[part.name] * value for name, value in own.items()}
         return terms
 
     def logits(self, prediction: Maps) -> Maps:
         """Return those of the base."""
-        return self._base.logits(prediction)
+        return self._parts[0].logits(prediction)
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return those of the base."""
-        return self._base.to_heatmaps(prediction, sigma)
+        return self._parts[0].to_heatmaps(prediction, sigma)
 
     def learned(self) -> dict[str, list[float]]:
         """Return what the parts have learned; of one name, what the earlier part has."""

@@ -23,7 +23,7 @@ Scope = Literal["batch", "keypoint_type"]
 
 
 def instance_sort(scores: Tensor, quality: Tensor, delta: float = 0.5) -> Tensor:
-    """Sorting error of confidences against localisation quality.
+    """Sorting error of confidences against localisation quality: a scalar in [0, 1), 0 for an empty set.
 
     The sorting half of :func:`rspose.losses.rank_sort` over one set in which everything is a positive: the
     mean over i of how much the average ``1 - quality`` of those scored above i exceeds that of the ones that
@@ -36,9 +36,6 @@ def instance_sort(scores: Tensor, quality: Tensor, delta: float = 0.5) -> Tensor
         scores: raw confidences ``[S]`` (logits), any range.
         quality: ``[S]`` in [0, 1], 1 for a perfect location. It gets no gradient.
         delta: half width of the smoothed step in units of the scores, at least 0.
-
-    Returns:
-        A scalar in [0, 1); 0 for an empty set.
 
     Example:
         >>> import torch
@@ -67,12 +64,7 @@ def peak(maps: Maps) -> tuple[Tensor, Tensor]:
 def keypoint_similarity(location: Tensor, target: KeypointTarget) -> Tensor:
     r"""Similarity of each keypoint, what OKS averages: :math:`\exp(-d^2 / (2 s^2 k^2))`, :math:`k = 2\sigma`.
 
-    Args:
-        location: ``[B, K, 2]`` in map units.
-        target: where the keypoints are.
-
-    Returns:
-        ``[B, K]`` in [0, 1].
+    The location is ``[B, K, 2]`` in map units, the similarity ``[B, K]`` in [0, 1].
     """
     squared_distance = (location - target.keypoints).square().sum(dim=-1)
     reach = target.scale[:, None] * 2 * target.sigmas
@@ -80,35 +72,22 @@ def keypoint_similarity(location: Tensor, target: KeypointTarget) -> Tensor:
     return torch.exp(-squared_distance / (2 * reach.square()).clamp_min(torch.finfo(reach.dtype).tiny))
 
 
-def _sort_rows(score: Tensor, quality: Tensor, visible: Tensor, delta: float) -> Tensor:
-    """Mean sorting error of the rows in which anything is visible; arguments ``[R, S]``."""
-    _, error = rank_sort(score.contiguous(), _as_labels(quality), visible.contiguous(), delta)
-    return error.sum() / visible.any(dim=1).sum().clamp_min(1)
-
-
 def _as_labels(quality: Tensor) -> Tensor:
     """A quality that underflows to 0 is still that of a positive."""
-    return quality.detach().clamp_min(torch.finfo(quality.dtype).tiny).contiguous()
+    return quality.detach().clamp_min(torch.finfo(quality.dtype).tiny)
 
 
-def _gathered(values: Tensor) -> Tensor:
-    """The values of all processes, one after another along the first dimension, without gradient."""
-    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, values.detach().contiguous())
-    return torch.cat(parts)
-
-
-def _joint(scores: Tensor) -> Tensor:
-    """As :func:`_gathered`, but this process's own scores keep their gradient.
+def _joint(values: Tensor, differentiable: bool = False) -> Tensor:
+    """The values of all processes along the first dimension; this process's own may keep their gradient.
 
     It is multiplied by the number of processes, over which DistributedDataParallel takes the mean.
     """
-    joint = _gathered(scores)
-    first = dist.get_rank() * len(scores)
-    own = scores.view_as(scores)
-    if own.requires_grad:
-        own.register_hook(lambda gradient: gradient * dist.get_world_size())
-    return torch.cat([joint[:first], own, joint[first + len(scores) :]])
+    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values.detach().contiguous())
+    if differentiable and values.requires_grad:
+        parts[dist.get_rank()] = own = values.view_as(values)
+        own.register_hook(lambda gradient: gradient * len(parts))
+    return torch.cat(parts)
 
 
 @register
@@ -160,18 +139,19 @@ class InstanceSort(HeatmapLoss):
         quality = keypoint_similarity(location, target)
         visible = target.weights > 0
         if self.gather and dist.is_available() and dist.is_initialized():
-            score = _joint(score)
-            quality, visible = (_gathered(each) for each in (quality, visible))
+            score, quality, visible = _joint(score, differentiable=True), _joint(quality), _joint(visible)
         if self.level == "pose":
             number = visible.sum(dim=1)
             score, quality = (v.where(visible, 0).sum(dim=1) / number.clamp_min(1) for v in (score, quality))
             visible = number > 0
         # A row is sorted on its own: all together, or each keypoint type.
         score, quality, visible = (
-            each.T if self.scope == "keypoint_type" else each.reshape(1, -1)
+            each.T.contiguous() if self.scope == "keypoint_type" else each.reshape(1, -1)
             for each in (score, quality, visible)
         )
-        return {"instance_sort": _sort_rows(score, quality, visible, self.delta)}
+        _, error = rank_sort(score, _as_labels(quality), visible, self.delta)
+        # Rows in which nothing is visible do not count.
+        return {"instance_sort": error.sum() / visible.any(dim=1).sum().clamp_min(1)}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the sigmoid of the logits, like Spatial-RS."""

@@ -14,7 +14,7 @@ they are.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 Maps = Tensor | tuple[Tensor, Tensor]
 """Output of a head: 2D heatmaps ``[B, K, H, W]``, or a SimCC pair ``([B, K, Wx], [B, K, Wy])``."""
-
 
 Reduction = Literal["visible", "mmpose"]
 """The convention of this project, or that of mmpose's loss of the same name."""
@@ -55,7 +54,7 @@ class KeypointTarget:
     def map(self, function: Callable[[Tensor], Tensor]) -> "KeypointTarget":
         """Return the target with a function applied to each of its tensors."""
         rest = {name: function(getattr(self, name)) for name in ("keypoints", "weights", "scale", "sigmas")}
-        return replace(self, heatmaps=on_maps(function, self.heatmaps), **rest)
+        return KeypointTarget(on_maps(function, self.heatmaps), **rest)
 
 
 class HeatmapLoss(nn.Module, ABC):
@@ -64,8 +63,7 @@ class HeatmapLoss(nn.Module, ABC):
     A subclass sets the class variables and writes :meth:`terms`; one that treats each map on its own derives
     from :class:`PerMapLoss` and writes less. Class variables:
 
-    - ``name``: the name in configs and records, e.g. ``"mse"``
-    - ``title``: the name in tables and figures, e.g. ``"MSE"``
+    - ``name``: in configs and records, e.g. ``"mse"``; ``title``: in tables and figures, e.g. ``"MSE"``
     - ``reference``: paper, venue and arXiv number
     - ``reconstruction``: True where details of the paper are not available to us, and choices are ours
     - ``heads``: the heads the loss can train, of ``"heatmap"`` (2D) and ``"simcc"`` (1D)
@@ -105,11 +103,8 @@ class HeatmapLoss(nn.Module, ABC):
         """Turn raw output into maps on which the location is decoded and whose peak is the confidence.
 
         The confidence is the peak clamped to [0, 1]; the maps themselves need not be clamped. The default is
-        the identity, right for losses that regress the label.
-
-        Args:
-            prediction: raw output of the head.
-            sigma: standard deviation (x, y) of the labels in map units.
+        the identity, right for losses that regress the label. Sigma is the standard deviation (x, y) of the
+        labels in map units.
         """
         return prediction
 
@@ -129,62 +124,50 @@ class HeatmapLoss(nn.Module, ABC):
         """Raise a ValueError that names this loss, the argument, what was expected and what was found."""
         if not isinstance(target, KeypointTarget):
             raise self._error("target", "a KeypointTarget", f"a {type(target).__name__}")
-        head = "simcc" if isinstance(prediction, tuple) else "heatmap"
+        pair = isinstance(prediction, tuple)
+        head = "simcc" if pair else "heatmap"
         if head not in self.heads:
             raise self._error("prediction", f"the output of a head in {self.heads}", f"that of a {head} head")
-        if isinstance(prediction, tuple) != isinstance(target.heatmaps, tuple):
-            found = "a pair" if isinstance(target.heatmaps, tuple) else "one tensor"
-            raise self._error("target.heatmaps", f"labels for a {head} head, like the prediction", found)
         maps, labels = as_tuple(prediction), as_tuple(target.heatmaps)
-        number, dimensions = (2, 3) if head == "simcc" else (1, 4)
-        if not len(maps) == len(labels) == number:
-            raise self._error(
-                "prediction", f"{number} map tensor(s)", f"{len(maps)} and {len(labels)} labels"
-            )
-        for map_, label in zip(maps, labels, strict=True):
-            if map_.ndim != dimensions or map_.shape[:2] != maps[0].shape[:2]:
-                expected = "([B, K, Wx], [B, K, Wy])" if head == "simcc" else "[B, K, H, W]"
-                raise self._error("prediction", expected, " and ".join(str(list(m.shape)) for m in maps))
-            self._check_shape("target.heatmaps", label, *map_.shape)
-        instances, keypoints = maps[0].shape[:2]
-        self._check_shape("target.keypoints", target.keypoints, instances, keypoints, 2)
-        self._check_shape("target.weights", target.weights, instances, keypoints)
-        self._check_shape("target.scale", target.scale, instances)
-        self._check_shape("target.sigmas", target.sigmas, keypoints)
+        number, dimensions = (2, 3) if pair else (1, 4)
+        alike = all(map_.ndim == dimensions and map_.shape[:2] == maps[0].shape[:2] for map_ in maps)
+        if not (len(maps) == number and alike):
+            expected = "([B, K, Wx], [B, K, Wy])" if pair else "[B, K, H, W]"
+            raise self._error("prediction", expected, " and ".join(str(list(m.shape)) for m in maps))
+        if isinstance(target.heatmaps, tuple) != pair or len(labels) != len(maps):
+            expected = f"labels for a {head} head, like the prediction"
+            raise self._error("target.heatmaps", expected, f"{len(labels)} tensor(s)")
+        batch = maps[0].shape[:2]
+        shapes = [("heatmaps", label, map_.shape) for label, map_ in zip(labels, maps, strict=True)]
+        shapes += [("keypoints", target.keypoints, (*batch, 2)), ("weights", target.weights, batch)]
+        shapes += [("scale", target.scale, batch[:1]), ("sigmas", target.sigmas, batch[1:])]
+        for argument, tensor, shape in shapes:
+            if tensor.shape != shape:
+                raise self._error(f"target.{argument}", f"shape {list(shape)}", f"{list(tensor.shape)}")
         if any(0 in map_.shape[2:] for map_ in maps):
             raise self._error("prediction", "maps with pixels", f"shape {list(maps[0].shape)}")
         if all(map_.numel() for map_ in maps):
             self._check_values(maps, labels, target)
 
-    def _check_shape(self, argument: str, tensor: Tensor, *shape: int) -> None:
-        if tensor.shape != shape:
-            raise self._error(argument, f"shape {list(shape)}", f"{list(tensor.shape)}")
-
     def _check_values(
         self, maps: tuple[Tensor, ...], labels: tuple[Tensor, ...], target: KeypointTarget
     ) -> None:
-        # One pass over each tensor and one transfer to the host. A sum is finite only if all its parts are;
-        # where a keypoint is masked its place may be anything.
-        places = target.keypoints.where(target.weights[..., None] > 0, 0)
-        sums = [each.detach().sum(dtype=torch.float64) for each in (*maps, places)]
-        ranged = {"weights": target.weights, "scale": target.scale, "sigmas": target.sigmas}
-        bounds = [end.double() for each in (*ranged.values(), *labels) for end in torch.aminmax(each)]
-        values = torch.stack([*sums, *bounds]).tolist()
-        total, place, ends = sum(values[: len(maps)]), values[len(maps)], values[len(sums) :]
-        if not math.isfinite(total):
-            bad = sum(int((~map_.isfinite()).sum()) for map_ in maps)
-            raise self._error(
-                "prediction", "finite values", f"{bad} NaN or infinite (has training diverged?)"
-            )
-        if outside := [end for end in ends[6:] if not 0 <= end <= 1]:
-            raise self._error("target.heatmaps", "labels in [0, 1]", f"{outside[0]:.9g}")
-        for n, argument in enumerate(ranged):
-            if wrong := [end for end in ends[2 * n : 2 * n + 2] if not 0 <= end < math.inf]:
-                raise self._error(f"target.{argument}", "finite values of at least 0", f"{wrong[0]:g}")
-        if not math.isfinite(place):
-            raise self._error(
-                "target.keypoints", "finite places of visible keypoints", "NaN or infinite ones"
-            )
+        finite, positive, infinity = "finite values", "finite values of at least 0", math.inf
+        places = target.keypoints.where(target.weights[..., None] > 0, 0)  # a masked one may be anything
+        limits = [("prediction", each, finite, -infinity, infinity) for each in maps]
+        limits += [("target.heatmaps", each, "labels in [0, 1]", 0, 1) for each in labels]
+        for name in ("weights", "scale", "sigmas"):
+            limits.append((f"target.{name}", getattr(target, name), positive, 0, infinity))
+        limits.append(("target.keypoints", places, "finite places of visible keypoints", -infinity, infinity))
+        # One pass over each tensor and one transfer to the host. Where anything is NaN, both ends are.
+        ends = torch.stack([end.double() for _, each, *_ in limits for end in torch.aminmax(each.detach())])
+        for (argument, _, expected, least, most), both in zip(limits, ends.view(-1, 2).tolist(), strict=True):
+            wrong = [end for end in both if not (math.isfinite(end) and least <= end <= most)]
+            if wrong:
+                bad = sum(int((~each.isfinite()).sum()) for each in maps)
+                found = {"prediction": f"{bad} NaN or infinite (has training diverged?)"}
+                found["target.keypoints"] = "NaN or infinite ones"
+                raise self._error(argument, expected, found.get(argument, f"{wrong[0]:.9g}"))
 
     def _error(self, argument: str, expected: str, found: str) -> ValueError:
         return ValueError(f"{self.name} loss: {argument}: expected {expected}, found {found}")
@@ -209,14 +192,18 @@ class PerMapLoss(HeatmapLoss):
                 raise self._error("map_loss", f"a number a map, shape [{len(maps)}]", found)
             return value
 
-        value = over_maps(checked, prediction, target)
+        value = over_maps(checked, target.weights, prediction, target.heatmaps)
         return {self.name: self.reduce(value, target.weights)}
 
     def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
-        """Return the term from the loss ``[M]`` of the visible keypoints and all weights ``[B, K]``."""
+        """Return the term from the loss ``[M]`` of the visible keypoints and all weights ``[B, K]``.
+
+        mmpose counts masked keypoints in the mean.
+        """
+        visible = visible_weights(weights)
         if self.reduction == "mmpose":
-            return mean_over_all(value, weights)
-        return weighted_mean(value, visible_weights(weights))
+            return (visible * value).sum() / max(1, weights.numel())
+        return weighted_mean(value, visible)
 
 
 def as_tuple(maps: Maps) -> tuple[Tensor, ...]:
@@ -229,8 +216,7 @@ def visible_maps(maps: Maps, weights: Tensor) -> tuple[Tensor, ...]:
 
     The order is that of ``weights > 0`` read row by row. 2D maps are flattened row by row too: ``N = H * W``.
     """
-    visible = weights > 0
-    return tuple(map_[visible].flatten(1) for map_ in as_tuple(maps))
+    return tuple(map_[weights > 0].flatten(1) for map_ in as_tuple(maps))
 
 
 def visible_weights(weights: Tensor) -> Tensor:
@@ -238,36 +224,22 @@ def visible_weights(weights: Tensor) -> Tensor:
     return weights[weights > 0]
 
 
-def sum_over_axes(values: list[Tensor]) -> Tensor:
-    """Return the value ``[M]`` of each keypoint from those of its maps: one (2D), or x and y (1D)."""
-    return values[0] if len(values) == 1 else values[0] + values[1]
+def over_maps(function: Callable[..., Tensor], weights: Tensor, *maps: Maps) -> Tensor:
+    """Return the value ``[M]`` of each visible keypoint: over the axes, the sum of what a function gives.
 
-
-def over_maps(
-    function: Callable[[Tensor, Tensor], Tensor], prediction: Maps, target: KeypointTarget
-) -> Tensor:
-    """Return the value ``[M]`` of each visible keypoint: the sum of ``function(map, label)`` over its maps.
-
-    The function takes raw output and labels, ``[M, N]`` both, and returns one number a map.
+    Args:
+        function: takes ``[M, N]`` of each of the ``maps``, of one axis and flattened; returns ``[..., M]``.
+        weights: ``[B, K]``; keypoints are visible where they are above 0.
+        maps: a tensor each (2D), or a pair each (1D): the prediction and its labels, say.
     """
-    maps, labels = visible_maps(prediction, target.weights), visible_maps(target.heatmaps, target.weights)
-    return sum_over_axes([function(p, y) for p, y in zip(maps, labels, strict=True)])
+    axes = zip(*(visible_maps(each, weights) for each in maps), strict=True)
+    return torch.stack([function(*each) for each in axes]).sum(dim=0)
 
 
 def weighted_mean(value: Tensor, weights: Tensor) -> Tensor:
     """Return ``sum(w * value) / sum(w)`` over visible keypoints, both ``[M]``; 0 where there are none."""
     total = (weights * value).sum()
     return total / weights.sum() if len(value) else total
-
-
-def mean_over_all(value: Tensor, weights: Tensor) -> Tensor:
-    """Return ``sum(w * value) / (B * K)``, masked keypoints counted in the mean, as mmpose has it.
-
-    Args:
-        value: of the visible keypoints, ``[M]``.
-        weights: ``[B, K]``.
-    """
-    return (visible_weights(weights) * value).sum() / max(1, weights.numel())
 
 
 def on_maps(function: Callable[[Tensor], Tensor], maps: Maps) -> Maps:

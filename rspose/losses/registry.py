@@ -1,11 +1,11 @@
-"""Losses by name: a loss file in ``baselines/`` (or in a folder of one's own) is all it takes to add one."""
+"""Losses by name: a loss file in ``baselines/`` is all it takes to add one."""
 
 import importlib
 import importlib.util
 import inspect
 import keyword
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from rspose.losses.interface import HEADS, HeatmapLoss
 
 _losses: dict[str, type[HeatmapLoss]] = {}
-_discovered: set[Path] = set()
-_sources: dict[str, str | None] = {}  # what was loaded from outside, and what failed of it
+_imported: dict[str, str | None] = {}
+"""What was imported, loss files by path and entry points by name, and what failed of it, in one line."""
 _unusable: dict[str, str] = {}
 """What could not be imported: the stem of the file, or the name that is taken twice, and why."""
 
@@ -41,18 +41,18 @@ def register(loss: LossClass) -> LossClass:
     """
     if not (isinstance(loss, type) and issubclass(loss, HeatmapLoss)):
         raise TypeError(f"register: expected a subclass of HeatmapLoss, found {loss!r}")
+
+    def wrong(variable: str, problem: str) -> TypeError:
+        return TypeError(f"loss class {loss.__name__}: class variable {variable!r}: {problem}")
+
     for variable in ("name", "title", "reference"):
         if not isinstance(getattr(loss, variable, None), str):
-            raise TypeError(
-                f"loss class {loss.__name__}: class variable {variable!r}: expected a string, found none"
-            )
+            raise wrong(variable, "expected a string, found none")
     if problem := name_problem(loss.name):
-        raise TypeError(f"loss class {loss.__name__}: class variable 'name': {problem}")
+        raise wrong("name", problem)
     if not (isinstance(loss.heads, tuple) and loss.heads and set(loss.heads) <= set(HEADS)):
-        raise TypeError(
-            f"loss class {loss.__name__}: class variable 'heads': expected a tuple of 'heatmap' and 'simcc' "
-            f"(one alone: ('simcc',)), found {loss.heads!r}"
-        )
+        expected = "a tuple of 'heatmap' and 'simcc' (one alone: ('simcc',))"
+        raise wrong("heads", f"expected {expected}, found {loss.heads!r}")
     taken = _losses.setdefault(loss.name, loss)
     if taken is not loss:
         raise NameTaken(
@@ -70,20 +70,6 @@ def name_problem(name: str) -> str | None:
     return f"expected letters, digits and underscores, a letter first (like my_loss), found {name!r}"
 
 
-def discover(folder: Path) -> None:
-    """Import every loss file (``*.py`` without leading underscore) of a folder, so that its losses register.
-
-    A file that is imported already is left alone; one that fails does not keep the others from being
-    imported.
-
-    Raises:
-        NotADirectoryError: there is no such folder.
-        ImportError: a file cannot be imported; the message names it and says why, in one line.
-    """
-    if failures := _discover(folder):
-        raise ImportError(failures[0])
-
-
 def load(source: str) -> None:
     """Import losses from outside the project, so that they register; a second time changes nothing.
 
@@ -94,85 +80,58 @@ def load(source: str) -> None:
         ValueError: there is no such file or entry point, in one line.
         ImportError: it cannot be imported; the message names it and says why, in one line.
     """
-    path = Path(source).resolve() if source.endswith(".py") else None
-    key = str(path or source)
-    if key not in _sources:
-        if path is None:
-            _sources[key] = _load_entry_point(source)
-        elif path.is_file():
-            _sources[key] = None if path in _discovered else _import(path)
-        else:
+    if source.endswith(".py"):
+        path = Path(source).resolve()
+        if not path.is_file():
             raise ValueError(f"loss file {source}: no such file")
-    if failure := _sources[key]:
+        failure = _import_file(path)
+    else:
+        installed = entry_points(group=ENTRY_POINTS)
+        if source not in installed.names:
+            names = ", ".join(sorted(installed.names))
+            raise ValueError(
+                f"losses from {source!r}: expected a path that ends in .py, or an entry point of the group "
+                f"{ENTRY_POINTS}; {f'installed are {names}' if names else 'none is installed'}"
+            )
+        entry, what = installed[source], f"entry point {source!r} of {ENTRY_POINTS}"
+        failure = _import(source, what, source, entry.module, entry.load)
+    if failure:
         raise ImportError(failure)
 
 
-def _load_entry_point(name: str) -> str | None:
-    """Import what an entry point names; what failed, in one line."""
-    installed = entry_points(group=ENTRY_POINTS)
-    if name not in installed.names:
-        found = f"installed are {', '.join(sorted(installed.names))}" if installed else "none is installed"
-        raise ValueError(
-            f"losses from {name!r}: expected a path that ends in .py, or an entry point of the group "
-            f"{ENTRY_POINTS}; {found}"
-        )
-    try:
-        installed[name].load()
-    except Exception as error:
-        _unusable[name] = f"entry point {name!r} of {ENTRY_POINTS}: cannot be imported: {_one_line(error)}"
-        return _unusable[name]
-    return None
-
-
-def _discover(folder: Path) -> list[str]:
-    """Import the loss files that are new; what failed, a line each."""
-    folder = Path(folder).resolve()
-    if not folder.is_dir():
-        raise NotADirectoryError(f"loss folder {folder}: no such folder")
-    new = [path for path in sorted(folder.glob("[!_]*.py")) if path not in _discovered]
-    if not new:
-        return []
-    imported = {
-        str(Path(file).resolve())
-        for m in list(sys.modules.values())
-        if (file := getattr(m, "__file__", None))
-    }
-    failures = []
-    for path in new:
-        if str(path) in imported:
-            _discovered.add(path)
-        elif failure := _import(path):
-            failures.append(failure)
-    return failures
-
-
-def _import(path: Path) -> str | None:
+def _import_file(path: Path) -> str | None:
     """Import a loss file; what failed, in one line."""
-    _discovered.add(path)
-    # The path makes the name unique: two folders may hold files of one name.
     in_baselines = path.parent == baselines_folder()
+    # The path makes the name unique: two folders may hold files of one name.
     module = f"rspose.baselines.{path.stem}" if in_baselines else f"{path.stem} ({path})"
-    try:
+
+    def run() -> None:
         if in_baselines:
             importlib.import_module(module)
-        else:
-            spec = importlib.util.spec_from_file_location(module, path)
-            assert spec is not None and spec.loader is not None  # there always is one for a .py file
-            sys.modules[module] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[module])
-    except Exception as error:
-        sys.modules.pop(module, None)
-        failure = f"loss file {path}: cannot be imported: {_one_line(error)}"
-        # Neither what it had registered before it failed may be used, nor a name that means two losses.
-        registered = [name for name, loss in _losses.items() if loss.__module__ == module]
-        taken = [error.name] if isinstance(error, NameTaken) else []
-        _unusable.update(dict.fromkeys([path.stem, *registered, *taken], failure))
-        return failure
-    return None
+            return
+        spec = importlib.util.spec_from_file_location(module, path)
+        assert spec is not None and spec.loader is not None  # there always is one for a .py file
+        sys.modules[module] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[module])
+
+    return _import(str(path), f"loss file {path}", path.stem, module, run)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def _import(key: str, what: str, name: str, module: str, run: Callable[[], object]) -> str | None:
+    """Import a module of losses once, as ``key``; what failed, in one line, which answers for ``name``."""
+    if key not in _imported:
+        _imported[key] = None
+        try:
+            run()
+        except Exception as error:
+            sys.modules.pop(module, None)
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            failure = _imported[key] = f"{what}: cannot be imported: {why}"
+            # Neither what it had registered before it failed may be used, nor a name that means two losses.
+            registered = [name for name, loss in _losses.items() if loss.__module__ == module]
+            taken = [error.name] if isinstance(error, NameTaken) else []
+            _unusable.update(dict.fromkeys([name, *registered, *taken], failure))
+    return _imported[key]
 
 
 def available() -> dict[str, type[HeatmapLoss]]:
@@ -180,9 +139,9 @@ def available() -> dict[str, type[HeatmapLoss]]:
 
     A file that cannot be imported is left out, with one line on stderr.
     """
-    baselines = baselines_folder()
-    if baselines is not None:
-        for failure in _discover(baselines):
+    if folder := baselines_folder():
+        new = [path for path in sorted(folder.glob("[!_]*.py")) if str(path) not in _imported]
+        for failure in filter(None, map(_import_file, new)):
             print(f"warning: {failure}", file=sys.stderr)
     return {name: loss for name, loss in sorted(_losses.items()) if name not in _unusable}
 
@@ -214,12 +173,12 @@ def build(name: str, parameters: Mapping[str, Any], num_keypoints: int) -> Heatm
     """
     loss = _find(name)
     arguments = _arguments(loss)
-    allowed = [parameter for parameter in arguments if parameter != "num_keypoints"]
+    passed = {"num_keypoints": num_keypoints} if "num_keypoints" in arguments else {}
+    allowed = [parameter for parameter in arguments if parameter not in passed]
     for parameter in parameters:
         if parameter not in allowed:
             expected = f"one of {', '.join(allowed)}" if allowed else "none: this loss has no parameters"
             raise ValueError(f"{name} loss: unknown parameter {parameter!r}: expected {expected}")
-    passed = {"num_keypoints": num_keypoints} if "num_keypoints" in arguments else {}
     return loss(**passed, **parameters)
 
 

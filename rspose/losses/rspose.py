@@ -34,16 +34,10 @@ class RSPose(Sum):
     outweighs, it cost 5 to 16 points of AP.
 
     Args:
-        rank_weight: weight of S-Rank, at least 0.
-        sort_weight: weight of S-Sort, at least 0.
-        instance_weight: weight of Instance-Sort, at least 0.
-        label_threshold: labels at or below it are background, in [0, 1).
-        delta: half width of the smoothed step in units of the logits, at least 0.
-        level: what Instance-Sort sorts, ``"keypoint"`` or ``"pose"``.
-        scope: what it sorts together, ``"batch"`` or ``"keypoint_type"``.
-        gather: let it sort over the joint batch of all processes of a distributed training.
-        ranking: what S-Rank is: ``"rank_sort"``, or for comparison ``"bucketed"`` or ``"ap_loss"``, as in
-            :func:`~rspose.losses.spatial_rs`.
+        rank_weight, sort_weight, instance_weight: weights of the three terms, at least 0.
+        label_threshold, ranking: as for :class:`SpatialRS`.
+        delta: half width of the smoothed step of both parts in units of the logits, at least 0.
+        level, scope, gather: as for :class:`InstanceSort`.
 
     Example:
         >>> import torch
@@ -74,12 +68,9 @@ class RSPose(Sum):
         ranking: Ranking = "rank_sort",
     ) -> None:
         check_numbers(f"{self.name} loss", at_least=0, instance_weight=instance_weight)
-        spatial_rs = {
-            "rank_weight": rank_weight,
-            "sort_weight": sort_weight,
-            "label_threshold": label_threshold,
-            "delta": delta,
-            "ranking": ranking,
-        }
-        instance_sort = {"weight": instance_weight, "level": level, "delta": delta, "scope": scope}
-        super().__init__({"spatial_rs": spatial_rs, "instance_sort": {**instance_sort, "gather": gather}})
+        weights = {"rank_weight": rank_weight, "sort_weight": sort_weight}
+        pixels = {"label_threshold": label_threshold, "delta": delta, "ranking": ranking}
+        keypoints = {"level": level, "delta": delta, "scope": scope, "gather": gather}
+        super().__init__(
+            {"spatial_rs": {**weights, **pixels}, "instance_sort": {"weight": instance_weight, **keypoints}}
+        )

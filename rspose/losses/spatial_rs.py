@@ -30,7 +30,7 @@ def spatial_rs(
     delta: float = 0.5,
     ranking: Ranking = "rank_sort",
 ) -> tuple[Tensor, Tensor]:
-    """Rank & Sort error of each map, pixels (or bins) against each other.
+    """S-Rank and S-Sort of each map, ``[M]`` each, in [0, 1): pixels (or bins) against each other.
 
     Positives are the pixels with a label above the threshold, their quality is the label; all others are
     negatives. S-Rank is the ranking error (positives above negatives), S-Sort the sorting error (positives by
@@ -41,13 +41,10 @@ def spatial_rs(
     :class:`rspose.losses.RSPose`.
 
     Args:
-        prediction: logits ``[M, N]``, any range; only their differences count. A perfect prediction grows
-            with the label, with steps of several delta.
+        prediction: logits ``[M, N]``, of which only differences count. A perfect prediction grows with the
+            label, with steps of several delta.
         label: Gaussian labels ``[M, N]`` in [0, 1].
         label_threshold, delta, ranking: as for :class:`SpatialRS`.
-
-    Returns:
-        S-Rank and S-Sort, ``[M]`` each, in [0, 1).
 
     Example:
         >>> import torch
@@ -57,9 +54,8 @@ def spatial_rs(
         (0.0, 0.0)
     """
     label = label.where(label > label_threshold, 0)
-    rank, sort = rank_sort(
-        prediction, label, delta=delta, implementation="bucketed" if ranking == "bucketed" else "auto"
-    )
+    form = "bucketed" if ranking == "bucketed" else "auto"
+    rank, sort = rank_sort(prediction, label, delta=delta, implementation=form)
     return (ap_loss(prediction, label, delta=delta) if ranking == "ap_loss" else rank), sort
 
 
@@ -71,8 +67,7 @@ class SpatialRS(HeatmapLoss):
     near logit 0 and only differences are learned.
 
     Args:
-        rank_weight: weight of S-Rank, at least 0.
-        sort_weight: weight of S-Sort, at least 0.
+        rank_weight, sort_weight: weights of S-Rank and S-Sort, at least 0.
         label_threshold: labels at or below it are background, in [0, 1).
         delta: half width of the smoothed step in units of the logits, at least 0.
         ranking: what S-Rank is. ``"rank_sort"`` ranks as defined, ``"bucketed"`` with negatives in buckets
@@ -106,8 +101,8 @@ class SpatialRS(HeatmapLoss):
         def errors(maps: Tensor, labels: Tensor) -> Tensor:
             return torch.stack(spatial_rs(maps, labels, self.label_threshold, self.delta, self.ranking))
 
-        weights = visible_weights(target.weights)
-        rank, sort = (weighted_mean(each, weights) for each in over_maps(errors, prediction, target))
+        values = over_maps(errors, target.weights, prediction, target.heatmaps)
+        rank, sort = (weighted_mean(each, visible_weights(target.weights)) for each in values)
         return {"rank": self.rank_weight * rank, "sort": self.sort_weight * sort}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:

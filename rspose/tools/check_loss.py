@@ -395,7 +395,8 @@ def description(name: str) -> list[str]:
     text = vars(loss).get("__doc__") or ""
     if not text.strip():
         problems.append("the class has no docstring: say what is compared with what, the formula, its source")
-    described = set(re.findall(r"^\s*(\w+):", text.partition("Args:")[2], re.MULTILINE))
+    lines = re.findall(r"^\s*(\w[\w, ]*):", text.partition("Args:")[2], re.MULTILINE)
+    described = {parameter for line in lines for parameter in line.split(", ")}
     for parameter, default in parameters_of(name).items():
         if parameter not in described:
             problems.append(f"the docstring lacks {parameter!r} under Args: its meaning and range")

@@ -13,7 +13,7 @@ every_loss_and_head = pytest.mark.parametrize(("name", "head"), CELLS, ids=[f"{n
 def forget_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the registry forget, when the test ends, what is registered from now on."""
     available()
-    for memory in ("_losses", "_discovered", "_sources", "_unusable"):
+    for memory in ("_losses", "_imported", "_unusable"):
         monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
 
 

@@ -13,13 +13,9 @@ from rspose.losses.rank_sort.segments import Segments
 
 
 def ap_loss(
-    scores: Tensor,
-    labels: Tensor,
-    valid: Tensor | None = None,
-    delta: float = 1.0,
-    interpolate: bool = True,
+    scores: Tensor, labels: Tensor, valid: Tensor | None = None, delta: float = 1.0, interpolate: bool = True
 ) -> Tensor:
-    r"""Average precision loss of each row: one minus the mean precision at its positives.
+    r"""Average precision loss of each row, ``[M]`` in [0, 1): one minus the mean precision at its positives.
 
     With H, positives and negatives of :func:`~rspose.losses.rank_sort.operator.rank_sort`, but each positive
     counting itself once,
@@ -32,17 +28,11 @@ def ap_loss(
     of a positive, one minus that precision, pulls it up and pushes its false positives down in proportion to
     H, as in :func:`rank_sort`. Chen et al., "AP-Loss for Accurate One-Stage Object Detection", TPAMI 2020,
     arXiv 2008.07294, as in the code of Rank & Sort Loss. Beside the ranking error of :func:`rank_sort` it
-    shows what the self term and the interpolation do.
+    shows what the self term and the interpolation do. A row without positives has 0.
 
     Args:
-        scores: raw logits ``[M, N]``, floating point, any range.
-        labels: ``[M, N]``; positives are those above 0, by how much does not matter.
-        valid: boolean ``[M, N]``, False for elements that are neither; None for all valid.
-        delta: half width of the smoothed step, at least 0, in units of the scores. Default: the published 1.
+        scores, labels, valid, delta: as for :func:`rank_sort`; delta is by default the published 1.
         interpolate: whether precisions are interpolated, as published.
-
-    Returns:
-        ``[M]`` in [0, 1); 0 for a row without positives.
 
     Raises:
         ValueError: shapes disagree, scores or labels are not in floating point, or delta is negative.
@@ -68,7 +58,7 @@ class _APLoss(Function):
         if present.shape[1] == 0:
             ctx.save_for_backward(scores.new_zeros(scores.shape))
             return scores.new_zeros(len(scores))
-        count = present.sum(dim=1).clamp_min(1).double()
+        count = positives.count.clamp_min(1).double()
         segments = Segments(scores, negative, positives, delta)
         false_positives = segments.sum_over_negatives()
         own = 0.5 if delta > 0 else 1.0  # H(0), which is replaced by 1

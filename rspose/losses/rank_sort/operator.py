@@ -2,18 +2,17 @@
 
 import importlib.util
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from rspose.losses.rank_sort.buckets import Buckets
 from rspose.losses.rank_sort.pairs import PAIRS, among_positives, positives_with_negatives
 from rspose.losses.rank_sort.positives import NEGLIGIBLE, Positives, checked_scores, split
 from rspose.losses.rank_sort.reference import rank_sort_reference
-from rspose.losses.rank_sort.segments import Segments
+from rspose.losses.rank_sort.segments import Buckets, Segments
 
 Implementation = Literal["auto", "reference", "torch", "triton", "bucketed"]
 
@@ -64,11 +63,9 @@ def rank_sort(
     Args:
         scores: raw logits ``[M, N]``, floating point, any range.
         labels: ``[M, N]`` in [0, 1], 0 for negatives.
-        valid: boolean ``[M, N]``, False for elements that are neither positive nor negative; None for all
-            valid.
+        valid: boolean ``[M, N]``, False for elements that are neither; None for all valid.
         delta: half width of the smoothed step, at least 0, in units of the scores. Default: the paper's 0.5.
-        implementation: see above; ``"auto"`` is ``"triton"`` on a GPU where Triton is installed, else
-            ``"torch"``.
+        implementation: see above; ``"auto"`` is ``"triton"`` on a GPU with Triton, else ``"torch"``.
 
     Returns:
         The ranking error and the sorting error, each ``[M]``; 0 for a row without positives. Both are below
@@ -93,11 +90,7 @@ def rank_sort(
     if implementation == "auto":
         implementation = "triton" if scores.is_cuda and importlib.util.find_spec("triton") else "torch"
     with torch.autocast(device_type=scores.device.type, enabled=False):
-        if implementation == "triton":
-            rank, sort = _triton()(scores, labels, valid, float(delta))
-        else:
-            rank, sort = _RankSort.apply(scores, labels, valid, float(delta), implementation)
-    return rank, sort
+        return _RankSort.apply(scores, labels, valid, float(delta), implementation)
 
 
 class _RankSort(Function):
@@ -105,61 +98,53 @@ class _RankSort(Function):
     def forward(
         ctx: Any, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float, implementation: str
     ) -> tuple[Tensor, Tensor]:
-        # Rows do not depend on each other: a few at a time need little memory and stay in the cache.
-        height = max(1, _ROW_BLOCK // max(1, scores.shape[1]))
+        # Rows do not depend on each other: a few at a time need little memory and stay in the cache of a CPU.
+        at_once = max(1, scores.numel()) if implementation == "triton" else _ROW_BLOCK
+        height = max(1, at_once // max(1, scores.shape[1]))
         blocks = scores.split(height), labels.split(height)
         masks = [None] * len(blocks[0]) if valid is None else valid.split(height)
         parts = [
             _compare(*rows, delta, implementation, ctx.needs_input_grad[0])
             for rows in zip(*blocks, masks, strict=True)
         ]
-        ctx.positives = [part.positives for part in parts]
-        ctx.save_for_backward(*(each for part in parts for each in (part.rank_gradient, part.sort_gradient)))
-        return torch.cat([part.rank for part in parts]), torch.cat([part.sort for part in parts])
+        rank, sort, rank_gradients, sort_gradients, ctx.positives = zip(*parts, strict=True)
+        ctx.save_for_backward(*rank_gradients, *sort_gradients)
+        return torch.cat(rank), torch.cat(sort)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, rank_weight: Tensor, sort_weight: Tensor) -> tuple[Tensor, None, None, None, None]:
-        gradients, saved = [], ctx.saved_tensors
-        heights = [len(each) for each in saved[::2]]
-        weights = rank_weight.split(heights), sort_weight.split(heights)
-        blocks = zip(ctx.positives, saved[::2], saved[1::2], *weights, strict=True)
-        for positives, rank_gradient, sort_gradient, by_rank, by_sort in blocks:
-            gradient = rank_gradient * by_rank[:, None]
-            positives.add_to(gradient, sort_gradient * by_sort[:, None])
-            gradients.append(gradient)
+        blocks = len(ctx.positives)
+        by_rank, by_sort = ctx.saved_tensors[:blocks], ctx.saved_tensors[blocks:]
+        heights = [len(each) for each in by_rank]
+        weights = rank_weight[:, None].split(heights), sort_weight[:, None].split(heights)
+        gradients = []
+        for positives, rank, sort, *weight in zip(ctx.positives, by_rank, by_sort, *weights, strict=True):
+            gradients.append(rank * weight[0])
+            positives.add_to(gradients[-1], sort * weight[1])
         return torch.cat(gradients), None, None, None, None
 
 
-class _Compared(NamedTuple):
-    """Errors ``[M]`` of some rows and their gradients, that of the sorting error packed: ``[M, P]``."""
-
-    rank: Tensor
-    sort: Tensor
-    rank_gradient: Tensor
-    sort_gradient: Tensor
-    positives: Positives
-
-
 def _compare(
-    scores: Tensor,
-    labels: Tensor,
-    valid: Tensor | None,
-    delta: float,
-    implementation: str,
-    with_gradients: bool,
-) -> _Compared:
-    """Compare the elements of some rows; no gradients unless they are asked for."""
+    scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float, implementation: str, wanted: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Positives]:
+    """Compare the elements of some rows.
+
+    Returns their errors ``[M]``, the gradient of the ranking error ``[M, N]``, that of the sorting error
+    packed as the positives are, ``[M, P]``, and the positives; no gradients unless they are wanted.
+    """
     positive, negative = split(labels, valid)
     positives = Positives(scores, labels, positive)
-    present = positives.present
     if implementation == "reference":
         rank, sort, rank_gradient, sorting = rank_sort_reference(scores.contiguous(), labels, delta, valid)
-        return _Compared(rank, sort, rank_gradient, positives.pack(sorting, 0.0), positives)
+        return rank, sort, rank_gradient, positives.pack(sorting, 0.0), positives
     nothing = scores.new_zeros(len(scores))
-    if present.shape[1] == 0:
-        return _Compared(nothing, nothing, scores.new_zeros(scores.shape), positives.scores, positives)
-    count = present.sum(dim=1).clamp_min(1).to(scores.dtype)
+    present, width = positives.present, positives.present.shape[1]
+    if width == 0:
+        return nothing, nothing, scores.new_zeros(scores.shape), positives.scores, positives
+    if implementation == "triton":
+        return *_triton()(scores, negative, positives, delta, wanted), positives
+    count = positives.count.clamp_min(1).to(scores.dtype)
     rank_plus, sorting, sort_gradient = among_positives(positives, delta)
 
     def push(false_positives: Tensor, rows: slice) -> Tensor:
@@ -167,33 +152,28 @@ def _compare(
         share = present[rows] & (false_positives > NEGLIGIBLE)
         return share / count[rows, None] / (rank_plus[rows] + false_positives)
 
-    width, rank_gradient = present.shape[1], nothing
+    rank_gradient = nothing
     if implementation == "torch" and width <= _FEW and width * scores.shape[1] <= PAIRS:
-        given = push if with_gradients else None
+        given = push if wanted else None
         false_positives, rank_gradient = positives_with_negatives(scores, negative, positives, delta, given)
     else:
         form = (Buckets if implementation == "bucketed" else Segments)(scores, negative, positives, delta)
         false_positives = form.sum_over_negatives()
-        if with_gradients:
+        if wanted:
             rank_gradient = form.sum_over_positives(push(false_positives, slice(None)))
     ranking = (false_positives / (rank_plus + false_positives)).where(present, 0)
-    if with_gradients:
+    if wanted:
         rank_gradient = rank_gradient.to(scores.dtype).masked_fill_(~negative, 0)
         own = ranking.where(false_positives > NEGLIGIBLE, 0) / count[:, None]
         positives.add_to(rank_gradient, -own.to(scores.dtype))
         sort_gradient = sort_gradient / count[:, None]
-    return _Compared(
-        ranking.sum(dim=1).to(scores.dtype) / count,
-        sorting.sum(dim=1) / count,
-        rank_gradient,
-        sort_gradient,
-        positives,
-    )
+    rank, sort = ranking.sum(dim=1).to(scores.dtype) / count, sorting.sum(dim=1) / count
+    return rank, sort, rank_gradient, sort_gradient, positives
 
 
-def _triton() -> Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]:
+def _triton() -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]:
     try:
-        from rspose.losses.rank_sort.triton_kernels import rank_sort_triton
+        from rspose.losses.rank_sort.triton_kernels import compare
     except ImportError as error:
         raise ImportError(f"rank_sort: implementation 'triton' needs Triton: {error}") from error
-    return rank_sort_triton
+    return compare

@@ -36,27 +36,25 @@ class Positives:
     """The positives of each row, packed to the left: ``[M, P]`` with P the largest number in a row.
 
     Attributes:
+        count: number in each row, ``[M]``.
         present: which slots hold a positive.
         scores: of the positives; 0 in empty slots.
-        labels: of the positives; infinite in empty slots, so that no empty slot is a rival with a smaller
-            label.
+        labels: of the positives; infinite in empty slots, so that none is a rival with a smaller label.
     """
 
     def __init__(self, scores: Tensor, labels: Tensor, positive: Tensor) -> None:
+        self.count = positive.sum(dim=1)
+        width = int(self.count.max()) if len(scores) else 0
+        self.present = torch.arange(width, device=scores.device) < self.count[:, None]
+        # Both in the order of the elements: the n-th positive is in the n-th slot that is not empty.
         self._index = positive.flatten().nonzero().squeeze(1)
-        counts = positive.sum(dim=1)
-        width = int(counts.max()) if len(counts) else 0
-        rows = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
-        first = counts.cumsum(0) - counts
-        self._slot = rows * width + torch.arange(len(rows), device=rows.device) - first[rows]
-        self._shape = (len(scores), width)
+        self._slot = self.present.flatten().nonzero().squeeze(1)
         self.scores = self.pack(scores, 0.0)
         self.labels = self.pack(labels.to(scores.dtype), float("inf"))
-        self.present = torch.arange(width, device=counts.device) < counts[:, None]
 
     def pack(self, values: Tensor, empty: float) -> Tensor:
         """Return the values ``[M, P]`` of the positives from those of all elements, ``[M, N]``."""
-        packed = values.new_full(self._shape, empty)
+        packed = values.new_full(self.present.shape, empty)
         packed.view(-1)[self._slot] = values.flatten()[self._index]
         return packed
 
