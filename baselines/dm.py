@@ -71,7 +71,7 @@ def dm(
             that the suppliers choose the nearer demander; no iterations, a fraction of the time.
 
     Raises:
-        ValueError: a parameter is out of its range, or the shapes do not belong together.
+        ValueError: a parameter is out of its range, or shapes do not belong together; so does :func:`dm_1d`.
 
     Example:
         >>> import torch
@@ -84,19 +84,18 @@ def dm(
     _check_solver(epsilon, iterations, demand, transport)
     height, width = size
     _require(height >= 2 and width >= 2, "size", "a height and a width of at least 2", tuple(size))
-    maps = len(prediction)
-    _require_shape("prediction", prediction, (maps, height * width))
-    _require_shape("keypoints", keypoints, (maps, 2))
+    _require_shape("prediction", prediction, (len(prediction), height * width))
+    _require_shape("keypoints", keypoints, (len(prediction), 2))
     supply = (beta * prediction).softmax(dim=-1)
     # On a CPU a few maps at a time: all that is made for them stays in its cache.
-    at_once = 16 if supply.device.type == "cpu" else max(1, maps)
+    at_once = 16 if supply.device.type == "cpu" else max(1, len(prediction))
     parts = zip(supply.detach().split(at_once), _placed(keypoints, demand).split(at_once), strict=True)
-    solve = _potentials
-    if torch.compiler.is_compiling():
-        # Traced, the steps of each few maps would become thousands of operations.
-        solve = torch.compiler.disable(_potentials)  # here alone, since it takes two seconds to import
+    # Traced, the steps of each few maps would become thousands of operations; importing this takes seconds.
+    compiling = torch.compiler.is_compiling()
+    solve = torch.compiler.disable(_potentials) if compiling else _potentials
     potentials = [solve(a, place, size, epsilon, iterations, transport) for a, place in parts]
     pixels, demanders = (torch.cat(part) for part in zip(*potentials, strict=True))
+    return ((supply * pixels).sum(dim=-1) + demanders) / max(size)
 
 
 def dm_1d(
@@ -122,9 +121,6 @@ def dm_1d(
         prediction: logits ``[M, N]``.
         keypoints: ``[M]`` in bins; one outside the map counts as the nearest point on it.
         beta, power, demand: as for :class:`DMLoss`.
-
-    Raises:
-        ValueError: a parameter is out of its range, or the shapes do not belong together.
 
     Example:
         >>> import torch
@@ -282,8 +278,7 @@ class DMLoss(HeatmapLoss):
                 x, y = ((self.beta_simcc * map_).softmax(dim=-1) for map_ in prediction)
                 return _smoothed(x, sigma[0]), _smoothed(y, sigma[1])
             mass = (self.beta * prediction).flatten(2).softmax(dim=-1).view(prediction.shape)
-            across = _smoothed(mass, sigma[0])
-            return _smoothed(across.transpose(2, 3), sigma[1]).transpose(2, 3)
+            return _smoothed(_smoothed(mass, sigma[0]).transpose(2, 3), sigma[1]).transpose(2, 3)
 
     def logits(self, prediction: Maps) -> Maps:
         """Return the log of the softmax, the smoothing left out: no constant added to a map counts."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rspose.baselines._parts import first_dense, sum_over_parts, visible_keypoints
+from rspose.baselines._parts import FACE, WHOLE_BODY, sum_over_parts
 from rspose.baselines.awing import awing
 from rspose.baselines.wahr import Weighting, check_weighting, weighted
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, check_numbers, over_maps, register
@@ -50,12 +50,13 @@ class HeuristicLoss(HeatmapLoss):
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return one term, called like the loss."""
         weights = target.weights
-        keypoints = weights.shape[1]
-        dense = visible_keypoints(weights) >= first_dense(keypoints)
+        whole_body = weights.shape[1] == WHOLE_BODY
+        # Of each visible map; face and hands come last.
+        dense = ((weights > 0).nonzero()[:, 1] >= FACE.start) & whole_body
 
         def map_loss(prediction: Tensor, label: Tensor) -> Tensor:
             pixels = (prediction - label).square()
-            if first_dense(keypoints) < keypoints:
+            if whole_body:
                 pixels = awing(prediction, label).where(dense[:, None], pixels)
             pixels = weighted(pixels, prediction, label, self.weighting, self.gamma, self.tau)
             value = pixels.mean(dim=-1)

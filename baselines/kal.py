@@ -1,9 +1,11 @@
 """KAL: AWing and MSE mixed by a learned factor per keypoint."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from rspose.baselines._parts import sum_over_parts, visible_keypoints
+from rspose.baselines._parts import sum_over_parts
 from rspose.baselines.awing import awing
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, check_numbers, over_maps, register
 
@@ -82,12 +84,7 @@ class KALLoss(HeatmapLoss):
         weights, known = target.weights, len(self.factor_logits)
         if weights.shape[1] != known:
             raise self._error("prediction", f"{known} keypoints (num_keypoints)", str(weights.shape[1]))
-        factor = self.factors.to(weights.dtype)[visible_keypoints(weights)]
-        value = over_maps(
-            lambda map_, label: self.map_loss(map_, label, factor), weights, prediction, target.heatmaps
-        )
-        regulariser = sum_over_parts((2 * factor - 1).square(), weights)
-        return {
-            self.name: sum_over_parts(value, weights),
-            "regulariser": self.regulariser_weight * regulariser,
-        }
+        factor = self.factors.to(weights.dtype)[(weights > 0).nonzero()[:, 1]]  # of each visible map
+        value = over_maps(partial(self.map_loss, factor=factor), weights, prediction, target.heatmaps)
+        value, regulariser = (sum_over_parts(each, weights) for each in (value, (2 * factor - 1).square()))
+        return {self.name: value, "regulariser": self.regulariser_weight * regulariser}

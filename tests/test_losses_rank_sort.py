@@ -429,13 +429,6 @@ def test_half_precision_is_computed_in_float32_under_autocast_too(dtype: torch.d
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)  # of one type too
 
 
-@pytest.mark.usefixtures("both_forms")
-def test_no_gradient_is_computed_where_none_is_asked_for() -> None:
-    scores, labels = random_rows(0, ties=False)
-    rank, _ = rank_sort(scores, labels)
-    assert not rank.requires_grad
-
-
 @pytest.mark.parametrize(
     ("function", "shapes", "given", "message"),
     [

@@ -109,23 +109,13 @@ def test_a_loss_of_an_installed_package_is_loaded_by_its_entry_point(
     fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_package(tmp_path, "their_losses", {"losses.py": LOSS_FILE}, "theirs = their_losses.losses")
+    install_package(tmp_path, "torn_losses", {}, "torn = torn_losses.missing")
     monkeypatch.syspath_prepend(tmp_path)
     load("theirs")
     assert available()["mae"].__module__ == "their_losses.losses"
-    with pytest.raises(
-        ValueError, match=r"'ours': .* entry point of .*rspose\.losses; installed are .*theirs"
-    ):
+    with pytest.raises(ValueError, match=r"'ours': .* entry point of .*rspose\.losses; installed .*theirs"):
         load("ours")
-
-
-def test_an_entry_point_that_cannot_be_imported_is_named(
-    fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install_package(tmp_path, "torn_losses", {}, "torn = torn_losses.missing")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        ImportError, match=r"entry point 'torn' of rspose.losses: cannot be imported: .*Module"
-    ):
+    with pytest.raises(ImportError, match=r"entry point 'torn' of rspose.losses: cannot be .*: .*Module"):
         load("torn")
 
 

@@ -57,8 +57,7 @@ def peak(maps: Maps) -> tuple[Tensor, Tensor]:
         (x_score, x), (y_score, y) = maps[0].max(dim=-1), maps[1].max(dim=-1)
         return torch.minimum(x_score, y_score), torch.stack([x, y], dim=-1)
     score, index = maps.flatten(2).max(dim=-1)
-    width = maps.shape[-1]
-    return score, torch.stack([index % width, index // width], dim=-1)
+    return score, torch.stack([index % maps.shape[-1], index // maps.shape[-1]], dim=-1)
 
 
 def keypoint_similarity(location: Tensor, target: KeypointTarget) -> Tensor:
@@ -109,10 +108,9 @@ class InstanceSort(HeatmapLoss):
         scope: ``"batch"`` sorts all keypoints of the batch in one set, ``"keypoint_type"`` left elbows with
             left elbows only; the term is then the mean over the keypoint types that are visible somewhere.
             For keypoints only.
-        gather: in distributed training, sort over the joint batch of all processes. Every process then
-            returns the value of the joint batch, with the gradient that, averaged over the processes as
-            DistributedDataParallel does, is that of one process with the joint batch. Instances must be
-            equally many on each process.
+        gather: in distributed training, sort over the joint batch of all processes, each with equally many
+            instances. Each then returns the value of the joint batch, with the gradient that, averaged over
+            the processes as DistributedDataParallel does, is that of one process with the joint batch.
     """
 
     name = "instance_sort"

@@ -137,28 +137,26 @@ class HeatmapLoss(nn.Module, ABC):
         if isinstance(target.heatmaps, tuple) != pair or len(labels) != len(maps):
             expected = f"labels for a {head} head, like the prediction"
             raise self._error("target.heatmaps", expected, f"{len(labels)} tensor(s)")
-        batch = maps[0].shape[:2]
-        shapes = [("heatmaps", label, map_.shape) for label, map_ in zip(labels, maps, strict=True)]
-        shapes += [("keypoints", target.keypoints, (*batch, 2)), ("weights", target.weights, batch)]
-        shapes += [("scale", target.scale, batch[:1]), ("sigmas", target.sigmas, batch[1:])]
-        for argument, tensor, shape in shapes:
-            if tensor.shape != shape:
-                raise self._error(f"target.{argument}", f"shape {list(shape)}", f"{list(tensor.shape)}")
+        b, k = maps[0].shape[:2]
+        shapes = {"keypoints": [b, k, 2], "weights": [b, k], "scale": [b], "sigmas": [k]}
+        tensors = [(name, getattr(target, name), shape) for name, shape in shapes.items()]
+        tensors += [("heatmaps", label, list(map_.shape)) for label, map_ in zip(labels, maps, strict=True)]
+        for argument, tensor, shape in tensors:
+            if list(tensor.shape) != shape:
+                raise self._error(f"target.{argument}", f"shape {shape}", f"{list(tensor.shape)}")
         if any(0 in map_.shape[2:] for map_ in maps):
             raise self._error("prediction", "maps with pixels", f"shape {list(maps[0].shape)}")
         if all(map_.numel() for map_ in maps):
-            self._check_values(maps, labels, target)
+            self._check_values(maps, target)
 
-    def _check_values(
-        self, maps: tuple[Tensor, ...], labels: tuple[Tensor, ...], target: KeypointTarget
-    ) -> None:
-        finite, positive, infinity = "finite values", "finite values of at least 0", math.inf
+    def _check_values(self, maps: tuple[Tensor, ...], target: KeypointTarget) -> None:
         places = target.keypoints.where(target.weights[..., None] > 0, 0)  # a masked one may be anything
-        limits = [("prediction", each, finite, -infinity, infinity) for each in maps]
-        limits += [("target.heatmaps", each, "labels in [0, 1]", 0, 1) for each in labels]
-        for name in ("weights", "scale", "sigmas"):
-            limits.append((f"target.{name}", getattr(target, name), positive, 0, infinity))
-        limits.append(("target.keypoints", places, "finite places of visible keypoints", -infinity, infinity))
+        limits = [("prediction", each, "finite values", -math.inf, math.inf) for each in maps]
+        limits += [("target.heatmaps", each, "labels in [0, 1]", 0, 1) for each in as_tuple(target.heatmaps)]
+        positive = {"weights": target.weights, "scale": target.scale, "sigmas": target.sigmas}
+        for name, each in positive.items():
+            limits.append((f"target.{name}", each, "finite values of at least 0", 0, math.inf))
+        limits.append(("target.keypoints", places, "finite places of visible keypoints", -math.inf, math.inf))
         # One pass over each tensor and one transfer to the host. Where anything is NaN, both ends are.
         ends = torch.stack([end.double() for _, each, *_ in limits for end in torch.aminmax(each.detach())])
         for (argument, _, expected, least, most), both in zip(limits, ends.view(-1, 2).tolist(), strict=True):
@@ -196,12 +194,9 @@ class PerMapLoss(HeatmapLoss):
         return {self.name: self.reduce(value, target.weights)}
 
     def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
-        """Return the term from the loss ``[M]`` of the visible keypoints and all weights ``[B, K]``.
-
-        mmpose counts masked keypoints in the mean.
-        """
+        """Return the term from the loss ``[M]`` of the visible keypoints and all weights ``[B, K]``."""
         visible = visible_weights(weights)
-        if self.reduction == "mmpose":
+        if self.reduction == "mmpose":  # masked keypoints count in the mean
             return (visible * value).sum() / max(1, weights.numel())
         return weighted_mean(value, visible)
 
@@ -227,10 +222,8 @@ def visible_weights(weights: Tensor) -> Tensor:
 def over_maps(function: Callable[..., Tensor], weights: Tensor, *maps: Maps) -> Tensor:
     """Return the value ``[M]`` of each visible keypoint: over the axes, the sum of what a function gives.
 
-    Args:
-        function: takes ``[M, N]`` of each of the ``maps``, of one axis and flattened; returns ``[..., M]``.
-        weights: ``[B, K]``; keypoints are visible where they are above 0.
-        maps: a tensor each (2D), or a pair each (1D): the prediction and its labels, say.
+    The function takes ``[M, N]`` of each of the ``maps`` (prediction and labels, say), as
+    :func:`visible_maps` has them, and returns ``[M]``, or several values ``[V, M]``.
     """
     axes = zip(*(visible_maps(each, weights) for each in maps), strict=True)
     return torch.stack([function(*each) for each in axes]).sum(dim=0)

@@ -128,7 +128,7 @@ def _import(key: str, what: str, name: str, module: str, run: Callable[[], objec
             why = " ".join(f"{type(error).__name__}: {error}".split())
             failure = _imported[key] = f"{what}: cannot be imported: {why}"
             # Neither what it had registered before it failed may be used, nor a name that means two losses.
-            registered = [name for name, loss in _losses.items() if loss.__module__ == module]
+            registered = [known for known, loss in _losses.items() if loss.__module__ == module]
             taken = [error.name] if isinstance(error, NameTaken) else []
             _unusable.update(dict.fromkeys([name, *registered, *taken], failure))
     return _imported[key]
@@ -164,8 +164,7 @@ def build(name: str, parameters: Mapping[str, Any], num_keypoints: int) -> Heatm
     """Make a loss.
 
     Args:
-        name: its registered name.
-        parameters: what differs from the defaults.
+        name, parameters: its registered name, and what differs from the defaults.
         num_keypoints: number of keypoints of the dataset, for the losses that learn something per keypoint.
 
     Raises:

@@ -70,7 +70,5 @@ class RSPose(Sum):
         check_numbers(f"{self.name} loss", at_least=0, instance_weight=instance_weight)
         weights = {"rank_weight": rank_weight, "sort_weight": sort_weight}
         pixels = {"label_threshold": label_threshold, "delta": delta, "ranking": ranking}
-        keypoints = {"level": level, "delta": delta, "scope": scope, "gather": gather}
-        super().__init__(
-            {"spatial_rs": {**weights, **pixels}, "instance_sort": {"weight": instance_weight, **keypoints}}
-        )
+        order = {"weight": instance_weight, "level": level, "delta": delta, "scope": scope, "gather": gather}
+        super().__init__({"spatial_rs": {**weights, **pixels}, "instance_sort": order})

@@ -54,8 +54,7 @@ def spatial_rs(
         (0.0, 0.0)
     """
     label = label.where(label > label_threshold, 0)
-    form = "bucketed" if ranking == "bucketed" else "auto"
-    rank, sort = rank_sort(prediction, label, delta=delta, implementation=form)
+    rank, sort = rank_sort(prediction, label, None, delta, "bucketed" if ranking == "bucketed" else "auto")
     return (ap_loss(prediction, label, delta=delta) if ranking == "ap_loss" else rank), sort
 
 

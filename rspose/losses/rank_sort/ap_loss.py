@@ -34,9 +34,6 @@ def ap_loss(
         scores, labels, valid, delta: as for :func:`rank_sort`; delta is by default the published 1.
         interpolate: whether precisions are interpolated, as published.
 
-    Raises:
-        ValueError: shapes disagree, scores or labels are not in floating point, or delta is negative.
-
     Example:
         >>> import torch
         >>> ap_loss(torch.tensor([[5.0, 1.0, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]]))  # precisions 1, 2 / 3

@@ -1,7 +1,6 @@
 """The Rank & Sort operator on independent rows, with identity-update gradients and no N x P tensor."""
 
 import importlib.util
-from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -143,7 +142,9 @@ def _compare(
     if width == 0:
         return nothing, nothing, scores.new_zeros(scores.shape), positives.scores, positives
     if implementation == "triton":
-        return *_triton()(scores, negative, positives, delta, wanted), positives
+        from rspose.losses.rank_sort.triton_kernels import compare  # it is not everywhere installed
+
+        return *compare(scores, negative, positives, delta, wanted), positives
     count = positives.count.clamp_min(1).to(scores.dtype)
     rank_plus, sorting, sort_gradient = among_positives(positives, delta)
 
@@ -169,11 +170,3 @@ def _compare(
         sort_gradient = sort_gradient / count[:, None]
     rank, sort = ranking.sum(dim=1).to(scores.dtype) / count, sorting.sum(dim=1) / count
     return rank, sort, rank_gradient, sort_gradient, positives
-
-
-def _triton() -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]:
-    try:
-        from rspose.losses.rank_sort.triton_kernels import compare
-    except ImportError as error:
-        raise ImportError(f"rank_sort: implementation 'triton' needs Triton: {error}") from error
-    return compare

@@ -12,7 +12,6 @@ PAIRS = 1 << 20
 """Elements of a positive-negative block."""
 
 Push = Callable[[Tensor, slice], Tensor]
-"""Coefficients c ``[m, P]`` of the positives from their ``N_FP``, for some of the rows."""
 
 
 def step(difference: Tensor, delta: float) -> Tensor:
@@ -58,7 +57,7 @@ def positives_with_negatives(
     """Compare all pairs, in blocks of fixed size, and none twice.
 
     Returns ``N_FP(i)``, ``[M, P]``, 0 in empty slots; and ``sum_i c_i H(s_j - s_i)``, ``[M, N]``, empty where
-    there is no ``push``.
+    there is no ``push``. That gives the coefficients c ``[m, P]`` of some of the rows from their ``N_FP``.
     """
     scores = scores.where(negative, float("-inf"))  # what is no negative stands above nothing
     width, length = positives.scores.shape[1], scores.shape[1]

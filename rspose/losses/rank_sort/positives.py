@@ -9,20 +9,18 @@ NEGLIGIBLE = 1e-10
 """The published eps: with less misplaced mass than this, a positive passes no error on."""
 
 
-def checked_scores(
-    function: str, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float
-) -> Tensor:
-    """Return the scores in float32 or float64, or raise a ValueError that names the function."""
+def checked_scores(where: str, scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float) -> Tensor:
+    """Return the scores in float32 or float64, or raise a ValueError that says where."""
     found = f"{list(scores.shape)} and {list(labels.shape)}"
     if scores.ndim != 2 or labels.shape != scores.shape:
-        raise ValueError(f"{function}: expected scores and labels [M, N], found {found}")
+        raise ValueError(f"{where}: expected scores and labels [M, N], found {found}")
     if not (scores.is_floating_point() and labels.is_floating_point()):
         found = f"{scores.dtype} and {labels.dtype}".replace("torch.", "")
-        raise ValueError(f"{function}: expected scores and labels in floating point, found {found}")
+        raise ValueError(f"{where}: expected scores and labels in floating point, found {found}")
     if valid is not None and valid.shape != scores.shape:
         found = f"{list(scores.shape)} and {list(valid.shape)}"
-        raise ValueError(f"{function}: expected valid shaped like scores, found {found}")
-    check_numbers(function, at_least=0, delta=delta)
+        raise ValueError(f"{where}: expected valid shaped like scores, found {found}")
+    check_numbers(where, at_least=0, delta=delta)
     return full_precision(scores)  # type: ignore[return-value]  # one tensor in, one out
 
 

@@ -146,8 +146,7 @@ def compare(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compare all elements of some rows that have positives.
 
-    Returns their errors ``[M]``, the gradient of the ranking error ``[M, N]``, that of the sorting error
-    ``[M, P]``, packed as the positives are; the gradients are 0 unless they are wanted.
+    Returns their errors ``[M]`` and gradients, ``[M, N]`` and packed ``[M, P]``; 0 unless they are wanted.
     """
     (rows, length), width = scores.shape, positives.present.shape[1]
     slope = 0.5 / delta if delta else 0.0
