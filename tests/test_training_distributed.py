@@ -13,8 +13,16 @@ import pytest
 import torch
 import yaml
 from builders.grid import SnakemakeRun, put
-from builders.losses import forget_later
-from builders.training import AVERAGED, Settings, run, same_weights, start, wait_until_reached, weights
+from builders.training import (
+    AVERAGED,
+    Settings,
+    run,
+    same_weights,
+    start,
+    wait_until_reached,
+    weights,
+    with_ordered_loss,
+)
 
 from rspose.grid.cell import Cell
 from rspose.grid.job import LastingError
@@ -28,53 +36,12 @@ pytestmark = [
 
 CELL = Cell("mpii", "tiny", "heatmap", "ordered", 0)
 
-# A loss that does what a file beside it says, once: "<what> <rank> <call>".
-ORDERED_LOSS = """
-import os, signal, time
-from pathlib import Path
-from torch import distributed
-from rspose.losses import HeatmapLoss, register
-from rspose.losses.instance_sort import InstanceSort
-
-ORDER = Path(__file__).with_name("order")
-
-
-@register
-class Ordered(HeatmapLoss):
-    name = title = reference = "ordered"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.instance_sort = InstanceSort(gather=True)
-        self.calls = 0
-
-    def terms(self, prediction, target):
-        maps = prediction[0] if isinstance(prediction, tuple) else prediction
-        square = (maps - target.heatmaps).square().mean()
-        terms = {"square": square, **self.instance_sort.terms(prediction, target)}
-        self.calls += 1
-        what, rank, call = ORDER.read_text().split() if ORDER.exists() else ("nothing", 0, 0)
-        if what == "nothing" or int(rank) != distributed.get_rank() or int(call) > self.calls:
-            return terms
-        if what == "stop":
-            ORDER.with_name("reached").write_text(str(os.getpid()))
-            time.sleep(600)
-        if what == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if (target.weights[:, 5] > 0).any():
-            terms["square"] = square * float("nan")
-        return terms
-"""
-
 
 @pytest.fixture
-def ordered(trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def ordered(trainable: Settings, tmp_path: Path, fresh_registry: None) -> Settings:
     """A config of two processes whose loss can be told to fail."""
-    forget_later(monkeypatch)
-    (tmp_path / "ordered.py").write_text(ORDERED_LOSS)
-    trainable.update(losses=["ordered"], losses_from=[str(tmp_path / "ordered.py")])
     put(trainable, "training/devices", 2)
-    return trainable
+    return with_ordered_loss(trainable, tmp_path)
 
 
 def is_running(process: int) -> bool:
@@ -246,10 +213,11 @@ def test_a_grid_whose_cells_train_in_two_processes_has_its_records_and_reports_e
     trainable.update(losses=["talkative"], losses_from=["talkative.py"])
     trainable["training"].update(devices=2, device="cpu")
     path.write_text(yaml.safe_dump(trainable))
-    ran = SnakemakeRun(tmp_path, path, ["--workflow-profile", "none", "results/records.csv"])
-    assert ran.jobs["train"] == 1
-    (train_job,) = re.findall(r"^rule train:\n.*?\n\n", ran.output, re.MULTILINE | re.DOTALL)
+    planned = SnakemakeRun(tmp_path, path, ["--dry-run", "--workflow-profile", "none", "results/records.csv"])
+    (train_job,) = re.findall(r"^rule train:\n.*?\n\n", planned.output, re.MULTILINE | re.DOTALL)
     assert "threads: 2" in train_job
+    ran = SnakemakeRun(tmp_path, path, ["results/records.csv"])
+    assert ran.jobs["train"] == 1
     cell = Cell("mpii", "tiny", "simcc", "talkative", 0)
     record = json.loads((tmp_path / "results/records" / f"{cell.path}.json").read_text())
     assert (record["training"]["devices"], record["training"]["batch_size_per_device"]) == (2, 2)

@@ -212,9 +212,10 @@ def test_the_prediction_of_a_mirrored_crop_is_the_mirrored_prediction(
 def test_confidences_lie_between_0_and_1_whatever_the_network_says(
     trainable: Settings, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    case = Case(trainable, "coco", head, "mse")
+    raw = case.head.forward(case.model.extract_feat(case.inputs))
     for loss in ("mse", "kl", "awing", "fowkal", "dm", "rspose"):
-        case = Case(trainable, "coco", head, loss)
-        raw = case.head.forward(case.model.extract_feat(case.inputs))
+        case.head.loss_module = build_loss(loss, {}, 17)
         output = on_maps(lambda map_: 100 * torch.randn_like(map_), raw)
         monkeypatch.setattr(case.head, "forward", lambda feats, output=output: output)
         for instances in case.head.predict(None, case.samples, {}):

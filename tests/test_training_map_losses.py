@@ -25,9 +25,8 @@ CONFIGS = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, re.MULTIL
 # Trains a few steps as mmpose's tools/train.py does, on a small copy of the model and data of each config.
 TRAIN = """
 import sys
-from pathlib import Path
 import rspose.training, mmpose.models
-print("imported")
+print("imported", flush=True)
 from mmengine.config import Config
 from mmengine.runner import Runner
 

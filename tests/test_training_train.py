@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from builders.grid import put
-from builders.losses import forget_later
 from builders.training import (
     AVERAGED,
     RunsCode,
@@ -22,6 +21,7 @@ from builders.training import (
     start,
     wait_until_reached,
     weights,
+    with_ordered_loss,
 )
 
 from rspose.grid.cell import Cell
@@ -282,47 +282,20 @@ def test_training_json_says_how_the_cell_was_trained(one_epoch: Settings, cell: 
     assert (tmp_path / "cell" / "config.py").is_file()
 
 
-FAILING_LOSS = """
-import torch
-from rspose.losses import HeatmapLoss, register, visible_maps, weighted_mean
-
-
-@register
-class FailingLoss(HeatmapLoss):
-    name = title = reference = "failing"
-
-    def __init__(self, how: str = "NaN") -> None:
-        super().__init__()
-        self.how, self.calls = how, 0
-
-    def terms(self, prediction, target):
-        self.calls += 1
-        maps = prediction[0] if isinstance(prediction, tuple) else prediction
-        value = {"sound": maps.square().mean(), "torn": maps[:, 5].mean()}
-        if self.calls < 3 or not (target.weights[:, 5] > 0).any():
-            return value
-        if self.how == "raises":
-            raise KeyError("elbow")
-        return {**value, "torn": value["torn"] * torch.nan}
-"""
-
-
+@pytest.mark.usefixtures("fresh_registry")
 @pytest.mark.parametrize(
-    ("how", "said"), [("NaN", "term 'torn' is NaN"), ("raises", "raises KeyError: 'elbow'")]
+    ("what", "said"), [("spoil", "term 'square' is NaN"), ("raise", "raises KeyError: 'elbow'")]
 )
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
 def test_a_loss_that_goes_wrong_is_named_with_step_term_and_keypoint(
-    one_epoch: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, how: str, said: str
+    one_epoch: Settings, tmp_path: Path, head: str, what: str, said: str
 ) -> None:
-    forget_later(monkeypatch)
-    (tmp_path / "failing.py").write_text(FAILING_LOSS)
-    one_epoch.update(losses=["failing"], losses_from=[str(tmp_path / "failing.py")])
-    put(one_epoch, "loss_settings/failing", {"parameters": {"how": how}})
-    # Every batch shows a left shoulder.
-    one_epoch["training"].update(batch_size=16, epochs=9)
+    (tmp_path / "order").write_text(f"{what} 0 3")
+    settings = with_ordered_loss(one_epoch, tmp_path)
+    settings["training"].update(batch_size=16, epochs=9)  # so that every batch shows a left shoulder
     with pytest.raises(LastingError) as raised:
-        run(one_epoch, Cell("coco", "tiny", head, "failing", 0), tmp_path)
-    assert str(raised.value) == f"loss failing, step 3: {said}, at keypoint left_shoulder"
+        run(settings, Cell("coco", "tiny", head, "ordered", 0), tmp_path)
+    assert str(raised.value) == f"loss ordered, step 3: {said}, at keypoint left_shoulder"
     assert not (tmp_path / "cell" / "checkpoint.pth").exists()
 
 

@@ -1,13 +1,18 @@
-"""Pipeline steps that stand in for mmpose's: the same results and the same distributions."""
+"""Datasets and pipeline steps that stand in for mmpose's: the same results and the same distributions."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from builders.training import Settings
 from scipy.stats import ks_2samp, kstest, truncnorm
 
 from rspose.datasets import dataset
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
+from rspose.training.compose import compose
 from rspose.training.transforms import (
     BlurAndDropout,
     FastRandomBBoxTransform,
@@ -17,6 +22,7 @@ from rspose.training.transforms import (
 
 # isort: split
 from mmpose.datasets.transforms import LoadImage, PackPoseInputs, RandomBBoxTransform
+from mmpose.registry import DATASETS
 from mmpose.structures import PoseDataSample
 
 
@@ -145,3 +151,37 @@ def test_blur_is_the_mean_or_median_of_a_square_and_as_often_as_asked(kind: str)
 def test_an_augmentation_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match=r"no 'Posterize': expected one of Blur, MedianBlur, CoarseDropout"):
         BlurAndDropout([{"type": "Posterize", "p": 1.0}])
+
+
+@pytest.fixture(params=["coco", "crowdpose", "mpii", "wholebody"])
+def datasets(request: pytest.FixtureRequest, trainable: Settings) -> Settings:
+    """The settings of a cell's dataset for each split."""
+    trainable["datasets"] = [request.param]
+    cell = Cell(request.param, "tiny", "heatmap", "mse", 0)
+    composed = compose(complete(trainable), cell, Path(), None)
+    return {split: composed[f"{split}_dataloader"]["dataset"] for split in ("train", "predict")}
+
+
+@pytest.mark.parametrize("split", ["train", "predict"])
+def test_samples_are_those_of_mmpose_without_the_outline(datasets: Settings, split: str) -> None:
+    settings = {**datasets[split], "pipeline": []}
+    ours = DATASETS.build(dict(settings))
+    theirs = DATASETS.build({**settings, "type": settings["type"].removeprefix("Fast")})
+    assert type(ours).__mro__[2] is type(theirs)
+    assert len(ours) == len(theirs) > 0
+    for index in range(len(theirs)):
+        expected, found = theirs.get_data_info(index), ours.get_data_info(index)
+        for annotation in (expected, expected.get("raw_ann_info", {})):
+            if "segmentation" in annotation:
+                annotation["segmentation"] = None
+        np.testing.assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("split", ["train", "predict"])
+def test_no_step_of_the_pipeline_writes_into_what_samples_share(datasets: Settings, split: str) -> None:
+    built = DATASETS.build(dict(datasets[split]))
+    before = pickle.dumps(built.metainfo)
+    for _ in range(3):
+        for index in range(len(built)):
+            built[index]
+            assert pickle.dumps(built.metainfo) == before  # each time: a flip twice is none

@@ -1,9 +1,8 @@
 """The mmpose side of the benchmark: heads that hand a loss its target, and what mmpose needs to be imported.
 
 Importing this package makes mmpose importable and registers the benchmark's modules and losses with it, so
-that one line in an mmpose config is enough: ``custom_imports = dict(imports=["rspose.training"])``. Only the
-backbones of timm, which takes two seconds to import, are left to those who need them:
-``rspose.training.timm_backbones``.
+that one line in an mmpose config is enough: ``custom_imports = dict(imports=["rspose.training"])``. Only
+:mod:`rspose.training.timm_backbones` is left to those who need it: timm takes two seconds to import.
 """
 
 import os

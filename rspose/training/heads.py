@@ -44,7 +44,6 @@ class _BenchmarkHead(BaseHead):
         return {f"loss_{term}": value for term, value in terms.items()}
 
     def _target(self, samples: Sequence[Any]) -> KeypointTarget:
-        # Of samples with what rspose.training.transforms.PackPoseTargets adds.
         input_per_map = self._input_per_map()  # x and y
         keypoints, scales = [], []
         for sample in samples:

@@ -30,15 +30,7 @@ ARCHITECTURES = {
 """Sizes under the names of mmpose's ViTPose configs."""
 
 # Parts of checkpoints that a backbone without class token and classifier does not have.
-_LEFT_OUT = (
-    "cls_token",
-    "mask_token",
-    "head.",
-    "fc.",
-    "decoder",
-    "keypoint_head.",
-    "associate_keypoint_heads.",
-)
+_LEFT_OUT = ("cls_token", "mask_token", "head.", "fc.", "decoder", "keypoint_head.", "associate_keypoint_")
 # Names of timm's modules in mmpretrain, those of the blocks in timm, and ViTPose's of the last norm.
 _RENAMED = (
     (r"patch_embed\.projection\.", "patch_embed.proj."),
@@ -158,8 +150,8 @@ def backbone_weights(path: Path, network: TimmVisionTransformer) -> dict[str, Te
     weights = {}
     for key, value in state.items():
         if not key.startswith(_LEFT_OUT):
-            for theirs, ours in _RENAMED:
-                key = re.sub(theirs, ours, key)
+            for pattern, name in _RENAMED:
+                key = re.sub(pattern, name, key)
             weights[key] = value
     if "norm.weight" not in weights:  # networks that average their tokens have it behind the average
         weights = {key.replace("fc_norm.", "norm."): value for key, value in weights.items()}
@@ -236,8 +228,10 @@ class TimmBackbone(BaseModule):
     def init_weights(self) -> None:
         """Load the weights that ``init_cfg`` names; without, those that timm drew stay."""
         if self.init_cfg:
-            start = {"pretrained": True, "pretrained_cfg_overlay": {"file": self.init_cfg["checkpoint"]}}
-            network = timm.create_model(self.name, **start, **self.arguments)
+            file = {"file": self.init_cfg["checkpoint"]}
+            network = timm.create_model(
+                self.name, pretrained=True, pretrained_cfg_overlay=file, **self.arguments
+            )
             self.network.load_state_dict(network.state_dict())
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

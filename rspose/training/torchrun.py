@@ -28,8 +28,7 @@ def torchrun(module: str, arguments: object, processes: int, threads: int, termi
     if torch's ``record`` is around its main function.
 
     Raises:
-        RuntimeError: What went wrong in the process that failed first, in its words, as a LastingError if it
-            was one; or that it was killed.
+        RuntimeError: What went wrong in the process that failed first, in its words; LastingError stays one.
     """
     handlers = {each: signal.getsignal(each) for each in _SIGNALS}
     environment = dict(os.environ)

@@ -35,7 +35,7 @@ class SeedSample(BaseTransform):
     def __init__(self, seed: int) -> None:
         self.seed = seed
         # Shared with the loading processes, which keep their copy of the pipeline from one epoch to the next.
-        self.epoch = Value(c_int64, 0, lock=False)
+        self.epoch: Any = Value(c_int64, 0, lock=False)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Seed the generators; ``results`` stay as they are."""
