@@ -50,7 +50,7 @@ def release(
     checksums: dict[str, str] | None = None,
 ) -> None:
     """Give a dataset another official release."""
-    known = replace(DATASETS[dataset], release=Release(counts, 0, (), checksums or {}))
+    known = replace(DATASETS[dataset], release=Release(counts, 0, {}, checksums or {}))
     monkeypatch.setitem(DATASETS, dataset, known)
 
 

@@ -1,8 +1,4 @@
-"""Are a dataset's files there, whole, and of the right dataset and split? For real and generated ones.
-
-:func:`check_dataset` guards every run; :func:`inspect_dataset` also counts, compares checksums with those of
-the official release, and opens images.
-"""
+"""Are a dataset's files there, whole, and of the right dataset and split? For real and generated ones."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,37 +19,34 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Inspection:
-    """What was found out about a dataset.
+    """What was found out about a dataset."""
 
-    Attributes:
-        problems: What makes it unusable, a line each.
-        notes: What one should know, a line each.
-        counts: Images and persons of each split that could be read.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    counts: dict[str, SplitCounts] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)  # what makes it unusable, a line each
+    notes: list[str] = field(default_factory=list)  # what one should know, a line each
+    counts: dict[str, SplitCounts] = field(default_factory=dict)  # of each split that could be read
+    images: dict[str, list[str]] = field(default_factory=dict)  # file names of each split
 
 
 def check_dataset(root: Path, name: str) -> list[str]:
     """What is wrong with the dataset at ``root``, a line each; empty if it can be used.
 
     Reads every annotation file, and looks whether their images are there, without opening them.
-
-    Raises:
-        ValueError: If the dataset is unknown.
     """
-    return _inspect_files(Path(root), dataset(name))[0].problems
+    return _inspect_files(Path(root), dataset(name)).problems
 
 
 def check_dataset_once(root: Path, name: str, memory: Path) -> list[str]:
     """As :func:`check_dataset`, but a dataset without problems is not read again until a file of it changes.
 
     The annotations of COCO-WholeBody have gigabytes, too much to be read at the start of every run.
-    ``memory`` is the file that keeps size and time of what was checked.
+    ``memory`` is the file that keeps size and time of change of what was checked.
     """
-    state = _state(Path(root), dataset(name))
+    known = dataset(name)
+    sizes: dict[str, list[int] | None] = {str(root.resolve()): None}
+    for each in (*known.files, *known.images.values()):
+        status = (root / each).stat() if (root / each).exists() else None
+        sizes[each] = None if status is None else [status.st_size, status.st_mtime_ns]
+    state = json.dumps(sizes, sort_keys=True)
     if memory.is_file() and memory.read_text() == state:
         return []
     problems = check_dataset(root, name)
@@ -61,15 +54,6 @@ def check_dataset_once(root: Path, name: str, memory: Path) -> list[str]:
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(state)
     return problems
-
-
-def _state(root: Path, known: Dataset) -> str:
-    """Size and time of change of each file and image folder; None for one that is not there."""
-    state: dict[str, list[int] | None] = {str(root.resolve()): None}
-    for name in (*known.files, *known.images.values()):
-        status = (root / name).stat() if (root / name).exists() else None
-        state[name] = None if status is None else [status.st_size, status.st_mtime_ns]
-    return json.dumps(state, sort_keys=True)
 
 
 def inspect_dataset(
@@ -84,33 +68,30 @@ def inspect_dataset(
         progress: Called with the images opened and the images to open.
     """
     root, known = Path(root), dataset(name)
-    inspection, images = _inspect_files(root, known)
-    if len(images) == len(SPLITS):
-        _compare_with_release(root, known, inspection)
+    found = _inspect_files(root, known)
+    if len(found.counts) == len(SPLITS):
+        found.notes += _compared_with_release(root, known, found.counts)
     if open_images:
-        paths = [root / known.images[split] / name for split, names in images.items() for name in names]
-        inspection.problems += _images_that_do_not_open(paths, progress)
-    return inspection
+        paths = [root / known.images[split] / name for split, names in found.images.items() for name in names]
+        found.problems += _images_that_do_not_open(paths, progress)
+    return found
 
 
 def what_to_fetch(root: Path, name: str) -> list[str]:
     """The files of the official release and where they go, a line each."""
-    fetch = dataset(name).release.fetch
-    return [f"{what} from {source} -> {root / folder}/" for what, source, folder in fetch]
+    return [f"{what} -> {root / folder}/" for what, folder in dataset(name).release.fetch.items()]
 
 
-def _inspect_files(root: Path, known: Dataset) -> tuple[Inspection, dict[str, list[str]]]:
-    """What was found out without opening images, and the file names of each split's images."""
-    inspection = Inspection()
-    images: dict[str, list[str]] = {}
-    problems = inspection.problems
+def _inspect_files(root: Path, known: Dataset) -> Inspection:
+    """What is found out without opening images."""
+    found, val = Inspection(), None
+    problems = found.problems
     if not root.is_dir():
         problems.append(
             f"{root}: expected the folder of the {known.name} dataset, found nothing; "
             f"set data.{known.name}.root in the config, or put it there"
         )
-        return inspection, images
-    val = None
+        return found
     for split in SPLITS:
         folder = root / known.images[split]
         if not folder.is_dir():
@@ -118,11 +99,9 @@ def _inspect_files(root: Path, known: Dataset) -> tuple[Inspection, dict[str, li
         with _noting(problems):
             val = None  # frees what was read of the other split
             val = read_annotations(known.name, root, split)
-            images[split] = list(dict.fromkeys(val.image_names))
-            inspection.counts[split] = SplitCounts(len(images[split]), len(val))
-            problems += _other_split(val.path, known, split, len(images[split]))
-            if folder.is_dir():
-                problems += _missing_images(folder, split, images[split])
+            images = found.images[split] = list(dict.fromkeys(val.image_names))
+            found.counts[split] = SplitCounts(len(images), len(val))
+            problems += _split_problems(val.path, folder, known, split, images)
     if known.detections is not None:
         with _noting(problems):
             detections = read_detections(known.name, root)
@@ -131,7 +110,7 @@ def _inspect_files(root: Path, known: Dataset) -> tuple[Inspection, dict[str, li
     if known.headboxes is not None:
         with _noting(problems):
             read_head_sizes(known.name, root, None if val is None else len(val))
-    return inspection, images
+    return found
 
 
 @contextmanager
@@ -143,59 +122,42 @@ def _noting(problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def _other_split(path: Path, known: Dataset, split: str, images: int) -> list[str]:
-    """A file as large as the other split of the release is the other split."""
+def _split_problems(path: Path, folder: Path, known: Dataset, split: str, images: list[str]) -> Iterator[str]:
+    """A file as large as the other split of the release is the other split; every image must be there."""
     (other,) = set(SPLITS) - {split}
     expected, found = known.release.counts[split].images, known.release.counts[other].images
-    if images != found:
-        return []
-    return [
-        f"{path}: expected the {split} split ({expected:,} images), found the "
-        f"{found:,} images of the {other} split"
-    ]
+    if len(images) == found:
+        expected_split = f"expected the {split} split ({expected:,} images)"
+        yield f"{path}: {expected_split}, found the {found:,} images of the {other} split"
+    present = {file.name for file in folder.iterdir()} if folder.is_dir() else set(images)
+    if missing := [name for name in images if name not in present]:
+        hint = "; is the annotation file of another split?" if len(missing) == len(images) else ""
+        yield f"{folder / missing[0]}: expected this {split} image, found none ({len(missing)} missing){hint}"
 
 
-def _missing_images(folder: Path, split: str, names: list[str]) -> list[str]:
-    present = {file.name for file in folder.iterdir()}
-    missing = [name for name in names if name not in present]
-    if not missing:
-        return []
-    hint = "; is the annotation file of another split?" if len(missing) == len(names) else ""
-    return [f"{folder / missing[0]}: expected this {split} image, found none ({len(missing)} missing){hint}"]
-
-
-def _compare_with_release(root: Path, known: Dataset, inspection: Inspection) -> None:
+def _compared_with_release(root: Path, known: Dataset, counts: dict[str, SplitCounts]) -> Iterator[str]:
     if read_manifest(root) is not None:
-        inspection.notes.append("a generated dataset, as manifest.json says")
+        yield "a generated dataset, as manifest.json says"
         return
-    release = known.release
-    official = True
-    for split, found in inspection.counts.items():
+    release, official = known.release, True
+    for split, found in counts.items():
         expected = release.counts[split]
-        persons = expected.persons if expected.persons is not None else found.persons
-        if (found.images, found.persons) == (expected.images, persons):
+        if found.images == expected.images and expected.persons in (found.persons, None):
             continue
         official = False
         part = "more" if found.images > expected.images else "not all"
-        inspection.notes.append(
-            f"{split}: {part} of the official release: {found.images:,} images "
-            f"(official: {expected.images:,}), {found.persons:,} persons"
-            + ("" if expected.persons is None else f" (official: {expected.persons:,})")
-        )
+        images = f"{found.images:,} images (official: {expected.images:,})"
+        persons = "" if expected.persons is None else f" (official: {expected.persons:,})"
+        yield f"{split}: {part} of the official release: {images}, {found.persons:,} persons{persons}"
     if not official:
-        inspection.notes.append(
-            f"numbers on this folder are not comparable with published ones on {known.name}"
-        )
+        yield f"numbers on this folder are not comparable with published ones on {known.name}"
         return
-    for name, expected_digest in release.sha256.items():
-        if (root / name).is_file() and file_digest(root / name) != expected_digest:
-            inspection.notes.append(
-                f"{root / name}: not byte for byte the official file (SHA-256 {expected_digest[:12]}... "
-                "expected); fetch it again, unless you know why"
-            )
-    unknown = [path for path in known.files if path not in release.sha256]
-    if unknown:
-        inspection.notes.append(f"no published checksum to compare with: {', '.join(unknown)}")
+    for name, digest in release.sha256.items():
+        if (root / name).is_file() and file_digest(root / name) != digest:
+            expected_digest = f"(SHA-256 {digest[:12]}... expected); fetch it again, unless you know why"
+            yield f"{root / name}: not byte for byte the official file {expected_digest}"
+    if unknown := [path for path in known.files if path not in release.sha256]:
+        yield f"no published checksum to compare with: {', '.join(unknown)}"
 
 
 def _images_that_do_not_open(paths: list[Path], progress: Progress | None) -> list[str]:

@@ -3,15 +3,12 @@
 from rspose.datasets.interface import SPLITS, Dataset, Drawn, KeypointSet, Release, SplitCounts
 
 DETECTIONS = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
-FETCH_IMAGES_AND_DETECTIONS = (
-    ("train2017.zip", "http://images.cocodataset.org/zips/train2017.zip", "train2017/"),
-    ("val2017.zip", "http://images.cocodataset.org/zips/val2017.zip", "val2017/"),
-    (
-        "COCO_val2017_detections_AP_H_56_person.json",
-        "the link under COCO in mmpose's dataset documentation (Google Drive of the HRNet authors)",
-        "person_detection_results/",
-    ),
-)
+FETCH_IMAGES_AND_DETECTIONS = {
+    "train2017.zip from http://images.cocodataset.org/zips/train2017.zip": "train2017/",
+    "val2017.zip from http://images.cocodataset.org/zips/val2017.zip": "val2017/",
+    "COCO_val2017_detections_AP_H_56_person.json from the link under COCO in mmpose's dataset documentation "
+    "(Google Drive of the HRNet authors)": "person_detection_results/",
+}
 
 COCO = Dataset(
     name="coco",
@@ -42,14 +39,11 @@ COCO = Dataset(
     release=Release(
         counts={"train": SplitCounts(118_287, 262_465), "val": SplitCounts(5_000, 11_004)},
         instances=149_813,  # as mmpose and its predecessors count them
-        fetch=(
-            *FETCH_IMAGES_AND_DETECTIONS,
-            (
-                "annotations_trainval2017.zip",
-                "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
-                "annotations/",
-            ),
-        ),
+        fetch={
+            **FETCH_IMAGES_AND_DETECTIONS,
+            "annotations_trainval2017.zip from "
+            "http://images.cocodataset.org/annotations/annotations_trainval2017.zip": "annotations/",
+        },
         sha256={
             "annotations/person_keypoints_train2017.json": (
                 "7fc1549d934547c470384d8a207c38707ca33fc016d00e33b795e408603af83e"

@@ -34,21 +34,14 @@ CROWDPOSE = Dataset(
         # paper (arXiv 1812.00324) counts about 80,000 persons in the 20,000 images.
         counts={"train": SplitCounts(12_000, None), "val": SplitCounts(8_000, None)},
         instances=48_000,
-        fetch=(
-            ("images.zip", "the link at https://github.com/jeffffffli/CrowdPose", "images/"),
-            (
-                "crowdpose_annotations.tar",
-                "https://download.openmmlab.com/mmpose/datasets/crowdpose_annotations.tar",
-                "annotations/",
-            ),
-        ),
+        fetch={
+            "images.zip from the link at https://github.com/jeffffffli/CrowdPose": "images/",
+            "crowdpose_annotations.tar from "
+            "https://download.openmmlab.com/mmpose/datasets/crowdpose_annotations.tar": "annotations/",
+        },
     ),
     drawn=Drawn(
-        number=1,
-        name_digits=6,
-        counts=(0.05, 0.18, 0.22, 0.22, 0.16, 0.10, 0.05, 0.02),
-        shots=(0.08, 0.62, 0.30),
-        instances=3.4,
-        huddle=True,
+        number=1, name_digits=6, counts=(0.05, 0.18, 0.22, 0.22, 0.16, 0.10, 0.05, 0.02),
+        shots=(0.08, 0.62, 0.30), instances=3.4, huddle=True,
     ),
 )  # fmt: skip

@@ -14,21 +14,17 @@ SPLITS = ("train", "val")
 
 @dataclass(frozen=True)
 class KeypointSet:
-    """The K keypoints of a dataset.
+    """The K keypoints of a dataset, in the order of its annotations.
 
-    Attributes:
-        names: One name per keypoint, in annotation order.
-        skeleton: Pairs of keypoint indices (0-based) that are joined by a line when drawn.
-        sigmas: Standard deviation of human annotation per keypoint, as a fraction of the object scale
-            (the square root of its area). The OKS falloff is ``k = 2 * sigma``.
-        fields: The fields of an annotation that hold the keypoints, and which ones; where there are several,
-            ``keypoints`` has those of the body, which come first.
+    Sigmas are standard deviations of human annotation as fractions of the object scale, the square root of
+    its area. Where several fields of an annotation hold keypoints, ``keypoints`` has those of the body, which
+    come first.
     """
 
     names: tuple[str, ...]
-    skeleton: tuple[tuple[int, int], ...]
+    skeleton: tuple[tuple[int, int], ...]  # pairs of indices that are joined by a line when drawn
     sigmas: tuple[float, ...]
-    fields: Mapping[str, slice] = field(default_factory=dict)
+    fields: Mapping[str, slice] = field(default_factory=dict)  # which keypoints a field holds
 
     def __post_init__(self) -> None:
         if not self.fields:
@@ -71,15 +67,10 @@ def mirrored(name: str) -> str:
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """What one split holds.
-
-    Attributes:
-        images: Images of the annotation file.
-        persons: Annotated persons, with or without keypoints; None where no source states it.
-    """
+    """What one split holds."""
 
     images: int
-    persons: int | None
+    persons: int | None  # with or without keypoints; None where no source states it
 
 
 @dataclass(frozen=True)
@@ -88,78 +79,45 @@ class Release:
 
     No author publishes checksums. Those here are stated alike by at least two unrelated public repositories
     that pin their downloads; files for which there are not two have none.
-
-    Attributes:
-        counts: Per split.
-        instances: Persons that are trained on.
-        fetch: What to fetch, from where, and where it goes below the root.
-        sha256: Checksum of a file, by its path below the root.
     """
 
     counts: Mapping[str, SplitCounts]
-    instances: int
-    fetch: tuple[tuple[str, str, str], ...]
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    instances: int  # persons that are trained on
+    fetch: Mapping[str, str]  # "what from where", and where it goes below the root
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of a file, by its path below the root
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the pictures of a drawn dataset look like, and how many people come to one.
+    """What the pictures of a drawn dataset look like, and how many people come to one."""
 
-    Attributes:
-        number: Tells its pictures from those of other datasets that are drawn from the same seed.
-        name_digits: Digits of an image's file name.
-        counts: Probability of 1, 2, ... people.
-        shots: Probability of a close-up, a medium and a long shot.
-        instances: Mean number of persons of an image that are trained on.
-        huddle: Whether all stand together, at a spacing that is drawn for each scene, or each finds a place.
-    """
-
-    number: int
-    name_digits: int
-    counts: tuple[float, ...]
-    shots: tuple[float, float, float]
-    instances: float
-    huddle: bool = False
+    number: int  # tells its pictures from those of other datasets that are drawn from the same seed
+    name_digits: int  # of an image's file name
+    counts: tuple[float, ...]  # probability of 1, 2, ... people
+    shots: tuple[float, float, float]  # probability of a close-up, a medium and a long shot
+    instances: float  # mean number of persons of an image that are trained on
+    huddle: bool = False  # whether all stand together, at a spacing drawn for each scene
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset: its keypoints, files, evaluation and release. Paths are relative to the dataset's root.
+    """A dataset: its keypoints, files, evaluation and release. Paths are relative to the dataset's root."""
 
-    Attributes:
-        name: As used in configs and records.
-        title: As used in tables and figures.
-        keypoints: The keypoints, with skeleton and sigmas.
-        format: Form of the annotation files: COCO's, or MPII's in the JSON of the HRNet authors.
-        annotations: Annotation file per split.
-        images: Image folder per split.
-        mmpose_config: mmpose config whose dataset class, file names and augmentation are used.
-        evaluator: One of :data:`rspose.evaluation.evaluate.EVALUATORS`.
-        metrics: The metrics in the order of the columns: name in a record, and header of the column.
-        main_metric: The one metric in overviews.
-        release: The official dataset.
-        drawn: How pictures in its format are drawn; None where they are not.
-        detections: Person detections of the val split; None where ground-truth boxes are evaluated.
-        headboxes: Head boxes of the val split (MATLAB), or None.
-        first_pixel: Coordinates of the first pixel's centre in the annotations.
-    """
-
-    name: str
-    title: str
+    name: str  # in configs and records
+    title: str  # in tables and figures
     keypoints: KeypointSet
-    format: Literal["coco", "mpii"]
-    annotations: Mapping[str, str]
-    images: Mapping[str, str]
-    mmpose_config: str
-    evaluator: str
-    metrics: Mapping[str, str]
-    main_metric: str
+    format: Literal["coco", "mpii"]  # of the annotations: COCO's, or MPII's in the JSON of the HRNet authors
+    annotations: Mapping[str, str]  # file per split
+    images: Mapping[str, str]  # folder per split
+    mmpose_config: str  # whose dataset class, file names and augmentation are used
+    evaluator: str  # one of rspose.evaluation.evaluate.EVALUATORS
+    metrics: Mapping[str, str]  # in the order of the columns: name in a record, and header of the column
+    main_metric: str  # the one in overviews
     release: Release
-    drawn: Drawn | None = None
-    detections: str | None = None
-    headboxes: str | None = None
-    first_pixel: int = 0
+    drawn: Drawn | None = None  # None where no pictures are drawn in its format
+    detections: str | None = None  # of persons in val; None where ground-truth boxes are evaluated
+    headboxes: str | None = None  # of val (MATLAB)
+    first_pixel: int = 0  # coordinates of the first pixel's centre in the annotations
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -32,32 +32,19 @@ MPII = Dataset(
     mmpose_config="body_2d_keypoint/topdown_heatmap/mpii/td-hm_res50_8xb64-210e_mpii-256x256.py",
     evaluator="pckh",
     metrics={
-        "PCKh_head": "Head",
-        "PCKh_shoulder": "Sho.",
-        "PCKh_elbow": "Elb.",
-        "PCKh_wrist": "Wri.",
-        "PCKh_hip": "Hip",
-        "PCKh_knee": "Knee",
-        "PCKh_ankle": "Ank.",
-        "PCKh": "Mean",
-        "PCKh@0.1": "@0.1",
+        "PCKh_head": "Head", "PCKh_shoulder": "Sho.", "PCKh_elbow": "Elb.", "PCKh_wrist": "Wri.",
+        "PCKh_hip": "Hip", "PCKh_knee": "Knee", "PCKh_ankle": "Ank.", "PCKh": "Mean", "PCKh@0.1": "@0.1",
     },
     main_metric="PCKh",
     release=Release(
         counts={"train": SplitCounts(14_679, 22_246), "val": SplitCounts(2_729, 2_958)},
         instances=22_246,
-        fetch=(
-            (
-                "mpii_human_pose_v1.tar.gz",
-                "the link at http://human-pose.mpi-inf.mpg.de/#download",
-                "images/",
-            ),
-            (
-                "mpii_annotations.tar",
-                "https://download.openmmlab.com/mmpose/datasets/mpii_annotations.tar",
+        fetch={
+            "mpii_human_pose_v1.tar.gz from the link at "
+            "http://human-pose.mpi-inf.mpg.de/#download": "images/",
+            "mpii_annotations.tar from https://download.openmmlab.com/mmpose/datasets/mpii_annotations.tar":
                 "annotations/",
-            ),
-        ),
+        },
     ),
     drawn=Drawn(
         number=2, name_digits=9, counts=(0.55, 0.25, 0.13, 0.07), shots=(0.12, 0.66, 0.22), instances=1.4

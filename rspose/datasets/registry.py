@@ -23,11 +23,7 @@ DATASETS: dict[str, Dataset] = _find()
 
 
 def dataset(name: str) -> Dataset:
-    """The dataset of that name.
-
-    Raises:
-        ValueError: If it is unknown; the message names those that are known.
-    """
+    """The dataset of that name; ValueError if it is unknown."""
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}: expected one of {', '.join(DATASETS)}")
     return DATASETS[name]

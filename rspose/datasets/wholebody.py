@@ -86,25 +86,17 @@ WHOLEBODY = Dataset(
     "td-hm_res50_8xb64-210e_coco-wholebody-256x192.py",
     evaluator="keypoints_wholebody",
     metrics={
-        "AP": "Whole",
-        "AP_body": "Body",
-        "AP_foot": "Foot",
-        "AP_face": "Face",
-        "AP_hand": "Hand",
-        "AR": "AR",
+        "AP": "Whole", "AP_body": "Body", "AP_foot": "Foot", "AP_face": "Face", "AP_hand": "Hand", "AR": "AR",
     },
     main_metric="AP",
     release=Release(
         counts=COCO.release.counts,
         instances=COCO.release.instances,
-        fetch=(
-            *coco.FETCH_IMAGES_AND_DETECTIONS,
-            (
-                "coco_wholebody_train_v1.0.json and coco_wholebody_val_v1.0.json",
-                "the links at https://github.com/jin-s13/COCO-WholeBody",
-                "annotations/",
-            ),
-        ),
+        fetch={
+            **coco.FETCH_IMAGES_AND_DETECTIONS,
+            "coco_wholebody_train_v1.0.json and coco_wholebody_val_v1.0.json from the links at "
+            "https://github.com/jin-s13/COCO-WholeBody": "annotations/",
+        },
         sha256={
             "annotations/coco_wholebody_val_v1.0.json": (
                 "f8272e9c12f3a42457033ebc75da1167546edf1be5e2ffaf586d6ee97541ff6e"

@@ -1,7 +1,6 @@
 """The config of a grid: its keys with their meanings, defaults and ranges, and the cells that it selects.
 
-The losses, and torch with them, are imported where they are needed: tables of finished records are made in an
-environment without.
+Losses are imported where they are needed: tables of finished records are made without torch.
 """
 
 import json
@@ -46,7 +45,7 @@ _KINDS = {int: "number", float: "number", list: "pair", dict: "mapping"}
 
 
 class ConfigError(ValueError):
-    """A config that cannot be used; the message is one line that names the key and what is allowed."""
+    """A config that cannot be used; the message is one line: the key, what is allowed, what was found."""
 
     @classmethod
     def at(cls, key: str, problem: str) -> "ConfigError":
@@ -194,11 +193,9 @@ class ModelSettings(Settings):
     base: dict[Head, str] = Field(min_length=1)
     """The mmpose config of each head, a path below mmpose's `configs`. The grid leaves out other heads."""
     backbone: str | None = None
-    """The mmpose config whose backbone and neck take the place of those in `base`, for a head that mmpose has
-    no config of with this backbone."""
+    """The mmpose config whose backbone and neck take the place of those in `base`."""
     pretrained: str | None = None
-    """Weights that the backbone starts from: a URL, a file, or `none` for random ones. If left out, those of
-    the mmpose config."""
+    """Weights that the backbone starts from: URL, file or `none`; if left out, the mmpose config's."""
     input_size: dict[Dataset, InputSize]
     """Width and height of the input crop in pixels, per dataset. The grid leaves out other datasets."""
     sigma: Sigmas
@@ -214,8 +211,7 @@ class ModelSettings(Settings):
     dataset_training: dict[Dataset, Free] = {}
     """The same for this model on one dataset."""
     initial_weights: InitialWeights | None = None
-    """Train one set of initial weights for backbone, neck and deconvolutions on part segmentation of
-    generated figures, which favours no loss. All cells of the model start from it."""
+    """Train weights for all cells of the model to start from, on parts of figures, which favours no loss."""
 
     def sigma_of(self, head: str, dataset: str) -> float | list[float]:
         """Standard deviation of the labels of a head on a dataset, for x and y where it is a list."""
@@ -253,11 +249,9 @@ class Training(Settings):
     """Decay of the learning rate: in steps as most of mmpose's recipes have it; a cosine to a hundredth for
     short trainings; or RTMPose's, flat for the first half, then a cosine to a twentieth."""
     milestones: list[Annotated[Number, Field(gt=0, le=1)]] = [0.81, 0.952]
-    """With `step`, the fractions of the training after which the rate falls tenfold (170 and 200 of 210
-    epochs)."""
+    """With `step`, the fractions of the training after which the rate falls tenfold."""
     augmentation: Literal["dataset", "model"] = "dataset"
-    """Whose training pipeline is used, that of the dataset's mmpose config, or that of the model's with all
-    its stages (RTMPose)."""
+    """The training pipeline: that of the dataset's mmpose config, or of the model's with all its stages."""
     transforms: dict[
         Literal["GetBBoxCenterScale", "RandomFlip", "RandomHalfBody", "RandomBBoxTransform"], Free
     ] = {}
@@ -275,8 +269,7 @@ class Training(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU where there is one."""
     devices: Processes = 1
-    """GPUs of one machine that a cell trains on, which divide `batch_size` among them; processes on the CPU
-    where there is no GPU. Predictions are made on one."""
+    """GPUs of one machine that divide a cell's batch among them; processes on the CPU where there is none."""
 
     @property
     def scaled_learning_rate(self) -> float:
@@ -337,19 +330,18 @@ class ChosenLoss:
 
 
 class GridConfig(Settings):
-    """A config selects a grid (datasets x models x heads x losses x seeds) and says how its cells are trained
-    and evaluated."""
+    """The cells that a config selects (datasets x models x heads x losses x seeds), and how they are made."""
 
     extends: str | None = None
-    """A config file, relative to this one, that this one is laid over: mappings are merged at every depth,
-    everything else is replaced, lists too, and a key set to null is taken away where that one has it."""
+    """A config file, relative to this one, that this one is laid over: mappings are merged, all else is
+    replaced, and a key set to null is taken away where that one has it."""
     name: Name
     """Name of the grid; it stands in the tables' notes."""
     results: Folder = Path("results")
     """Folder of everything that is made. Configs with the same folder share datasets, cells and records."""
     records: Annotated[list[Folder], _Listed()] = []
-    """Folders of finished records, of several machines say. If there are any, nothing is trained: `snakemake
-    tables` makes the tables of these records, merged, in an environment without torch."""
+    """Folders of finished records: where there are any, nothing is trained, and `snakemake tables` merges
+    them."""
     datasets: Annotated[list[Dataset], Field(min_length=1), _Listed()]
     """Datasets of the grid."""
     models: Annotated[list[Name], Field(min_length=1), _Listed()]
@@ -360,7 +352,7 @@ class GridConfig(Settings):
     """Losses of the grid, each a registered loss or a key of `loss_settings`."""
     losses_from: Annotated[list[str], _Listed()] = []
     """Where losses from outside the project come from, each a `.py` file, relative to the working directory,
-    or the name of an entry point of the group `rspose.losses`. They are named in `losses` like any other."""
+    or an entry point of the group `rspose.losses`."""
     seeds: Annotated[list[Seed], Field(min_length=1), _Listed()]
     """Seeds of the grid. A seed sets the initial weights of the head, the data order and the augmentation."""
     data: dict[Dataset, DataSettings]
@@ -372,8 +364,7 @@ class GridConfig(Settings):
     pretrained_folder: Folder = Path("pretrained")
     """Folder of the pretrained weights that URLs name; `rspose pretrained CONFIG` downloads them."""
     loss_settings: dict[Name, LossSettings] = {}
-    """Changes to a loss, or variants of one under a name of their own. A change touches the cells of that
-    loss only."""
+    """Changes to a loss, or variants of one under a name of their own."""
     evaluation: Evaluation = Evaluation()
     """How every cell is evaluated."""
     controls: bool = True
@@ -419,10 +410,7 @@ class GridConfig(Settings):
         return build(chosen.loss, chosen.parameters, num_keypoints=1).heads
 
     def training_of(self, cell: Cell) -> Training:
-        """How a cell is trained: ``training``, changed by the model's own and by its own on the dataset.
-
-        ``learning_rate`` is that of the cell's head, before the factor of the loss.
-        """
+        """How a cell is trained; ``learning_rate`` is its head's, before the factor of the loss."""
         changes: dict[str, Any] = {}
         for _, level in self.training_levels(cell.model, cell.dataset):
             rate = level.get("head_learning_rate", {}).get(cell.head, level.get("learning_rate"))
@@ -439,11 +427,7 @@ class GridConfig(Settings):
         ]
 
     def cells(self) -> list[Cell]:
-        """The grid of the config, without what is not there to combine.
-
-        Left out are the cells of models that lack the head or the dataset, of losses that do not serve the
-        head, and of losses that are meant for other models.
-        """
+        """The grid, without models that lack the head or dataset and losses for other heads or models."""
         serves = {
             (loss, head): head in self.served_heads(loss, head) for loss in self.losses for head in self.heads
         }
@@ -472,15 +456,7 @@ def load_config(path: Path) -> GridConfig:
 
 
 def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
-    """Lay a config over the one that its key ``extends`` names, and that one over the one it extends.
-
-    A key set to null is taken away where the base has it; elsewhere the null stays, since it means something
-    to mmengine.
-
-    Args:
-        config: What the config's file holds.
-        folder: Where that file is.
-        extending: The files that are being extended already.
+    """Lay a config, of a file in ``folder``, over the one that its key ``extends`` names, and so on.
 
     Raises:
         ConfigError: If there is no such file, it is not YAML, or files extend each other in a circle.
@@ -513,7 +489,7 @@ def _patched(base: Any, change: Any) -> Any:
     for key, value in change.items():
         if value is None and key in patched:
             del patched[key]
-        else:
+        else:  # also a null that the base has not: it means something to mmengine
             patched[key] = _patched(patched.get(key), value)
     return patched
 
@@ -538,15 +514,9 @@ def given(
 ) -> dict[str, Any]:
     """What a grid was run from, so that its cells can be run again: the ``config`` of their records.
 
-    Args:
-        files: The config files, later ones over earlier ones.
-        changes: What ``--config`` changed of them.
-        repository: The folder that paths are given from where they lie in it; others are absolute.
-        folder: Where it was run.
-
-    Returns:
-        ``files``; ``directory``, null for the repository; and ``changes`` as they are typed, but those that
-        only choose cells of the grid.
+    ``files``, later ones over earlier ones; ``directory``, the folder that it was run in, null for the
+    repository; ``changes`` of ``--config`` as they are typed, but those that only choose cells. Paths within
+    the repository are relative to it.
     """
 
     def place(path: Path) -> str:
@@ -565,11 +535,7 @@ def given(
 
 
 def complete(config: Any) -> GridConfig:
-    """Check a config and fill in its defaults.
-
-    Raises:
-        ConfigError: One line naming the key, what is allowed and what was found.
-    """
+    """Check a config and fill in its defaults; :class:`ConfigError` says what is wrong."""
     completed = _validated(GridConfig, config)
     if not completed.records:
         _load_losses(completed)

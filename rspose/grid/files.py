@@ -29,10 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what processes that were killed within :func:`replacing` left beside ``path``.
-
-    For a file that nobody else writes at this moment.
-    """
+    """Remove what processes that were killed within :func:`replacing` left; nobody may write ``path`` now."""
     for temporary in path.parent.glob(f".{escape(path.name)}.*"):
         temporary.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from rspose.datasets import dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import ChosenLoss, GridConfig
 
-_PROJECT = "rspose"
 _ROOT = Path(__file__).parents[2]
 _TRAINING = ("rspose.training.train", "rspose.training.train_process")
 
@@ -39,14 +39,11 @@ def sha256_of_modules(*modules: str) -> str:
 
 
 def sources(*modules: str) -> set[Path]:
-    """The project's files that modules import, directly or through others, and their own.
+    """The project's files that modules (``rspose.training.train``) import, directly or not, and their own.
 
     Read from the code, not from what is loaded, so that a job's fingerprint needs none of its packages.
     Imports within functions count, those for type checkers do not. A package whose ``__init__`` only gives
     names on is looked through: of it, only the files of the names that are taken count.
-
-    Args:
-        modules: Names of modules of the project, ``rspose.training.train``.
     """
     found: dict[str, Path] = {}
     pending = list(modules)
@@ -55,11 +52,13 @@ def sources(*modules: str) -> set[Path]:
         if name in found or (path := _file(name)) is None:
             continue
         found[name] = path
-        pending += _imports(path)
-        parents = name.split(".")[:-1]
-        packages = [".".join(parents[:length]) for length in range(1, len(parents) + 1)]
-        pending += [package for package in packages if not _gives_names_on(package)]
+        packages = accumulate(name.split(".")[:-1], "{}.{}".format)
+        pending += [*_imports(path), *(each for each in packages if _given_on(each) is None)]
     return set(found.values())
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == "rspose"
 
 
 def _file(module: str) -> Path | None:
@@ -69,66 +68,62 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _nodes(path: Path) -> list[ast.AST]:
+    """The syntax of a file, the module first, without what is for type checkers."""
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    for node in nodes:  # which grows meanwhile
+        for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        nodes += () if for_types else ast.iter_child_nodes(node)
+    return nodes
 
 
 @cache
-def _gives_names_on(package: str) -> bool:
-    def passive(node: ast.stmt) -> bool:
-        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        return is_docstring or isinstance(node, ast.ImportFrom | ast.Assign)
-
-    path = _file(package)
-    return path is not None and all(map(passive, _tree(path).body))
-
-
-@cache
-def _imports(path: Path) -> tuple[str, ...]:
+def _imports(path: Path) -> list[str]:
     """The modules of the project that a file imports."""
-    for_types = {
-        inner
-        for node in ast.walk(_tree(path))
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
     found: list[str] = []
-    for node in ast.walk(_tree(path)):
-        if node in for_types:
-            continue
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+        elif isinstance(node, ast.ImportFrom) and node.module and _is_ours(node.module):
             found += [_origin(node.module, alias.name) for alias in node.names]
-    return tuple(name for name in found if name.split(".")[0] == _PROJECT)
+    return list(filter(_is_ours, found))
+
+
+@cache
+def _given_on(package: str) -> dict[str, tuple[str, str]] | None:
+    """The names that a package gives on, with module and name there; None where it does anything else."""
+    path = _file(package)
+    if path is None or path.name != "__init__.py":
+        return None
+    module, names = _nodes(path)[0], {}
+    for node in ast.iter_child_nodes(module):
+        match node:
+            case ast.ImportFrom():
+                names |= {each.asname or each.name: (str(node.module), each.name) for each in node.names}
+            case ast.Assign() | ast.Expr(value=ast.Constant()):
+                pass
+            case _:
+                return None
+    return names
 
 
 def _origin(module: str, name: str) -> str:
     """The module that ``from module import name`` takes the name from."""
-    if module.split(".")[0] != _PROJECT:
-        return module
     if _file(f"{module}.{name}") is not None:
         return f"{module}.{name}"
-    path = _file(module)
-    if path is not None and path.name == "__init__.py" and _gives_names_on(module):
-        for node in _tree(path).body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name:
-                        return _origin(node.module, alias.name)
-    return module
+    given_on = _given_on(module) or {}
+    return _origin(*given_on[name]) if name in given_on else module
 
 
 def loss_sources(loss: str) -> set[Path]:
-    """The files that define a registered loss.
+    """The files of a registered loss: its own and those of the project that it imports.
 
-    Its own and those of the project that it imports; for a loss of an installed package, every Python file of
-    the package.
+    For a loss of an installed package, every Python file of the package.
     """
     from rspose.losses import available  # torch comes with it, which the rules for tables do without
 
     module = available()[loss].__module__
-    if module.split(".")[0] == _PROJECT:
+    if _is_ours(module):
         return sources(module)
     package = module.split(".")[0]
     folders = getattr(sys.modules.get(package), "__path__", [])
@@ -196,21 +191,17 @@ def training_fingerprint(config: GridConfig, cell: Cell) -> str:
 
 def initial_weights_fingerprint(config: GridConfig, model: str) -> str:
     """Changes when the initial weights of a model have to be trained again."""
-    return sha256_of(
-        [
-            config.model_settings[model].model_dump(mode="json"),
-            sha256_of_modules("rspose.training.initial_weights"),
-        ]
-    )
+    settings = config.model_settings[model].model_dump(mode="json")
+    return sha256_of([settings, sha256_of_modules("rspose.training.initial_weights")])
 
 
 def code_sha256(loss: ChosenLoss) -> str:
-    """Hash of the sources that a cell depends on whose loss has the settings ``loss``."""
+    """Hash of the sources that a cell with a loss depends on."""
     return sha256_of_sources([*sources(*_TRAINING), *sources_of_settings(loss)])
 
 
 def sources_of_settings(loss: ChosenLoss) -> set[Path]:
-    """The files that define a loss with the settings ``loss``."""
+    """The files of a loss of the grid."""
     # The parts of a sum are looked up by name: no import says so.
     parts = loss.parameters["parts"] if loss.loss == "sum" else {}
     return {file for name in (loss.loss, *parts) for file in loss_sources(name)}

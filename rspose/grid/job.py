@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,11 +30,8 @@ def job(snakemake: Any) -> Iterator[TextIO]:
 
     An error ends the job with one line on the terminal; the traceback is in the log. If it was a cell's, a
     note beside the place of its record says so to the tables. What an earlier attempt that was killed left
-    half-written is removed; such an attempt says nothing, so that the next one writes the note.
-
-    Args:
-        snakemake: The object that Snakemake hands to a script. A rule that is tried again tells which attempt
-            it is in the resource ``attempt``.
+    half-written is removed, and the note that it could not write is written. The resource ``attempt`` of
+    ``snakemake``, the object that a script is handed, says which attempt it is.
     """
     config = config_of(snakemake)
     if config.training.device == "cpu":
@@ -74,17 +71,12 @@ def _look_back(snakemake: Any, config: GridConfig, cell: Cell, terminal: TextIO)
     elif not note.exists():
         message = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
         write_failure(config, cell, snakemake.rule, message, Path(snakemake.log[0]))
-    elif _for_good(note):
-        print(f"{snakemake.rule} is not tried again: it would fail as before", file=terminal, flush=True)
-        os._exit(1)
-
-
-def _for_good(note: Path) -> bool:
-    try:
-        failure = Failure.read(note, note.read_bytes())
-    except RecordError:
-        return False
-    return failure.error.startswith(f"{LastingError.__name__}:")
+    else:
+        with suppress(RecordError):
+            if Failure.read(note, note.read_bytes()).error.startswith(f"{LastingError.__name__}:"):
+                said = f"{snakemake.rule} is not tried again: it would fail as before"
+                print(said, file=terminal, flush=True)
+                os._exit(1)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """The record of a finished cell: what was measured, and everything that says how far to trust it.
 
-One model for the step that writes it and for all that read it. A record is one JSON object with the keys of
-:class:`Record`; further ones are kept in :attr:`Record.content`. A cell that failed has a :class:`Failure`
-instead, which a record of the cell outdates.
+One model for the step that writes it and all that read it: a JSON object with the keys of :class:`Record`;
+further ones are kept in ``content``. A cell that failed has a :class:`Failure` instead.
 """
 
 import hashlib
@@ -286,10 +285,7 @@ class Record(_File):
 
     @cached_property
     def scores(self) -> dict[str, float | None]:
-        """Every metric, correlation and diagnosis, as ``metrics.AP`` or ``diagnosis.errors.gain.swap``.
-
-        Older records have no Pearson correlations and no diagnosis.
-        """
+        """Every metric, correlation and diagnosis, as ``metrics.AP`` or ``diagnosis.errors.gain.swap``."""
         confidence = {
             level: {name: getattr(correlation, name) for name in ("spearman", "kendall", "pearson")}
             for level, correlation in self.confidence
@@ -345,10 +341,7 @@ def _described(error: ValidationError, content: Any) -> str:
 
 
 def _unsound(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any, str]]:
-    """What no record holds, wherever it stands: its key, its value, and what was expected.
-
-    Every text of a record may become a part of a table or a page, every list is drawn or counted.
-    """
+    """What no record may hold, since texts become tables and pages: its key, its value, what was expected."""
     if depth > 8:
         yield key, value, "a value that is not nested so deep"
     elif isinstance(value, dict):
@@ -400,25 +393,14 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def read_record(path: Path) -> Record:
-    """Read and check one record.
-
-    Raises:
-        RecordError: If the file is damaged, is something else, or was written in another format.
-        OSError: If it cannot be read.
-    """
+    """Read and check one record; errors are those of :meth:`Record.read` and OSError."""
     return Record.read(path, path.read_bytes())
 
 
 def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | None, record: Path) -> None:
-    """Write the record of an evaluated cell or control.
+    """Write the record of a cell from what its evaluation and its training wrote; a control has no training.
 
-    Args:
-        config: The config of the grid; the workflow adds to it what it was given (``given``).
-        cell: The cell.
-        scores: What the evaluation wrote.
-        training: What the training wrote: it knows the loss, so that records are made without torch. None for
-            a control.
-        record: Where the record goes.
+    The training knows the loss, so that records are made without torch.
     """
     if training is None:
         title, reference = CONTROLS[cell.loss]

@@ -1,8 +1,7 @@
-"""Many records: folders of JSON files, and files that hold many records each.
+"""Many records: a folder has a JSON file for each, a packed file (``*.jsonl.xz``) a line.
 
-A folder has one file a record, ``<dataset>/<model>/<head>/<loss>/seed<seed>.json``, and
-``seed<seed>.failed.json`` for a cell that failed. A packed file, ``*.jsonl.xz``, has one a line. What a
-record says of itself counts, not its place: folders of several machines can be laid beside each other.
+A cell that failed has a file ``*.failed.json``. What a record says of itself counts, not its place: folders
+of several machines can be laid beside each other.
 """
 
 import json
@@ -23,10 +22,7 @@ _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "pb": 0}]  # for text
 
 
 def record_files(*places: Path) -> list[Path]:
-    """Every JSON file and packed file at the places, in their order and then by path.
-
-    Args:
-        places: Folders, or packed files.
+    """Every JSON file and packed file at the places, folders or packed files; in their order, then by path.
 
     Raises:
         FileNotFoundError: If there is no such folder or file.
@@ -45,15 +41,7 @@ def record_files(*places: Path) -> list[Path]:
 
 
 def load_failures(records: Iterable[Record], *places: Path) -> list[Failure]:
-    """The cells at the places that failed and have no record, by dataset, model, head, loss and seed.
-
-    Args:
-        records: The records at the places.
-        places: As for :func:`record_files`.
-
-    Raises:
-        FileNotFoundError: If there is no such folder or file.
-    """
+    """The cells at the places of :func:`record_files` that failed and are not in ``records``, sorted."""
     finished = {record.cell for record in records}
     notes = [file for file in record_files(*places) if file.name.endswith(_FAILED)]
     failures = {failure.cell: failure for failure in _read(Failure, notes)}
@@ -61,17 +49,11 @@ def load_failures(records: Iterable[Record], *places: Path) -> list[Failure]:
 
 
 def load_records(*places: Path) -> list[Record]:
-    """Every usable record at the places.
+    """Every usable record at the places of :func:`record_files`.
 
     What cannot be used is left out with one line on stderr: damaged and foreign files, and cells with two
     records whose scores disagree (neither is used: nothing says which is right). Of equal records of one cell
     the first by path is used, one with a bootstrap before one without, and then one with a diagnosis.
-
-    Args:
-        places: As for :func:`record_files`.
-
-    Raises:
-        FileNotFoundError: If there is no such folder or file.
     """
     found: dict[Cell, list[Record]] = {}
     for record in _read(Record, (file for file in record_files(*places) if not file.name.endswith(_FAILED))):
@@ -86,13 +68,10 @@ def load_records(*places: Path) -> list[Record]:
 def pack(records: Sequence[Record], path: Path, coarse: bool = False) -> None:
     """Write records into one compressed file, by dataset, model, head, loss and seed.
 
-    Args:
-        records: The records.
-        path: The file, ``*.jsonl.xz``.
-        coarse: Keep replicates to 1/256 only, in half the size; all else stays as it is.
+    ``coarse`` keeps replicates to 1/256 only, in half the size.
 
     Raises:
-        ValueError: If the file's name is not that of a packed file.
+        ValueError: If the file's name does not end with ``.jsonl.xz``.
     """
     if not path.name.endswith(PACKED):
         raise ValueError(f"{path}: expected a name that ends with {PACKED}")

@@ -15,18 +15,18 @@ def encode(replicates: np.ndarray) -> str:
     return b64encode(steps.astype("<i2").tobytes()).decode()
 
 
-def decode(text: str) -> np.ndarray:
-    """What :func:`encode` was given, to 0.00002, float64.
+def _read(text: str) -> np.ndarray:
+    return np.frombuffer(b64decode(text, validate=True), dtype="<i2")
 
-    Raises:
-        ValueError: If the text is something else.
-    """
-    steps = np.frombuffer(b64decode(text, validate=True), dtype="<i2")
+
+def decode(text: str) -> np.ndarray:
+    """What :func:`encode` was given, to 0.00002, float64; ValueError if the text is something else."""
+    steps = _read(text)
     return np.where(steps == _UNDEFINED, np.nan, steps / _STEPS)
 
 
 def coarser(text: str) -> str:
     """The replicates rounded to 1/256, so that they compress to half the size."""
-    steps = np.frombuffer(b64decode(text, validate=True), dtype="<i2")
+    steps = _read(text)
     rounded = np.clip(128 * np.rint(steps / 128), -_STEPS, _STEPS)
     return b64encode(np.where(steps == _UNDEFINED, steps, rounded).astype("<i2").tobytes()).decode()

@@ -1,12 +1,8 @@
 """Snakemake's Slurm plugin, mended where version 2.8.0 loses sight of jobs or says nothing of their end.
 
-As it is, it waits for ever
-
-- for a job that was cancelled, where sacct is asked: it says ``CANCELLED by 1000``, not ``CANCELLED`` alone;
-- for all jobs, if Slurm or its database fails to answer five times in a row, which takes less than a second
-  where the connection is refused: they are not asked for again.
-
-And `quiet: rules` keeps it from saying that a job failed, where on one machine the job itself says so.
+As it is, it waits for ever for a job that was cancelled (sacct says ``CANCELLED by 1000``), and for all jobs
+if Slurm does not answer five times in a row, within a second where the connection is refused. And with
+`quiet: rules` it does not say that a job failed, which on one machine the job itself says.
 """
 
 import logging
