@@ -3,17 +3,19 @@
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from builders.grid import REPOSITORY, SnakemakeRun, put
-from builders.losses import forget_later
+from builders.losses import forget_later, write_loss
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import ConfigError, Evaluation, complete, extended, given, load_config, typed
-from rspose.losses import PerMapLoss, available, parameters, register, registry
+from rspose.losses import PerMapLoss, available, parameters, register
 
 Settings = dict[str, Any]
 
@@ -23,16 +25,15 @@ def value(path: str, value: Any) -> Callable[[Settings], None]:
     return lambda settings: put(settings, path, value)
 
 
+def at(path: str, changed: Any, *named: str) -> tuple[Callable[[Settings], None], list[str]]:
+    """A change of one key, which the message names, and what else the message names."""
+    return value(path, changed), [f"'{path.replace('/', '.')}'", *named]
+
+
 def missing(path: str) -> Callable[[Settings], None]:
     """A change that takes one key away."""
-
-    def change(settings: Settings) -> None:
-        *parents, key = path.split("/")
-        for parent in parents:
-            settings = settings[parent]
-        del settings[key]
-
-    return change
+    *parents, key = path.split("/")
+    return lambda settings: reduce(getitem, parents, settings).pop(key)
 
 
 def message(settings: Any) -> str:
@@ -65,8 +66,7 @@ def test_defaults_are_filled_in_at_every_depth(settings: Settings) -> None:
     del settings["results"], settings["training"]["schedule"]
     del settings["data"]["coco"]["generate"]["image_size"]
     completed = complete(settings)
-    assert completed.results == Path("results")
-    assert completed.controls is True
+    assert completed.results == Path("results") and completed.controls is True
     assert completed.training.schedule == "step"
     assert completed.training.milestones == [0.81, 0.952]
     assert completed.evaluation == Evaluation(drawn_samples=2)
@@ -75,24 +75,15 @@ def test_defaults_are_filled_in_at_every_depth(settings: Settings) -> None:
     assert completed.loss_settings["kl"].learning_rate_factor == 1.0
 
 
-def test_what_the_config_says_is_kept(settings: Settings) -> None:
-    settings["training"].update(learning_rate=0.125, batch_size=3)
-    completed = complete(settings)
-    assert completed.training.learning_rate.value == 0.125
-    assert completed.training.batch_size == 3
-    assert completed.model_settings["tiny"].overrides == settings["model_settings"]["tiny"]["overrides"]
-
-
 def test_completing_leaves_the_config_alone_and_a_second_time_changes_nothing(settings: Settings) -> None:
-    before = yaml.safe_dump(settings)
+    settings["training"].update(learning_rate=0.125, batch_size=3)
+    before = deepcopy(settings)
     completed = complete(settings)
-    assert yaml.safe_dump(settings) == before
-    assert complete(completed.plain()) == completed
-    assert complete(json.loads(json.dumps(completed.plain()))) == completed
-
-
-def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
-    complete(settings).training.milestones.append(0.99)
+    assert settings == before
+    assert (completed.training.learning_rate.value, completed.training.batch_size) == (0.125, 3)
+    assert completed.model_settings["tiny"].overrides == settings["model_settings"]["tiny"]["overrides"]
+    assert complete(completed.plain()) == complete(json.loads(json.dumps(completed.plain()))) == completed
+    completed.training.milestones.append(0.99)  # defaults are not shared between configs
     assert complete(settings).training.milestones == [0.81, 0.952]
 
 
@@ -107,104 +98,76 @@ def test_defaults_are_not_shared_between_configs(settings: Settings) -> None:
         (value("model_settings/tiny/size", 3), ["'model_settings.tiny'", "'size'", "input_size"]),
         (value("loss_settings/kl/rate", 1), ["'loss_settings.kl'", "'rate'", "learning_rate_factor"]),
         # Unknown names.
-        (value("losses", ["mse", "mes"]), ["'losses'", "'mes'", "awing", "mse", "rspose"]),
+        at("losses", ["mse", "mes"], "'mes'", "awing", "mse", "rspose"),
         (value("loss_settings/mine/loss", "mes"), ["'loss_settings.mine'", "'mes'", "awing", "rspose"]),
         (value("loss_settings/mine/title", "M"), ["'loss_settings.mine'", "'mine'", "awing", "rspose"]),
         (value("datasets", ["coco", "lsp"]), ["'datasets.1'", "'lsp'", "coco, crowdpose, mpii"]),
         (value("data/lsp/root", "x"), ["'data'", "'lsp'", "coco, crowdpose, mpii"]),
         (value("heads", ["regression"]), ["'heads.0'", "'regression'", "heatmap, simcc"]),
-        (value("models", ["resnet50"]), ["'models'", "'resnet50'", "tiny"]),
-        (value("training/schedule", "linear"), ["'training.schedule'", "'linear'", "step, cosine"]),
-        (
-            value("loss_settings/awing/parameters", {"gamma": 1}),
-            ["'loss_settings.awing.parameters'", "'gamma'", "alpha, omega, epsilon, theta"],
-        ),
+        at("models", ["resnet50"], "'resnet50'", "tiny"),
+        at("training/schedule", "linear", "'linear'", "step, cosine"),
+        at("loss_settings/awing/parameters", {"gamma": 1}, "'gamma'", "alpha, omega, epsilon, theta"),
         (value("loss_settings/mse/parameters", {"gamma": 1}), ["'gamma'", "allowed: reduction"]),
         # Values of the wrong type, or out of range.
-        (value("training/epochs", "ten"), ["'training.epochs'", "integer", "'ten'"]),
-        (value("training/learning_rate", "fast"), ["'training.learning_rate'", "number", "'fast'"]),
-        (
-            value("training/learning_rate", "fast"),
-            ["expected a number, or a mapping of value and base_batch_size; found"],
-        ),
-        (value("training/learning_rate", {"value": 0.1}), ["'training.learning_rate'", "'base_batch_size'"]),
+        at("training/epochs", "ten", "integer", "'ten'"),
+        at("training/learning_rate", "fast", "a number, or a mapping of value and base_batch_size", "'fast'"),
+        at("training/learning_rate", {"value": 0.1}, "'base_batch_size'"),
         (
             value("training/learning_rate", {"value": 0, "base_batch_size": 4}),
             ["'training.learning_rate.value'", "0"],
         ),
-        (value("training/devices", 0), ["'training.devices'", "0"]),
-        (value("training/learning_rate", 0), ["'training.learning_rate'", "0"]),
-        (value("training/transforms", [1]), ["'training.transforms'", "mapping", "[1]"]),
-        (value("data", ["coco"]), ["'data'", "mapping", "['coco']"]),
-        (value("data/coco/generate/seed", -1), ["'data.coco.generate.seed'", "-1"]),
-        (value("data/coco/generate/image_size", [64]), ["'data.coco.generate.image_size'", "[64]"]),
+        at("training/devices", 0, "0"),
+        at("training/learning_rate", 0, "0"),
+        at("training/transforms", [1], "mapping", "[1]"),
+        at("data", ["coco"], "mapping", "['coco']"),
+        at("data/coco/generate/seed", -1, "-1"),
+        at("data/coco/generate/image_size", [64], "[64]"),
         (value("seeds", ["zero"]), ["'seeds.0'", "integer", "'zero'"]),
         (value("seeds", [True]), ["'seeds.0'", "integer", "True"]),
-        (value("losses", {"mse": 1}), ["'losses'", "list"]),
-        (value("controls", "no"), ["'controls'", "true or false", "'no'"]),
-        (value("name", "a b"), ["'name'", "'a b'"]),
+        at("losses", {"mse": 1}, "list"),
+        at("controls", "no", "true or false", "'no'"),
+        at("name", "a b", "'a b'"),
         (value("loss_settings/awing/parameters", {"omega": "big"}), ["awing.parameters.omega'", "'big'"]),
-        (value("loss_settings/kl/parameters", {"beta": -1}), ["'loss_settings.kl.parameters'", "beta", "-1"]),
-        (
-            value("loss_settings/rspose/parameters", {"level": "joint"}),
-            ["rspose.parameters'", "'joint'", "pose"],
-        ),
-        (value("training/learning_rate", 1e9), ["'training.learning_rate'", "less than or equal to 100"]),
-        (value("training/learning_rate", float("nan")), ["'training.learning_rate'", "finite", "nan"]),
-        (value("training/epochs", 10**9), ["'training.epochs'", "10000000"]),
-        (value("training/epochs", 2.0), ["'training.epochs'", "an integer", "2.0"]),
-        (value("training/epochs", True), ["'training.epochs'", "an integer", "True"]),
-        (value("training/epochs", "3"), ["'training.epochs'", "an integer", "'3'"]),
-        (value("training/learning_rate", True), ["'training.learning_rate'", "a number", "True"]),
-        (value("seeds", 2**32), ["'seeds'", "less than 4294967296"]),
+        at("loss_settings/kl/parameters", {"beta": -1}, "beta", "-1"),
+        at("loss_settings/rspose/parameters", {"level": "joint"}, "'joint'", "pose"),
+        at("training/learning_rate", 1e9, "less than or equal to 100"),
+        at("training/learning_rate", float("nan"), "finite", "nan"),
+        at("training/epochs", 10**9, "10000000"),
+        at("training/epochs", 2.0, "an integer", "2.0"),
+        at("training/epochs", True, "an integer", "True"),
+        at("training/epochs", "3", "an integer", "'3'"),
+        at("training/learning_rate", True, "a number", "True"),
+        at("seeds", 2**32, "less than 4294967296"),
         (value("model_settings/tiny/sigma/heatmap", [1, 2]), ["sigma.heatmap'", "a number", "[1, 2]"]),
         (value("model_settings/tiny/sigma/simcc", "wide"), ["sigma.simcc'", "a number, a pair", "'wide'"]),
         (value("model_settings/tiny/sigma/simcc", {"mpii": -1}), ["sigma.simcc.mpii'", "greater than 0"]),
         # Names become folders.
-        (value("name", "../elsewhere"), ["'name'", "letters, digits", "'../elsewhere'"]),
+        at("name", "../elsewhere", "letters, digits", "'../elsewhere'"),
         (value("models", [".hidden"]), ["'models.0'", "letters, digits", "'.hidden'"]),
         (value("losses", ["a/b"]), ["'losses.0'", "letters, digits", "'a/b'"]),
         (value("loss_settings", {"-kl": {}}), ["'loss_settings.-kl'", "letters, digits", "'-kl'"]),
         # Sums of losses.
         (value("loss_settings/mine/sum", {"kl": "much"}), ["mine.sum.kl'", "a weight, or a mapping"]),
-        (value("loss_settings/mine/sum", {"lk": 1}), ["'loss_settings.mine.sum'", "'lk'", "awing"]),
-        (value("loss_settings/mine/sum", {"kl": -1}), ["'loss_settings.mine.sum'", "-1"]),
-        (
-            value("loss_settings/mine/sum", {"kl": {"gamma": 2}}),
-            ["'loss_settings.mine.sum'", "gamma", "beta"],
-        ),
+        at("loss_settings/mine/sum", {"lk": 1}, "'lk'", "awing"),
+        at("loss_settings/mine/sum", {"kl": -1}, "-1"),
+        at("loss_settings/mine/sum", {"kl": {"gamma": 2}}, "gamma", "beta"),
         (
             value("loss_settings/mine", {"sum": {"kl": 1}, "loss": "kl"}),
             ["'loss_settings.mine.sum'", "in place of loss and parameters"],
         ),
         # What is changed for a model is checked as what it changes.
-        (
-            value("model_settings/tiny/training", {"epoch": 3}),
-            ["'model_settings.tiny.training'", "unknown key 'epoch'", "epochs"],
-        ),
-        (
-            value("model_settings/tiny/training", {"batch_size": 0}),
-            ["'model_settings.tiny.training.batch_size'", "0"],
-        ),
-        (
-            value("model_settings/tiny/dataset_training", {"coco": {"schedule": "linear"}}),
-            ["'model_settings.tiny.dataset_training.coco.schedule'", "'linear'", "flat_cosine"],
-        ),
-        (
-            value("model_settings/tiny/training", {"device": "cpu"}),
-            ["'model_settings.tiny.training'", "device"],
-        ),
-        (value("model_settings/tiny/sigma", {"heatmap": 2.0}), ["'model_settings.tiny.sigma'", "'simcc'"]),
-        (
-            value("model_settings/tiny/sigma/simcc", {"coco": 4.0}),
-            ["'model_settings.tiny.sigma.simcc'", "'crowdpose'"],
-        ),
-        (value("loss_settings/kl/models", ["huge"]), ["'loss_settings.kl.models'", "'huge'", "tiny"]),
+        at("model_settings/tiny/training", {"epoch": 3}, "unknown key 'epoch'", "epochs"),
+        at("model_settings/tiny/training/batch_size", 0, "0"),
+        at("model_settings/tiny/dataset_training/coco/schedule", "linear", "'linear'", "flat_cosine"),
+        at("model_settings/tiny/training", {"device": "cpu"}, "device is one for all models"),
+        at("model_settings/tiny/sigma", {"heatmap": 2.0}, "'simcc'"),
+        at("model_settings/tiny/sigma/simcc", {"coco": 4.0}, "'crowdpose'"),
+        at("loss_settings/kl/models", ["huge"], "'huge'", "tiny"),
         # Grids without a cell, and with one twice.
-        (value("losses", []), ["'losses'", "empty"]),
-        (value("datasets", []), ["'datasets'", "empty"]),
-        (value("seeds", []), ["'seeds'", "empty"]),
-        (value("losses", ["mse", "mse"]), ["'losses'", "once"]),
+        at("losses", [], "empty"),
+        at("datasets", [], "empty"),
+        at("seeds", [], "empty"),
+        at("losses", ["mse", "mse"], "once"),
         # What is missing.
         (missing("losses"), ["missing key 'losses'"]),
         (missing("training/epochs"), ["'training'", "missing key 'epochs'"]),
@@ -237,11 +200,9 @@ def test_a_model_may_lack_heads_and_datasets(settings: Settings) -> None:
     other = settings["model_settings"]["other"] = deepcopy(settings["model_settings"]["tiny"])
     settings["models"] = ["tiny", "other"]
     del other["base"]["simcc"], other["sigma"]["simcc"], other["input_size"]["mpii"]
-    completed = complete(settings)
-    served = {(cell.dataset, cell.head) for cell in completed.cells() if cell.model == "other"}
-    assert served == {("coco", "heatmap")}
-    served = {(cell.dataset, cell.head) for cell in completed.cells() if cell.model == "tiny"}
-    assert served == {(dataset, head) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")}
+    served = {cell[:3] for cell in complete(settings).cells()}
+    assert {cell for cell in served if cell[1] == "other"} == {("coco", "other", "heatmap")}
+    assert len(served) == 1 + 2 * 2
     settings["models"] = ["other"]
     assert "no mmpose config for head 'simcc'" in message(settings)
 
@@ -333,11 +294,8 @@ def test_a_config_that_is_no_mapping_is_said_so(config: Any) -> None:
 
 
 def test_a_loss_that_serves_one_head_has_no_cell_on_the_other(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, fresh_registry: None
 ) -> None:
-    available()
-    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
-
     @register
     class OneHead(PerMapLoss):
         name, title, reference, heads = "one_head", "One head", "none", ("simcc",)
@@ -347,37 +305,20 @@ def test_a_loss_that_serves_one_head_has_no_cell_on_the_other(
 
     settings.update(datasets=["coco"], losses=["one_head", "mse"])
     grid = complete(settings).cells()
-    assert [(cell.head, cell.loss) for cell in grid] == [
-        ("heatmap", "mse"),
-        ("simcc", "one_head"),
-        ("simcc", "mse"),
-    ]
+    expected = [("heatmap", "mse"), ("simcc", "one_head"), ("simcc", "mse")]
+    assert [(cell.head, cell.loss) for cell in grid] == expected
     settings.update(losses=["one_head"], heads=["heatmap"])
     text = message(settings)
     assert "empty" in text and "one_head" in text and "simcc" in text
-
-
-LOSS_FILE = """
-from rspose.losses import PerMapLoss, register
-
-
-@register
-class {name}(PerMapLoss):
-    name = title = reference = "{name}"
-
-    def map_loss(self, prediction, label):
-        return (prediction - label).abs().mean(dim=-1)
-"""
 
 
 def test_losses_from_outside_are_named_like_any_other(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     forget_later(monkeypatch)
-    path = tmp_path / "theirs.py"
-    path.write_text(LOSS_FILE.format(name="theirs"))
+    path = str(write_loss(tmp_path, "theirs"))
     settings.update(datasets=["coco"], heads=["simcc"], losses=["mse", "theirs", "theirs_too"])
-    settings.update(losses_from=str(path), loss_settings={"theirs_too": {"loss": "theirs"}})
+    settings.update(losses_from=path, loss_settings={"theirs_too": {"loss": "theirs"}})
     assert [cell.loss for cell in complete(settings).cells()] == ["mse", "theirs", "theirs_too"]
     settings["losses_from"] = [str(tmp_path / "no.py")]
     assert "'losses_from': loss file" in message(settings) and "no.py: no such file" in message(settings)
@@ -388,8 +329,7 @@ def test_losses_from_outside_are_named_like_any_other(
 def test_a_job_knows_the_losses_from_outside_without_completing_the_config_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "theirs.py").write_text(LOSS_FILE.format(name="theirs"))
-    settings.update(losses=["theirs"], losses_from=[str(tmp_path / "theirs.py")])
+    settings.update(losses=["theirs"], losses_from=[str(write_loss(tmp_path, "theirs"))])
     with monkeypatch.context() as patch:
         forget_later(patch)
         config = complete(settings)
@@ -402,8 +342,7 @@ def test_a_file_that_cannot_be_imported_stops_only_the_grids_that_name_its_loss(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forget_later(monkeypatch)
-    (tmp_path / "torn.py").write_text(LOSS_FILE.format(name="torn") + "\nimport nothing_of_this_name\n")
-    settings["losses_from"] = [str(tmp_path / "torn.py")]
+    settings["losses_from"] = [str(write_loss(tmp_path, "torn", "import nothing_of_this_name"))]
     settings["loss_settings"] = {"torn_too": {"loss": "torn"}}
     assert complete(settings).cells()
     said = capsys.readouterr().err

@@ -4,6 +4,8 @@ import copy
 import json
 import lzma
 import statistics
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +67,14 @@ def test_what_a_record_says_counts_and_not_where_it_lies(tmp_path: Path) -> None
 
 
 def _changed(**changes: Any) -> str:
+    """A record as text, with values changed, or taken away where they are ``...``."""
     content = copy.deepcopy(record(loss="kl"))
     for key, value in changes.items():
         *parents, last = key.split("__")
-        place = content
-        for parent in parents:
-            place = place[parent]
+        place = reduce(getitem, parents, content)
+        place[last] = value
         if value is ...:
             del place[last]
-        else:
-            place[last] = value
     return json.dumps(content)
 
 
@@ -97,10 +97,7 @@ def _changed(**changes: Any) -> str:
         (_changed(training__curve={"iteration": [1, 2], "loss": [0.5]}), "lists of the same length"),
         (_changed(provenance__created=5), "provenance.created is 5: expected a text"),
         (_changed(protocol__input_size=5), "protocol.input_size is 5: expected a list"),
-        (
-            _changed(confidence__keypoint__n="many"),
-            'confidence.keypoint.n is "many": expected a whole number',
-        ),
+        (_changed(confidence__keypoint__n="many"), 'keypoint.n is "many": expected a whole number'),
         (
             _changed(config={"files": [], "directory": None, "changes": ["--snakefile"]}),
             'config.changes.0 is "--snakefile": expected a change as training.epochs=2',
@@ -115,18 +112,13 @@ def _changed(**changes: Any) -> str:
         (_changed(control=True), 'expected "control"'),
         (_changed(training=[]), "training is []: expected an object"),
         (_changed(config={"files": "a.yaml"}), 'config.files is "a.yaml": expected a list'),
-        (
-            _changed(config={"files": [1], "directory": None, "changes": []}),
-            "config.files.0 is 1: expected a text",
-        ),
+        (_changed(config={"files": [1], "directory": None, "changes": []}), "files.0 is 1: expected a text"),
         (_changed(metrics__AP=45.1), "metrics.AP is 45.1: expected a fraction from 0 to 1"),
+        (_changed(diagnosis={"ordering": {"AP_lost": 5.0}}), "diagnosis.ordering.AP_lost is 5.0: expected"),
         (_changed(metrics__AP=-1), "metrics.AP is -1: expected a fraction from 0 to 1"),
         (_changed(metrics__AP=float("nan")), "metrics.AP is NaN: expected a finite number"),
         (_changed(metrics__AP="0.4"), 'metrics.AP is "0.4": expected a fraction from 0 to 1'),
-        (
-            _changed(confidence__pose__kendall=-1.5),
-            "confidence.pose.kendall is -1.5: expected a fraction from -1",
-        ),
+        (_changed(confidence__pose__kendall=-1.5), "pose.kendall is -1.5: expected a fraction from -1"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_in_one_line_and_the_rest_is_used(
@@ -151,19 +143,16 @@ def test_good_records_are_read_without_a_word(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err == ""
 
 
-def test_the_same_record_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path / "a", record())
-    write(tmp_path / "b", record(provenance={"device": "another machine"}))
-    assert list(collect(tmp_path)["provenance.device"]) == ["cpu"]
-    assert capsys.readouterr().err == ""
-
-
-def test_records_of_one_cell_that_disagree_are_named_and_not_used(
+def test_records_of_one_cell_count_once_and_are_named_and_not_used_where_they_disagree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = write(tmp_path / "a", record())
-    second = write(tmp_path / "b", record(metrics={**COCO_METRICS, "AP75": 0.25}))
+    second = write(tmp_path / "b", record(provenance={"device": "another machine"}))
     write(tmp_path / "b", record(loss="kl"))
+    assert list(collect(tmp_path)["provenance.device"]) == ["cpu", "cpu"]
+    assert list(collect(tmp_path / "b", tmp_path / "a").loss) == ["mse", "kl"]
+    assert capsys.readouterr().err == ""
+    write(tmp_path / "b", record(metrics={**COCO_METRICS, "AP75": 0.25}))
     assert list(collect(tmp_path).loss) == ["kl"]
     (line,) = capsys.readouterr().err.splitlines()
     assert "coco tiny heatmap mse seed 0" in line
@@ -197,17 +186,6 @@ def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     assert summary.loc["metrics.APL", "seeds"] == 1
 
 
-def test_records_of_several_folders_are_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path / "a", record(loss="mse"))
-    write(tmp_path / "b", record(loss="mse"))
-    write(tmp_path / "b", record(loss="kl"))
-    assert list(collect(tmp_path / "a", tmp_path / "b").loss) == ["mse", "kl"]
-    assert capsys.readouterr().err == ""
-    write(tmp_path / "a", record(loss="kl", metrics={"AP": 0.1}))
-    assert list(collect(tmp_path / "a", tmp_path / "b").loss) == ["mse"]
-    assert "two records that disagree" in capsys.readouterr().err
-
-
 def test_of_equal_records_the_one_with_a_bootstrap_counts(tmp_path: Path) -> None:
     write(tmp_path / "a", record())
     write(tmp_path / "b", with_bootstrap(record(), {"metrics.AP": np.linspace(0.4, 0.5, 11)}))
@@ -216,10 +194,6 @@ def test_of_equal_records_the_one_with_a_bootstrap_counts(tmp_path: Path) -> Non
     assert found.interval("metrics.AP") == pytest.approx((0.4025, 0.4975))
     np.testing.assert_allclose(found.replicates("metrics.AP"), np.linspace(0.4, 0.5, 11), atol=2e-5)
     assert found.interval("metrics.AR") is None and found.replicates("metrics.AR") is None
-
-
-def test_the_collected_table_has_the_ends_of_the_intervals_and_no_replicates(tmp_path: Path) -> None:
-    write(tmp_path, with_bootstrap(record(), {"metrics.AP": np.linspace(0.4, 0.5, 11)}))
     (row,) = collect(tmp_path).to_dict("records")
     assert row["bootstrap.images"] == 200
     assert row["bootstrap.metrics.AP.low"] == pytest.approx(0.4025)
@@ -231,10 +205,7 @@ def test_the_collected_table_has_the_ends_of_the_intervals_and_no_replicates(tmp
     [
         ({"images": "many"}, 'bootstrap.images is "many": expected a whole number'),
         ({"intervals": {"metrics.AP": [0.4]}}, "bootstrap.intervals.metrics.AP is [0.4]: expected"),
-        (
-            {"intervals": {"metrics.AP": [0.4, 40]}},
-            "bootstrap.intervals.metrics.AP.1 is 40: expected a fraction",
-        ),
+        ({"intervals": {"metrics.AP": [0.4, 40]}}, "intervals.metrics.AP.1 is 40: expected a fraction"),
         ({"values": {}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
         ({"values": {"metrics.AP": "%"}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
         ({"replicates": 12}, "bootstrap.values.metrics.AP has 11 replicates: expected 12"),
@@ -268,15 +239,7 @@ def test_the_diagnosis_is_among_the_scores_and_an_older_record_goes_without(tmp_
     content["confidence"]["pose_on_truth"] = {"spearman": 0.5, "kendall": 0.4, "pearson": 0.45, "n": 80}
     content["diagnosis"] = {
         "ordering": {"AP_oracle_scores": 0.5, "AP_lost": 0.05},
-        "errors": {
-            "good": 0.6,
-            "jitter": 0.2,
-            "inversion": 0.1,
-            "swap": 0.0,
-            "miss": 0.1,
-            "keypoints": 1000,
-            "gain": {"jitter": -0.01, "inversion": 0.02, "swap": 0.0, "miss": 0.1, "all": 0.12},
-        },
+        "errors": {"good": 0.6, "jitter": 0.2, "miss": 0.1, "keypoints": 1000, "gain": {"jitter": -0.01}},
         "thresholds": {"nms": {"threshold": [0.9], "AP": [0.45], "AP_box_score": [0.4]}},
     }
     content["training"]["curve"] = {"iteration": [10, 20], "loss": [0.5, 0.4]}
@@ -296,13 +259,6 @@ def test_the_diagnosis_is_among_the_scores_and_an_older_record_goes_without(tmp_
     assert not any("curve" in name for name in table.columns)
 
 
-def test_a_diagnosis_out_of_range_is_refused(tmp_path: Path) -> None:
-    content = record()
-    content["diagnosis"] = {"ordering": {"AP_oracle_scores": 50.0, "AP_lost": 5.0}}
-    with pytest.raises(RecordError, match=r"diagnosis\.ordering\.AP_oracle_scores is 50\.0"):
-        read_record(write(tmp_path, content))
-
-
 def test_a_record_and_its_older_version_without_a_diagnosis_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,12 +275,10 @@ def test_a_record_and_its_older_version_without_a_diagnosis_agree(
 
 
 def test_a_record_of_format_1_says_with_its_commit_whether_the_tree_was_clean(tmp_path: Path) -> None:
-    for seed, commit in enumerate(("abc", "abc-dirty")):
-        write(tmp_path, {**record(seed=seed, provenance={"git_commit": commit}), "format": 1})
-    assert [(found.provenance.git_commit, found.provenance.clean) for found in ordered_records(tmp_path)] == [
-        ("abc", True),
-        ("abc", False),
-    ]
+    for commit, clean in (("abc", True), ("abc-dirty", False)):
+        write(tmp_path, {**record(provenance={"git_commit": commit}), "format": 1})
+        (found,) = ordered_records(tmp_path)
+        assert (found.provenance.git_commit, found.provenance.clean) == ("abc", clean)
 
 
 def test_a_packed_file_is_read_like_the_folder_and_gives_it_back(
@@ -341,15 +295,13 @@ def test_a_packed_file_is_read_like_the_folder_and_gives_it_back(
         assert [again.content for again in ordered_records(place)] == [each.content for each in found]
     unpack(ordered_records(tmp_path / "b"), tmp_path / "c")
     for path in (tmp_path / "a").rglob("*.json"):
-        assert json.loads((tmp_path / "c" / path.relative_to(tmp_path / "a")).read_text()) == json.loads(
-            path.read_text()
-        )
+        unpacked = tmp_path / "c" / path.relative_to(tmp_path / "a")
+        assert json.loads(unpacked.read_text()) == json.loads(path.read_text())
     pack(found, tmp_path / "coarse.jsonl.xz", coarse=True)
     (coarse,) = (each for each in ordered_records(tmp_path / "coarse.jsonl.xz") if each.cell.loss == "mse")
     np.testing.assert_allclose(coarse.replicates("metrics.AP"), values, atol=1 / 500)
-    assert (
-        coarse.interval("metrics.AP") == found[0].interval("metrics.AP") and coarse.scores == found[0].scores
-    )
+    assert coarse.interval("metrics.AP") == found[0].interval("metrics.AP")
+    assert coarse.scores == found[0].scores
     assert capsys.readouterr().err == ""
     with pytest.raises(ValueError, match=r"all\.json: expected a name that ends with \.jsonl\.xz"):
         pack(found, tmp_path / "all.json")

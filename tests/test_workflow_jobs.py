@@ -26,6 +26,12 @@ rule train:
     script: "train.py"
 """
 )
+IMPORTS = """
+import os, signal
+from pathlib import Path
+from rspose.grid.files import replacing
+from rspose.grid.job import LastingError, job
+"""
 CELL = {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3}
 TARGET = "coco/tiny/heatmap/dm/seed3"
 NOTE = f"results/records/{TARGET}.failed.json"
@@ -34,7 +40,7 @@ NOTE = f"results/records/{TARGET}.failed.json"
 def train(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     """Run a rule for a cell whose job does what ``script`` says, up to four times."""
     (folder / "Snakefile").write_text(SNAKEFILE)
-    (folder / "train.py").write_text(script)
+    (folder / "train.py").write_text(IMPORTS + script)
     return subprocess.run(
         [sys.executable, "-m", "snakemake", TARGET, "--cores", "1"],
         cwd=folder,
@@ -46,11 +52,6 @@ def train(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 
 KILLED_WHILE_IT_WRITES = """
-import os, signal
-from pathlib import Path
-from rspose.grid.files import replacing
-from rspose.grid.job import job
-
 output = Path(snakemake.output[0])
 with job(snakemake), replacing(output) as temporary:
     before = sorted(path.name for path in output.parent.iterdir())
@@ -71,10 +72,6 @@ def test_what_a_killed_job_left_half_written_is_gone_when_it_starts_again(tmp_pa
 
 
 KILLED_ONCE_AND_FAILED_ONCE = """
-import os, signal
-from pathlib import Path
-from rspose.grid.job import job
-
 with job(snakemake):
     said = Path(snakemake.log[0]).read_text()
     print("number", said.count("number") + 1, flush=True)
@@ -99,8 +96,6 @@ def test_a_log_has_every_attempt_until_one_succeeds(tmp_path: Path) -> None:
 
 
 FAILS_FOR_GOOD = """
-from rspose.grid.job import LastingError, job
-
 with job(snakemake):
     print("tried", flush=True)
     raise LastingError("the loss is not finite")
@@ -123,8 +118,6 @@ def test_what_would_fail_again_is_not_tried_again_in_this_run(tmp_path: Path) ->
 
 
 FAILS = """
-from rspose.grid.job import job
-
 with job(snakemake):
     raise ValueError("the loss is\\nnot finite")
 """
@@ -148,10 +141,6 @@ def test_a_job_that_fails_leaves_a_note_that_the_tables_show(tmp_path: Path) -> 
 
 
 ALWAYS_KILLED = """
-import os, signal
-from pathlib import Path
-from rspose.grid.job import job
-
 with job(snakemake):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -538,7 +538,6 @@ def complete(config: Any) -> GridConfig:
     """Check a config and fill in its defaults; :class:`ConfigError` says what is wrong."""
     completed = _validated(GridConfig, config)
     if not completed.records:
-        _load_losses(completed)
         for key, problem in chain(_model_problems(completed), _loss_problems(completed)):
             raise ConfigError.at(key, problem)
     return completed
@@ -561,18 +560,6 @@ def _validated(model: type[_Model], values: Any, *parents: str) -> _Model:
         case _:
             problem = f"expected {expected}; found {found!r}"
     raise ConfigError.at(".".join((*parents, *keys)), problem)
-
-
-def _load_losses(config: GridConfig) -> None:
-    from rspose.losses import load
-
-    for source in config.losses_from:
-        try:
-            load(source)
-        except ImportError as error:  # of no concern to cells that do not need it
-            print(f"warning: config key 'losses_from': {error}", file=sys.stderr)
-        except ValueError as error:
-            raise ConfigError.at("losses_from", str(error)) from None
 
 
 def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
@@ -624,7 +611,15 @@ def _training_problems(config: GridConfig, model: str, dataset: str) -> Iterator
 
 def _loss_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
     """Losses must be registered, or be variants of such, with parameters that they take."""
-    from rspose.losses import available, unusable
+    from rspose.losses import available, load, unusable
+
+    for source in config.losses_from:
+        try:
+            load(source)
+        except ImportError as error:  # of no concern to cells that do not need it
+            print(f"warning: config key 'losses_from': {error}", file=sys.stderr)
+        except ValueError as error:
+            yield "losses_from", str(error)
 
     def unknown(loss: str, known: Iterable[str]) -> str:
         return unusable().get(loss, f"unknown loss {loss!r}; expected one of {', '.join(known)}")

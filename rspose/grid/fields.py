@@ -1,6 +1,7 @@
 """Fields that configs and records share, and what is wrong with a field, in words."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -16,24 +17,20 @@ _EXPECTED = {
 }
 
 
-def matching(pattern: str, expected: str) -> AfterValidator:
-    """A text that matches the whole pattern; ``expected`` says in words what that is."""
+def expecting(expected: str, is_right: Callable[[Any], object]) -> Callable[[Any], Any]:
+    """A validator of what ``is_right`` accepts; ``expected`` says in words what that is."""
 
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
+    def check(value: Any) -> Any:
+        if not is_right(value):
             raise PydanticCustomError("expected", expected)
-        return text
+        return value
 
-    return AfterValidator(check)
+    return check
 
 
-Name = Annotated[
-    str,
-    matching(
-        r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}",
-        "a name: at most 100 letters, digits, . _ + -, the first of them no . or -",
-    ),
-]
+_NAME = "a name: at most 100 letters, digits, . _ + -, the first of them no . or -"
+_is_name = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}").fullmatch
+Name = Annotated[str, AfterValidator(expecting(_NAME, _is_name))]
 """What may be called a dataset, model, head or loss: names become folders and parts of commands."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 

@@ -7,10 +7,11 @@ further ones are kept in ``content``. A cell that failed has a :class:`Failure` 
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -26,11 +27,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
-from rspose.grid.fields import Mistake, Name, matching
+from rspose.grid.fields import Mistake, Name, expecting
 from rspose.grid.files import write_json
 from rspose.grid.replicates import decode
 
@@ -52,37 +52,29 @@ class RecordError(ValueError):
     """A file that is not a record this version can read; the message names it and what is wrong with it."""
 
 
-def _fraction(lowest: int) -> Any:
-    def check(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= 1:
-            raise PydanticCustomError("expected", f"a fraction from {lowest} to 1")
-        return value
-
-    return BeforeValidator(check)
+def _is_within(lowest: int, value: Any) -> bool:
+    return type(value) in (int, float) and lowest <= value <= 1
 
 
-def _given(value: Any) -> Any:
-    if value is None:
-        raise PydanticCustomError("expected", "a value, or no such key")
-    return value
-
-
-def _equally_long(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    if len({len(values) for values in columns.values()}) > 1:
-        raise PydanticCustomError("expected", "lists of the same length")
-    return columns
+def _are_equally_long(columns: dict[str, list[Any]]) -> bool:
+    return len({len(values) for values in columns.values()}) <= 1
 
 
 T = TypeVar("T")
-Maybe = Annotated[T | None, BeforeValidator(_given)]
+_is_there = expecting("a value, or no such key", lambda value: value is not None)
+Maybe = Annotated[T | None, BeforeValidator(_is_there)]
 """What some records lack: MPII has no detections, older versions wrote less. It is there or it is not."""
-Fraction = Annotated[float, _fraction(0)]
-Signed = Annotated[float, _fraction(-1)]
+Fraction = Annotated[float, BeforeValidator(expecting("a fraction from 0 to 1", partial(_is_within, 0)))]
+Signed = Annotated[float, BeforeValidator(expecting("a fraction from -1 to 1", partial(_is_within, -1)))]
+_is_change = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=").match
+Change = Annotated[str, AfterValidator(expecting("a change as training.epochs=2", _is_change))]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Pair = Field(min_length=2, max_length=2)
-Columns = Annotated[dict[str, list[float | None]], AfterValidator(_equally_long)]
+Columns = Annotated[
+    dict[str, list[float | None]], AfterValidator(expecting("lists of the same length", _are_equally_long))
+]
 
 
 class _Part(BaseModel):
@@ -90,8 +82,8 @@ class _Part(BaseModel):
 
 
 class _File(_Part):
-    _path: Path
-    _content: dict[str, Any]
+    path: Path  # of a packed file, with the line
+    content: dict[str, Any]  # its JSON object, checked, in the present format
 
     @classmethod
     def read(cls, path: Path, text: bytes) -> Self:
@@ -104,21 +96,9 @@ class _File(_Part):
         for key, value, expected in _unsound(content):
             raise RecordError(f"{path}: {key} is {_shown(value)}: expected {expected}")
         try:
-            found = cls.model_validate(content)
+            return cls.model_validate({**content, "path": path, "content": content})
         except ValidationError as error:
             raise RecordError(f"{path}: {_described(error, content)}") from None
-        found._path, found._content = path, content
-        return found
-
-    @property
-    def path(self) -> Path:
-        """The file it was read from; of a packed one, with the line."""
-        return self._path
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The file's JSON object, checked, in the present format."""
-        return self._content
 
 
 class Loss(_Part):
@@ -230,7 +210,7 @@ class Given(_Part):
 
     files: list[str]
     directory: str | None
-    changes: list[Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_.]*=.*", "a change as training.epochs=2")]]
+    changes: list[Change]
 
 
 class Record(_File):

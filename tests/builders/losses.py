@@ -17,6 +17,26 @@ def forget_later(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(registry, memory, getattr(registry, memory).copy())
 
 
+def write_loss(folder: Path, name: str, more: str = "") -> Path:
+    """Write a file with a loss of that name and ``more`` code."""
+    path = folder / f"{name}.py"
+    path.write_text(
+        f"""
+from rspose.losses import PerMapLoss, register
+
+@register
+class {name.title()}(PerMapLoss):
+    name = title = reference = {name!r}
+
+    def map_loss(self, prediction, label):
+        return (prediction - label).abs().mean(dim=-1)
+
+{more}
+"""
+    )
+    return path
+
+
 def install_package(folder: Path, name: str, files: dict[str, str], entry_point: str) -> None:
     """Put a package into a folder as pip would, with an entry point of the group of losses."""
     info = folder / f"{name}-1.0.dist-info"

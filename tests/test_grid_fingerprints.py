@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from builders.grid import put
-from builders.losses import install_package
+from builders.losses import install_package, write_loss
 
 import rspose
 from rspose.grid import fingerprints as sources
@@ -18,19 +18,9 @@ from rspose.losses import load
 
 Settings = dict[str, Any]
 
-LOSS_FILE = """
-from rspose.losses import PerMapLoss, register
 
-
-@register
-class {title}Loss(PerMapLoss):
-    name = "{name}"
-    title = "{title}"
-    reference = "none"
-
-    def map_loss(self, prediction, label):
-        return (prediction - label).abs().mean(dim=-1)
-"""
+def edit(path: Path) -> None:
+    path.write_text(path.read_text() + "\n# Edited.\n")
 
 
 @pytest.fixture
@@ -54,14 +44,12 @@ def touched(before: dict[Cell, str], after: dict[Cell, str]) -> set[Cell]:
     return {cell for cell in before if before[cell] != after[cell]}
 
 
-def test_no_two_cells_have_the_same_fingerprint(grid_settings: Settings) -> None:
+def test_every_cell_has_a_fingerprint_of_its_own_whatever_the_order_of_the_keys(
+    grid_settings: Settings,
+) -> None:
     prints = fingerprints(grid_settings)
     assert len(set(prints.values())) == len(prints) == 3 * 2 * 2 * 4 * 2
-
-
-def test_the_same_config_has_the_same_fingerprint(grid_settings: Settings) -> None:
-    backwards = {key: grid_settings[key] for key in reversed(grid_settings)}
-    assert fingerprints(backwards) == fingerprints(grid_settings)
+    assert fingerprints({key: grid_settings[key] for key in reversed(grid_settings)}) == prints
 
 
 SMALLER_CROPS = {"coco": [32, 64], "crowdpose": [64, 96], "mpii": [64, 64]}
@@ -172,53 +160,41 @@ def test_the_folder_of_real_data_is_part_of_the_fingerprint(grid_settings: Setti
     assert touched(before, fingerprints(grid_settings)) == {cell for cell in before if cell.dataset == "coco"}
 
 
-def test_an_edited_loss_file_touches_the_cells_of_its_loss_only(
+def test_an_edited_loss_file_touches_its_loss_its_variants_and_the_sums_it_is_a_part_of(
     grid_settings: Settings, fresh_registry: None, tmp_path: Path
 ) -> None:
-    for name in ("first", "second"):
-        (tmp_path / f"{name}.py").write_text(LOSS_FILE.format(name=name, title=name.title()))
-        load(str(tmp_path / f"{name}.py"))
-    grid_settings["losses"] = ["first", "second", "mse", "first_slow"]
-    grid_settings["loss_settings"] = {"first_slow": {"loss": "first", "learning_rate_factor": 0.1}}
+    first, second = (write_loss(tmp_path, name) for name in ("first", "second"))
+    for path in (first, second):
+        load(str(path))
+    parts = {"parts": {"first": 1, "instance_sort": 0.5}}
+    grid_settings["losses"] = ["first", "second", "mse", "first_slow", "first_sum", "rspose"]
+    grid_settings["loss_settings"] = {
+        "first_slow": {"loss": "first", "learning_rate_factor": 0.1},
+        "first_sum": {"loss": "sum", "parameters": parts},
+    }
     before = fingerprints(grid_settings)
-    with open(tmp_path / "first.py", "a") as file:
-        file.write("\n# Edited.\n")
+    edit(first)
     after = fingerprints(grid_settings)
     assert touched(before, after) == {cell for cell in before if cell.loss.startswith("first")}
-
-
-def test_an_edit_of_a_loss_touches_the_cells_whose_loss_it_is_a_part_of(
-    grid_settings: Settings, fresh_registry: None, tmp_path: Path
-) -> None:
-    (tmp_path / "first.py").write_text(LOSS_FILE.format(name="first", title="First"))
-    load(str(tmp_path / "first.py"))
-    grid_settings["losses"] = ["rspose", "on_first"]
-    parts = {"parts": {"first": 1, "instance_sort": 0.5}}
-    grid_settings["loss_settings"] = {"on_first": {"loss": "sum", "parameters": parts}}
-    before = fingerprints(grid_settings)
-    with open(tmp_path / "first.py", "a") as file:
-        file.write("\n# Edited.\n")
-    assert touched(before, fingerprints(grid_settings)) == {c for c in before if c.loss == "on_first"}
 
 
 def test_an_edit_of_a_loss_from_outside_touches_its_cells_only(
     grid_settings: Settings, fresh_registry: None, tmp_path: Path
 ) -> None:
-    path = tmp_path / "theirs.py"
-    path.write_text(LOSS_FILE.format(name="theirs", title="Theirs"))
+    path = write_loss(tmp_path, "theirs")
     before_it = fingerprints(grid_settings)
     grid_settings["losses_from"] = [str(path)]
     grid_settings["losses"] = [*grid_settings["losses"], "theirs"]
     before = fingerprints(grid_settings)
     assert {cell: before[cell] for cell in before_it} == before_it  # nobody trains again for its sake
-    path.write_text(path.read_text() + "\n# Edited.\n")
+    edit(path)
     assert touched(before, fingerprints(grid_settings)) == {cell for cell in before if cell.loss == "theirs"}
 
 
 def test_an_edit_anywhere_in_the_package_of_a_loss_touches_its_cells(
     grid_settings: Settings, fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss_file = "from packed_losses import sizes\n" + LOSS_FILE.format(name="packed", title="Packed")
+    loss_file = "from packed_losses import sizes\n" + write_loss(tmp_path, "packed").read_text()
     files = {"losses/first.py": loss_file, "losses/__init__.py": "", "sizes.py": "WIDTH = 3\n"}
     install_package(tmp_path, "packed_losses", files, "packed = packed_losses.losses.first")
     monkeypatch.syspath_prepend(tmp_path)
@@ -226,7 +202,7 @@ def test_an_edit_anywhere_in_the_package_of_a_loss_touches_its_cells(
     grid_settings["loss_settings"] = {}
     before = fingerprints(grid_settings)
     assert {path.name for path in loss_sources("packed")} >= {"first.py", "sizes.py", "interface.py"}
-    (tmp_path / "packed_losses/sizes.py").write_text("WIDTH = 4\n")
+    edit(tmp_path / "packed_losses/sizes.py")
     assert touched(before, fingerprints(grid_settings)) == {cell for cell in before if cell.loss == "packed"}
 
 
@@ -244,11 +220,11 @@ def test_a_loss_depends_on_its_own_file_and_what_it_takes_from_the_project() -> 
 @pytest.mark.parametrize(
     "file",
     [
-        "training/heads.py",
-        "training/transforms.py",
-        "training/compose.py",
-        "datasets/interface.py",
-        "training/pretrained.py",
+        "training/heads",
+        "training/transforms",
+        "training/compose",
+        "training/pretrained",
+        "datasets/interface",
     ],
 )
 def test_an_edit_of_what_every_training_uses_touches_every_cell(
@@ -257,19 +233,14 @@ def test_an_edit_of_what_every_training_uses_touches_every_cell(
     shutil.copytree(Path(rspose.__file__).parent, tmp_path / "copy" / "rspose")
     monkeypatch.setattr(sources, "_ROOT", tmp_path / "copy")
     before = fingerprints(grid_settings)
-    with open(tmp_path / "copy" / "rspose" / file, "a") as copy:
-        copy.write("# Edited.\n")
+    edit(tmp_path / "copy" / "rspose" / f"{file}.py")
     assert touched(before, fingerprints(grid_settings)) == set(before)
 
 
-def test_evaluation_and_reporting_touch_no_cell() -> None:
-    training = sources.sources("rspose.training.train")
-    rooms = {path.parent.name for path in training}
+def test_a_step_depends_on_what_it_imports_from_other_rooms_and_on_no_other() -> None:
+    rooms = {path.parent.name for path in sources.sources("rspose.training.train")}
     assert {"training", "grid", "datasets", "losses"} <= rooms
     assert not {"evaluation", "reporting", "tools"} & rooms
-
-
-def test_an_evaluation_depends_on_what_it_imports_from_other_rooms() -> None:
     files = {path.name for path in sources.sources("rspose.evaluation.evaluate")}
     assert {"evaluate.py", "coco.py", "interface.py", "annotations.py"} <= files
 
