@@ -161,6 +161,10 @@ def test_completing_leaves_the_config_alone_and_a_second_time_changes_nothing(se
         at("model_settings/tiny/dataset_training/coco/schedule", "linear", "'linear'", "flat_cosine"),
         at("model_settings/tiny/training", {"device": "cpu"}, "device is one for all models"),
         at("model_settings/tiny/sigma", {"heatmap": 2.0}, "'simcc'"),
+        # Devices share a batch evenly.
+        at("training/devices", 3, "a divisor of the batch size of tiny on coco, 4; found 3"),
+        at("model_settings/tiny/training/devices", 8, "batch size of tiny on coco, 4; found 8"),
+        at("model_settings/tiny/dataset_training/mpii/devices", 3, "batch size of tiny on mpii, 4; found 3"),
         at("model_settings/tiny/sigma/simcc", {"coco": 4.0}, "'crowdpose'"),
         at("loss_settings/kl/models", ["huge"], "'huge'", "tiny"),
         # Grids without a cell, and with one twice.
@@ -264,30 +268,6 @@ def test_a_rate_with_its_batch_size_follows_the_batch_size_and_a_number_does_not
     assert rate("mpii") == 0.5
 
 
-@pytest.mark.parametrize(
-    ("changes", "key", "dataset", "found"),
-    [
-        ({"training/devices": 3}, "training", "coco", 3),
-        ({"model_settings/tiny/training": {"devices": 8}}, "model_settings.tiny.training", "coco", 8),
-        (
-            {"training/devices": 2, "model_settings/tiny/dataset_training": {"mpii": {"devices": 3}}},
-            "model_settings.tiny.dataset_training.mpii",
-            "mpii",
-            3,
-        ),
-    ],
-)
-def test_devices_that_cannot_share_the_batch_evenly_are_refused(
-    settings: Settings, changes: Settings, key: str, dataset: str, found: int
-) -> None:
-    for path, change in changes.items():
-        put(settings, path, change)
-    assert message(settings) == (
-        f"config key '{key}.devices': expected a divisor of the batch size of tiny on {dataset}, 4; "
-        f"found {found}"
-    )
-
-
 @pytest.mark.parametrize("config", [None, [], "coco", 3])
 def test_a_config_that_is_no_mapping_is_said_so(config: Any) -> None:
     assert "expected a mapping" in message(config)
@@ -313,9 +293,8 @@ def test_a_loss_that_serves_one_head_has_no_cell_on_the_other(
 
 
 def test_losses_from_outside_are_named_like_any_other(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    settings: Settings, fresh_registry: None, tmp_path: Path
 ) -> None:
-    forget_later(monkeypatch)
     path = str(write_loss(tmp_path, "theirs"))
     settings.update(datasets=["coco"], heads=["simcc"], losses=["mse", "theirs", "theirs_too"])
     settings.update(losses_from=path, loss_settings={"theirs_too": {"loss": "theirs"}})
@@ -339,9 +318,8 @@ def test_a_job_knows_the_losses_from_outside_without_completing_the_config_again
 
 
 def test_a_file_that_cannot_be_imported_stops_only_the_grids_that_name_its_loss(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: Settings, fresh_registry: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    forget_later(monkeypatch)
     settings["losses_from"] = [str(write_loss(tmp_path, "torn", "import nothing_of_this_name"))]
     settings["loss_settings"] = {"torn_too": {"loss": "torn"}}
     assert complete(settings).cells()
