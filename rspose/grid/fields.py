@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 _EXPECTED = {
@@ -17,20 +17,20 @@ _EXPECTED = {
 }
 
 
-def expecting(expected: str, is_right: Callable[[Any], object]) -> Callable[[Any], Any]:
-    """A validator of what ``is_right`` accepts; ``expected`` says in words what that is."""
+def expecting(expected: str, is_right: Callable[[Any], object], before: bool = False) -> Any:
+    """A validator, after or before that of the type; ``expected`` says what ``is_right`` accepts."""
 
     def check(value: Any) -> Any:
         if not is_right(value):
             raise PydanticCustomError("expected", expected)
         return value
 
-    return check
+    return BeforeValidator(check) if before else AfterValidator(check)
 
 
 _NAME = "a name: at most 100 letters, digits, . _ + -, the first of them no . or -"
 _is_name = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}").fullmatch
-Name = Annotated[str, AfterValidator(expecting(_NAME, _is_name))]
+Name = Annotated[str, expecting(_NAME, _is_name)]
 """What may be called a dataset, model, head or loss: names become folders and parts of commands."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 

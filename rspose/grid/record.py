@@ -17,16 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    AliasPath,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
@@ -61,20 +52,17 @@ def _are_equally_long(columns: dict[str, list[Any]]) -> bool:
 
 
 T = TypeVar("T")
-_is_there = expecting("a value, or no such key", lambda value: value is not None)
-Maybe = Annotated[T | None, BeforeValidator(_is_there)]
+Maybe = Annotated[T | None, expecting("a value, or no such key", lambda value: value is not None)]
 """What some records lack: MPII has no detections, older versions wrote less. It is there or it is not."""
-Fraction = Annotated[float, BeforeValidator(expecting("a fraction from 0 to 1", partial(_is_within, 0)))]
-Signed = Annotated[float, BeforeValidator(expecting("a fraction from -1 to 1", partial(_is_within, -1)))]
-_is_change = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=").match
-Change = Annotated[str, AfterValidator(expecting("a change as training.epochs=2", _is_change))]
+Fraction = Annotated[float, expecting("a fraction from 0 to 1", partial(_is_within, 0), before=True)]
+Signed = Annotated[float, expecting("a fraction from -1 to 1", partial(_is_within, -1), before=True)]
+_is_change = partial(re.match, "[A-Za-z_][A-Za-z0-9_.]*=")
+Change = Annotated[str, expecting("a change as training.epochs=2", _is_change)]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Pair = Field(min_length=2, max_length=2)
-Columns = Annotated[
-    dict[str, list[float | None]], AfterValidator(expecting("lists of the same length", _are_equally_long))
-]
+Columns = Annotated[dict[str, list[float | None]], expecting("lists of the same length", _are_equally_long)]
 
 
 class _Part(BaseModel):
