@@ -30,7 +30,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
-from rspose.grid.fields import Mistake, Name, Seed
+from rspose.grid.fields import Name, Seed, first_mistake
 
 if TYPE_CHECKING:
     Dataset = str
@@ -549,7 +549,7 @@ def _validated(model: type[_Model], values: Any, *parents: str) -> _Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        keys, kind, expected, found = Mistake.first_of(error, values)
+        keys, kind, expected, found = first_mistake(error, values)
     match kind:
         case "missing":
             problem = f"missing key {expected!r}"

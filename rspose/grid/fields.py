@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -29,41 +29,31 @@ def expecting(expected: str, is_right: Callable[[Any], object], before: bool = F
 
 
 _NAME = "a name: at most 100 letters, digits, . _ + -, the first of them no . or -"
-_is_name = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}").fullmatch
-Name = Annotated[str, expecting(_NAME, _is_name)]
+Name = Annotated[str, expecting(_NAME, re.compile("[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}").fullmatch)]
 """What may be called a dataset, model, head or loss: names become folders and parts of commands."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class Mistake(NamedTuple):
-    """The first mistake that a model found: where, pydantic's name for it, what was expected and found."""
-
-    keys: list[str]
-    kind: str
-    expected: str
-    found: Any
-
-    @classmethod
-    def first_of(cls, error: ValidationError, content: Any) -> "Mistake":
-        """The first mistake in what was validated."""
-        first = error.errors(include_url=False)[0]
-        kind, location, expected = first["type"], first["loc"], first["msg"]
-        keys = []
-        for part in location:  # some parts are pydantic's own
-            inside = dict(enumerate(content)) if isinstance(content, list) else content
-            if isinstance(inside, dict) and part in inside:
-                content = inside[part]
-                keys.append(str(part))
-        match kind:
-            case "missing" | "missing_argument":
-                kind, expected = "missing", str(location[-1])
-            case "value_error":
-                expected = str(first["ctx"]["error"])
-            case "literal_error":
-                keys = keys[:-1] if location[-1] == "[key]" else keys
-                allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-                expected = f"one of {allowed}"
-            case _:
-                expected = re.sub(r"^\w+ should (be |have )?| after validation.*", "", expected)
-                expected = _EXPECTED.get(kind, expected)
-        return cls(keys, kind, expected, first["input"])
+def first_mistake(error: ValidationError, content: Any) -> tuple[list[str], str, str, Any]:
+    """Of the first mistake in ``content`` its keys, pydantic's name for it, what was expected, and found."""
+    first = error.errors(include_url=False)[0]
+    kind, location, expected = first["type"], first["loc"], first["msg"]
+    keys = []
+    for part in location:  # some parts are pydantic's own
+        inside = dict(enumerate(content)) if isinstance(content, list) else content
+        if isinstance(inside, dict) and part in inside:
+            content = inside[part]
+            keys.append(str(part))
+    match kind:
+        case "missing" | "missing_argument":
+            kind, expected = "missing", str(location[-1])
+        case "value_error":
+            expected = str(first["ctx"]["error"])
+        case "literal_error":
+            keys = keys[:-1] if location[-1] == "[key]" else keys
+            allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+            expected = f"one of {allowed}"
+        case _:
+            expected = re.sub(r"^\w+ should (be |have )?| after validation.*", "", expected)
+            expected = _EXPECTED.get(kind, expected)
+    return keys, kind, expected, first["input"]

@@ -21,7 +21,7 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, m
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
-from rspose.grid.fields import Mistake, Name, expecting
+from rspose.grid.fields import Name, expecting, first_mistake
 from rspose.grid.files import write_json
 from rspose.grid.replicates import decode
 
@@ -300,7 +300,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _described(error: ValidationError, content: Any) -> str:
-    keys, kind, expected, found = Mistake.first_of(error, content)
+    keys, kind, expected, found = first_mistake(error, content)
     if kind == "value_error":
         return expected
     if kind == "missing":
