@@ -65,7 +65,7 @@ def test_the_interval_over_images_covers_the_true_pckh_in_95_of_100_experiments(
         # Images are harder or easier as a whole: keypoints of one image are not independent.
         right = rng.uniform(size=(images, 16)) < rng.beta(4, 2, (images, 1))
         judgement = Judgement({0.5: right, 0.1: right}, everywhere, everywhere, np.arange(images))
-        stored = summary({"metrics.PCKh": pckh_replicates(judgement, counts)["PCKh"]}, images)
+        stored = summary({"metrics.PCKh": pckh_replicates(judgement, counts)["PCKh"]}, {}, images)
         low, high = stored["intervals"]["metrics.PCKh"]
         inside += low <= 4 / 6 <= high
     assert inside / 400 == pytest.approx(0.95, abs=0.04)
@@ -105,7 +105,7 @@ def test_the_interval_over_images_covers_the_true_ap_in_95_of_100_experiments() 
     counts = draws("coco", images)
     for _ in range(300):
         values = precision_and_recall(random_matches(rng, images), counts)[0][0]
-        low, high = summary({AP: values}, images)["intervals"][AP]
+        low, high = summary({AP: values}, {}, images)["intervals"][AP]
         inside += low <= truth <= high
     assert inside / 300 == pytest.approx(0.95, abs=0.045)
 

@@ -95,7 +95,7 @@ def with_bootstrap(
     content: dict[str, Any], values: dict[str, np.ndarray], images: int = 200
 ) -> dict[str, Any]:
     """The record with replicates over images of some of its scores."""
-    return {**content, "bootstrap": summary(values, images)}
+    return {**content, "bootstrap": summary(values, {}, images)}
 
 
 def fail(root: Path, loss: str, seed: int, rule: str, error: str) -> Path:
