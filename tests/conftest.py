@@ -21,6 +21,23 @@ from rspose.drawn import make_dataset
 from rspose.evaluation import evaluate
 from rspose.evaluation.resampling import draws
 
+# Of several processes each takes a module at a time: what takes longest must not be left for the end.
+LONGEST = (
+    "test_workflow_slurm",
+    "test_workflow_end_to_end",
+    "test_losses_rank_sort",
+    "test_workflow_slurm_accounting",
+    "test_losses_conformance",
+    "test_report_browser",
+    "test_workflow_compare",
+    "test_training_train",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules come first, the others as they are."""
+    items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
+
 
 @pytest.fixture(scope="session")
 def tiny_config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
