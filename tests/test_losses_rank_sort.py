@@ -108,7 +108,7 @@ def test_values_and_gradients_equal_the_definition(seed: int, ties: bool, delta:
 
 @pytest.mark.slow
 def test_triton_kernels_equal_the_definition(tmp_path: Path) -> None:
-    """In Triton's interpreter; rows of 700 elements with 300 positives fill several blocks."""
+    """In Triton's interpreter; rows of 700 elements with 35 positives fill several blocks."""
     inputs = [(*random_rows(1, ties), None, delta) for ties in (False, True) for delta in DELTAS]
     inputs += [(*random_rows(2, ties, torch.float64), None, 0.1) for ties in (False, True)]
     inputs += [(torch.zeros(shape), torch.zeros(shape), None, 0.5) for shape in ((0, 5), (3, 0), (3, 5))]
@@ -120,7 +120,7 @@ def test_triton_kernels_equal_the_definition(tmp_path: Path) -> None:
         inputs.append((barely, torch.tensor([[1.0, 0.5, 0.0]] * 2, dtype=torch.float64), None, 0.5))
     generator = torch.Generator().manual_seed(4)
     long = torch.randn(2, 700, generator=generator)
-    inputs.append((long, torch.rand(2, 700, generator=generator) * (torch.arange(700) % 7 < 3), None, 0.5))
+    inputs.append((long, torch.rand(2, 700, generator=generator) * (torch.arange(700) % 20 < 1), None, 0.5))
     torch.save(inputs, tmp_path / "inputs.pt")
     said = python("-c", TRITON_ON_A_CPU, tmp_path / "inputs.pt", TRITON_INTERPRET="1")
     assert said.endswith("compared\n"), said

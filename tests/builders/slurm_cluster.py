@@ -5,62 +5,42 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
-NODES = ("n1", "n2")
-NO_ACCOUNTING = (
-    "AccountingStorageType=accounting_storage/none",
-    "JobAcctGatherType=jobacct_gather/none",
-)
-MAX_MINUTES = 30
-INSTALL = "apt-get install slurm-wlm munge"
-
-# What a cluster with accounting has beside them.
 ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db", "my_print_defaults")
-ACCOUNTING_INSTALL = f"{INSTALL} slurmdbd mariadb-server-core mariadb-client-core"
+NODES = ("n1", "n2")
 CLUSTER, ACCOUNT = "tests", "mylab"
+MAX_MINUTES = 30
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none\nJobAcctGatherType=jobacct_gather/none"
 
 # Debian puts the daemons where a user's PATH may not look.
 SEARCH_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
-@dataclass(frozen=True)
-class SlurmJob:
-    """A line of squeue.
-
-    Attributes:
-        number: Its job id.
-        state: PENDING, RUNNING, COMPLETED, CANCELLED, TIMEOUT, ...
-        comment: What Snakemake says of it: ``rule_<rule>_wildcards_<wildcards>``.
-        node: Where it runs or ran.
-        time_limit: As Slurm writes it, ``15:00``.
-        partition: The partition it was sent to.
-        gpus: What it asked for, ``gres:gpu:a100:1``, or ``N/A``.
-        cpus: How many it was given.
-    """
+class SlurmJob(NamedTuple):
+    """A line of squeue."""
 
     number: str
-    state: str
-    comment: str
-    node: str
-    time_limit: str
+    state: str  # PENDING, RUNNING, COMPLETED, CANCELLED, TIMEOUT, ...
+    comment: str  # what Snakemake says of it: ``rule_<rule>_wildcards_<wildcards>``
+    node: str  # where it runs or ran
+    time_limit: str  # ``15:00``
     partition: str
-    gpus: str
+    gpus: str  # what it asked for, ``gres:gpu:a100:1``, or ``N/A``
     cpus: str
 
 
-def missing_programs(accounting: bool = False) -> list[str]:
-    """The programs of Slurm and munge, and of accounting if it is asked for, that this machine lacks."""
-    needed = (*PROGRAMS, *ACCOUNTING_PROGRAMS) if accounting else PROGRAMS
-    return [name for name in needed if shutil.which(name, path=SEARCH_PATH) is None]
+# The fields of a job, as squeue calls them.
+FIELDS = ("JobID", "State", "Comment", "NodeList", "TimeLimit", "Partition", "tres-per-job", "NumCPUs")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -110,23 +90,20 @@ class SlurmCluster:
         self.folder.chmod(0o755)
         for name in ("state", *NODES):
             (self.folder / name).mkdir()
-        self._write_srun()
+        # Snakemake takes Slurm's variables away from srun, also the one that says where the cluster is.
+        srun = self.folder / "bin" / "srun"
+        srun.parent.mkdir()
+        real = shutil.which("srun", path=SEARCH_PATH)
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF="{self.folder}/slurm.conf" exec {real} "$@"\n')
+        srun.chmod(0o755)
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
         self._write_configuration()
-        munge = [
-            f"--{kind}={self.folder}/munge.{kind.split('-')[0]}"
-            for kind in ("socket", "pid-file", "log-file")
-        ]
-        self._start(
-            "munged",
-            "--foreground",
-            "--force",
-            f"--key-file={key}",
-            f"--seed-file={self.folder}/munge.seed",
-            *munge,
-        )
+        files = {"key-file": "key", "seed-file": "seed", "socket": "socket"}
+        files |= {"pid-file": "pid", "log-file": "log"}
+        options = [f"--{option}={self.folder}/munge.{name}" for option, name in files.items()]
+        self._start("munged", "--foreground", "--force", *options)
         wait_until((self.folder / "munge.socket").exists, 10, "the socket of munged")
         if self.accounting:
             self._start_accounting()
@@ -147,95 +124,87 @@ class SlurmCluster:
         for entry in (("cluster", CLUSTER), ("account", ACCOUNT), ("user", user, f"account={ACCOUNT}")):
             self.command("sacctmgr", "--immediate", "add", *entry)
 
-    def _write_srun(self) -> None:
-        # Snakemake takes Slurm's variables away from srun, also the one that says where the cluster is.
-        srun = self.folder / "bin" / "srun"
-        srun.parent.mkdir()
-        real = shutil.which("srun", path=SEARCH_PATH)
-        srun.write_text(f'#!/bin/sh\nSLURM_CONF="{self.folder}/slurm.conf" exec {real} "$@"\n')
-        srun.chmod(0o755)
-
     def _write_configuration(self) -> None:
         controller, database, *nodes = _free_ports(2 + len(NODES))
         host, user = socket.gethostname(), getpass.getuser()
-        lines = [
-            f"ClusterName={CLUSTER}",
-            f"SlurmctldHost={host}(127.0.0.1)",
-            f"SlurmctldPort={controller}",
+        partition = f"Nodes={','.join(NODES)} MaxTime={MAX_MINUTES} State=UP"
+        lines = f"""
+            ClusterName={CLUSTER}
+            SlurmctldHost={host}(127.0.0.1)
+            SlurmctldPort={controller}
             # Processes are found by the number of their job, which no other cluster on this machine has.
-            f"FirstJobId={1000 * controller}",
-            "MinJobAge=3600",
-            f"SlurmUser={user}",
-            f"SlurmdUser={user}",
-            "AuthType=auth/munge",
+            FirstJobId={1000 * controller}
+            MinJobAge=3600
+            SlurmUser={user}
+            SlurmdUser={user}
+            AuthType=auth/munge
             # A requeued job waits for the credentials of its first run to expire: two minutes by default.
-            f"AuthInfo=socket={self.folder}/munge.socket,cred_expire=5",
-            "CredType=cred/munge",
-            f"StateSaveLocation={self.folder}/state",
-            f"SlurmctldPidFile={self.folder}/slurmctld.pid",
-            f"SlurmdPidFile={self.folder}/%n.pid",
-            f"SlurmdSpoolDir={self.folder}/%n",
-            f"SlurmctldLogFile={self.folder}/slurmctld.log",
-            f"SlurmdLogFile={self.folder}/%n.log",
-            "ProctrackType=proctrack/linuxproc",
-            "TaskPlugin=task/none",
-            "SelectType=select/cons_tres",
-            "SelectTypeParameters=CR_Core_Memory",
-            *(self._accounting(database) if self.accounting else NO_ACCOUNTING),
-            "MpiDefault=none",
-            "SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0",
-            "SlurmdParameters=config_overrides",
+            AuthInfo=socket={self.folder}/munge.socket,cred_expire=5
+            CredType=cred/munge
+            StateSaveLocation={self.folder}/state
+            SlurmctldPidFile={self.folder}/slurmctld.pid
+            SlurmdPidFile={self.folder}/%n.pid
+            SlurmdSpoolDir={self.folder}/%n
+            SlurmctldLogFile={self.folder}/slurmctld.log
+            SlurmdLogFile={self.folder}/%n.log
+            ProctrackType=proctrack/linuxproc
+            TaskPlugin=task/none
+            SelectType=select/cons_tres
+            SelectTypeParameters=CR_Core_Memory
+            MpiDefault=none
+            SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
+            SlurmdParameters=config_overrides
             # A busy machine may be slow to answer.
-            "SlurmdTimeout=600",
-            "MessageTimeout=60",
-            "BatchStartTimeout=300",
+            SlurmdTimeout=600
+            MessageTimeout=60
+            BatchStartTimeout=300
             # A node that was down serves again as soon as it is back.
-            "ReturnToService=2",
-            "KillWait=2",
-            "GresTypes=gpu",
-            *(
-                f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
-                f"CPUs=2 RealMemory=64000 Gres=gpu:a100:{self.gpus}"
-                for node, port in zip(NODES, nodes, strict=True)
-            ),
-            *(
-                f"PartitionName={name} Nodes={','.join(NODES)} MaxTime={MAX_MINUTES} State=UP"
-                for name in ("gpus", "all")
-            ),
-            "PreemptType=preempt/partition_prio",
-            "PreemptMode=REQUEUE",
-            f"PartitionName=urgent Nodes={','.join(NODES)} MaxTime={MAX_MINUTES} State=UP PriorityTier=10",
-        ]
-        (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
+            ReturnToService=2
+            KillWait=2
+            GresTypes=gpu
+            PartitionName=gpus {partition}
+            PartitionName=all {partition}
+            PreemptType=preempt/partition_prio
+            PreemptMode=REQUEUE
+            PartitionName=urgent {partition} PriorityTier=10
+            {self._accounting(database) if self.accounting else NO_ACCOUNTING}
+        """
+        for node, port in zip(NODES, nodes, strict=True):
+            address = f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
+            lines += f"\n{address} CPUs=2 RealMemory=64000 Gres=gpu:a100:{self.gpus}"
+        _write_lines(self.folder / "slurm.conf", lines)
         # Any device files: nothing opens them.
         files = ",".join(("/dev/null", "/dev/zero")[: self.gpus])
         (self.folder / "gres.conf").write_text(f"Name=gpu Type=a100 File={files}\n")
 
-    def _accounting(self, port: int) -> tuple[str, ...]:
+    def _accounting(self, port: int) -> str:
         """Write the configuration of slurmdbd; what slurm.conf says of it."""
-        lines = [
-            "AuthType=auth/munge",
-            f"AuthInfo=socket={self.folder}/munge.socket",
-            "DbdHost=localhost",
-            f"DbdPort={port}",
-            f"SlurmUser={getpass.getuser()}",
-            f"LogFile={self.folder}/slurmdbd.log",
-            f"PidFile={self.folder}/slurmdbd.pid",
-            "StorageType=accounting_storage/mysql",
-            f"StorageUser={getpass.getuser()}",
-        ]
         file = self.folder / "slurmdbd.conf"
-        file.write_text("\n".join(lines) + "\n")
-        file.chmod(0o600)
-        return (
-            "AccountingStorageType=accounting_storage/slurmdbd",
-            "AccountingStorageHost=127.0.0.1",
-            f"AccountingStoragePort={port}",
-            f"AccountingStoragePass={self.folder}/munge.socket",
-            "AccountingStorageEnforce=associations",
-            "JobAcctGatherType=jobacct_gather/linux",
-            "JobAcctGatherFrequency=task=1",
+        user = getpass.getuser()
+        _write_lines(
+            file,
+            f"""
+            AuthType=auth/munge
+            AuthInfo=socket={self.folder}/munge.socket
+            DbdHost=localhost
+            DbdPort={port}
+            SlurmUser={user}
+            LogFile={self.folder}/slurmdbd.log
+            PidFile={self.folder}/slurmdbd.pid
+            StorageType=accounting_storage/mysql
+            StorageUser={user}
+            """,
         )
+        file.chmod(0o600)
+        return f"""
+            AccountingStorageType=accounting_storage/slurmdbd
+            AccountingStorageHost=127.0.0.1
+            AccountingStoragePort={port}
+            AccountingStoragePass={self.folder}/munge.socket
+            AccountingStorageEnforce=associations
+            JobAcctGatherType=jobacct_gather/linux
+            JobAcctGatherFrequency=task=1
+        """
 
     def _start(self, name: str, *arguments: str) -> None:
         program = shutil.which(name.split("@")[0], path=SEARCH_PATH)
@@ -274,9 +243,8 @@ class SlurmCluster:
         """
         daemon = self._daemons.pop(f"slurmd@{node}")
         jobs = self.command("squeue", "--noheader", f"--nodelist={node}", "--format=%A").split()
-        victims = [daemon.pid, *(pid for job in jobs for pid in job_processes(job))]
-        for pid in victims:
-            _kill(pid)
+        daemon.kill()
+        _kill_jobs(jobs)
         daemon.wait()
         self.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=power")
 
@@ -300,46 +268,25 @@ class SlurmCluster:
 
     def node_states(self) -> dict[str, str]:
         """What sinfo says of each node: idle, mixed, down, ...; nothing while the controller is silent."""
-        shown = subprocess.run(
-            ["sinfo", "--noheader", "--Node", "--format=%N %T"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        asked = ["sinfo", "--noheader", "--Node", "--format=%N %T"]
+        shown = subprocess.run(asked, env=self.environment, capture_output=True, text=True, check=False)
         return dict(line.split() for line in shown.stdout.splitlines())
 
     def jobs(self) -> list[SlurmJob]:
         """All jobs that the cluster has seen, oldest first."""
-        fields = (
-            "JobID",
-            "State",
-            "Comment",
-            "NodeList",
-            "TimeLimit",
-            "Partition",
-            "tres-per-job",
-            "NumCPUs",
-        )
-        shown = ",".join(f"{field}:|" for field in fields)
+        shown = ",".join(f"{field}:|" for field in FIELDS)
         lines = self.command("squeue", "--states=all", "--sort=i", "--noheader", f"--Format={shown}")
-        return [SlurmJob(*line.split("|")[: len(fields)]) for line in lines.splitlines()]
+        return [SlurmJob(*line.split("|")[: len(FIELDS)]) for line in lines.splitlines()]
 
     def accounted(self, job: str, field: str) -> list[str]:
-        """What sacct says of every run of a job, the first one first.
-
-        Args:
-            job: Number of the job, or of one of its steps.
-            field: A column of sacct, ``State``.
-        """
+        """A column of what sacct says of every run of a job, or of a step of one, the first run first."""
         asked = ["sacct", "--duplicates", "--parsable2", "--noheader", f"--jobs={job}", f"--format={field}"]
         return self.command(*asked, *([] if "." in job else ["--allocations"])).splitlines()
 
     def command(self, *command: str) -> str:
         """What a Slurm command prints."""
-        return subprocess.run(
-            command, env=self.environment, check=True, capture_output=True, text=True
-        ).stdout
+        done = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True)
+        return done.stdout
 
     def stop(self) -> None:
         """End the daemons and everything that they run."""
@@ -352,31 +299,27 @@ class SlurmCluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        for job in jobs:
-            for pid in job_processes(job.number):
-                _kill(pid)
+        _kill_jobs(job.number for job in jobs)
 
 
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def _write_lines(path: Path, lines: str) -> None:
+    path.write_text("".join(f"{line.strip()}\n" for line in lines.strip().splitlines()))
 
 
-def job_processes(job: str, command: str = "") -> list[int]:
-    """Ids of the processes of a Slurm job whose command contains ``command``, its step daemons first."""
-    marker = f"SLURM_JOB_ID={job}".encode()
+def job_processes(job: str, command: str = "") -> list[psutil.Process]:
+    """The processes of a Slurm job whose command contains ``command``, its step daemons first."""
     daemons, processes = [], []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            shown = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if command not in shown:
-                continue
-            if shown.startswith(f"slurmstepd: [{job}."):
-                daemons.append(int(folder.name))
-            elif marker in (folder / "environ").read_bytes().split(b"\0"):
-                processes.append(int(folder.name))
-        except OSError:  # ended meanwhile, or another user's
-            continue
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # ended meanwhile, or another user's
+            shown = " ".join(process.cmdline())
+            if shown.startswith(f"slurmstepd: [{job}.") and command in shown:
+                daemons.append(process)
+            elif command in shown and process.environ().get("SLURM_JOB_ID") == job:
+                processes.append(process)
     return [*daemons, *processes]
+
+
+def _kill_jobs(jobs: Iterable[str]) -> None:
+    for process in [process for job in jobs for process in job_processes(job)]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

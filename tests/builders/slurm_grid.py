@@ -2,7 +2,7 @@
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -18,13 +18,13 @@ import yaml
 from builders.grid import REPOSITORY, SETTINGS
 from builders.slurm_cluster import (
     ACCOUNT,
-    ACCOUNTING_INSTALL,
-    INSTALL,
+    ACCOUNTING_PROGRAMS,
     MAX_MINUTES,
+    PROGRAMS,
+    SEARCH_PATH,
     SlurmCluster,
     SlurmJob,
     job_processes,
-    missing_programs,
 )
 from rspose.grid.cell import Cell
 
@@ -44,10 +44,13 @@ main()
 @contextmanager
 def running_cluster(folder: Path, gpus: int = 1, accounting: bool = False) -> Iterator[SlurmCluster]:
     """A Slurm cluster while it is needed; without Slurm the test is skipped, or fails with ``CI`` set."""
-    missing = missing_programs(accounting)
+    programs = (*PROGRAMS, *ACCOUNTING_PROGRAMS) if accounting else PROGRAMS
+    missing = [name for name in programs if shutil.which(name, path=SEARCH_PATH) is None]
     if missing:
-        install = ACCOUNTING_INSTALL if accounting else INSTALL
-        reason = f"Slurm is not installed ({', '.join(missing)} missing); to run these tests: {install}"
+        packages = "slurm-wlm munge"
+        if accounting:
+            packages += " slurmdbd mariadb-server-core mariadb-client-core"
+        reason = f"{', '.join(missing)} missing; to run these tests: apt-get install {packages}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -83,9 +86,13 @@ class Grid:
         return json.loads((self.folder / "results/records" / f"{cell.path}.json").read_text())
 
     def weights(self, cell: Cell) -> dict[str, torch.Tensor]:
-        return torch.load(self.folder / "results/cells" / cell.path / "checkpoint.pth", weights_only=True)[
-            "state_dict"
-        ]
+        path = self.folder / "results/cells" / cell.path / "checkpoint.pth"
+        return torch.load(path, weights_only=True)["state_dict"]
+
+    def resumed(self, cell: Cell) -> int:
+        """How often the training of a cell says that it goes on from a checkpoint."""
+        log = self.folder / "results/logs/train" / f"{cell.path}.log"
+        return log.read_text().count("resumed epoch: ")
 
 
 class ClusterGrid(Grid):
@@ -126,44 +133,52 @@ class ClusterGrid(Grid):
         wildcards = f"{cell.dataset}_{cell.model}_{cell.head}_{cell.loss}_{cell.seed}"
         return [job for job in self.cluster.jobs() if job.comment == f"rule_train_wildcards_{wildcards}"]
 
-    def stop_in_the_middle(self, cell: Cell) -> SlurmJob | None:
-        """Hold the training of a cell once it has a checkpoint to go on from; None until there is one."""
-        if not list((self.folder / "results/work" / cell.path).glob("*/epoch_*.pth")):
+    def stop_in_the_middle(self, cell: Cell, after: int) -> tuple[SlurmJob, int] | None:
+        """Hold the training of a cell once it has a checkpoint to go on from that is newer than an epoch.
+
+        Its job and the epoch of the checkpoint; None until there is one.
+        """
+
+        def newest() -> int:
+            files = (self.folder / "results/work" / cell.path).glob("*/epoch_*.pth")
+            return max((int(file.stem.removeprefix("epoch_")) for file in files), default=0)
+
+        if newest() <= after:
             return None
-        (job,) = self.trainings(cell)
+        job = self.trainings(cell)[-1]
         for process in job_processes(job.number, "train.py"):
-            os.kill(process, signal.SIGSTOP)
-        assert not (self.folder / "results/cells" / cell.path / "checkpoint.pth").exists(), (
-            "too late to stop it"
-        )
-        return job
+            process.suspend()
+        finished = (self.folder / "results/cells" / cell.path / "checkpoint.pth").exists()
+        assert not finished, "too late to stop it"
+        return job, newest()
 
     def run(
         self,
-        faults: dict[Cell, Callable[[SlurmJob], object]],
+        faults: dict[Cell, Sequence[Callable[[SlurmJob], object]]],
         meanwhile: Callable[[], object],
         *arguments: str,
     ) -> None:
         """Run it to its end.
 
         Args:
-            faults: What is done to the first training of a cell in the middle of it.
+            faults: What is done to the trainings of a cell, one after the other, in the middle of each.
             meanwhile: What is done ten times a second.
             arguments: As for `start`.
         """
-        waiting = dict(faults)
+        waiting = {cell: list(of_cell) for cell, of_cell in faults.items()}
+        epochs = dict.fromkeys(faults, 0)
         snakemake = self.start(*arguments)
         try:
             while snakemake.poll() is None:
                 time.sleep(0.1)
-                for cell in sorted(waiting):
-                    job = self.stop_in_the_middle(cell)
-                    if job is not None:
-                        waiting.pop(cell)(job)
+                for cell, of_cell in waiting.items():
+                    if of_cell and (held := self.stop_in_the_middle(cell, epochs[cell])):
+                        job, epochs[cell] = held
+                        of_cell.pop(0)(job)
                 meanwhile()
         finally:
             if snakemake.poll() is None:
                 snakemake.kill()
                 snakemake.wait()
         assert snakemake.returncode == 0, self.output
-        assert not waiting, self.output
+        assert not any(waiting.values()), self.output
