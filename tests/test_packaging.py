@@ -31,6 +31,9 @@ def test_losses_need_torch_alone(tmp_path_factory: pytest.TempPathFactory, tmp_p
     site = site_of("losses", tmp_path_factory.mktemp("site"))
     code = COMMAND.format(missing=("numpy", "cv2", "scipy", "pandas", "yaml", "mmpose"))
     assert "| `rspose` | " in run_in_site(site, code, "list", "losses", cwd=tmp_path)
+    # Loading torch's compiler takes two seconds of every command and job.
+    loads = "import sys, rspose.losses; rspose.losses.available(); print('torch._dynamo' in sys.modules)"
+    assert run_in_site(site, loads) == "False\n"
     run_in_site(site, code, "new-loss", "mine", "--folder", tmp_path, cwd=tmp_path)
     said = run_in_site(site, code, "check-loss", "mine", "--from", tmp_path / "mine.py", cwd=tmp_path)
     assert said.endswith("mine: all checks passed\n")
