@@ -76,15 +76,6 @@ def test_correlations_follow_their_definitions(pairs: list[tuple[int, int]]) -> 
         assert_correlated(result, first, second)
 
 
-def test_correlations_by_hand() -> None:
-    confidence = np.array([0.1, 0.2, 0.3, 0.4])
-    same = correlations(confidence, confidence**3)
-    assert (same["spearman"], same["kendall"], same["n"]) == (1.0, 1.0, 4)
-    swapped = correlations(confidence, np.array([0.1, 0.3, 0.2, 0.4]))
-    assert swapped["spearman"] == pytest.approx(1 - 6 * 2 / (4 * 15))
-    assert swapped["kendall"] == pytest.approx((5 - 1) / 6)
-
-
 def naive_similarity(dataset: str, pose: np.ndarray, annotations: Annotations, row: int) -> np.ndarray:
     """exp(-d^2 / (2 s^2 k^2)) of each labelled keypoint, NaN of the others."""
     squared = ((pose - annotations.keypoints[row]) ** 2).sum(axis=-1)
@@ -93,33 +84,32 @@ def naive_similarity(dataset: str, pose: np.ndarray, annotations: Annotations, r
     return np.where(annotations.labelled[row], similarity, np.nan)
 
 
-def on_truth(dataset: str, root: Path, seed: int) -> tuple[dict, Predictions, np.ndarray, Annotations]:
-    """What is said of the confidences, and the similarities ``[N, K]`` of the poses on ground-truth boxes."""
-    predictions = noisy_predictions(root, dataset, seed, images=15)
-    annotations = read_annotations(dataset, root, "val")
-    poses = predictions.ground_truth_boxes()
-    row_of = {int(identity): row for row, identity in enumerate(annotations.annotation_id)}
-    similarity = [
-        naive_similarity(dataset, pose, annotations, row_of[int(identity)])
-        for pose, identity in zip(poses.keypoints, poses.annotation_id, strict=True)
-    ]
-    found = evaluate_predictions(dataset, predictions, root)["confidence"]
-    return found, poses, np.array(similarity), annotations
-
-
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii", "wholebody"])
-def test_keypoint_level_is_confidence_against_similarity_on_labelled_keypoints(
+def test_on_ground_truth_boxes_confidence_is_compared_with_similarity_on_labelled_keypoints(
     dataset: str, tmp_path: Path
 ) -> None:
-    found, poses, similarity, annotations = on_truth(dataset, tmp_path, seed=1)
+    """All keypoints, each type, and poses by their instance score, on MPII by their mean confidence."""
+    predictions = noisy_predictions(tmp_path, dataset, seed=1, images=15)
+    annotations, poses = read_annotations(dataset, tmp_path, "val"), predictions.ground_truth_boxes()
+    rows = annotations.rows_of(poses.annotation_id, "")
+    similarity = np.array(
+        [
+            naive_similarity(dataset, pose, annotations, row)
+            for pose, row in zip(poses.keypoints, rows, strict=True)
+        ]
+    )
     known = ~np.isnan(similarity)
+    found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]
     assert_correlated(found["keypoint"], poses.confidence[known], similarity[known])
     assert found["keypoint"]["n"] == annotations.labelled[~annotations.ignored].sum()
     assert 0.1 < found["keypoint"]["spearman"] < 0.95
-    if dataset == "mpii":
-        of_person = [row.mean() for row in poses.confidence], np.nanmean(similarity, axis=1)
-        assert_correlated(found["pose"], *of_person)
-        assert found["pose"]["n"] == len(annotations)
+    assert list(found["keypoint_types"]) == list(DATASETS[dataset].keypoints.names)
+    for joint, of_type in enumerate(found["keypoint_types"].values()):
+        labelled = known[:, joint]
+        assert_correlated(of_type, poses.confidence[labelled, joint], similarity[labelled, joint])
+    on_mpii = dataset == "mpii"
+    scores = poses.confidence.mean(axis=1) if on_mpii else instance_scores(poses)
+    assert_correlated(found["pose" if on_mpii else "pose_on_truth"], scores, np.nanmean(similarity, axis=1))
 
 
 def official_oks(
@@ -204,20 +194,16 @@ def test_keypoint_correlations_ignore_the_scale_of_confidence_and_a_constant_has
     dataset: str, tmp_path: Path
 ) -> None:
     told = noisy_predictions(tmp_path, dataset, seed=6, images=15)
-    before, after, constant = (
-        evaluate_predictions(dataset, replace(told, confidence=confidence), tmp_path)["confidence"][
-            "keypoint"
-        ]
-        for confidence in (
-            told.confidence,
-            0.1 + 0.8 * told.confidence**2,
-            np.full_like(told.confidence, 0.5),
-        )
-    )
+
+    def correlated(confidence: np.ndarray) -> dict[str, float | int | None]:
+        predictions = replace(told, confidence=confidence)
+        return evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
+
+    before, after = (correlated(each) for each in (told.confidence, 0.1 + 0.8 * told.confidence**2))
     assert after["spearman"] == pytest.approx(before["spearman"], abs=1e-3)
     assert after["kendall"] == pytest.approx(before["kendall"], abs=1e-3)
-    assert constant == {**UNDEFINED, "n": before["n"]}
-    assert constant["n"] > 100
+    assert before["n"] > 100
+    assert correlated(np.full_like(told.confidence, 0.5)) == {**UNDEFINED, "n": before["n"]}
 
 
 def test_pearson_takes_the_confidence_as_it_is() -> None:
@@ -251,18 +237,6 @@ def test_calibration_counts_the_pairs_of_the_correlations(dataset: str, tmp_path
             assert mean is None or index / 20 <= mean + 1e-9 <= (index + 1) / 20 + 2e-9
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "mpii"])
-def test_every_type_of_keypoint_has_its_own_correlation(dataset: str, tmp_path: Path) -> None:
-    found, poses, similarity, _ = on_truth(dataset, tmp_path, seed=8)
-    names = DATASETS[dataset].keypoints.names
-    assert list(found["keypoint_types"]) == list(names)
-    assert sum(each["n"] for each in found["keypoint_types"].values()) == found["keypoint"]["n"]
-    joint = 5
-    known = ~np.isnan(similarity[:, joint])
-    pairs = poses.confidence[known, joint], similarity[known, joint]
-    assert_correlated(found["keypoint_types"][names[joint]], *pairs)
-
-
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
 def test_keypoints_on_detections_belong_to_the_person_whose_box_they_are_in(
     dataset: str, tmp_path: Path
@@ -279,18 +253,12 @@ def test_keypoints_on_detections_belong_to_the_person_whose_box_they_are_in(
         overlaps = [naive_overlap(kept.box[index], annotations.box[person]) for person in persons]
         if max(overlaps, default=0) < 0.5:
             without += 1
-            continue
-        person = persons[int(np.argmax(overlaps))]
-        similarity = naive_similarity(dataset, kept.keypoints[index], annotations, person)
-        known = ~np.isnan(similarity)
-        confidence += kept.confidence[index, known].tolist()
-        quality += similarity[known].tolist()
+        else:
+            person = persons[int(np.argmax(overlaps))]
+            similarity = naive_similarity(dataset, kept.keypoints[index], annotations, person)
+            known = ~np.isnan(similarity)
+            confidence += kept.confidence[index, known].tolist()
+            quality += similarity[known].tolist()
     assert without > 5 and len(kept) - without > 5
     found = evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint_on_detections"]
     assert_correlated(found, confidence, quality)
-
-
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
-def test_poses_on_ground_truth_boxes_have_the_instance_score(dataset: str, tmp_path: Path) -> None:
-    found, poses, similarity, _ = on_truth(dataset, tmp_path, seed=10)
-    assert_correlated(found["pose_on_truth"], instance_scores(poses), np.nanmean(similarity, axis=1))

@@ -95,13 +95,6 @@ def test_a_wrist_at_a_joint_has_the_error_of_that_joint(
     np.testing.assert_array_equal(found.repaired[0, others], predicted[0, others])
 
 
-def test_a_joint_of_the_midline_is_its_own_mirror_image() -> None:
-    annotations = persons(COCO.keypoints)
-    truth, image = annotations.keypoints[[0]], annotations.image_id
-    found = diagnose(truth, np.array([0]), annotations, image, COCO.keypoints)
-    assert KINDS[found.kind[0, COCO.keypoints.names.index("nose")]] == "good"
-
-
 def test_what_has_no_label_or_means_nobody_is_not_judged() -> None:
     annotations = persons(COCO.keypoints)
     annotations.labelled[0, 3:] = False

@@ -28,24 +28,24 @@ def repeated(
 ) -> Predictions:
     """Write a COCO or CrowdPose validation split with repeated images; the predictions on it."""
     content = json.loads((root / DATASETS[dataset].annotations["val"]).read_text())
-    images, persons, rows, new_images, new_annotations = [], [], [], [], []
+    images, persons, rows, copies = [], [], [], []
     for image in content["images"]:
+        of_image = np.flatnonzero(predictions.image_id == image["id"])
         for copy in range(times[image["id"]]):
             new_id = 100 * image["id"] + copy
             images.append({**image, "id": new_id})
-            names = {-1: -1}
-            for person in content["annotations"]:
-                if person["image_id"] == image["id"]:
-                    names[person["id"]] = len(persons) + 1
-                    persons.append({**person, "id": len(persons) + 1, "image_id": new_id})
-            for row in np.flatnonzero(predictions.image_id == image["id"]):
-                rows.append(row)
-                new_images.append(new_id)
-                new_annotations.append(names[int(predictions.annotation_id[row])])
+            persons += [
+                {**person, "id": 100 * person["id"] + copy, "image_id": new_id}
+                for person in content["annotations"]
+                if person["image_id"] == image["id"]
+            ]
+            rows += of_image.tolist()
+            copies += [copy] * len(of_image)
     path = out / DATASETS[dataset].annotations["val"]
     write_json(path, {**content, "images": images, "annotations": persons})
     taken = predictions.take(np.array(rows))
-    taken.image_id, taken.annotation_id = np.array(new_images), np.array(new_annotations)
+    taken.image_id = 100 * taken.image_id + copies
+    taken.annotation_id = np.where(taken.annotation_id < 0, -1, 100 * taken.annotation_id + copies)
     return taken
 
 

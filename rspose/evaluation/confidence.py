@@ -22,14 +22,11 @@ CALIBRATION_BINS = 20
 
 @dataclass(eq=False)
 class Pairs:
-    """Confidence ``[n]`` and localisation quality, float64 ``[n]``, both in [0, 1], of keypoints or poses.
-
-    ``row`` is that of the prediction that each pair is of, int64 ``[n]``.
-    """
+    """Confidence and localisation quality of n keypoints or poses, both in [0, 1], ``[n]``."""
 
     confidence: np.ndarray
     quality: np.ndarray
-    row: np.ndarray
+    row: np.ndarray  # of the prediction that each pair is of, int64 ``[n]``
 
     def correlations(self) -> dict[str, float | int | None]:
         """Spearman, Kendall and Pearson correlation, None where one side is constant, and the number n."""

@@ -11,9 +11,14 @@ import numpy as np
 from rspose.evaluation.oks import oks_of_pairs, suppress
 from rspose.evaluation.predictions import Predictions
 
-SCORE_MODE = "bbox_keypoint"
 KEYPOINT_SCORE_THRESHOLD = 0.2
 NMS_THRESHOLD = 0.9
+PROTOCOL = {
+    "score_mode": "bbox_keypoint",
+    "keypoint_score_threshold": KEYPOINT_SCORE_THRESHOLD,
+    "nms": "oks",
+    "nms_threshold": NMS_THRESHOLD,
+}
 
 
 def instance_scores(predictions: Predictions, threshold: float = KEYPOINT_SCORE_THRESHOLD) -> np.ndarray:

@@ -13,13 +13,7 @@ from rspose.datasets import Dataset, KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.evaluation import coco, mpii
 from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs, keypoint_quality
-from rspose.evaluation.detections import (
-    KEYPOINT_SCORE_THRESHOLD,
-    NMS_THRESHOLD,
-    SCORE_MODE,
-    instance_scores,
-    rescore_and_suppress,
-)
+from rspose.evaluation.detections import PROTOCOL, instance_scores, rescore_and_suppress
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
 from rspose.evaluation.matching import pair, persons_in_boxes, replicated_precision
 from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
@@ -162,13 +156,7 @@ def _on_detections(
             "ordering": _of_the_split(study["ordering"]),
             "thresholds": threshold_curves(before_suppression, detections, falloff),
         },
-        "protocol": {
-            "score_mode": SCORE_MODE,
-            "keypoint_score_threshold": KEYPOINT_SCORE_THRESHOLD,
-            "nms": "oks",
-            "nms_threshold": NMS_THRESHOLD,
-            "evaluator": coco.EVALUATOR,
-        },
+        "protocol": {**PROTOCOL, "evaluator": coco.EVALUATOR},
         "bootstrap": _bootstrap(metrics, levels, study, counts),
     }
 
