@@ -109,7 +109,8 @@ Processes = Annotated[int, Field(ge=1, le=1024)]
 Pair = Field(min_length=2, max_length=2)
 ImageSize = Annotated[list[Annotated[int, Field(ge=64, le=8192)]], Pair]
 InputSize = Annotated[list[Annotated[int, Field(ge=32, le=4096)]], Pair]
-_One, _Two = Annotated[Positive, Tag("number")], Annotated[list[Positive], Pair, Tag("pair")]
+_One = Annotated[Positive, Tag("number")]
+_Two = Annotated[list[Positive], Pair, Tag("pair")]
 Sigma = Annotated[_One | _Two, _either("a number or a pair")]
 SigmaOfEach = Annotated[
     _One | _Two | Annotated[dict[Dataset, Sigma], Tag("mapping")],

@@ -95,8 +95,8 @@ def _given_on(package: str) -> dict[str, tuple[str, str]] | None:
     path = _file(package)
     if path is None or path.name != "__init__.py":
         return None
-    module, names = _nodes(path)[0], {}
-    for node in ast.iter_child_nodes(module):
+    names: dict[str, tuple[str, str]] = {}
+    for node in ast.iter_child_nodes(_nodes(path)[0]):
         match node:
             case ast.ImportFrom():
                 names |= {each.asname or each.name: (str(node.module), each.name) for each in node.names}
