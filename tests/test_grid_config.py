@@ -349,14 +349,11 @@ def test_a_variant_of_a_loss_stands_beside_it(settings: Settings) -> None:
 
 def test_a_sum_is_said_by_the_names_of_its_parts(settings: Settings) -> None:
     settings.update(losses=["mine"])
-    settings["loss_settings"] = {
-        "mine": {"sum": {"kl": 1, "instance_sort": {"delta": 0.25}}, "title": "Mine"}
-    }
+    put(settings, "loss_settings/mine", {"sum": {"kl": 1, "instance_sort": {"delta": 0.25}}, "title": "Mine"})
     chosen = complete(settings).loss_of("mine", "heatmap")
     assert (chosen.loss, chosen.title) == ("sum", "Mine")
-    assert chosen.parameters == {
-        "parts": {"kl": {"weight": 1.0}, "instance_sort": {"weight": 1.0, "delta": 0.25}}
-    }
+    parts = {"kl": {"weight": 1.0}, "instance_sort": {"weight": 1.0, "delta": 0.25}}
+    assert chosen.parameters == {"parts": parts}
 
 
 def test_what_yaml_takes_for_a_text_is_the_number_that_was_meant(settings: Settings) -> None:
@@ -384,16 +381,6 @@ def test_the_default_grid_is_three_datasets_two_heads_and_six_losses() -> None:
     assert {cell.loss for cell in grid} == {"mse", "kl", "awing", "fowkal", "dm", "rspose"}
 
 
-def test_a_config_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such config file"):
-        load_config(tmp_path / "nowhere.yaml")
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("losses: [mse\nseeds: 3")
-    with pytest.raises(ConfigError, match=r"broken\.yaml: not valid YAML") as raised:
-        load_config(broken)
-    assert "\n" not in str(raised.value)
-
-
 @pytest.mark.slow
 def test_the_workflow_stops_at_a_mistake_before_anything_runs(tiny_config_file: Path, tmp_path: Path) -> None:
     run = SnakemakeRun(tmp_path, tiny_config_file, ["--config", "losses=[mse,mes]"])
@@ -415,15 +402,23 @@ def test_a_config_is_laid_over_the_one_it_extends(tmp_path: Path) -> None:
     assert extended({"a": None}, tmp_path) == {"a": None}, "without a base nothing is touched"
 
 
-def test_what_cannot_be_extended_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("two.yaml", "'extends': files extend each other: two.yaml -> one.yaml -> two.yaml"),
+        ("nowhere.yaml", "nowhere.yaml: no such config file"),
+        ("broken.yaml", "broken.yaml: not valid YAML"),
+        ([1], "'extends': expected the name of a config file; found [1]"),
+    ],
+)
+def test_what_cannot_be_read_or_extended_is_one_line(tmp_path: Path, base: Any, said: str) -> None:
     (tmp_path / "one.yaml").write_text("extends: two.yaml\n")
     (tmp_path / "two.yaml").write_text("extends: one.yaml\n")
-    with pytest.raises(ConfigError, match=r"extend each other: two\.yaml -> one\.yaml -> two\.yaml"):
-        extended({"extends": "two.yaml"}, tmp_path)
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such config file"):
-        extended({"extends": "nowhere.yaml"}, tmp_path)
-    with pytest.raises(ConfigError, match=r"'extends': expected the name of a config file; found \[1\]"):
-        extended({"extends": [1]}, tmp_path)
+    (tmp_path / "broken.yaml").write_text("losses: [mse\nseeds: 3")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"extends": base}))
+    with pytest.raises(ConfigError) as raised:
+        load_config(tmp_path / "config.yaml")
+    assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_numbers_within_the_lists_and_mappings_of_a_command_line_are_numbers() -> None:
