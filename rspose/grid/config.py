@@ -247,8 +247,7 @@ class Training(Settings):
     warmup_iterations: int = Field(default=500, ge=0, le=10**7)
     """Steps of linear warm-up."""
     schedule: Literal["step", "cosine", "flat_cosine"] = "step"
-    """Decay of the learning rate: in steps as most of mmpose's recipes have it; a cosine to a hundredth for
-    short trainings; or RTMPose's, flat for the first half, then a cosine to a twentieth."""
+    """Decay of the learning rate: mmpose's steps; a cosine to a hundredth; RTMPose's flat half and cosine."""
     milestones: list[Annotated[Number, Field(gt=0, le=1)]] = [0.81, 0.952]
     """With `step`, the fractions of the training after which the rate falls tenfold."""
     augmentation: Literal["dataset", "model"] = "dataset"
@@ -334,15 +333,13 @@ class GridConfig(Settings):
     """The cells that a config selects (datasets x models x heads x losses x seeds), and how they are made."""
 
     extends: str | None = None
-    """A config file, relative to this one, that this one is laid over: mappings are merged, all else is
-    replaced, and a key set to null is taken away where that one has it."""
+    """A config file that this one is laid over: mappings merge, all else is replaced, null removes a key."""
     name: Name
     """Name of the grid; it stands in the tables' notes."""
     results: Folder = Path("results")
     """Folder of everything that is made. Configs with the same folder share datasets, cells and records."""
     records: Annotated[list[Folder], _Listed()] = []
-    """Folders of finished records: where there are any, nothing is trained, and `snakemake tables` merges
-    them."""
+    """Folders of finished records: where there are any, nothing is trained, and their tables are made."""
     datasets: Annotated[list[Dataset], Field(min_length=1), _Listed()]
     """Datasets of the grid."""
     models: Annotated[list[Name], Field(min_length=1), _Listed()]
@@ -352,8 +349,7 @@ class GridConfig(Settings):
     losses: Annotated[list[Name], Field(min_length=1), _Listed()]
     """Losses of the grid, each a registered loss or a key of `loss_settings`."""
     losses_from: Annotated[list[str], _Listed()] = []
-    """Where losses from outside the project come from, each a `.py` file, relative to the working directory,
-    or an entry point of the group `rspose.losses`."""
+    """Losses from outside the project: `.py` files, or entry points of the group `rspose.losses`."""
     seeds: Annotated[list[Seed], Field(min_length=1), _Listed()]
     """Seeds of the grid. A seed sets the initial weights of the head, the data order and the augmentation."""
     data: dict[Dataset, DataSettings]
