@@ -212,7 +212,7 @@ class ModelSettings(Settings):
     dataset_training: dict[Dataset, Free] = {}
     """The same for this model on one dataset."""
     initial_weights: InitialWeights | None = None
-    """Train weights for all cells of the model to start from, on parts of figures, which favours no loss."""
+    """Train the weights that all cells of the model start from, by segmenting drawn figures: no loss gains."""
 
     def sigma_of(self, head: str, dataset: str) -> float | list[float]:
         """Standard deviation of the labels of a head on a dataset, for x and y where it is a list."""
@@ -247,7 +247,7 @@ class Training(Settings):
     warmup_iterations: int = Field(default=500, ge=0, le=10**7)
     """Steps of linear warm-up."""
     schedule: Literal["step", "cosine", "flat_cosine"] = "step"
-    """Decay of the learning rate: mmpose's steps; a cosine to a hundredth; RTMPose's flat half and cosine."""
+    """Decay of the learning rate: mmpose's steps, a cosine to 1/100, or RTMPose's flat half and cosine to 1/20."""
     milestones: list[Annotated[Number, Field(gt=0, le=1)]] = [0.81, 0.952]
     """With `step`, the fractions of the training after which the rate falls tenfold."""
     augmentation: Literal["dataset", "model"] = "dataset"
@@ -333,13 +333,14 @@ class GridConfig(Settings):
     """The cells that a config selects (datasets x models x heads x losses x seeds), and how they are made."""
 
     extends: str | None = None
-    """A config file that this one is laid over: mappings merge, all else is replaced, null removes a key."""
+    """A config file, relative to this one, that this one is laid over: mappings are merged, all else is
+    replaced, lists too, and a key set to null is taken away where that one has it."""
     name: Name
     """Name of the grid; it stands in the tables' notes."""
     results: Folder = Path("results")
     """Folder of everything that is made. Configs with the same folder share datasets, cells and records."""
     records: Annotated[list[Folder], _Listed()] = []
-    """Folders of finished records: where there are any, nothing is trained, and their tables are made."""
+    """Folders of finished records: where there are any, nothing is trained, only their tables are made."""
     datasets: Annotated[list[Dataset], Field(min_length=1), _Listed()]
     """Datasets of the grid."""
     models: Annotated[list[Name], Field(min_length=1), _Listed()]
@@ -349,7 +350,8 @@ class GridConfig(Settings):
     losses: Annotated[list[Name], Field(min_length=1), _Listed()]
     """Losses of the grid, each a registered loss or a key of `loss_settings`."""
     losses_from: Annotated[list[str], _Listed()] = []
-    """Losses from outside the project: `.py` files, or entry points of the group `rspose.losses`."""
+    """Losses from outside the project: `.py` files, relative to the working directory, or entry points of the
+    group `rspose.losses`."""
     seeds: Annotated[list[Seed], Field(min_length=1), _Listed()]
     """Seeds of the grid. A seed sets the initial weights of the head, the data order and the augmentation."""
     data: dict[Dataset, DataSettings]
