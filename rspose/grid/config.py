@@ -212,7 +212,7 @@ class ModelSettings(Settings):
     dataset_training: dict[Dataset, Free] = {}
     """The same for this model on one dataset."""
     initial_weights: InitialWeights | None = None
-    """Train the weights that all cells of the model start from, by segmenting drawn figures: no loss gains."""
+    """Train the weights that all cells of the model start from, on segmenting drawn figures."""
 
     def sigma_of(self, head: str, dataset: str) -> float | list[float]:
         """Standard deviation of the labels of a head on a dataset, for x and y where it is a list."""
@@ -247,7 +247,7 @@ class Training(Settings):
     warmup_iterations: int = Field(default=500, ge=0, le=10**7)
     """Steps of linear warm-up."""
     schedule: Literal["step", "cosine", "flat_cosine"] = "step"
-    """Decay of the learning rate: mmpose's steps, a cosine to 1/100, or RTMPose's flat half and cosine to 1/20."""
+    """Decay of the rate: mmpose's steps, a cosine to 1/100, or RTMPose's flat half and cosine to 1/20."""
     milestones: list[Annotated[Number, Field(gt=0, le=1)]] = [0.81, 0.952]
     """With `step`, the fractions of the training after which the rate falls tenfold."""
     augmentation: Literal["dataset", "model"] = "dataset"
