@@ -9,8 +9,7 @@ import pytest
 from builders.records import COCO_METRICS, record, with_bootstrap, write
 from scipy import stats
 
-from rspose.evaluation.mpii import Judgement
-from rspose.evaluation.mpii import replicates as pckh_replicates
+from rspose.evaluation.mpii import Judgement, pckh
 from rspose.evaluation.resampling import Matches, draws, precision_and_recall, summary
 from rspose.grid.record import Record
 from rspose.reporting.frame import ordered_records
@@ -65,7 +64,7 @@ def test_the_interval_over_images_covers_the_true_pckh_in_95_of_100_experiments(
         # Images are harder or easier as a whole: keypoints of one image are not independent.
         right = rng.uniform(size=(images, 16)) < rng.beta(4, 2, (images, 1))
         judgement = Judgement({0.5: right, 0.1: right}, everywhere, everywhere, np.arange(images))
-        stored = summary({"metrics.PCKh": pckh_replicates(judgement, counts)["PCKh"]}, {}, images)
+        stored = summary({"metrics.PCKh": pckh(judgement, counts)["PCKh"]}, {}, images)
         low, high = stored["intervals"]["metrics.PCKh"]
         inside += low <= 4 / 6 <= high
     assert inside / 400 == pytest.approx(0.95, abs=0.04)

@@ -44,7 +44,7 @@ class RecordError(ValueError):
 
 
 def _is_within(lowest: int, value: Any) -> bool:
-    return type(value) in (int, float) and lowest <= value <= 1
+    return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= 1
 
 
 def _are_equally_long(columns: dict[str, list[Any]]) -> bool:
