@@ -47,7 +47,8 @@ _LIMBS = (
     ),
     ("torso", "thorax", "upper_neck", 0.040, 0.036),
 )
-_LIMB_FROM, _LIMB_TO = ([JOINT[limb[end]] for limb in _LIMBS] for end in (1, 2))
+_LIMB_FROM = [JOINT[start] for _, start, *_ in _LIMBS]
+_LIMB_TO = [JOINT[end] for _, _, end, *_ in _LIMBS]
 _LIMB_RADII = np.array([limb[3:] for limb in _LIMBS])
 _LEFT_FOREARM, _HANDS, _FEET = 2, (4, 5), (10, 11)
 # Who is drawn first where depths are equal: legs under the shirt, arms and neck over it.

@@ -26,8 +26,8 @@ def joint_table(related: Mapping[str, str], columns: Mapping[str, int]) -> np.nd
     """Which columns belong to each joint, bool ``[J, len(columns)]``; the left stands for both sides."""
     table = np.zeros((len(JOINT), len(columns)), dtype=bool)
     for joint, names in related.items():
-        for of_side in (str, mirrored):
-            table[JOINT[of_side(joint)], [columns[of_side(name)] for name in names.split()]] = True
+        table[JOINT[joint], [columns[name] for name in names.split()]] = True
+        table[JOINT[mirrored(joint)], [columns[mirrored(name)] for name in names.split()]] = True
     return table
 
 
