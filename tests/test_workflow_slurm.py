@@ -12,7 +12,7 @@ import yaml
 from builders.grid import REPOSITORY, SnakemakeRun
 from builders.processes import python, run
 from builders.slurm_cluster import SlurmCluster, SlurmJob
-from builders.slurm_grid import TARGET, ClusterGrid, Grid, running_cluster
+from builders.slurm_grid import TARGET, Grid, running_cluster
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import load_config
@@ -26,7 +26,6 @@ pytestmark = [
 CELLS = CANCELLED_AND_PREEMPTED, TIMED_OUT_AND_NODE_LOST, UNDISTURBED = [
     Cell("mpii", "tiny", "simcc", loss, 0) for loss in ("mse", "kl", "rspose")
 ]
-LOSSES = [cell.loss for cell in CELLS]
 
 
 def test_the_profile_is_found_from_the_repository_s_folder() -> None:
@@ -45,18 +44,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 @pytest.fixture(scope="module")
 def local(tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Grid:
     """The grid, run without a cluster."""
-    grid = Grid(tmp_path_factory.mktemp("local"), tiny_datasets, LOSSES)
+    grid = Grid(tmp_path_factory.mktemp("local"), tiny_datasets, CELLS)
     jobs = dict.fromkeys(("train", "predict", "evaluate", "record"), len(CELLS))
     assert SnakemakeRun(grid.folder, grid.config_file, [TARGET]).jobs == {**jobs, "collect": 1}
     return grid
 
 
 @pytest.fixture(scope="module")
-def disturbed(
-    cluster: SlurmCluster, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
-) -> ClusterGrid:
+def disturbed(cluster: SlurmCluster, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Grid:
     """The grid, run on the cluster, with faults in the middle of all of its trainings but one."""
-    grid = ClusterGrid(tmp_path_factory.mktemp("cluster"), tiny_datasets, LOSSES, cluster)
+    grid = Grid(tmp_path_factory.mktemp("cluster"), tiny_datasets, CELLS, cluster)
     lost_nodes = []
 
     def lose_node(job: SlurmJob) -> None:
@@ -76,7 +73,7 @@ def disturbed(
 
 
 class TestAGridWhoseJobsAreDisturbed:
-    def test_every_cell_has_its_record_once(self, disturbed: ClusterGrid) -> None:
+    def test_every_cell_has_its_record_once(self, disturbed: Grid) -> None:
         grid = load_config(disturbed.config_file).cells()
         found = {
             str(path.relative_to(disturbed.folder / "results/records"))
@@ -90,7 +87,7 @@ class TestAGridWhoseJobsAreDisturbed:
 
     @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.loss)
     def test_its_records_and_weights_equal_those_of_a_local_run(
-        self, disturbed: ClusterGrid, local: Grid, cell: Cell
+        self, disturbed: Grid, local: Grid, cell: Cell
     ) -> None:
         here, there = local.record(cell), disturbed.record(cell)
         for same in ("cell", "metrics", "confidence", "protocol", "data", "loss"):
@@ -114,7 +111,7 @@ class TestAGridWhoseJobsAreDisturbed:
         ids=lambda value: value.loss if isinstance(value, Cell) else "",
     )
     def test_an_interrupted_training_is_resumed_and_its_record_says_so(
-        self, disturbed: ClusterGrid, local: Grid, cell: Cell, states: list[str]
+        self, disturbed: Grid, local: Grid, cell: Cell, states: list[str]
     ) -> None:
         trainings = disturbed.trainings(cell)
         assert [job.state for job in trainings] == states
@@ -126,14 +123,14 @@ class TestAGridWhoseJobsAreDisturbed:
         assert limits == ["30:00" if len(states) == 2 else "15:00"]
 
     def test_the_job_that_an_urgent_one_took_the_node_of_went_back_into_the_queue(
-        self, disturbed: ClusterGrid
+        self, disturbed: Grid
     ) -> None:
         training = disturbed.trainings(CANCELLED_AND_PREEMPTED)[-1]
         assert training.number in disturbed.cluster.preempted()
         (urgent,) = [job for job in disturbed.cluster.jobs() if job.comment == "urgent"]
         assert (urgent.state, urgent.partition) == ("COMPLETED", "urgent")
 
-    def test_jobs_ask_for_what_their_rules_need(self, disturbed: ClusterGrid) -> None:
+    def test_jobs_ask_for_what_their_rules_need(self, disturbed: Grid) -> None:
         jobs = [job for job in disturbed.cluster.jobs() if job.comment != "urgent"]
         rules = Counter(job.comment.removeprefix("rule_").split("_")[0] for job in jobs)
         assert rules == {"train": 5, "predict": 3, "score": 3}  # evaluation and record of a cell are one job
@@ -145,7 +142,7 @@ class TestAGridWhoseJobsAreDisturbed:
             if not job.comment.startswith("rule_train"):
                 assert job.time_limit == "30:00"  # as long as the partitions allow, also for a group
 
-    def test_a_second_run_does_nothing(self, disturbed: ClusterGrid) -> None:
+    def test_a_second_run_does_nothing(self, disturbed: Grid) -> None:
         before = disturbed.cluster.jobs()
         snakemake = disturbed.start()
         assert snakemake.wait(timeout=300) == 0
@@ -157,7 +154,7 @@ def test_a_training_on_two_devices_gets_two_gpus_of_one_node(
     tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with running_cluster(tmp_path_factory.mktemp("gpus"), gpus=2) as cluster:
-        grid = ClusterGrid(tmp_path_factory.mktemp("devices"), tiny_datasets, [UNDISTURBED.loss], cluster)
+        grid = Grid(tmp_path_factory.mktemp("devices"), tiny_datasets, [UNDISTURBED], cluster)
         config = yaml.safe_load(grid.config_file.read_text())
         config["training"].update(devices=2, epochs=1)
         config["loss_settings"] = {UNDISTURBED.loss: {"parameters": {"gather": True}}}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders.slurm_cluster import ACCOUNT, SlurmCluster
-from builders.slurm_grid import ClusterGrid, running_cluster
+from builders.slurm_grid import Grid, running_cluster
 
 from rspose.grid.cell import Cell
 
@@ -26,11 +26,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 
 
 @pytest.fixture(scope="module")
-def disturbed(
-    cluster: SlurmCluster, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory
-) -> ClusterGrid:
+def disturbed(cluster: SlurmCluster, tiny_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Grid:
     """Trainings with faults in the middle of each, while the database is away for a time; and one record."""
-    grid = ClusterGrid(tmp_path_factory.mktemp("grid"), tiny_datasets, [cell.loss for cell in CELLS], cluster)
+    grid = Grid(tmp_path_factory.mktemp("grid"), tiny_datasets, CELLS, cluster)
     outage = [
         (lambda: grid.output.count("has been submitted") >= len(CELLS), cluster.kill_database),
         (lambda: "Slurm does not answer" in grid.output, cluster.start_database),
@@ -61,32 +59,32 @@ class TestAGridWhoseJobsAreDisturbed:
         ids=lambda value: value.loss if isinstance(value, Cell) else "",
     )
     def test_an_interrupted_training_is_resumed(
-        self, disturbed: ClusterGrid, cell: Cell, runs: list[list[str]]
+        self, disturbed: Grid, cell: Cell, runs: list[list[str]]
     ) -> None:
         trainings = disturbed.trainings(cell)
         assert [disturbed.cluster.accounted(job.number, "State") for job in trainings] == runs
         assert disturbed.resumed(cell) == (1 if cell == TIMED_OUT else 2)
 
-    def test_a_cell_gets_its_record(self, disturbed: ClusterGrid) -> None:
+    def test_a_cell_gets_its_record(self, disturbed: Grid) -> None:
         assert disturbed.record(CANCELLED_AND_PREEMPTED)["training"]["resumed"]
 
-    def test_snakemake_goes_on_when_the_database_is_back(self, disturbed: ClusterGrid) -> None:
+    def test_snakemake_goes_on_when_the_database_is_back(self, disturbed: Grid) -> None:
         assert "Slurm does not answer" in disturbed.output
         assert "Slurm answers again" in disturbed.output
 
-    def test_jobs_are_charged_to_the_account_that_the_user_named(self, disturbed: ClusterGrid) -> None:
+    def test_jobs_are_charged_to_the_account_that_the_user_named(self, disturbed: Grid) -> None:
         for job in disturbed.cluster.jobs():
             if job.comment != "urgent":
                 assert {*disturbed.cluster.accounted(job.number, "Account")} == {ACCOUNT}
 
-    def test_sacct_says_how_much_memory_a_training_took(self, disturbed: ClusterGrid) -> None:
+    def test_sacct_says_how_much_memory_a_training_took(self, disturbed: Grid) -> None:
         training = disturbed.trainings(CANCELLED_AND_PREEMPTED)[-1]
         *_, last = disturbed.cluster.accounted(f"{training.number}.0", "MaxRSS")
         assert last.endswith("K")
         assert 100_000 < int(last[:-1]) < 16_000_000  # more than Python alone, less than it asked for
 
 
-def test_a_job_that_fails_is_reported_with_its_log(disturbed: ClusterGrid) -> None:
+def test_a_job_that_fails_is_reported_with_its_log(disturbed: Grid) -> None:
     cell = f"results/cells/{TIMED_OUT.path}"
     (disturbed.folder / cell / "checkpoint.pth").write_text("damaged")
     before = disturbed.output

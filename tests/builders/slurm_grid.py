@@ -63,16 +63,19 @@ def running_cluster(folder: Path, gpus: int = 1, accounting: bool = False) -> It
 
 
 class Grid:
-    """A folder with the tiny config, in which the grid of one head and some losses is run."""
+    """A folder with the tiny config, in which some cells of MPII and SimCC are run, on a cluster or not."""
 
-    def __init__(self, folder: Path, data: Path, losses: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, data: Path, cells: Sequence[Cell], cluster: SlurmCluster | None = None
+    ) -> None:
         self.folder = folder
+        self.cluster = cluster
         self.config_file = folder / "tiny.yaml"
         config = {
             **SETTINGS,
             "datasets": ["mpii"],
             "heads": ["simcc"],
-            "losses": list(losses),
+            "losses": [cell.loss for cell in cells],
             "controls": False,
             "data": {"mpii": {**SETTINGS["data"]["mpii"], "root": str(data / "mpii")}},
             # Without a GPU it trains on the CPU; on a cluster each training asks for a GPU all the same.
@@ -93,14 +96,6 @@ class Grid:
         """How often the training of a cell says that it goes on from a checkpoint."""
         log = self.folder / "results/logs/train" / f"{cell.path}.log"
         return log.read_text().count("resumed epoch: ")
-
-
-class ClusterGrid(Grid):
-    """The same grid on the cluster."""
-
-    def __init__(self, folder: Path, data: Path, losses: Sequence[str], cluster: SlurmCluster) -> None:
-        super().__init__(folder, data, losses)
-        self.cluster = cluster
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start Snakemake with ``arguments``, or to make the table of records."""
