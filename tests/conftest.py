@@ -27,7 +27,7 @@ LONGEST = (
     "test_workflow_end_to_end",
     "test_losses_rank_sort",
     "test_workflow_slurm_accounting",
-    "test_losses_conformance",
+    "test_tools_check_loss",
     "test_report_browser",
     "test_workflow_compare",
     "test_training_train",
