@@ -30,7 +30,8 @@ LONGEST = (
     "test_tools_check_loss",
     "test_report_browser",
     "test_workflow_compare",
-    "test_training_train",
+    "test_training_distributed",
+    "test_training_paper_grid",
 )
 
 
