@@ -1,4 +1,4 @@
-"""config/README.md, and config/schema.json for editors, made from the models of the config."""
+"""The keys in config/README.md, and config/schema.json for editors, made from the models of the config."""
 
 import json
 from collections.abc import Iterator
@@ -6,39 +6,12 @@ from typing import Any
 
 from rspose.grid.config import GridConfig
 
-_INTRODUCTION = """# Configuration
-
-<!-- Made by `make docs` from the models in rspose/grid/config.py: edit those. -->
-
-| config | grid |
-| --- | --- |
-| [demo.yaml](demo.yaml) | the default: six losses, two heads, three generated datasets |
-| [samples.yaml](samples.yaml) | the same grid and whole-body pose, a few steps a cell, on a few real images |
-| [paper.yaml](paper.yaml) | the papers' models on the real datasets, as they were published; for a cluster |
-| [study.yaml](study.yaml) | every loss and the parts of RSPose on generated COCO, five seeds |
-| [ablation_rspose.yaml](ablation_rspose.yaml) | RSPose's parts, delta, threshold and weights; three seeds |
-| [ablation_dm.yaml](ablation_dm.yaml) | DM: naive or sub-pixel demanders, closed form; three seeds |
-| [paper_wholebody.yaml](paper_wholebody.yaml) | FoWKAL's Tables 2 and 3 on the real COCO-WholeBody |
-| [ablation_fowkal.yaml](ablation_fowkal.yaml) | FoWKAL's Tables 2 and 3 on generated COCO-WholeBody |
-
-`snakemake --configfile config/samples.yaml` runs another config;
-`snakemake --config losses=[mse,rspose] seeds=[0,1]` changes single keys of the default one, and
-`snakemake --config training='{epochs: 2}'` a key within another: what is not named there stays. A config
-is checked before anything runs. Names (of models, losses, variants, the grid) become folders: letters,
-digits and `._+-`, the first one no dot and no dash.
-
-[schema.json](schema.json) lets an editor complete keys and underline mistakes. For VS Code's YAML extension,
-let the config's first line be `# yaml-language-server: $schema=schema.json`, a path from the config to it.
-
-| key | type | default | meaning |
-| --- | --- | --- | --- |
-"""
-
 
 def page() -> str:
-    """The page as Markdown: one row a key."""
+    """A Markdown table of the keys."""
     schema = _models()
-    return _INTRODUCTION + "\n".join(_rows(schema, "", schema["$defs"])) + "\n"
+    header = "| key | type | default | meaning |\n| --- | --- | --- | --- |"
+    return "\n".join([header, *_rows(schema, "", schema["$defs"])]) + "\n"
 
 
 def schema() -> str:

@@ -4,6 +4,9 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 ROOT = Path(__file__).parents[2]
+MARK = "<!-- From here on `make docs` writes this page: edit what it is made from. -->\n\n"
+"""What stands above it in a Markdown page is written by hand."""
+
 PAGES = {
     "config": ("config/README.md", "config_page:page", "the models of the config"),
     "schema": ("config/schema.json", "config_page:schema", "the models of the config"),
@@ -25,8 +28,11 @@ def update_page(name: str, check: bool) -> str:
     """
     file, maker, made_from = PAGES[name]
     place, text = ROOT / file, resolve_name(f"rspose.tools.{maker}")()
+    found = place.read_text() if place.is_file() else ""
+    if file.endswith(".md"):
+        text = found.partition(MARK)[0] + MARK + text
     if check:
-        if not place.is_file() or place.read_text() != text:
+        if found != text:
             raise ValueError(f"{place} differs from {made_from}: run make docs")
         return f"{place} is up to date"
     place.write_text(text)
