@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rspose.tools.commands import Run, argument, command, count, flag, parser, path
+from rspose.tools.pages import PAGES
 
 GROUPS = {
     "records": "records of finished cells as one file, or as JSON",
@@ -339,9 +340,7 @@ def _compare(name: str, source: str | None, config: Path, cores: int | None, dry
     "docs",
     "config --check",
     argument(
-        "page",
-        "config/README.md, config/schema.json, docs/losses.md or mmpose's numbers",
-        choices=("config", "schema", "losses", "published"),
+        "page", "config/README.md, config/schema.json, docs/losses.md or mmpose's numbers", choices=PAGES
     ),
     flag("--check", "only say whether the page is up to date"),
 )

@@ -22,7 +22,7 @@ from rspose.tools.targets import FULL, learnable, make_target, noise
 Row = dict[str, Any]
 Run = Callable[[], dict[str, Tensor]]
 Columns = Mapping[str, tuple[str, str]]
-"""What is shown of each measurement, by key: its heading, and the format of its numbers (none for words)."""
+"""The heading of each key of a measurement that is shown, and its format."""
 
 BATCH, KEYPOINTS = 64, 17
 _SAMPLE = 24  # maps on which the slow forms are timed
@@ -58,18 +58,14 @@ def report_losses(device: str, repeats: int, threads: int | None, seed: int, as_
 
 def report(title: str, columns: Columns, measured: Iterable[Row], as_json: bool) -> Iterator[str]:
     """A JSON object a measurement, or the lines of a Markdown table, each as soon as it has been measured."""
-
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
     if not as_json:
+        rules = ["---:" if form else "---" for _, form in columns.values()]
         yield f"{title}\n"
-        yield line(heading for heading, _ in columns.values())
-        yield line("---:" if form else "---" for _, form in columns.values())
+        yield f"| {' | '.join(heading for heading, _ in columns.values())} |\n| {' | '.join(rules)} |"
     for row in measured:
         shown = ((row[key], form) for key, (_, form) in columns.items())
         cells = ("" if value is None else format(value, form) for value, form in shown)
-        yield json.dumps(row) if as_json else line(cells)
+        yield json.dumps(row) if as_json else f"| {' | '.join(cells)} |"
 
 
 def machine(device: str) -> str:

@@ -90,13 +90,13 @@ class Case:
         named = isinstance(found, dict) and found and all(isinstance(term, str) for term in found)
         kind = "an empty dict" if found == {} else type(found).__name__
         _require(named, f"terms: expected a dict of named terms, found {kind}")
+        advice = (
+            "take the mean over the keypoints with weighted_mean (map_loss returns one number a map, [M])"
+        )
         for term, value in found.items():
             shape = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            _require(
-                shape == "shape []",
-                f"term {term!r}: expected a scalar tensor, found {shape}; take the mean over the keypoints "
-                "with weighted_mean (map_loss returns one number a map, [M])",
-            )
+            scalar = f"term {term!r}: expected a scalar tensor, found {shape}"
+            _require(shape == "shape []", f"{scalar}; {advice}")
             _require_finite(f"term {term!r}", value)
         value = sum(found.values(), torch.zeros(()))
         if value.requires_grad:
@@ -119,11 +119,8 @@ class Case:
 
         value, other = total(loss, prediction, target), total(loss, on_maps(changed, prediction), target)
         advice = "compute only visible_maps(...), those of weight above 0, and take their weighted_mean"
-        _require(
-            value == other,
-            f"the loss depends on masked keypoints (weight 0): {value:g} became {other:g} when only their "
-            f"maps changed; {advice}",
-        )
+        found = f"{value:g} became {other:g} when only their maps changed"
+        _require(value == other, f"the loss depends on masked keypoints (weight 0): {found}; {advice}")
         value.backward()
         for gradient in _gradients(prediction):
             most = gradient[masked].abs().max()
@@ -136,25 +133,22 @@ class Case:
         loss, target, prediction = self._start()
         doubled = dataclasses.replace(target, weights=2 * target.weights)
         once, twice = total(loss, prediction, target), total(loss, prediction, doubled)
-        _require(
-            _close(once, twice),
-            f"twice the weights change the loss from {once:g} to {twice:g}; a term is a mean weighted by "
-            "target.weights: use weighted_mean",
-        )
+        advice = "a term is a mean weighted by target.weights: use weighted_mean"
+        changed = f"twice the weights change the loss from {once:g} to {twice:g}"
+        _require(_close(once, twice), f"{changed}; {advice}")
 
     def nothing_visible(self) -> None:
         """A batch without visible keypoints gives 0 and no gradient."""
         loss, target, prediction = self._start()
         target.weights.zero_()
+        what = "a batch without visible keypoints"
         value = total(loss, prediction, target)
-        _require(value == 0, f"a batch without visible keypoints gives {value:g}, not 0; weighted_mean does")
+        _require(value == 0, f"{what} gives {value:g}, not 0; weighted_mean does")
         value.backward()
         for gradient in _gradients(prediction):
             found = "none at all; sum over the (empty) maps" if gradient is None else "others"
-            _require(
-                gradient is not None and not gradient.any(),
-                f"a batch without visible keypoints: expected a gradient of 0 in every place, found {found}",
-            )
+            zero = gradient is not None and not gradient.any()
+            _require(zero, f"{what}: expected a gradient of 0 in every place, found {found}")
 
     def empty_batch(self) -> None:
         """An empty batch gives 0."""
@@ -172,10 +166,8 @@ class Case:
         # The same values with the dimensions laid out in memory the other way round, as channels_last does.
         strided = on_maps(lambda map_: map_.transpose(1, -1).contiguous().transpose(1, -1), prediction)
         expected, found = total(loss, prediction, target), total(loss, strided, target)
-        _require(
-            _close(expected, found),
-            f"maps that are not contiguous in memory give {found:g} instead of {expected:g}",
-        )
+        what = "maps that are not contiguous in memory"
+        _require(_close(expected, found), f"{what} give {found:g} instead of {expected:g}")
 
     def better_than_shifted(self) -> None:
         """A perfect prediction beats a shifted one."""
@@ -216,11 +208,9 @@ class Case:
                 away = gaussian_labels(self.head, centre + step * torch.tensor(direction))
                 values.append(total(loss, perfect(loss, away, self.head), target).item())
             for step, (before, after) in enumerate(pairwise(values)):
-                _require(
-                    after >= before - 1e-6,
-                    f"the loss falls from {before:g} to {after:g} when the peak moves from {step} to "
-                    f"{step + 1} pixels beside the keypoint, in direction {direction}: {_MUST_FALL}",
-                )
+                way = f"from {step} to {step + 1} pixels beside the keypoint, in direction {direction}"
+                falls = f"the loss falls from {before:g} to {after:g} when the peak moves {way}: {_MUST_FALL}"
+                _require(after >= before - 1e-6, falls)
 
     def heatmap_of_a_perfect_prediction(self) -> None:
         """The heatmap of a perfect prediction peaks at the keypoint, with high confidence."""
@@ -234,16 +224,11 @@ class Case:
             there = (found.flatten(2).argmax(-1) == label.flatten(2).argmax(-1)).all()
             _require(there, f"{what} peaks beside the keypoint; {advice}")
             # A little above 1 only where a distribution was normalised after the border had cut its tail.
-            _require(
-                found.min() >= 0 and found.max() <= 1.05,
-                f"{what} has values from {found.min():g} to {found.max():g}, expected [0, 1]; {advice}",
-            )
-            least = _peaks(found).min()
-            _require(
-                least > 0.5,
-                f"the confidence of a perfect prediction is as low as {least:.2f}, expected above 0.5; "
-                f"{advice}",
-            )
+            low, high, least = found.min(), found.max(), _peaks(found).min()
+            values = f"{what} has values from {low:g} to {high:g}, expected [0, 1]"
+            _require(low >= 0 and high <= 1.05, f"{values}; {advice}")
+            sure = f"the confidence of a perfect prediction is as low as {least:.2f}, expected above 0.5"
+            _require(least > 0.5, f"{sure}; {advice}")
 
     def confidence_of_a_split_prediction(self) -> None:
         """A prediction split into two peaks of half the height is less confident than a perfect one."""
@@ -252,11 +237,10 @@ class Case:
         both = (best, perfect(loss, split, self.head))
         sure, unsure = (as_tuple(loss.to_heatmaps(raw, SMALL[self.head].sigma)) for raw in both)
         for a, b in zip(sure, unsure, strict=True):
-            _require(
-                (_peaks(b) < _peaks(a)).all(),
-                f"a prediction split into two peaks has a confidence of up to {b.max():.2f}, a perfect one "
-                f"{a.max():.2f}: to_heatmaps must keep what tells the two apart",
-            )
+            found = f"has a confidence of up to {b.max():.2f}, a perfect one {a.max():.2f}"
+            advice = "to_heatmaps must keep what tells the two apart"
+            less = (_peaks(b) < _peaks(a)).all()
+            _require(less, f"a prediction split into two peaks {found}: {advice}")
 
     def no_positives_or_all(self) -> None:
         """Labels of 0 everywhere and of 1 everywhere give finite values and gradients, ties included."""
@@ -287,6 +271,7 @@ class Case:
 
     def half_precision(self) -> None:
         """Half precision is computed in float32, also under autocast."""
+        advice = "forward casts the input: write terms or map_loss instead of it, and cast nothing down"
         loss, target, prediction = self._start()
         for dtype in (torch.bfloat16, torch.float16):
             half, kind = on_maps(lambda map_: map_.detach().to(dtype), prediction), _dtype(dtype)  # noqa: B023
@@ -294,12 +279,9 @@ class Case:
                 found = loss(half, target)
             expected = loss(on_maps(Tensor.float, half), target)
             for term, value in found.items():
-                _require(
-                    value.dtype == torch.float32 and _close(value, expected[term]),
-                    f"{kind} input: term {term!r}: expected {expected[term]:g} in float32, found {value:g} "
-                    f"in {_dtype(value.dtype)}; forward casts the input: write terms or map_loss instead of "
-                    "it, and cast nothing down",
-                )
+                numbers = f"expected {expected[term]:g} in float32, found {value:g} in {_dtype(value.dtype)}"
+                same = value.dtype == torch.float32 and _close(value, expected[term])
+                _require(same, f"{kind} input: term {term!r}: {numbers}; {advice}")
             for map_ in as_tuple(loss.to_heatmaps(half, SMALL[self.head].sigma)):
                 finite = map_.isfinite().all()
                 _require(finite, f"to_heatmaps of {kind} output is not finite; use full_precision")
@@ -311,21 +293,16 @@ class Case:
         found = self._loss().double()(prediction, target)
         expected = self._loss()(on_maps(Tensor.float, prediction), target.map(Tensor.float))
         for term, value in found.items():
-            double = value.dtype == torch.float64
-            _require(double, f"float64 input: term {term!r} comes out in {_dtype(value.dtype)}")
-            _require(
-                torch.allclose(value.float(), expected[term], rtol=1e-4, atol=1e-6),
-                f"float64 input: term {term!r} is {value:g}, in float32 {expected[term]:g}; something is "
-                "cast to a lower precision, or unstable",
-            )
+            what = f"float64 input: term {term!r}"
+            _require(value.dtype == torch.float64, f"{what} comes out in {_dtype(value.dtype)}")
+            same = torch.allclose(value.float(), expected[term], rtol=1e-4, atol=1e-6)
+            why = "something is cast to a lower precision, or unstable"
+            _require(same, f"{what} is {value:g}, in float32 {expected[term]:g}; {why}")
 
     def same_bits(self) -> None:
         """The same input gives the same bits."""
-        one, other = (_trained(*self._start()) for _ in range(2))
-        _require(
-            all(map(torch.equal, one, other)),
-            "twice the same input gives two different results; is something drawn at random?",
-        )
+        same = all(map(torch.equal, _trained(*self._start()), _trained(*self._start())))
+        _require(same, "twice the same input gives two different results; is something drawn at random?")
 
     def operations_on_a_gpu(self) -> None:
         """Every operation has a deterministic form on a GPU too, where a training stops at one that has

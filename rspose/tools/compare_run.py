@@ -23,7 +23,7 @@ _REPOSITORY = Path(__file__).parents[2]
 class Comparison(NamedTuple):
     """A loss beside others."""
 
-    config: GridConfig  # of the grid, completed
+    config: GridConfig
     arguments: list[str]  # of snakemake, that run it up to its tables
     left_out: list[str]  # losses of the config's own grid that have cells without a record
 
@@ -36,13 +36,13 @@ def compare_with(
     So nothing is trained but the cells of the loss itself, and those of MSE where they are missing.
 
     Args:
-        path: The config, whose datasets, models, heads, seeds and folder of results are used.
+        path: The config, of which all but the losses is used.
         loss: A registered loss, or a variant that the config names in ``loss_settings``.
         source: Where the loss comes from if it is not of the project, see ``losses_from``.
         cores: As snakemake's profile says if left out.
 
     Raises:
-        ConfigError: The config, or the loss in it, cannot be used; one line.
+        ConfigError: The config, or the loss in it, cannot be used.
     """
     config = load_config(path)
     sources = list(dict.fromkeys([*config.losses_from, *([source] if source else [])]))
@@ -64,10 +64,10 @@ def compare_with(
 
 
 def run_comparison(path: Path, loss: str, source: str | None, cores: int | None, dry_run: bool) -> int:
-    """Plan a comparison as :func:`compare_with` does, run it and print what came out; snakemake's exit code.
+    """Plan a comparison, run it and print what came out; snakemake's exit code.
 
     Raises:
-        ValueError: The comparison cannot be planned, or no cell of the loss was finished.
+        ValueError: It cannot be planned, or no cell of the loss was finished.
     """
     planned = compare_with(path, loss, source, cores, dry_run)
     print(f"Running: {shlex.join(['snakemake', *planned.arguments])}", flush=True)

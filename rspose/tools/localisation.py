@@ -23,7 +23,7 @@ from rspose.tools.targets import (
 )
 
 LARGEST_ERROR = 3.0
-"""Localisation error at the end of each path, in standard deviations of the label."""
+"""At the end of each path, in standard deviations of the label."""
 
 _FIT_STEPS, _FIT_RATE, _EXACT = 300, 0.05, 1e-3
 
@@ -35,9 +35,9 @@ PATHS: dict[str, Callable[[float], dict[str, float]]] = {
 }
 """Ways in which a map gets worse localised while, but for ``shifted``, something else about it gets better.
 
-From t = 0 to 1 the peak moves away from the keypoint, by up to 3 standard deviations of the label. Meanwhile
-it narrows from twice the label's width to the label's (``blurred``), a second peak of height 0.9, beyond
-the keypoint, fades (``split``), or a background of 0.3 sinks to 0 (``background``).
+From t = 0 to 1 the peak moves away from the keypoint, by up to :data:`LARGEST_ERROR`. Meanwhile it narrows
+from twice the label's width to the label's (``blurred``), a second peak of height 0.9, beyond the keypoint,
+fades (``split``), or a background of 0.3 sinks to 0 (``background``).
 """
 
 
@@ -45,12 +45,8 @@ def along_paths(loss: HeatmapLoss, head: str, steps: int = 16) -> dict[str, dict
     """Follow every path of :data:`PATHS`, in ``steps`` maps (at least 2) with one keypoint in the middle.
 
     The loss, which is one for a single keypoint, is given the raw output whose heatmap, as the loss itself
-    reads it, has the shape in question. What compares keypoints with each other (Instance-Sort) has nothing
-    to say here.
-
-    Returns:
-        Of each path ``errors``, the distance of the peak of each map in standard deviations of the label;
-        ``values``, the loss of each map; and ``tolerated_error``, see :func:`tolerated_error`.
+    reads it, has the shape in question. Returned are, of each path, ``errors``, the distance of the peak of
+    each map in standard deviations of the label; ``values``, the loss of each map; ``tolerated_error``.
     """
     layout = FULL[head]
     centre = torch.tensor([(length - 1) // 2 for length in layout.size], dtype=torch.float64)
@@ -86,11 +82,10 @@ def tolerated_error(errors: list[float], values: list[float]) -> float:
 
 
 def raw_output(loss: HeatmapLoss, heatmaps: Maps, head: str) -> Maps:
-    """Return raw output that the loss reads as the given heatmaps, up to a factor for each map.
+    """Raw output that the loss reads as the given heatmaps in [0, 1], up to a factor for each map.
 
-    It is the map itself, its logit or its logarithm, where one of them is read so. A loss with another way of
-    reading (DM's spreads the mass of each pixel) gets what comes closest, found by gradient descent. Heatmaps
-    are in [0, 1].
+    It is the map itself, its logit or its logarithm; for a loss with another way of reading (DM's spreads the
+    mass of each pixel) what comes closest, found by gradient descent.
     """
     wanted = on_maps(_peak_one, heatmaps)
 
@@ -123,17 +118,9 @@ def _peak_one(maps: Tensor) -> Tensor:
 
 
 def _maps(
-    head: str,
-    centre: Tensor,
-    shift: float = 0.0,
-    width: float = 1.0,
-    second: float = 0.0,
-    background: float = 0.0,
+    head: str, centre: Tensor, shift: float = 0, width: float = 1, second: float = 0, background: float = 0
 ) -> Maps:
-    """One map, ``[1, 1, ...]`` each, with its peak at a shifted place; both coordinates shift alike.
-
-    Shift and width are in standard deviations of the label; ``background`` is the least value.
-    """
+    """One map, ``[1, 1, ...]`` each, whose peak is shifted (by sigmas of the label) in both coordinates."""
     layout = FULL[head]
     sigma_x, sigma_y = layout.sigma
     offset = torch.tensor(layout.sigma, dtype=centre.dtype) / 2**0.5

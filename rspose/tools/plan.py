@@ -45,13 +45,9 @@ class Plan:
 
     def totals(self) -> dict[str, float]:
         """Cells, cells done, hours, hours left and disk of the whole grid."""
-        return {
-            "cells": sum(row["cells"] for row in self.rows),
-            "done": sum(row["done"] for row in self.rows),
-            "hours": sum(row["cells"] * row["hours"] for row in self.rows),
-            "hours_left": sum(row["hours_left"] for row in self.rows),
-            "disk_gb": sum(row["cells"] * row["disk_gb"] for row in self.rows),
-        }
+        whole = {key: sum(row[key] for row in self.rows) for key in ("cells", "done", "hours_left")}
+        of_cells = ("hours", "disk_gb")
+        return whole | {key: sum(row["cells"] * row[key] for row in self.rows) for key in of_cells}
 
     def as_json(self) -> str:
         """All of it, and the totals."""

@@ -26,8 +26,7 @@ from rspose.tools.targets import Layout, make_target
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 
-CPU_BATCH = 16
-"""Instances of a step on a CPU, where the batch of the training would take minutes."""
+CPU_BATCH = 16  # where the batch of the training would take minutes
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,9 @@ def bench_steps(
     batch: int | None,
     as_json: bool,
 ) -> Iterator[str]:
-    """Measure the first cell of a grid that has the chosen dataset, model and head.
+    """Measure the first cell of a grid that has the chosen dataset, model and head; lines to print.
 
-    Lines as :func:`rspose.tools.bench.report` gives them. None stands for the first dataset, model or head of
-    the grid, all losses that it trains in such a cell, and the device that the training would take.
+    None stands for the first of the grid, all losses of such a cell, the device that a training would take.
 
     Raises:
         ValueError: There is no such cell, loss or device.
@@ -133,8 +131,7 @@ def measure_steps(
     Args:
         cell: A cell with the network; its loss does not matter.
         composed: Its composed config.
-        losses: Names of losses of the config.
-        rounds: Steps with each loss, after one to warm up.
+        losses: Names in the config, each measured in ``rounds`` steps after one to warm up.
         batch: Instances a step. By default that of the training on a GPU, on a CPU at most ``CPU_BATCH``.
             Halved until it fits into the memory of the GPU.
 
