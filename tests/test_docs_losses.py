@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import yaml
 from builders.docs import blocks, files
 from builders.grid import REPOSITORY, SETTINGS
 from builders.losses import install_package
+from builders.processes import run
 from builders.sites import make_site, run_in_site
 from builders.targets import make_target, random_prediction
 
@@ -47,32 +47,22 @@ def test_the_commands_of_the_walk_through_run_in_a_fresh_copy(tmp_path: Path) ->
     commands = [line for block in blocks("add-a-loss.md", "bash") for line in block.splitlines()]
     assert commands == ["rspose new-loss my_loss", "rspose check-loss my_loss", "make compare LOSS=my_loss"]
     new, check, compare = map(shlex.split, commands)
-    assert run(copy, new).splitlines()[0].startswith("baselines/my_loss.py written")
-    assert run(copy, check).endswith("my_loss: all checks passed\n")
+    assert said(copy, new).splitlines()[0].startswith("baselines/my_loss.py written")
+    assert said(copy, check).endswith("my_loss: all checks passed\n")
     # make runs the tools of .venv; what it would run is asked of it, and run with the tools of these tests.
-    planned = run(copy, [*compare, "CORES=2", "--dry-run", "--old-file", ".venv/installed"])
+    planned = said(copy, [*compare, "CORES=2", "--dry-run", "--old-file", ".venv/installed"])
     (line,) = [line for line in planned.splitlines() if "compare my_loss" in line]
     tool, *arguments = shlex.split(line)
     assert tool == ".venv/bin/rspose"
-    said = run(copy, ["rspose", *arguments, "--dry-run"])
-    assert "Running: snakemake tables --configfile config/demo.yaml --cores 2 --dry-run" in said
+    started = said(copy, ["rspose", *arguments, "--dry-run"])
+    assert "Running: snakemake tables --configfile config/demo.yaml --cores 2 --dry-run" in started
     # Nothing is there yet: MSE and the new loss, on two heads and two datasets.
-    assert re.search(r"^train +8$", said, re.MULTILINE)
+    assert re.search(r"^train +8$", started, re.MULTILINE)
 
 
-def run(folder: Path, command: list[str]) -> str:
-    tools = Path(sys.executable).parent
-    finished = subprocess.run(
-        command,
-        cwd=folder,
-        env={"PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(folder), "HOME": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout
-    return finished.stdout
+def said(folder: Path, command: list[str]) -> str:
+    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    return run(*command, folder=folder, PATH=path, PYTHONPATH=str(folder), HOME=str(folder))
 
 
 @pytest.fixture
@@ -82,12 +72,9 @@ def examples(tmp_path: Path) -> None:
         load(str(tmp_path / name))
 
 
-def test_there_is_an_example_of_each_kind() -> None:
-    assert list(EXAMPLES) == [f"{name}.py" for name in HEADS]
-
-
 @pytest.mark.parametrize("name", HEADS)
 def test_an_example_says_what_it_is_and_which_heads_it_serves(examples: None, name: str) -> None:
+    assert list(EXAMPLES) == [f"{kind}.py" for kind in HEADS]
     assert description(name) == []
     assert available()[name].heads == HEADS[name]
 
@@ -173,10 +160,3 @@ def test_the_code_on_the_page_for_pytorch_runs_where_there_is_only_torch_and_num
     code = "".join(blocks("pytorch.md", "python"))
     check = "assert heatmaps.shape == (B, K, H, W) and prediction.grad.abs().sum() > 0 and len(terms) == 3\n"
     run_in_site(only_torch_and_numpy, code + check + "assert vectors[0].grad.abs().sum() > 0\n")
-
-
-@pytest.mark.parametrize("page", ["add-a-loss.md", "pytorch.md", "mmpose.md", "losses.md"])
-def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
-    text = (REPOSITORY / "docs" / page).read_text()
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (REPOSITORY / "docs" / link).exists(), link

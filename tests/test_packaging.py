@@ -1,13 +1,12 @@
 """What is installed: an extra is enough for what it is for, and the baselines are a part of rspose."""
 
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from builders.grid import REPOSITORY
+from builders.processes import python
 from builders.records import COCO_METRICS, record, write
 from builders.sites import EXTRAS, make_site, run_in_site
 from packaging.requirements import Requirement
@@ -69,8 +68,8 @@ def test_a_wheel_has_the_baselines_within_rspose(tmp_path: Path) -> None:
         shutil.copytree(REPOSITORY / folder, source / folder, symlinks=True, ignore=ignored)
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(REPOSITORY / file, source)
-    build = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
-    subprocess.run([*build, "--wheel-dir", str(tmp_path), str(source)], check=True, capture_output=True)
+    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir")
+    python(*build, tmp_path, source)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())

@@ -43,27 +43,21 @@ def test_what_a_network_takes_is_what_it_takes_when_it_runs(
     composed = compose(complete(trainable), Cell("coco", "tiny", head, "mse", 0), tmp_path, None)
     counted = network_cost(composed)
     model = MODELS.build(composed["model"]).train()
-    operations = 0
+    operations, kept, alive = 0, {}, []
 
     def count(layer: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
         nonlocal operations
-        per_number = (
-            layer.weight.numel() // layer.weight.shape[0]
-        )  # multiplications for each number of the output
-        operations += 2 * output[0].numel() * per_number
-
-    for layer in model.modules():
-        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
-            layer.register_forward_hook(count)
-    width, height = composed["codec"]["input_size"]
-    kept: dict[int, int] = {}
-    alive = []
+        operations += 2 * output[0].numel() * layer.weight[0].numel()  # multiplications with additions
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         alive.append(tensor)
         return tensor
 
+    for layer in model.modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            layer.register_forward_hook(count)
+    width, height = composed["codec"]["input_size"]
     weights = {each.data_ptr() for each in (*model.parameters(), *model.buffers())}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model.head(model.extract_feat(torch.zeros(4, 3, height, width)))
@@ -114,11 +108,8 @@ def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> 
     record.with_suffix(".json").write_text("{}")
     after = make_plan(config, tflops=2.0)
     assert [row["done"] for row in after.rows] == [0, 1, 0, 0]
-    assert (
-        after.rows[1]["hours_left"]
-        == after.rows[1]["hours"]
-        == pytest.approx(before.rows[1]["hours_left"] / 2)
-    )
+    left = before.rows[1]["hours_left"] / 2
+    assert after.rows[1]["hours_left"] == after.rows[1]["hours"] == pytest.approx(left)
     assert after.totals()["cells"] == 8 and after.totals()["done"] == 1
     row = after.rows[0]
     # Three forward passes of every instance in every epoch.
@@ -158,17 +149,11 @@ def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(tra
 
 
 def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
-    sizes = {
-        "parameters": 34 * 10**6,
-        "flops": 10**10,
-        "memory_gb": 48.0,
-        "devices_needed": 2,
-        "disk_gb": 0.95,
-    }
-    said = {"instances": 149813, "instances_from": "published", "epochs": 210, "batch_size": 512}
-    said.update(learning_rate=0.0005, devices=2)
+    said = {"parameters": 34 * 10**6, "flops": 10**10, "memory_gb": 48.0, "disk_gb": 0.95}
+    said |= {"instances": 149813, "instances_from": "published", "epochs": 210, "batch_size": 512}
+    said |= {"learning_rate": 0.0005, "devices": 2, "devices_needed": 2}
     cell = {"dataset": "coco", "model": "net", "head": "simcc", "cells": 6, "done": 2}
-    row = {**cell, "hours": 14.25, "hours_left": 57.0, **sizes, **said}
+    row = {**cell, "hours": 14.25, "hours_left": 57.0, **said}
     cell.update(dataset="mpii", cells=1, done=0)
     small = {**row, **cell, "devices": 1, "hours": 0.25, "hours_left": 0.25}
     text = plan_page(

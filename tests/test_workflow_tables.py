@@ -2,13 +2,12 @@
 
 import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders.grid import REPOSITORY
+from builders.processes import python
 from builders.records import COCO_METRICS, record, with_bootstrap, write
 
 pytestmark = pytest.mark.slow
@@ -28,25 +27,15 @@ sys.meta_path.insert(0, Absent())
 
 @pytest.fixture
 def without_torch(tmp_path: Path) -> dict[str, str]:
-    """An environment for subprocesses, and theirs, in which importing torch or mmpose is an error."""
+    """What lets subprocesses, and theirs, raise an error where they import torch or mmpose."""
     folder = tmp_path / "without_torch"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(BLOCKER)
     path = os.pathsep.join(filter(None, [str(folder), str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path}
+    return {"PYTHONPATH": path}
 
 
-def run(arguments: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def snakemake(
-    folder: Path, environment: dict[str, str], config: list[str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
-    workflow = ["-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
-    return run([*workflow, *arguments, "--config", *config], folder, environment)
+WORKFLOW = ("-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--cores", "2")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -68,9 +57,10 @@ def write_machines(root: Path, losses: tuple[str, ...], seeds: int) -> list[Path
     return [root / "first", root / "second"]
 
 
-def test_torch_is_really_absent(tmp_path: Path, without_torch: dict[str, str]) -> None:
-    for name in ("torch", "mmpose"):
-        assert "is not here" in run(["-c", f"import {name}"], tmp_path, without_torch).stderr
+@pytest.mark.parametrize("name", ["torch", "mmpose"])
+def test_torch_is_really_absent(name: str, without_torch: dict[str, str]) -> None:
+    with pytest.raises(AssertionError, match="is not here"):
+        python("-c", f"import {name}", **without_torch)
 
 
 def test_workflow_and_command_make_tables_and_report_of_five_hundred_records_without_torch(
@@ -82,9 +72,8 @@ def test_workflow_and_command_make_tables_and_report_of_five_hundred_records_wit
     for target in ("tables", "report"):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         config = [f"records=[{','.join(map(str, folders))}]", "results=merged"]
-        done = snakemake(tmp_path, without_torch, config, target)
+        python(*WORKFLOW, target, "--config", *config, folder=tmp_path, **without_torch)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert done.returncode == 0, done.stderr
         # Processor time: how long it takes beside other tests says nothing.
         assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
     main = (tmp_path / "merged/tables/main.md").read_text()
@@ -92,15 +81,11 @@ def test_workflow_and_command_make_tables_and_report_of_five_hundred_records_wit
     page = (tmp_path / "merged/report.html").read_bytes()
     assert b"<dd>504</dd>" in page
 
-    command = "import sys; from rspose.cli import main; sys.exit(main())"
-    done = run(["-c", command, "tables", *map(str, folders), "--out", "by_hand"], tmp_path, without_torch)
-    assert done.returncode == 0, done.stderr
-    assert main in done.stdout
+    command = ("-c", "import sys; from rspose.cli import main; sys.exit(main())")
+    said = python(*command, "tables", *folders, "--out", "by_hand", folder=tmp_path, **without_torch)
+    assert main in said
     assert files(tmp_path / "by_hand") == files(tmp_path / "merged/tables")
-    done = run(
-        ["-c", command, "report", *map(str, folders), "--out", "by_hand.html"], tmp_path, without_torch
-    )
-    assert done.returncode == 0, done.stderr
+    python(*command, "report", *folders, "--out", "by_hand.html", folder=tmp_path, **without_torch)
     assert (tmp_path / "by_hand.html").read_bytes() == page
 
 
@@ -108,14 +93,13 @@ def test_records_of_the_results_folder_are_not_trained_again(
     tmp_path: Path, without_torch: dict[str, str]
 ) -> None:
     write(tmp_path / "results/records", record(model="resnet18-w24"))
-    options = ("--dry-run", "--workflow-profile", "none")
-    done = snakemake(tmp_path, without_torch, ["records=results/records"], *options)
-    assert done.returncode == 0, done.stderr
-    assert "rule tables:" in done.stdout and "rule train:" not in done.stdout
+    options = ("--dry-run", "--workflow-profile", "none", "--config", "records=results/records")
+    said = python(*WORKFLOW, *options, folder=tmp_path, **without_torch)
+    assert "rule tables:" in said and "rule train:" not in said
 
 
 def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    done = snakemake(tmp_path, dict(os.environ), ["records=nowhere"], "tables")
-    assert done.returncode != 0
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    with pytest.raises(AssertionError) as stopped:
+        python(*WORKFLOW, "tables", "--config", "records=nowhere", folder=tmp_path)
+    (line,) = [line for line in str(stopped.value).splitlines() if line.startswith("error: ")]
     assert "no folder of records at nowhere" in line
