@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
-from rspose.losses.registry import available, build
-from rspose.losses.registry import parameters as parameters_of
+from rspose.losses.registry import available, build, parameters
 from rspose.tools.targets import (
     SMALL,
     gaussian_labels,
@@ -45,10 +44,9 @@ NOT_DETERMINISTIC_ON_A_GPU = frozenset({
     "upsample_linear1d_backward", "upsample_trilinear3d_backward",
 })
 # fmt: on
-"""Operations that raise an error on CUDA under ``torch.use_deterministic_algorithms(True)``, by aten's names.
+"""What raises an error on CUDA under ``torch.use_deterministic_algorithms(True)``, by aten's names.
 
-From the documentation of that function, for torch 2.11. It names ``cumsum`` too, for which the library of
-that version has no such error any more.
+From its documentation for torch 2.11, without ``cumsum``, which has no such error any more.
 """
 
 _MUST_FALL = "the value must fall as the prediction gets better"
@@ -363,18 +361,15 @@ def perfect(loss: HeatmapLoss, label: Maps, head: str) -> Maps:
 def description(name: str) -> list[str]:
     """What is missing in what a loss file says about its loss, and whether its examples run; a line each."""
     loss = available()[name]
-    problems = [
-        f"class variable {variable!r} is empty"
-        for variable in ("title", "reference")
-        if not getattr(loss, variable)
-    ]
+    empty = (variable for variable in ("title", "reference") if not getattr(loss, variable))
+    problems = [f"class variable {variable!r} is empty" for variable in empty]
     # A class without a docstring of its own would show its parent's.
     text = vars(loss).get("__doc__") or ""
     if not text.strip():
         problems.append("the class has no docstring: say what is compared with what, the formula, its source")
     lines = re.findall(r"^\s*(\w[\w, ]*):", text.partition("Args:")[2], re.MULTILINE)
-    described = {parameter for line in lines for parameter in line.split(", ")}
-    for parameter, default in parameters_of(name).items():
+    described = {each for line in lines for each in line.split(", ")}
+    for parameter, default in parameters(name).items():
         if parameter not in described:
             problems.append(f"the docstring lacks {parameter!r} under Args: its meaning and range")
         if default is inspect.Parameter.empty:

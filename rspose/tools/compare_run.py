@@ -72,11 +72,8 @@ def run_comparison(path: Path, loss: str, source: str | None, cores: int | None,
     planned = compare_with(path, loss, source, cores, dry_run)
     print(f"Running: {shlex.join(['snakemake', *planned.arguments])}", flush=True)
     if planned.left_out:
-        print(
-            f"Not compared in every cell with {', '.join(planned.left_out)}: some have no record; "
-            f"snakemake --configfile {path} trains them",
-            flush=True,
-        )
+        hint = f"some have no record; snakemake --configfile {path} trains them"
+        print(f"Not compared in every cell with {', '.join(planned.left_out)}: {hint}", flush=True)
     tools = Path(sys.executable).parent  # the jobs look for python there
     environment = {**os.environ, "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
     command = [sys.executable, "-m", "snakemake", *planned.arguments]
@@ -88,9 +85,8 @@ def run_comparison(path: Path, loss: str, source: str | None, cores: int | None,
 
 def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
     records, tables = config.results / "records", config.results / "tables"
-    own, left = (
-        [cell for cell in some if cell.loss == name] for some in (config.cells(), config.unfinished())
-    )
+    own = [cell for cell in config.cells() if cell.loss == name]
+    left = [cell for cell in config.unfinished() if cell.loss == name]
     if failed:
         # The workflow makes no tables then: those of the cells that are there.
         make_tables(records, tables)
