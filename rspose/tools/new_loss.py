@@ -65,17 +65,14 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
         raise ValueError(f"loss name {name!r} shadows the Python module of that name: take another one")
     if folder is None:
         above = (Path.cwd(), *Path.cwd().parents)
-        clones = (
-            each for each in above if (each / "baselines").is_dir() and (each / "rspose/losses").is_dir()
-        )
-        folder = next((clone / "baselines" for clone in clones), Path.cwd())
+        clones = (each / "baselines" for each in above if (each / "rspose/losses").is_dir())
+        folder = next(filter(Path.is_dir, clones), Path.cwd())
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
-    words = name.split("_")
+    path, words = folder / f"{name}.py", name.split("_")
     class_name = "".join(word[:1].upper() + word[1:] for word in words).removesuffix("Loss") + "Loss"
     title = " ".join(words).strip()
-    path = folder / f"{name}.py"
+    title = title[:1].upper() + title[1:]
     with open(path, "x") as file:
-        title = title[:1].upper() + title[1:]
         file.write(_TEMPLATE.substitute(name=name, class_name=class_name, title=title))
     return path
