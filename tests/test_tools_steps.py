@@ -5,12 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
 
 from rspose.cli import main
 from rspose.losses.rspose import RSPose
+from rspose.tools import steps
 from rspose.tools.steps import Steps
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -48,10 +50,16 @@ def test_a_loss_that_takes_longer_makes_the_step_as_much_longer(
     assert row.split(" | ")[2:5] == ["1.000"] * 3
 
 
-def test_a_step_is_compared_with_the_one_beside_it() -> None:
+def test_a_step_is_compared_with_the_one_beside_it(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The machine was twice as slow in the second round: that is no difference between the losses."""
-    steps = Steps(4, {"mse": [1.0, 2.0], "kl": [1.5, 3.0]}, {})
-    assert steps.times("kl", "mse") == [1.5, 1.5]
+    measured = Steps(4, pd.DataFrame({"mse": [1.0, 2.0], "rspose": [1.5, 3.0]}), {})
+    monkeypatch.setattr(steps, "measure_steps", lambda *_: measured)
+    assert main(["bench", "steps", str(config), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert (said["times_lowest"], said["times"], said["times_highest"]) == (1.5, 1.5, 1.5)
+    assert (said["ms"], said["peak_gb"]) == (2250, None)
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,7 @@ def make_plan(
             seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
             if measure:
                 steps = measure_steps(config, group[0], composed, sorted(seconds), device)
-                seconds = {
-                    loss: statistics.median(each) / steps.batch for loss, each in steps.seconds.items()
-                }
+                seconds = (steps.seconds.median() / steps.batch).to_dict()
                 if steps.peak_bytes:
                     fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         count, counted_from = instances[key[0]]

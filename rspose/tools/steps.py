@@ -1,13 +1,13 @@
 """Time and memory of training steps, one loss beside another: for `rspose plan` and `rspose bench steps`."""
 
-import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
 import numpy as np
+import pandas as pd
 import torch
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
@@ -29,20 +29,12 @@ from rspose.training.heads import build_loss
 CPU_BATCH = 16  # where the batch of the training would take minutes
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(NamedTuple):
     """Training steps of one network, in rounds: one step with each loss a round."""
 
     batch: int  # instances a step
-    seconds: dict[str, list[float]]  # by loss, in each round
+    seconds: pd.DataFrame  # a column a loss, a row a round
     peak_bytes: dict[str, int]  # of the GPU, by loss; empty on a CPU
-
-    def times(self, loss: str, other: str) -> list[float]:
-        """How many times as long as with another loss a step took, in each round.
-
-        What slows the machine for a while falls on all steps of a round.
-        """
-        return [a / b for a, b in zip(self.seconds[loss], self.seconds[other], strict=True)]
 
 
 def training_device(config: GridConfig) -> str:
@@ -87,23 +79,16 @@ def bench_steps(
             config, first, composed, losses, torch.device(device), rounds, batch, progress("rounds")
         )
     than = losses[0]
+    # Within a round: what slows the machine for a while falls on all of its steps.
+    times = steps.seconds.div(steps.seconds[than], axis=0)
+    numbers = {"ms": 1000 * steps.seconds.median(), "times": times.median()}
+    numbers |= {"times_lowest": times.min(), "times_highest": times.max()}
+    setting = {"than": than, "dataset": first.dataset, "model": first.model, "head": first.head}
     measured = []
     for loss in losses:
-        times, peak = steps.times(loss, than), steps.peak_bytes.get(loss)
-        measured.append(
-            {
-                "loss": loss,
-                "ms": 1000 * statistics.median(steps.seconds[loss]),
-                "times": statistics.median(times),
-                "times_lowest": min(times),
-                "times_highest": max(times),
-                "peak_gb": None if peak is None else peak / 1e9,
-                "than": than,
-                **dict(zip(first._fields, first[:3], strict=False)),
-                "batch": steps.batch,
-                "machine": on,
-            }
-        )
+        row = {"loss": loss, **{key: each[loss] for key, each in numbers.items()}}
+        row["peak_gb"] = steps.peak_bytes[loss] / 1e9 if steps.peak_bytes else None
+        measured.append({**row, **setting, "batch": steps.batch, "machine": on})
     columns: Columns = {
         "loss": ("loss", ""),
         "ms": ("ms a step", ".1f"),
@@ -152,17 +137,17 @@ def measure_steps(
     while True:
         try:
             images, target = _random_batch(composed["codec"], model.head, batch)
-            steps = Steps(batch, {name: [] for name in losses}, {})
+            seconds: list[dict[str, float]] = []
+            peaks = {}
             for number in range(rounds + 1):
                 progress(number, rounds + 1)
+                seconds.append({})
                 for name, module in modules.items():
-                    seconds, peak = _step(model, optimizer, module, images, target)
-                    if number > 0:  # the first round warms up
-                        steps.seconds[name].append(seconds)
+                    seconds[-1][name], peak = _step(model, optimizer, module, images, target)
                     if peak is not None:
-                        steps.peak_bytes[name] = peak
+                        peaks[name] = peak
             progress(rounds + 1, rounds + 1)
-            return steps
+            return Steps(batch, pd.DataFrame(seconds[1:]), peaks)  # the first round warms up
         except torch.OutOfMemoryError:
             if batch < 4:
                 raise
