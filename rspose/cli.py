@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,7 @@ def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory:
     from rspose.tools.plan import make_plan, plan_page
 
     plan = make_plan(load_config(config), tflops, measure, device_memory)
-    print(plan.as_json() if json else plan_page(plan, config))
+    print(dumps(plan, indent=1, default=str) if json else plan_page(plan, config))
 
 
 @command("pretrained", "config/paper.yaml", _CONFIG)
@@ -233,11 +234,8 @@ def _pretrained(config: Path) -> None:
     from rspose.grid.config import load_config
     from rspose.training.pretrained import fetch_all
 
-    files = fetch_all(load_config(config))
-    for file in files:
-        print(f"{file}: there")
-    if not files:
-        print(f"{config}: no model of it starts from pretrained weights")
+    there = [f"{file}: there" for file in fetch_all(load_config(config))]
+    print("\n".join(there) or f"{config}: no model of it starts from pretrained weights")
 
 
 @command(

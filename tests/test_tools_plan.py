@@ -18,7 +18,7 @@ import rspose.training  # noqa: F401  (makes mmpose importable)
 from rspose.cli import main
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete, load_config
-from rspose.tools.plan import Plan, make_plan, network_cost, plan_page
+from rspose.tools.plan import make_plan, network_cost, plan_page
 from rspose.training.compose import compose
 from rspose.training.pretrained import missing_weights, pretrained
 from rspose.training.train import train
@@ -84,7 +84,7 @@ def test_the_papers_networks_take_about_what_their_papers_say(
 def test_a_plan_agrees_with_the_training_that_follows(trainable: Settings, tmp_path: Path) -> None:
     trainable.update(datasets=["mpii"], heads=["simcc"], losses=["fowkal"])
     config = complete(trainable)
-    (row,) = make_plan(config).rows
+    (row,) = make_plan(config)["rows"]
     cell = Cell("mpii", "tiny", "simcc", "fowkal", 0)
     with open(tmp_path / "progress.txt", "w") as terminal:
         checkpoint = config.results / "cells" / cell.path / "checkpoint.pth"
@@ -100,28 +100,28 @@ def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> 
     trainable["losses"] = ["mse", "kl"]
     config = complete(trainable)
     before = make_plan(config, tflops=2.0)
-    assert [(row["dataset"], row["model"], row["head"]) for row in before.rows] == [
+    assert [(row["dataset"], row["model"], row["head"]) for row in before["rows"]] == [
         (dataset, "tiny", head) for dataset in ("coco", "mpii") for head in ("heatmap", "simcc")
     ]
     record = config.results / "records" / Cell("coco", "tiny", "simcc", "kl", 0).path
     record.parent.mkdir(parents=True)
     record.with_suffix(".json").write_text("{}")
     after = make_plan(config, tflops=2.0)
-    assert [row["done"] for row in after.rows] == [0, 1, 0, 0]
-    left = before.rows[1]["hours_left"] / 2
-    assert after.rows[1]["hours_left"] == after.rows[1]["hours"] == pytest.approx(left)
-    assert after.totals()["cells"] == 8 and after.totals()["done"] == 1
-    row = after.rows[0]
+    assert [row["done"] for row in after["rows"]] == [0, 1, 0, 0]
+    left = before["rows"][1]["hours_left"] / 2
+    assert after["rows"][1]["hours_left"] == after["rows"][1]["hours"] == pytest.approx(left)
+    assert after["totals"]["cells"] == 8 and after["totals"]["done"] == 1
+    row = after["rows"][0]
     # Three forward passes of every instance in every epoch.
     assert row["hours"] == pytest.approx(3 * row["flops"] * row["instances"] * 2 / 2e12 / 3600)
-    assert after.missing_datasets == [] and after.missing_weights == []
-    assert "assumed 2 TFLOP/s" in after.time_from
+    assert after["missing_datasets"] == [] and after["missing_weights"] == []
+    assert "assumed 2 TFLOP/s" in after["time_from"]
     assert row["devices"] == row["devices_needed"] == 1
     # A batch of 4: with half of it on a device, the weights are still there as a whole.
     fixed = 16 * row["parameters"] / 1e9
     half = fixed + (row["memory_gb"] - fixed) / 2
-    assert make_plan(config, device_memory_gb=half * 1.01).rows[0]["devices_needed"] == 2
-    assert make_plan(config, device_memory_gb=half * 0.99).rows[0]["devices_needed"] == 4
+    assert make_plan(config, device_memory_gb=half * 1.01)["rows"][0]["devices_needed"] == 2
+    assert make_plan(config, device_memory_gb=half * 0.99)["rows"][0]["devices_needed"] == 4
 
 
 @pytest.mark.slow
@@ -129,8 +129,8 @@ def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
     trainable.update(datasets=["mpii"], heads=["simcc"], losses=["mse", "rspose"])
     put(trainable, "training/device", "cpu")
     plan = make_plan(complete(trainable), measure=True)
-    assert plan.time_from.startswith("measured on this machine")
-    (row,) = plan.rows
+    assert plan["time_from"].startswith("measured on this machine")
+    (row,) = plan["rows"]
     assert 0 < row["hours"] < 1
     assert row["hours_left"] == pytest.approx(2 * row["hours"])
 
@@ -141,10 +141,10 @@ def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(tra
     put(trainable, "data/coco/root", "nowhere/coco")
     trainable["heads"] = ["simcc"]
     plan = make_plan(complete(trainable))
-    coco, mpii = plan.rows
+    coco, mpii = plan["rows"]
     assert (coco["instances"], coco["instances_from"]) == (149813, "published")
     assert mpii["instances_from"] == "files"
-    (missing,) = plan.missing_datasets
+    (missing,) = plan["missing_datasets"]
     assert missing.startswith("coco: nowhere/coco: expected the folder of the coco dataset")
 
 
@@ -156,9 +156,10 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     row = {**cell, "hours": 14.25, "hours_left": 57.0, **said}
     cell.update(dataset="mpii", cells=1, done=0)
     small = {**row, **cell, "devices": 1, "hours": 0.25, "hours_left": 0.25}
-    text = plan_page(
-        Plan("g", [row, small], "guessed", "guessed too", 24.0, ["coco: not there"], []), Path("c.yaml")
-    )
+    totals = {"cells": 7, "done": 2, "hours_left": 57.25, "disk_gb": 6.65}
+    plan = {"rows": [row, small], "time_from": "guessed", "memory_from": "guessed too", "totals": totals}
+    plan |= {"device_memory_gb": 24.0, "missing_datasets": ["coco: not there"], "missing_weights": []}
+    text = plan_page(plan, Path("c.yaml"))
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
     assert " ".join(line) == "coco net simcc 6 2 210 512 0.0005 34.0 10.0 14.2 57.0 48.0 2 7.1 0.95"
     (line,) = (line.split() for line in text.splitlines() if line.startswith("mpii "))
@@ -166,7 +167,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     assert "c.yaml: 2 of 7 cells done; the others take about 57.2 device hours" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
     assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text
-    enough = plan_page(Plan("g", [row], "guessed", "guessed too", 24.0, [], []), Path("c.yaml"))
+    enough = plan_page({**plan, "rows": [row]}, Path("c.yaml"))
     assert "Devices: as the config says. The batches fit into as many of 24 GB." in enough
     assert "Missing datasets: 1\n  coco: not there" in text
     assert "Missing pretrained weights: none" in text

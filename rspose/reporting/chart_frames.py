@@ -214,7 +214,7 @@ def localisation(content: dict[str, Any]) -> pd.DataFrame:
     """Each loss along each path of :data:`PATHS`, relative to its end where the peak moves, else its start.
 
     Args:
-        content: As :func:`rspose.tools.localisation_losses.write_localisation` writes it.
+        content: As :func:`rspose.tools.localisation.write_localisation` writes it.
     """
     rows: list[dict[str, Any]] = []
     for path, title in PATHS.items():

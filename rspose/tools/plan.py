@@ -1,10 +1,9 @@
 """What a grid takes, said before it is launched: time, memory and disk; what is done and what is missing."""
 
 import io
-import json
 import statistics
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
 from rspose.tools.steps import measure_steps, training_device
 from rspose.training.compose import compose
-from rspose.training.pretrained import Pretrained, missing_weights
+from rspose.training.pretrained import missing_weights
 
 TFLOPS = 20.0
 """Trillion operations a second that a training is taken to reach: an assumption, not a measurement."""
@@ -31,33 +30,12 @@ TFLOPS = 20.0
 _SOURCES = {"files": "counted", "published": "not there, published", "estimated": "not there, estimated"}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a grid takes, with a row for each (dataset, model, head), whose cells differ in loss and seed."""
-
-    grid: str
-    rows: list[dict[str, Any]]
-    time_from: str  # where the hours come from, in words
-    memory_from: str
-    device_memory_gb: float  # that ``devices_needed`` goes by
-    missing_datasets: list[str]  # that cells which are not done need, a line each
-    missing_weights: list[Pretrained]
-
-    def totals(self) -> dict[str, float]:
-        """Cells, cells done, hours, hours left and disk of the whole grid."""
-        whole = {key: sum(row[key] for row in self.rows) for key in ("cells", "done", "hours_left")}
-        of_cells = ("hours", "disk_gb")
-        return whole | {key: sum(row["cells"] * row[key] for row in self.rows) for key in of_cells}
-
-    def as_json(self) -> str:
-        """All of it, and the totals."""
-        return json.dumps({**asdict(self), "totals": self.totals()}, indent=1, default=str)
-
-
 def make_plan(
     config: GridConfig, tflops: float = TFLOPS, measure: bool = False, device_memory_gb: float = 80.0
-) -> Plan:
-    """Plan the grid of a config.
+) -> dict[str, Any]:
+    """Plan the grid of a config; what `rspose plan --json` prints.
+
+    It has a row for each (dataset, model, head), whose cells differ in loss and seed.
 
     Args:
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
@@ -131,11 +109,18 @@ def make_plan(
         time_from = f"measured on this machine ({name}), without loading of data and evaluation"
         if device.type == "cuda":
             memory_from = "measured on this machine, scaled to the batch"
-    return Plan(
-        *(config.name, rows, time_from, memory_from, device_memory_gb),
-        missing_datasets=_missing_datasets(config, unfinished),
-        missing_weights=missing_weights(config, unfinished),
-    )
+    whole = {key: sum(row[key] for row in rows) for key in ("cells", "done", "hours_left")}
+    each = {key: sum(row["cells"] * row[key] for row in rows) for key in ("hours", "disk_gb")}
+    return {
+        "grid": config.name,
+        "rows": rows,
+        "time_from": time_from,
+        "memory_from": memory_from,
+        "device_memory_gb": device_memory_gb,  # that devices_needed goes by
+        "missing_datasets": _missing_datasets(config, unfinished),  # a line each
+        "missing_weights": [asdict(weights) for weights in missing_weights(config, unfinished)],
+        "totals": whole | each,
+    }
 
 
 class NetworkCost(NamedTuple):
@@ -204,9 +189,9 @@ def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:
     return [f"{dataset}: {problems[0]}" for dataset, problems in real.items() if problems]
 
 
-def plan_page(plan: Plan, config_file: Path) -> str:
+def plan_page(plan: dict[str, Any], config_file: Path) -> str:
     """The plan of a config as plain text: a table, what its numbers rest on, and what is missing."""
-    totals = plan.totals()
+    totals = plan["totals"]
     whole = {
         "dataset": "all",
         "cells": totals["cells"],
@@ -214,32 +199,32 @@ def plan_page(plan: Plan, config_file: Path) -> str:
         "h left": _hours(totals["hours_left"]),
         "GB disk / cell": f"{totals['disk_gb']:,.0f} in all",
     }
-    lines = [*map(_shown, plan.rows), whole]
+    lines = [*map(_shown, plan["rows"]), whole]
     aligned = ("left", "left", "left", *["right"] * (len(lines[0]) - 3))
     table = tabulate(lines, "keys", "simple", disable_numparse=True, colalign=aligned)
     counted: dict[str, dict[str, None]] = {}
-    for row in plan.rows:
+    for row in plan["rows"]:
         instances = f"{row['dataset']} {row['instances']:,}"
         counted.setdefault(_SOURCES[row["instances_from"]], {})[instances] = None
-    memory = f"{plan.device_memory_gb:g} GB"
+    memory = f"{plan['device_memory_gb']:g} GB"
     fit = f"The batches fit into as many of {memory}."
-    if any(row["devices"] < row["devices_needed"] for row in plan.rows):
+    if any(row["devices"] < row["devices_needed"] for row in plan["rows"]):
         fit = f"1 < 2: the batch needs 2 of {memory}; set training.devices, or a smaller batch_size."
-    weights = [f"{each.file}  {each.url or ''}".rstrip() for each in plan.missing_weights]
+    weights = [f"{each['file']}  {each['url'] or ''}".rstrip() for each in plan["missing_weights"]]
     hint = f" (rspose pretrained {config_file} downloads those with a URL)"
     return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \
 {_hours(totals["hours_left"])} device hours
 
 {table}
 
-Hours: {plan.time_from}.
+Hours: {plan["time_from"]}.
 h / cell and h left are hours of one device; wall h / cell is shared evenly by the devices of a cell.
-Memory: {plan.memory_from}.
+Memory: {plan["memory_from"]}.
 Devices: as the config says. {fit}
 Disk: the final weights, and the last two checkpoints with the state of the optimizer.
 Training instances: {"; ".join(f"{source}: {', '.join(texts)}" for source, texts in counted.items())}.
 
-{_missing("datasets", plan.missing_datasets)}
+{_missing("datasets", plan["missing_datasets"])}
 {_missing("pretrained weights", weights, hint)}"""
 
 
