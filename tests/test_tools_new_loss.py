@@ -53,27 +53,26 @@ def test_the_written_file_passes_the_linters_of_the_project(tmp_path: Path) -> N
         run(ruff, *command, "--config", REPOSITORY / "pyproject.toml", path)
 
 
-@pytest.mark.parametrize("name", ["", "3d", "my-loss", "my loss", "class", "_mine", "perte_é", "../mine"])
-def test_a_name_that_is_no_identifier_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=r"loss name: expected letters, digits and underscores.*found"):
-        new_loss(name, tmp_path)
-    assert not list(tmp_path.iterdir())
+NO_NAMES = ["", "3d", "my-loss", "my loss", "class", "_mine", "perte_é", "../mine"]
+TAKEN, MODULES = ["mse", "fwahr", "rspose"], ["torch", "json", "numpy", "rspose_losses_test"]
 
 
-@pytest.mark.parametrize("name", ["mse", "fwahr", "rspose"])
-def test_a_name_that_exists_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"loss name '{name}' is taken by .*\.\w+"):
-        new_loss(name, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["torch", "json", "numpy", "rspose_losses_test"])
-def test_a_name_that_shadows_a_module_is_refused(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        *((name, r"loss name: expected letters, digits and underscores.*found") for name in NO_NAMES),
+        *((name, rf"loss name '{name}' is taken by .*\.\w+") for name in TAKEN),
+        *((name, f"loss name '{name}' shadows the Python module of that name") for name in MODULES),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(
+    tmp_path: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "rspose_losses_test.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=f"loss name '{name}' shadows the Python module of that name"):
+    with pytest.raises(ValueError, match=said):
         new_loss(name, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
