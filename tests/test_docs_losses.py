@@ -61,8 +61,9 @@ def test_the_commands_of_the_walk_through_run_in_a_fresh_copy(tmp_path: Path) ->
 
 
 def said(folder: Path, command: list[str]) -> str:
+    """What a command prints in an environment of its own."""
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    return run(*command, folder=folder, PATH=path, PYTHONPATH=str(folder), HOME=str(folder))
+    return run("env", "-i", f"PATH={path}", f"PYTHONPATH={folder}", f"HOME={folder}", *command, folder=folder)
 
 
 @pytest.fixture
