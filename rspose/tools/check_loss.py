@@ -398,7 +398,8 @@ def check_loss(name: str) -> Iterator[Finding]:
     """
     if name not in available():
         build(name, {}, KEYPOINTS)  # says what there is
-    for lack in description(name) or [None]:
+    lacking: list[str | None] = [*description(name)]
+    for lack in lacking or [None]:
         yield Finding("description", "The loss says what it is.", lack)
     for head in available()[name].heads:
         for check in CHECKS.values():

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from rspose.datasets import KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_detections
 
-_LIMBS = {("left",): "#3CAA3C", ("right",): "#FA6E28"}
+_LIMBS: dict[tuple[str, ...], str] = {("left",): "#3CAA3C", ("right",): "#FA6E28"}
 _MIDDLE, _VISIBLE, _HIDDEN = "#3CBEDC", "#3CEB3C", "#EB2828"
 _BOX, _DETECTION = "#FFFFFF", "#FFDC00"
 _LEAST_SCORE = 0.05  # of a detection that is drawn
@@ -64,7 +64,7 @@ def contact_sheet(root: Path, name: str, split: str, count: int, out: Path) -> N
                 _draw_box(axes, box, _DETECTION, linestyle="--")
                 place = {"va": "top", "clip_on": True, "fontsize": 7, "color": _DETECTION}
                 axes.text(box[0], max(box[1], 0), f"{score:.2f}", **place)
-        for row in np.flatnonzero(np.isin(people.image_id, ids[image_name])):
+        for row in np.flatnonzero(np.isin(people.image_id, ids[image_name])).tolist():
             _draw_person(axes, people, row, known.keypoints)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, format="png")
@@ -81,8 +81,8 @@ def _draw_person(axes: Axes, people: Annotations, row: int, keypoints: KeypointS
     for part, size, rim in ((slice(keypoints.body), 22, 0.8), (slice(keypoints.body, None), 3, 0)):
         there = flags[part] > 0
         colours = np.where(flags[part][there] == 2, _VISIBLE, _HIDDEN)
-        places = points[part][there].T
-        axes.scatter(*places, s=size, c=colours, edgecolors="black", linewidths=rim, zorder=3)
+        x, y = points[part][there].T
+        axes.scatter(x, y, s=size, c=colours, edgecolors="black", linewidths=rim, zorder=3)
 
 
 def _draw_box(axes: Axes, box: np.ndarray, colour: str, linestyle: str = "-") -> None:

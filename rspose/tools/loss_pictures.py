@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -35,8 +36,8 @@ def picture(name: str) -> alt.HConcatChart:
     values, steps = numbers(name)
     axis = alt.Axis(grid=False, values=list(range(-REACH, REACH + 1)))
     few = alt.Axis(tickCount=4)
-    size = {"width": 300, "height": 150}
-    line = {"color": loss_colour(name), "strokeWidth": 2.5}
+    size: dict[str, Any] = {"width": 300, "height": 150}
+    line: dict[str, Any] = {"color": loss_colour(name), "strokeWidth": 2.5}
     value = (
         alt.Chart(values, title="value", **size)
         .mark_line(**line)
