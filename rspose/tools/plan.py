@@ -67,7 +67,7 @@ def make_plan(
             seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
             if measure:
                 steps = measure_steps(config, group[0], composed, sorted(seconds), device)
-                seconds = (steps.seconds.median() / steps.batch).to_dict()
+                seconds = {loss: float(steps.seconds[loss].median()) / steps.batch for loss in seconds}
                 if steps.peak_bytes:
                     fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         count, counted_from = instances[key[0]]
