@@ -5,9 +5,9 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -39,19 +39,12 @@ WATCHED = r"""\AtBeginDocument{\let\shrink\resizebox
 \renewcommand{\resizebox}[3]{\typeout{Shrunk from \the\wd0 \space to \the\linewidth.}\shrink{#1}{#2}{#3}}}"""
 
 
-@dataclass(frozen=True)
-class Printed:
-    """What came out of LaTeX.
-
-    Attributes:
-        text: The words of the document.
-        complaints: Errors, warnings, and boxes that are more than 2 points too wide or too high.
-        shrunk: For each table that was shrunk, to which share of its width.
-    """
+class Printed(NamedTuple):
+    """What came out of LaTeX."""
 
     text: str
-    complaints: list[str]
-    shrunk: list[float]
+    complaints: list[str]  # errors, warnings, and boxes that are more than 2 points too wide or too high
+    shrunk: list[float]  # of each table that was shrunk, to which share of its width
 
 
 @pytest.fixture(scope="session")
@@ -94,12 +87,8 @@ def paper(folder: Path, tables: Path, page: str) -> Printed:
     texts = [path.read_text(encoding="utf-8") for path in paths]
     labels = re.findall(r"\\label\{(.*?)\}", "".join(texts))
     assert len(labels) == len(set(labels)) >= len(paths)
-    body = "\n".join(
-        [
-            *(rf"Words of the paper. \input{{{path}}}" + r" More words.\clearpage" for path in paths),
-            *(rf"Table~\ref{{{label}}}." for label in labels),
-        ]
-    )
+    inputs = [rf"Words of the paper. \input{{{path}}}" + r" More words.\clearpage" for path in paths]
+    body = "\n".join([*inputs, *(rf"Table~\ref{{{label}}}." for label in labels)])
     return printed(folder, body, page, "".join(texts))
 
 
@@ -108,18 +97,12 @@ def demo(root: Path) -> None:
     rng = np.random.default_rng(0)
     for dataset, metrics in METRICS.items():
         for head, loss in product(("heatmap", "simcc"), ("mse", "kl", "awing", "fowkal", "dm", "rspose")):
-            content = record(
-                *(dataset, loss, head),
-                title=TITLES.get(loss),
-                metrics=metrics,
-                reconstruction=loss in TITLES,
-                model="resnet18-w24",
-            )
+            written = {"title": TITLES.get(loss), "reconstruction": loss in TITLES}
+            content = record(dataset, loss, head, 0, "resnet18-w24", metrics=metrics, **written)
             noise = {f"metrics.{name}": rng.normal(value, 0.02, 100) for name, value in metrics.items()}
             write(root, with_bootstrap(content, noise))
-        for control in ("oracle", "mean_pose"):
-            titles = {"oracle": "Oracle keypoints", "mean_pose": "Mean pose"}
-            write(root, record(dataset, control, title=titles[control], metrics=dict(metrics), control=True))
+        for control, title in (("oracle", "Oracle keypoints"), ("mean_pose", "Mean pose")):
+            write(root, record(dataset, control, title=title, metrics=dict(metrics), control=True))
 
 
 def real(root: Path) -> None:
@@ -197,16 +180,8 @@ def test_two_losses_can_be_compared_in_a_paper(
 def test_every_character_is_printed_as_it_is_or_named(programs: None, tmp_path: Path) -> None:
     ascii_characters = "".join(chr(code) for code in range(33, 127) if code != ord("_"))  # which is a line
     others = "éüñçÅßøαβδλσωΓΣΩ±×≈≤→\N{MINUS SIGN}"
-    lines = [
-        " ".join(ascii_characters),
-        " ".join(others),
-        "a_",
-        "a--b",
-        "[x]",
-        "\u6f22",
-        "e\u0301",
-        "a\tb\xa0c",
-    ]
+    lines = [" ".join(ascii_characters), " ".join(others)]
+    lines += ["a_", "a--b", "[x]", "\u6f22", "e\u0301", "a\tb\xa0c"]
     found = printed(tmp_path, "".join(escaped(line) + r"\par " for line in lines), ONE_COLUMN)
     assert found.complaints == []
     words = normalize("NFKC", "".join(found.text.split()).translate(str.maketrans("ˆ˜’”", "^~'\"")))

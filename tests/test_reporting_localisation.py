@@ -4,27 +4,21 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from builders.records import LOCALISATION
+from builders.records import LOCALISATION, rows_of
 
 from rspose.reporting.chart_frames import localisation
 from rspose.reporting.charts import LOCALISATION as FIGURE
 from rspose.reporting.charts import specification
-from rspose.reporting.localisation import localisation_table, localised_losses, make_localisation
+from rspose.reporting.localisation import localised_losses, make_localisation, tolerated_errors
+from rspose.reporting.markdown import to_markdown
 
 
 def test_the_table_has_a_row_a_loss_and_the_least_error_in_bold() -> None:
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in localisation_table(LOCALISATION).splitlines()
-        if line.startswith("|")
-    ]
-    assert rows[0] == ["Loss", "2D blurred", "2D split", "2D background", *(f"1D {n}" for n in rows_of_1d())]
-    assert rows[2] == ["MSE", "1.0", "1.0", "1.0", "**0.5**", "**0.5**", "**0.5**"]
-    assert rows[3] == ["RSPOSE †", "**0.3**", "**0.3**", "**0.3**", "—", "—", "—"]
-
-
-def rows_of_1d() -> list[str]:
-    return ["blurred", "split", "background"]
+    mse, rspose = rows_of(to_markdown(tolerated_errors(LOCALISATION)))
+    paths = ("blurred", "split", "background")
+    assert list(mse) == ["Loss", *(f"2D {path}" for path in paths), *(f"1D {path}" for path in paths)]
+    assert list(mse.values()) == ["MSE", "1.0", "1.0", "1.0", "**0.5**", "**0.5**", "**0.5**"]
+    assert list(rspose.values()) == ["RSPOSE †", "**0.3**", "**0.3**", "**0.3**", "—", "—", "—"]
 
 
 def test_the_figure_draws_each_loss_relative_to_its_start_or_its_end() -> None:

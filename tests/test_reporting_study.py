@@ -13,7 +13,6 @@ from rspose.grid.record import read_record
 from rspose.reporting import chart_frames
 from rspose.reporting.charts import CHARTS, page_charts, specification, vega_config
 from rspose.reporting.results import Results
-from rspose.reporting.statistics import comparisons
 from rspose.reporting.study_figures import make_study_figures
 from rspose.reporting.style import loss_colour
 from rspose.reporting.tables import diagnosis_table
@@ -141,7 +140,9 @@ def test_a_marker_is_filled_where_the_table_has_a_star(tmp_path: Path) -> None:
                 contents.append(studied(loss, **place, metrics={name: value}))
     results = read(tmp_path, *contents)
     frame = chart_frames.differences(results)
-    table = {"/".join(one[:4]): one for one in comparisons(results.differences) if one.dataset != "all"}
+    table = {
+        "/".join(one[:4]): one for one in results.differences.itertuples(index=False) if one.dataset != "all"
+    }
     assert set(frame.cell) == set(table)
     for row in frame.itertuples():
         found = table[row.cell]

@@ -2,35 +2,26 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from rspose.grid.record import Record
 from rspose.reporting.notes import cell_name
 from rspose.reporting.results import Results
-from rspose.reporting.statistics import CellKey, Difference, by_cell, difference, estimate
+from rspose.reporting.statistics import CellKey, Difference, by_cell, difference
 from rspose.reporting.style import dataset_title
 
 # How long it took, on which day, and hashes, which say only that something differs.
 _LEFT_OUT = {
-    *(
-        f"training.{key}"
-        for key in ("seconds", "seconds_per_iteration", "peak_memory_mb", "final_loss", "resumed")
-    ),
-    *(f"provenance.{key}" for key in ("created", "config_sha256", "training_sha256")),
+    *(f"training.{key}" for key in ("seconds", "seconds_per_iteration", "peak_memory_mb", "final_loss")),
+    *("training.resumed", "provenance.created", "provenance.config_sha256", "provenance.training_sha256"),
 }
 
 
-@dataclass(frozen=True)
-class Gap:
-    """A cell whose main metric differs between two sets of results.
+class Gap(NamedTuple):
+    """A cell whose main metric differs between two sets: means over the seeds of each, second minus first.
 
-    Attributes:
-        cell: Dataset, model, head and loss.
-        metric: The main metric, as ``metrics.AP``.
-        first: Its mean over the seeds of the first set.
-        second: Its mean over the seeds of the second set.
-        difference: The second minus the first, over the seeds of both; None if nothing pairs up.
+    The difference is over the seeds of both; None if nothing pairs up.
     """
 
     cell: CellKey
@@ -53,8 +44,7 @@ class Gap:
         return f"{cell_name(self.cell)}: {metric} {100 * self.first:.2f} -> {100 * self.second:.2f} ({how})"
 
 
-@dataclass(frozen=True)
-class Agreement:
+class Agreement(NamedTuple):
     """What two sets of results have in common, and what not.
 
     Attributes:
@@ -64,16 +54,16 @@ class Agreement:
         unknown: Cells that differ and have no interval.
         only_first: Records of the first set alone, as ``COCO tiny 2D mse seed 0``.
         only_second: Records of the second set alone.
-        settings: What differs in how the records of both were made: key, both values, and in how many.
+        settings: In how many records what differs in how both were made: by key and both values.
     """
 
-    equal: list[CellKey]
+    equal: list[Gap]
     within: list[Gap]
     beyond: list[Gap]
     unknown: list[Gap]
     only_first: list[str]
     only_second: list[str]
-    settings: list[tuple[str, str, str, int]]
+    settings: Counter[tuple[str, str, str]]
 
     @property
     def complete(self) -> bool:
@@ -89,77 +79,74 @@ def compare(first: Sequence[Record], second: Sequence[Record]) -> Agreement:
     """
     metrics = Results(first).main_metrics | Results(second).main_metrics
     theirs = by_cell(second)
-    equal: list[CellKey] = []
-    within: list[Gap] = []
-    beyond: list[Gap] = []
-    unknown: list[Gap] = []
+    gaps: tuple[list[Gap], list[Gap], list[Gap], list[Gap]] = ([], [], [], [])
+    equal, within, beyond, unknown = gaps
     for cell, runs in by_cell(first).items():
         metric, others = metrics[cell[0]], theirs.get(cell, [])
-        before, after = estimate(runs, metric), estimate(others, metric)
-        if before is None or after is None:
-            continue
-        scores, others_scores = (
-            {run.cell.seed: run.scores.get(metric) for run in of} for of in (runs, others)
+        before, after = (
+            {run.cell.seed: score for run in of if (score := run.scores.get(metric)) is not None}
+            for of in (runs, others)
         )
+        if not before or not after:
+            continue
         found = difference([(others, runs, metric)])
-        gap = Gap(cell, metric, before.mean, after.mean, found)
-        if scores == others_scores:
-            equal.append(cell)
+        if before == after:
+            kind = equal
         elif found is None or found.basis is None:
-            unknown.append(gap)
+            kind = unknown
         else:
-            (within if found.low <= 0 <= found.high else beyond).append(gap)
+            kind = within if found.low <= 0 <= found.high else beyond
+        kind.append(Gap(cell, metric, fmean(before.values()), fmean(after.values()), found))
     beyond.sort(key=lambda gap: -abs(gap.second - gap.first))
-    mine, other = ({record.cell: record for record in records} for records in (first, second))
+    left, right = ({record.cell: record for record in records} for records in (first, second))
     only_first, only_second = (
-        [_name(record) for key, record in records.items() if key not in without]
-        for records, without in ((mine, other), (other, mine))
+        [_name(record) for cell, record in records.items() if cell not in without]
+        for records, without in ((left, right), (right, left))
     )
-    changes = Counter(change for key in mine if key in other for change in _changes(mine[key], other[key]))
-    settings = [(*change, count) for change, count in changes.items()]
-    return Agreement(equal, within, beyond, unknown, only_first, only_second, settings)
+    both = [(record, right[cell]) for cell, record in left.items() if cell in right]
+    settings = Counter(change for pair in both for change in _changes(*pair))
+    return Agreement(*gaps, only_first, only_second, settings)
 
 
 def described(agreement: Agreement, first: str, second: str) -> str:
     """The comparison in words, a line a fact; ``first`` and ``second`` are what the sets are called."""
+    equal, within, beyond, unknown, only_first, only_second, settings = agreement
     lines = [
-        f"{len(agreement.equal)} cells equal, {len(agreement.within)} within their intervals, "
-        f"{len(agreement.beyond)} beyond, {len(agreement.unknown)} different without an interval"
+        f"{len(equal)} cells equal, {len(within)} within their intervals, "
+        f"{len(beyond)} beyond, {len(unknown)} different without an interval"
     ]
-    for title, entries in (
-        ("Beyond their intervals", agreement.beyond),
-        ("Different, without an interval", agreement.unknown),
-        (f"Only in {first}", agreement.only_first),
-        (f"Only in {second}", agreement.only_second),
-    ):
+    sections: dict[str, Sequence[object]] = {
+        "Beyond their intervals": beyond,
+        "Different, without an interval": unknown,
+        f"Only in {first}": only_first,
+        f"Only in {second}": only_second,
+        "Made in another way": [f"{key}: {a} -> {b} ({n} records)" for (key, a, b), n in settings.items()],
+    }
+    for title, entries in sections.items():
         if entries:
             lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
-    if agreement.settings:
-        lines += ["", "Made in another way:"]
-        lines += [f"  {key}: {a} -> {b} ({n} records)" for key, a, b, n in agreement.settings]
     return "\n".join(lines)
 
 
 def _name(record: Record) -> str:
-    if record.content["control"]:
+    if record.control:
         return f"{dataset_title(record.cell.dataset)} control {record.cell.loss}"
     return f"{cell_name(record.cell)} seed {record.cell.seed}"
 
 
 def _changes(first: Record, second: Record) -> Iterator[tuple[str, str, str]]:
-    """What differs in how two records were made: key and both values."""
-    ours, theirs = dict(_made(first)), dict(_made(second))
+    """What differs in how two records were made: key, as ``training.iterations``, and both values."""
+    ours, theirs = (
+        {
+            key: value
+            for part in ("protocol", "data", "loss.parameters", "training", "provenance")
+            for key, value in _flat(content["loss"]["parameters"] if "." in part else content[part], part)
+        }
+        for content in (first.content, second.content)
+    )
     for key in ours | theirs:
         if ours.get(key) != theirs.get(key):
             yield key, str(ours.get(key)), str(theirs.get(key))
-
-
-def _made(record: Record) -> Iterator[tuple[str, Any]]:
-    """How a number was made, one value a key, as ``training.iterations``."""
-    content = record.content
-    for part in ("protocol", "data", "loss.parameters", "training", "provenance"):
-        made = content["loss"]["parameters"] if part == "loss.parameters" else content[part]
-        yield from _flat(made, part)
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:

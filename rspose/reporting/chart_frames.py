@@ -15,7 +15,7 @@ from rspose.datasets import DATASETS
 from rspose.grid.record import Record
 from rspose.reporting.results import Results
 from rspose.reporting.skeleton import places
-from rspose.reporting.statistics import SIGNIFICANCE, comparisons
+from rspose.reporting.statistics import SIGNIFICANCE
 from rspose.reporting.style import head_order, loss_order
 from rspose.reporting.table import DAGGER
 
@@ -48,7 +48,7 @@ def differences(results: Results) -> pd.DataFrame:
                 "verdict": "differs" if one.p_holm < SIGNIFICANCE else "may be a tie",
                 "basis": one.basis,
             }
-            for one in comparisons(results.differences)
+            for one in results.differences.itertuples(index=False)
             if one.dataset != "all"
         ),
     )

@@ -15,8 +15,8 @@ import pandas as pd
 
 from rspose.datasets import DATASETS
 from rspose.reporting import chart_frames as frames
-from rspose.reporting.results import Results, head_label
-from rspose.reporting.style import dataset_title, loss_colour, loss_shape, on_dark
+from rspose.reporting.results import Results
+from rspose.reporting.style import dataset_title, head_label, loss_colour, loss_shape, on_dark
 
 # Of the cividis map: from light to dark with any colour vision and on a grey print. No loss has them.
 _KIND_COLOURS = ("#FDEA9B", "#C9B97B", "#8C8A7E", "#515C74", "#0A2A5E", "#B5403C")

@@ -1,6 +1,6 @@
 """Tables of paired differences: every loss to MSE, one loss to another, and one loss beside all others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,19 +8,9 @@ import pandas as pd
 
 from rspose.grid.records import Record
 from rspose.reporting import notes
-from rspose.reporting.results import Results, head_label
-from rspose.reporting.statistics import (
-    ALL,
-    KEY,
-    REFERENCE,
-    SIGNIFICANCE,
-    CellKey,
-    Comparison,
-    comparisons,
-    difference,
-    differences,
-)
-from rspose.reporting.style import dataset_title
+from rspose.reporting.results import Results
+from rspose.reporting.statistics import ALL, KEY, REFERENCE, SIGNIFICANCE, CellKey, difference, differences
+from rspose.reporting.style import dataset_title, head_label
 from rspose.reporting.table import DAGGER, DIFFERS, MISSING, Column, Entry, Row, Table, Value
 
 _SCORES = {
@@ -38,27 +28,18 @@ def difference_table(results: Results) -> Table | None:
     if compared.empty:
         return None
     reference = results.labels[REFERENCE]
-    several = compared.model.nunique() > 1
-    rows = []
-    for one in comparisons(compared):
-        own, others = ((*one[:3], loss) for loss in (one.loss, REFERENCE))
-        cells = () if one.dataset == ALL else (others, own, own, None, None)
-        stub = (*_place(one, several), results.labels[one.loss])
-        entries = _entries(results, one, REFERENCE)
-        rows.append(Row(stub, f"{one.dataset} {one.model} {one.head}", False, entries, cells))
-    metrics = compared[compared.dataset != ALL][["dataset", "metric"]].drop_duplicates()
-    what = notes.metrics_named(dict(metrics.itertuples(index=False, name=None)))
-    return Table(
-        "differences",
-        f"Difference to {reference}, {notes.data_kind(results.runs)}: {what} (percentage points)",
-        ("Dataset", *(["Model"] if several else []), "Head", "Loss"),
-        _columns(reference, "loss", "P(better)"),
-        tuple(rows),
-        (
-            *notes.gaps(results.runs, results.failures),
-            " ".join([*_explained(compared, "P(better)"), *_unequal_seeds(results)]),
-        ),
+    single = compared[compared.dataset != ALL]
+    what = notes.metrics_named(dict(zip(single.dataset, single.metric, strict=True)))
+    caption = f"Difference to {reference}, {notes.data_kind(results.runs)}: {what} (percentage points)"
+    unequal = (
+        "Some losses have other seeds than the one they are compared with: a difference is over the seeds of "
+        "both, the columns of the losses are over all of each."
     )
+    seeds = results.runs[~results.runs.control].groupby(KEY).seed.agg(frozenset)
+    places = single[KEY].itertuples(index=False, name=None)
+    differ = any(seeds[place] != seeds[(*place[:3], REFERENCE)] for place in places)
+    stub, headers = ["Dataset", "Model", "Head", "Loss"], (reference, "loss", "P(better)")
+    return _table("differences", caption, results, compared, REFERENCE, stub, headers, [unequal] * differ)
 
 
 def versus(records: Sequence[Record], loss: str, other: str) -> Table:
@@ -70,12 +51,12 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
     Args:
         records: Records of both losses, among others.
         loss: Name of a loss.
-        other: Name of the loss that is subtracted.
+        other: Name of the one that is subtracted.
 
     Raises:
         ValueError: If a loss has no record, or nothing pairs up.
     """
-    there = sorted({record.cell.loss for record in records if not record.content["control"]})
+    there = sorted({record.cell.loss for record in records if not record.control})
     if not there:
         raise ValueError("no usable record of a loss: run the cells first, or name another folder")
     for name in (loss, other):
@@ -88,26 +69,16 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
     compared = differences(results.records, scores, other)
     if compared.empty:
         raise ValueError(f"{loss} and {other} have no seed in common on the same data: nothing pairs up")
-    several = compared.model.nunique() > 1
-    rows = [
-        Row((score, *_place(one, several)), score, False, _entries(results, one, other))
-        for score, one in zip(compared.score, comparisons(compared), strict=True)
-    ]
     ours, theirs = results.labels[loss], results.labels[other]
+    kind = notes.data_kind(results.runs)
+    caption = f"{ours} minus {theirs}, {kind}: percentage points, correlations times 100"
     sentences = (
-        *_explained(compared, "P(higher)"),
-        *([notes.RECONSTRUCTION] if DAGGER in ours + theirs else []),
+        *[notes.RECONSTRUCTION] * (DAGGER in ours + theirs),
         "ρ: Spearman's, between confidence and localisation quality. Good keypoints: Ronchi and Perona's. "
         "Oracle scores: the OKS of a detection as its score; what AP gains by them is lost to ordering.",
     )
-    return Table(
-        "versus",
-        f"{ours} minus {theirs}, {notes.data_kind(results.runs)}: percentage points, correlations times 100",
-        ("Score", "Dataset", *(["Model"] if several else []), "Head"),
-        _columns(theirs, ours, "P(higher)"),
-        tuple(rows),
-        (*notes.gaps(results.runs, ()), " ".join(sentences)),
-    )
+    stub, headers = ["Score", "Dataset", "Model", "Head"], (theirs, ours, "P(higher)")
+    return _table("versus", caption, results, compared, other, stub, headers, sentences)
 
 
 def beside(results: Results, loss: str) -> Table:
@@ -118,24 +89,20 @@ def beside(results: Results, loss: str) -> Table:
     """
     rows = []
     for cell in results.cells:
-        dataset, model, head, _ = cell
-        if cell[3] != loss or model == "control":
+        place, metric = cell[:3], results.main_metrics[cell[0]]
+        if cell[3] != loss or cell[1] == "control":
             continue
-        metric = results.main_metrics[dataset]
-        means = {
-            other: results.values[(*other, metric)].mean
-            for other in results.cells
-            if other[:3] == cell[:3] and other != cell and (*other, metric) in results.values
-        }
-        best = max(means, key=means.__getitem__, default=None)
+        others = [other for other in results.cells if other[:3] == place and other != cell]
+        rivals = {other: value.mean for other in others if (value := results.values.get((*other, metric)))}
+        best = max(rivals, key=rivals.__getitem__, default=None)
         own = results.values.get((*cell, metric))
         entries = (
             None if own is None else Value(own.mean, interval=own.interval),
-            _minus(results, cell, (dataset, model, head, REFERENCE), metric),
+            _minus(results, cell, (*place, REFERENCE), metric),
             _minus(results, cell, best, metric),
             results.labels[best[3]] if best else None,
         )
-        stub = (dataset_title(dataset), model, head_label(head), metric.removeprefix("metrics."))
+        stub = (dataset_title(cell[0]), cell[1], head_label(cell[2]), metric.removeprefix("metrics."))
         rows.append(Row(stub, " ".join(cell), False, entries))
     if not rows:
         raise ValueError(f"expected a record of the loss {loss!r}, found none")
@@ -159,6 +126,16 @@ def beside(results: Results, loss: str) -> Table:
     )
 
 
+def _minus(results: Results, cell: CellKey, other: CellKey | None, metric: str) -> Entry:
+    """The difference of two cells with its interval."""
+    if other is None or other not in results.cells or other == cell:
+        return None
+    found = difference([(results.cells[cell], results.cells[other], metric)])
+    if found is None:
+        return None
+    return Value(found.difference, interval=(found.low, found.high) if found.basis else None)
+
+
 def cost_table(results: Results, loss: str, measured: Mapping[str, Mapping[str, Any]]) -> Table:
     """A row for each head: the loss on its own, and within the recorded trainings.
 
@@ -168,10 +145,10 @@ def cost_table(results: Results, loss: str, measured: Mapping[str, Mapping[str, 
         measured: By head, what the loss costs on its own: ``forward_ms`` and ``backward_ms``; ``extra_mb``,
             the peak of memory beyond the input, or None; ``times_mse``, both passes as a multiple of MSE's.
     """
-    runs = results.runs
+    runs = results.runs[~results.runs.control].set_index(["dataset", "model"])
     rows = []
     for head, own in measured.items():
-        of_head = runs[(runs["head"] == head) & ~runs.control].set_index(["dataset", "model"])
+        of_head = runs[runs["head"] == head]
         mine = of_head[of_head.loss == loss]
         # On the same datasets and models only, or their sizes would be compared.
         reference = of_head[(of_head.loss == REFERENCE) & of_head.index.isin(mine.index)]
@@ -197,16 +174,6 @@ def cost_table(results: Results, loss: str, measured: Mapping[str, Mapping[str, 
     )
 
 
-def _minus(results: Results, cell: CellKey, other: CellKey | None, metric: str) -> Entry:
-    """The difference of two cells with its interval."""
-    if other is None or other not in results.cells or other == cell:
-        return None
-    found = difference([(results.cells[cell], results.cells[other], metric)])
-    if found is None:
-        return None
-    return Value(found.difference, interval=(found.low, found.high) if found.basis else None)
-
-
 def _training(runs: pd.DataFrame, reference: pd.DataFrame, column: str, factor: float, unit: str) -> str:
     """The mean of a number of the trainings, and in brackets that of the reference."""
     means = [group[column].mean() if column in group else np.nan for group in (runs, reference)]
@@ -214,84 +181,85 @@ def _training(runs: pd.DataFrame, reference: pd.DataFrame, column: str, factor: 
     return f"{mine} ({theirs})"
 
 
-def _place(one: Comparison, several: bool) -> tuple[str, ...]:
-    """How a row says where two losses were compared: dataset, model where there are several, and head."""
-    dataset, model, head = one[:3]
-    overall = dataset == ALL
-    return (
-        "All" if overall else dataset_title(dataset),
-        *([model] if several else []),
-        ALL if overall else head_label(head),
-    )
+def _table(
+    name: str,
+    caption: str,
+    results: Results,
+    compared: pd.DataFrame,
+    reference: str,
+    stub: list[str],
+    headers: tuple[str, str, str],
+    sentences: Sequence[str],
+) -> Table:
+    """A row a comparison: both losses, their difference, its probability and its corrected p-value.
 
-
-def _columns(reference: str, loss: str, probability: str) -> tuple[Column, ...]:
-    """The columns of :func:`_entries`, under the titles of both losses and of the probability."""
-    return (
-        Column("", reference, competes=False),
-        Column("", loss, competes=False),
+    Args:
+        stub: Headers of the labels. Each score is a block of rows if it is one of them, else each place.
+        headers: Those of the reference, the other loss, and the probability.
+        sentences: Notes after those on how losses are compared.
+    """
+    if compared.model.nunique() < 2:
+        stub.remove("Model")
+    rows = []
+    for one in compared.itertuples(index=False):
+        own, others = ((*one[:3], loss) for loss in (one.loss, reference))
+        ours, theirs = (results.values.get((*cell, one.metric)) for cell in (own, others))
+        known = one.basis is not None
+        entries = (
+            "" if theirs is None else Value(theirs.mean),
+            "" if ours is None else Value(ours.mean),
+            Value(
+                one.difference,
+                interval=(one.low, one.high) if known else None,
+                mark=DIFFERS if one.p_holm < SIGNIFICANCE else "",
+            ),
+            Value(one.probability) if known else None,
+            "" if np.isnan(one.p_holm) else "< 0.001" if one.p_holm < 0.0005 else Value(one.p_holm),
+        )
+        overall = one.dataset == ALL
+        labels = {
+            "Score": one.score,
+            "Dataset": "All" if overall else dataset_title(one.dataset),
+            "Model": one.model,
+            "Head": ALL if overall else head_label(one.head),
+            "Loss": results.labels[one.loss],
+        }
+        block = one.score if "Score" in stub else " ".join(one[:3])
+        cells = () if overall else (others, own, own, None, None)
+        rows.append(Row(tuple(labels[header] for header in stub), block, False, entries, cells))
+    columns = (
+        Column("", headers[0], competes=False),
+        Column("", headers[1], competes=False),
         Column("", "difference", signed=True, competes=False),
-        Column("", probability, 1, 2, competes=False),
+        Column("", headers[2], 1, 2, competes=False),
         Column("", "p (Holm)", 1, 3, competes=False),
     )
+    words = " ".join([*_explained(compared, headers[2]), *sentences])
+    said = (*notes.gaps(results.runs, results.failures), words)
+    return Table(name, caption, tuple(stub), columns, tuple(rows), said)
 
 
-def _entries(results: Results, one: Comparison, reference: str) -> tuple[Entry, ...]:
-    """Both losses, their difference, its probability and its corrected p-value."""
-    theirs, ours = (results.values.get((*one[:3], loss, one.metric)) for loss in (reference, one.loss))
-    known = one.basis is not None
-    return (
-        "" if theirs is None else Value(theirs.mean),
-        "" if ours is None else Value(ours.mean),
-        Value(
-            one.difference,
-            interval=(one.low, one.high) if known else None,
-            mark=DIFFERS if one.p_holm < SIGNIFICANCE else "",
-        ),
-        Value(one.probability) if known else None,
-        "" if np.isnan(one.p_holm) else "< 0.001" if one.p_holm < 0.0005 else Value(one.p_holm),
-    )
-
-
-def _explained(compared: pd.DataFrame, probability: str) -> list[str]:
-    """The sentences below a table of differences, whose column of probabilities is called so."""
-    sentences = []
+def _explained(compared: pd.DataFrame, probability: str) -> Iterator[str]:
+    """How the losses are compared, and what the column of probabilities means, which is called so."""
     pairs = compared.pairs[compared.basis == "seeds"]
     if len(pairs):
         count = f"{pairs.min()}" if pairs.nunique() == 1 else f"{pairs.min()} to {pairs.max()}"
-        sentences.append(
+        yield (
             f"Paired by seed, {count} seeds: 95 % interval of a bootstrap over the seeds, p of a paired "
             f"t-test, {probability}: probability that a run of the loss scores higher than one of the other."
         )
     if (compared.basis == "images").any():
-        sentences.append(
+        yield (
             "One seed, paired by validation image: 95 % interval of a bootstrap over the images, p from its "
             f"standard error, {probability}: share of the replicates in which the loss scores higher. What "
             "another seed would change is left out."
         )
     if compared.basis.isna().any():
-        sentences.append(
-            "Differences without an interval are of one seed, and have no bootstrap over the same images."
-        )
+        yield "Differences without an interval are of one seed, and have no bootstrap over the same images."
     if corrected := compared.p_holm.notna().sum():
-        sentences.append(
-            f"{DIFFERS} p below {SIGNIFICANCE} after Holm's correction over {corrected} comparisons."
-        )
+        yield f"{DIFFERS} p below {SIGNIFICANCE} after Holm's correction over {corrected} comparisons."
     if (compared.dataset == ALL).any():
-        sentences.append(
+        yield (
             "All: mean over the datasets and heads above, each resampled on its own; no further comparison, "
             "hence without a corrected p."
         )
-    return sentences
-
-
-def _unequal_seeds(results: Results) -> list[str]:
-    """What to say where a loss has other seeds than the reference: the columns then do not subtract."""
-    seeds = results.runs[~results.runs.control].groupby(KEY).seed.agg(frozenset)
-    for *place, loss in results.differences[KEY].itertuples(index=False):
-        if place[0] != ALL and seeds[(*place, loss)] != seeds[(*place, REFERENCE)]:
-            return [
-                "Some losses have other seeds than the one they are compared with: a difference is over the "
-                "seeds of both, the columns of the losses are over all of each."
-            ]
-    return []

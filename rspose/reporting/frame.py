@@ -1,4 +1,4 @@
-"""Records as one tidy table, and the order in which everything shows them."""
+"""Records as one tidy table, in the order in which everything shows them."""
 
 import json
 from collections.abc import Iterable
@@ -9,14 +9,17 @@ import pandas as pd
 
 from rspose.grid.record import Record
 from rspose.grid.records import load_records
-from rspose.reporting.style import dataset_order, head_order, loss_order
+from rspose.reporting.style import cell_order
 
 _SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence", "diagnosis", "bootstrap"}
 
 
 def ordered_records(*places: Path) -> list[Record]:
     """What :func:`rspose.grid.records.load_records` finds, in the order of the tables."""
-    return sorted(load_records(*places), key=_order)
+    return sorted(
+        load_records(*places),
+        key=lambda record: (cell_order(*record.cell[:4], record.control), record.cell.seed),
+    )
 
 
 def collect(*places: Path) -> pd.DataFrame:
@@ -51,30 +54,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         # A curve is drawn, not tabulated.
         row["training"] = {key: value for key, value in (content["training"] or {}).items() if key != "curve"}
         rows.append(row)
-    table = pd.json_normalize(rows)
-    for name in table.columns:
-        if table[name].map(lambda value: isinstance(value, list)).any():
-            table[name] = table[name].map(
-                lambda value: json.dumps(value) if isinstance(value, list) else value
-            )
-    scores = [name for name in table.columns if name.startswith(("metrics.", "confidence.", "diagnosis."))]
+    table = pd.json_normalize(rows).map(lambda value: json.dumps(value) if isinstance(value, list) else value)
+    scores = table.filter(regex=r"^(metrics|confidence|diagnosis)\.").columns
     table[scores] = table[scores].astype(float)
     return table
-
-
-def write_collected(table: pd.DataFrame, path: Path) -> None:
-    """Write the table of :func:`collect` as CSV, numbers in full precision."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False)
-
-
-def _order(record: Record) -> tuple[object, ...]:
-    cell, control = record.cell, record.content["control"]
-    return (
-        dataset_order(cell.dataset),
-        control,
-        cell.model,
-        head_order(cell.head),
-        loss_order(cell.loss, control),
-        cell.seed,
-    )

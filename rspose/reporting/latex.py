@@ -40,6 +40,7 @@ def to_latex(table: Table) -> str:
     panels, below = _layout(table)
     lines = [r"% Needs \usepackage{booktabs,graphicx}."]
     pages = _pages(table, len(panels), 2 if below else 1)
+    best = table.best()
     for number, page in enumerate(pages, start=1):
         first, last = number == 1, number == len(pages)
         lines += [
@@ -49,7 +50,7 @@ def to_latex(table: Table) -> str:
             r"\smallskip\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         ]
         for panel in panels:
-            lines += _tabular(table, page, panel, below)
+            lines += _tabular(table, page, panel, below, best)
         if last and table.notes:
             lines += ["", r"\smallskip\raggedright", *(escaped(note) + r"\par" for note in table.notes)]
         lines.append(r"\end{table*}")
@@ -84,18 +85,19 @@ def _number(character: str) -> str:
 
 def _without_shared_labels(table: Table) -> Table:
     """The table with labels that all rows share in its caption instead of in columns; the last one stays."""
-    shared = [
-        index
-        for index, labels in enumerate(zip(*(row.stub for row in table.rows), strict=True))
-        if len(table.rows) > 1 and index < len(table.stub) - 1 and len(set(labels)) == 1
-    ]
+    if len(table.rows) < 2:
+        return table
+    *leading, _ = zip(*(row.stub for row in table.rows), strict=True)
+    shared = {index: labels[0] for index, labels in enumerate(leading) if len(set(labels)) == 1}
     if not shared:
         return table
-    kept = [index for index in range(len(table.stub)) if index not in shared]
-    words = ", ".join(f"{table.stub[index].lower()} {table.rows[0].stub[index]}" for index in shared)
-    rows = [replace(row, stub=tuple(row.stub[index] for index in kept)) for row in table.rows]
-    stub = tuple(table.stub[index] for index in kept)
-    return replace(table, caption=f"{table.caption}; {words}", stub=stub, rows=tuple(rows))
+
+    def kept(labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(label for index, label in enumerate(labels) if index not in shared)
+
+    words = ", ".join(f"{table.stub[index].lower()} {label}" for index, label in shared.items())
+    rows = tuple(replace(row, stub=kept(row.stub)) for row in table.rows)
+    return replace(table, caption=f"{table.caption}; {words}", stub=kept(table.stub), rows=rows)
 
 
 def _layout(table: Table) -> tuple[list[list[int]], bool]:
@@ -122,12 +124,11 @@ def _layout(table: Table) -> tuple[list[list[int]], bool]:
 def _characters(table: Table, j: int, below: int) -> int:
     """Characters of the widest entry of a column, with or without its interval beside it."""
     column = table.columns[j]
+    shorter = replace(column, interval=column.interval and not below)
     lengths = [len(column.label)]
     for row in table.rows:
-        entry = row.values[j]
-        both = entry_text(entry, column)
-        number = entry_text(entry, replace(column, interval=False)) if below else both
-        lengths.append(max(len(number), len(both) - len(number) - 1))
+        whole, number = (len(entry_text(row.values[j], each)) for each in (column, shorter))
+        lengths += [number, whole - number - 1]
     return max(lengths)
 
 
@@ -158,15 +159,16 @@ def _pages(table: Table, panels: int, height: int) -> list[list[int]]:
     return min(found)[3]
 
 
-def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: bool) -> list[str]:
+def _tabular(
+    table: Table, page: Sequence[int], panel: Sequence[int], below: bool, best: set[tuple[int, int]]
+) -> list[str]:
     """The rows of one page with the columns of one panel, which LaTeX shrinks where they are too wide."""
     # A model that was not trained with the head of a panel has no rows in it.
     filled = [{j for j, entry in enumerate(row.values) if entry not in (None, "")} for row in table.rows]
     page = [i for i in page if not filled[i] or filled[i] & set(panel)]
     if not page:
         return []
-    best = table.best()
-    columns = [_column(table, j, {i for i, of in best if of == j}, below) for j in panel]
+    columns = [_column(table, j, best, below) for j in panel]
     stub = len(table.stub)
     labels = []
     for i in page:
@@ -186,15 +188,14 @@ def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: boo
         previous = row
     headers: list[str] = []
     rules: list[str] = []
-    first_column = stub + 1
+    used = stub
     for group, members in groupby(zip(panel, columns, strict=True), lambda one: table.columns[one[0]].group):
         width = sum(parts for _, (_, parts, _) in members)
-        headers.append(_spanning(width, group))
-        rules += [rf"\cmidrule(lr){{{first_column}-{first_column + width - 1}}}"] if group else []
-        first_column += width
+        headers.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(group)}}}")
+        rules += [rf"\cmidrule(lr){{{used + 1}-{used + width}}}"] if group else []
+        used += width
     names = [
-        escaped(table.columns[j].label) if parts == 1 else _spanning(parts, table.columns[j].label)
-        for j, (_, parts, _) in zip(panel, columns, strict=True)
+        _over(parts, escaped(table.columns[j].label)) for j, (_, parts, _) in zip(panel, columns, strict=True)
     ]
     return [
         r"\sbox0{%",
@@ -210,42 +211,39 @@ def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: boo
     ]
 
 
-def _column(table: Table, j: int, bold: set[int], below: bool) -> tuple[str, int, list[tuple[str, str]]]:
+def _column(
+    table: Table, j: int, best: set[tuple[int, int]], below: bool
+) -> tuple[str, int, list[tuple[str, str]]]:
     """A column: its alignment, its parts, and of every row the entry and what stands below it.
 
     Number, deviation and interval are columns of LaTeX's, so that their points stand below each other.
     """
     column = table.columns[j]
-    values = [row.values[j] for row in table.rows]
-    spreads = [
-        spread_and_interval(value, column) if isinstance(value, Value) else ("", "") for value in values
-    ]
-    marked = any(isinstance(value, Value) and value.mark for value in values) or any(
-        std for std, _ in spreads
-    )
-    beside = not below and any(interval for _, interval in spreads)
+    values = {i: value for i, row in enumerate(table.rows) if isinstance(value := row.values[j], Value)}
+    spreads = {i: spread_and_interval(value, column) for i, value in values.items()}
+    marked = any(value.mark or spreads[i][0] for i, value in values.items())
+    beside = not below and any(interval for _, interval in spreads.values())
     parts = 1 + marked + beside
     cells = []
-    for i, (value, (spread, interval)) in enumerate(zip(values, spreads, strict=True)):
+    for i, row in enumerate(table.rows):
+        std, interval = spreads.get(i, ("", ""))
         small = rf"{{\scriptsize {_minus(interval)}}}" if interval else ""
-        if isinstance(value, Value):
-            number = _minus(shown(value.mean, column))
-            written = [rf"\textbf{{{number}}}" if i in bold else number]
+        if i in values:
+            number = _minus(shown(values[i].mean, column))
+            text = rf"\textbf{{{number}}}" if (i, j) in best else number
             if marked:
-                written.append(escaped(value.mark) + (rf" {{\scriptsize$\pm${spread}}}" if spread else ""))
-            written += [small] * beside
-            text = " & ".join(written)
+                text += f" & {escaped(values[i].mark)}" + (rf" {{\scriptsize$\pm${std}}}" if std else "")
+            if beside:
+                text += f" & {small}"
         else:
-            words = entry_text(value, column)
-            text = escaped(words) if parts == 1 else _spanning(parts, words)
-        under = small if below else ""
-        cells.append((text, under if parts == 1 else rf"\multicolumn{{{parts}}}{{c}}{{{under}}}"))
+            text = _over(parts, escaped(entry_text(row.values[j], column)))
+        cells.append((text, _over(parts, small if below else "")))
     alignment = "l" if column.text else "r" + "@{}l" * marked + "@{ }r" * beside
     return alignment, parts, cells
 
 
-def _spanning(columns: int, text: str) -> str:
-    return rf"\multicolumn{{{columns}}}{{c}}{{{escaped(text)}}}"
+def _over(columns: int, text: str) -> str:
+    return text if columns == 1 else rf"\multicolumn{{{columns}}}{{c}}{{{text}}}"
 
 
 def _minus(number: str) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from rspose.reporting import notes
 from rspose.reporting.chart_frames import PATHS, loss_label
 from rspose.reporting.charts import LOCALISATION
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.study_figures import draw
-from rspose.reporting.style import HEAD_LABELS, loss_order
-from rspose.reporting.table import DAGGER, Column, Row, Table, Value
+from rspose.reporting.style import head_label, loss_order
+from rspose.reporting.table import Column, Row, Table, Value
 
 _EXPLAINED = (
     "Localisation error, in standard deviations of the label, up to which a loss prefers a wrong but cleaner "
@@ -23,23 +24,19 @@ _EXPLAINED = (
 
 
 def make_localisation(source: Path, out: Path) -> list[Path]:
-    """Write ``source`` as a table (``table.md``, ``.csv``) and a figure (``figure.svg``, ``.png``).
+    """Write a table (``table.md``, ``.csv``) and a figure (``figure.svg``, ``.png``) into the folder ``out``.
 
     Args:
         source: File written by :func:`rspose.tools.localisation.write_localisation`.
-        out: Folder of the files, made if it is not there.
-
-    Returns:
-        The files written.
+        out: Made if it is not there.
     """
     content = json.loads(source.read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)
     table, numbers = out / "table.md", out / "table.csv"
-    table.write_text(localisation_table(content), encoding="utf-8")
+    table.write_text(to_markdown(tolerated_errors(content)), encoding="utf-8")
     _numbers(content).to_csv(numbers, index=False)
-    written = [table, numbers]
     frame = LOCALISATION.frame(content)
-    return [*written, *draw(LOCALISATION, frame, localised_losses(content), out / "figure.png")]
+    return [table, numbers, *draw(LOCALISATION, frame, localised_losses(content), out / "figure.png")]
 
 
 def localised_losses(content: dict[str, Any]) -> dict[str, str]:
@@ -48,16 +45,10 @@ def localised_losses(content: dict[str, Any]) -> dict[str, str]:
     return dict(sorted(labels.items(), key=lambda item: loss_order(item[0], False)))
 
 
-def localisation_table(content: dict[str, Any]) -> str:
-    """The table of :func:`tolerated_errors` in Markdown."""
-    return to_markdown(tolerated_errors(content))
-
-
 def tolerated_errors(content: dict[str, Any]) -> Table:
     """A row a loss, a column a path and head; the least number of a column is the best."""
     numbers = _numbers(content)
-    paths = [path for path in PATHS if path != "shifted"]
-    columns = [(head, path) for head in dict.fromkeys(numbers["head"]) for path in paths]
+    columns = [(head, path) for head in numbers["head"].unique() for path in PATHS if path != "shifted"]
     found = numbers.set_index(["loss", "head", "path"]).tolerated_error
     rows = []
     for loss, title in dict(zip(numbers.loss, numbers.title, strict=True)).items():
@@ -66,16 +57,14 @@ def tolerated_errors(content: dict[str, Any]) -> Table:
         rows.append(Row((title,), "", False, entries))
     errors = content["losses"][0]["paths"]["shifted"]["errors"]
     explained = _EXPLAINED.format(largest=content["largest_error"], step=errors[1] - errors[0])
-    marks = "Bold: least of a column."
-    if numbers.reconstruction.any():
-        marks += f" {DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
+    marks = ["Bold: least of a column.", *[notes.RECONSTRUCTION] * bool(numbers.reconstruction.any())]
     return Table(
         "localisation",
         "Loss against localisation",
         ("Loss",),
-        tuple(Column(HEAD_LABELS.get(head, head), path, scale=1.0, least=True) for head, path in columns),
+        tuple(Column(head_label(head), path, scale=1.0, least=True) for head, path in columns),
         tuple(rows),
-        (explained, marks),
+        (explained, " ".join(marks)),
     )
 
 

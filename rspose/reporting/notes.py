@@ -9,7 +9,7 @@ import pandas as pd
 from rspose.grid.cell import Cell
 from rspose.grid.record import Failure
 from rspose.reporting.statistics import KEY
-from rspose.reporting.style import HEAD_LABELS, dataset_title
+from rspose.reporting.style import dataset_title, head_label
 from rspose.reporting.table import DAGGER, MISSING, TIE, Row, Value
 
 RECONSTRUCTION = f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
@@ -27,17 +27,15 @@ def provenance(runs: pd.DataFrame) -> list[str]:
     What all datasets share is said once. Where the records of one dataset differ, all values are named: such
     rows cannot be compared without a thought.
     """
-    parts: dict[str, list[str]] = {}
-    for dataset, of_dataset in runs.groupby("dataset", sort=False):
-        trained = of_dataset[~of_dataset.control]
-        evaluated = of_dataset if trained.empty else trained
-        title = dataset_title(str(dataset))
-        parts[title] = [*_data(of_dataset), *_training(trained), *_protocol(evaluated)]
-    shared = [part for part in next(iter(parts.values())) if all(part in other for other in parts.values())]
-    if len(parts) > 1 and shared:
-        own = {title: [part for part in other if part not in shared] for title, other in parts.items()}
-        parts = {"All datasets": shared, **own}
-    return [f"{title}: {'; '.join(facts)}." for title, facts in parts.items() if facts]
+    facts = {
+        dataset_title(str(dataset)): _facts(of_dataset)
+        for dataset, of_dataset in runs.groupby("dataset", sort=False)
+    }
+    shared = [fact for fact in next(iter(facts.values())) if all(fact in other for other in facts.values())]
+    if len(facts) > 1 and shared:
+        own = {title: [fact for fact in other if fact not in shared] for title, other in facts.items()}
+        facts = {"All datasets": shared, **own}
+    return [f"{title}: {'; '.join(found)}." for title, found in facts.items() if found]
 
 
 def data_kind(runs: pd.DataFrame) -> str:
@@ -85,114 +83,91 @@ def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
 
 def marks(rows: Sequence[Row]) -> list[str]:
     """What bold, signs, italics and the dash stand for, those that occur in ``rows``."""
-    sentences = ["Bold: the best loss of a column for one dataset and model, ties included."]
     entries = [entry for row in rows for entry in row.values]
-    if any(isinstance(entry, Value) and entry.mark == TIE for entry in entries):
-        sentences = [
-            f"Bold: the best loss of a column for one dataset and model. {TIE} A tie: it cannot be told from "
-            "the best one (paired difference, 5 %, Holm's correction over the column)."
-        ]
-    if any(label.endswith(DAGGER) for row in rows for label in row.stub):
-        sentences.append(RECONSTRUCTION)
-    if any(row.control for row in rows):
-        sentences.append(
-            "Italics: controls, without a model and a head; they frame the losses and do not compete."
-        )
-    if None in entries:
-        sentences.append(f"{MISSING} No record of this cell, or nothing to compute the number from.")
-    return sentences
+    bold = "Bold: the best loss of a column for one dataset and model"
+    tied = any(isinstance(entry, Value) and entry.mark == TIE for entry in entries)
+    tie = "cannot be told from the best one (paired difference, 5 %, Holm's correction over the column)."
+    control = "Italics: controls, without a model and a head; they frame the losses and do not compete."
+    sentences = (
+        (not tied, f"{bold}, ties included."),
+        (tied, f"{bold}. {TIE} A tie: it {tie}"),
+        (any(label.endswith(DAGGER) for row in rows for label in row.stub), RECONSTRUCTION),
+        (any(row.control for row in rows), control),
+        (None in entries, f"{MISSING} No record of this cell, or nothing to compute the number from."),
+    )
+    return [sentence for holds, sentence in sentences if holds]
 
 
 def gaps(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[str]:
     """What is not there: cells that failed, and seeds that some cells of a dataset and model lack."""
-    sentences = []
-    if failures:
-        words = [
-            f"{cell_name(failure.cell)} seed {failure.cell.seed} ({failure.error})" for failure in failures
-        ]
-        sentences.append(f"Failed: {_listed(words)}.")
-    absent: dict[tuple[str, ...], list[int]] = {}
+    absent: dict[tuple[str, ...], list[str]] = {}
     for cell in missing(runs, failures):
-        absent.setdefault(cell[:4], []).append(cell.seed)
-    lacking = [f"{cell_name(cell)} seed {', '.join(map(str, seeds))}" for cell, seeds in absent.items()]
-    if lacking:
-        sentences.append(f"Missing: {_listed(lacking)}.")
-    return sentences
+        absent.setdefault(cell[:4], []).append(str(cell.seed))
+    named = {
+        "Failed": [f"{cell_name(each.cell)} seed {each.cell.seed} ({each.error})" for each in failures],
+        "Missing": [f"{cell_name(cell)} seed {', '.join(seeds)}" for cell, seeds in absent.items()],
+    }
+    return [f"{what}: {_listed(words)}." for what, words in named.items() if words]
 
 
 def missing(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[Cell]:
     """The cells that lack a seed that others of their dataset and model have, and that did not fail."""
-    failed = {failure.cell for failure in failures}
     lacking = []
     for (dataset, model), group in runs[~runs.control].groupby(["dataset", "model"], sort=False):
-        seeds = sorted(group.seed.unique())
         for (head, loss), cell in group.groupby(["head", "loss"], sort=False):
-            where = str(dataset), str(model), str(head), str(loss)
-            absent = [Cell(*where, int(seed)) for seed in seeds if seed not in set(cell.seed)]
-            lacking += [each for each in absent if each not in failed]
-    return lacking
+            absent = sorted(set(group.seed) - set(cell.seed))
+            lacking += [Cell(str(dataset), str(model), str(head), str(loss), int(seed)) for seed in absent]
+    failed = {failure.cell for failure in failures}
+    return [cell for cell in lacking if cell not in failed]
 
 
 def cell_name(cell: Sequence[Any]) -> str:
     """How sentences name a cell, without its seed."""
     dataset, model, head, loss = cell[:4]
-    return f"{dataset_title(dataset)} {model} {HEAD_LABELS.get(head, head)} {loss}"
+    return f"{dataset_title(dataset)} {model} {head_label(head)} {loss}"
 
 
 def _listed(words: Sequence[str], most: int = 5) -> str:
-    shown = "; ".join(words[:most])
-    return shown if len(words) <= most else f"{shown}; and {len(words) - most} more"
+    more = [f"and {len(words) - most} more"] if len(words) > most else []
+    return "; ".join([*words[:most], *more])
 
 
-def _data(runs: pd.DataFrame) -> list[str]:
-    parts = [data_kind(runs)]
-    for split, name in (("train", "training"), ("val", "validation")):
-        if _distinct(runs, f"data.{split}_instances"):
-            parts.append(f"{_joined(runs, f'data.{split}_instances')} {name} instances")
+def _facts(runs: pd.DataFrame) -> list[str]:
+    """How the numbers of a dataset were made."""
+    trained = runs[~runs.control]
+    evaluated = runs if trained.empty else trained
     copies = len(_distinct(runs, "data.checksum"))
-    if copies > 1:
-        parts.append(f"WARNING: the records come from {copies} different copies of the data")
-    return parts
-
-
-def _training(trained: pd.DataFrame) -> list[str]:
-    parts = []
-    if not trained.empty:
-        parts.append(f"model {_joined(trained, 'model')}")
-    if _distinct(trained, "training.iterations"):
-        batch = (
-            f" of batch {_joined(trained, 'training.batch_size')}" if "training.batch_size" in trained else ""
-        )
-        parts.append(f"{_joined(trained, 'training.iterations')} iterations{batch}")
-    return parts
-
-
-def _protocol(runs: pd.DataFrame) -> list[str]:
-    parts = []
-    if sizes := _distinct(runs, "protocol.input_size"):
-        parts.append("input " + " / ".join(size.strip("[]").replace(", ", " × ") for size in sizes))
-    if "protocol.detection_file" in runs:
-        files = [PurePosixPath(name).name for name in _distinct(runs, "protocol.detection_file")]
-        parts.append(f"detection boxes {' / '.join(files)}" if files else "ground-truth boxes")
-    if flips := _distinct(runs, "protocol.flip_test"):
-        parts.append(" / ".join("flip test" if flip else "no flip test" for flip in flips))
-    for key, words in (
-        ("score_mode", "score mode"),
-        ("keypoint_score_threshold", "keypoint score threshold"),
-        ("nms_threshold", f"{_joined(runs, 'protocol.nms').upper()}-NMS threshold"),
-        ("evaluator", "evaluator"),
-    ):
-        if _distinct(runs, f"protocol.{key}"):
-            parts.append(f"{words} {_joined(runs, f'protocol.{key}')}")
-    return parts
+    files = [PurePosixPath(name).name for name in _distinct(evaluated, "protocol.detection_file")]
+    boxes = f"detection boxes {' / '.join(files)}" if files else "ground-truth boxes"
+    flips = _distinct(evaluated, "protocol.flip_test")
+    nms = _said(evaluated, "protocol.nms").upper()
+    batch = _said(trained, "training.batch_size", " of batch ")
+    facts = (
+        data_kind(runs),
+        _said(runs, "data.train_instances", "", " training instances"),
+        _said(runs, "data.val_instances", "", " validation instances"),
+        f"WARNING: the records come from {copies} different copies of the data" if copies > 1 else "",
+        _said(trained, "model", "model "),
+        _said(trained, "training.iterations", "", f" iterations{batch}"),
+        _said(evaluated, "protocol.input_size", "input ").translate({91: None, 93: None, 44: " ×"}),
+        boxes if "protocol.detection_file" in evaluated else "",
+        " / ".join("flip test" if flip else "no flip test" for flip in flips),
+        _said(evaluated, "protocol.score_mode", "score mode "),
+        _said(evaluated, "protocol.keypoint_score_threshold", "keypoint score threshold "),
+        _said(evaluated, "protocol.nms_threshold", f"{nms}-NMS threshold "),
+        _said(evaluated, "protocol.evaluator", "evaluator "),
+    )
+    return [fact for fact in facts if fact]
 
 
 def _distinct(runs: pd.DataFrame, column: str) -> list[Any]:
     return list(runs[column].dropna().unique()) if column in runs else []
 
 
-def _joined(runs: pd.DataFrame, column: str) -> str:
-    return " / ".join(
+def _said(runs: pd.DataFrame, column: str, before: str = "", after: str = "") -> str:
+    """The distinct values of a column with words around them, nothing where there is none."""
+    values = " / ".join(
         str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
         for value in _distinct(runs, column)
     )
+    return values and f"{before}{values}{after}"

@@ -7,9 +7,8 @@ that it is of; numbers of methods that are not here have no cell.
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 COLUMNS = ("source", "table", "row", "dataset", "model", "head", "loss", "title", "metric", "value", "config")
@@ -22,18 +21,10 @@ with other seeds lie some tenths of a point apart.
 """
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A published number.
+class Claim(NamedTuple):
+    """A published number, a fraction: where it stands, what it is called there, and the cell that it is of.
 
-    Attributes:
-        source: The publication.
-        table: Where it stands there.
-        row: What the number is called there.
-        dataset, model, head, loss: The cell it is of; the last three are empty for a method not here.
-        title: How the loss is written.
-        metric: Name of the metric in a record, such as ``AP``.
-        value: A fraction.
+    Model, head and loss are empty for a method that is not here; ``title`` is how the loss is written.
     """
 
     source: str
@@ -78,8 +69,7 @@ def read_claims(folder: Path = PUBLISHED) -> list[Claim]:
             lines = csv.DictReader(file)
             if tuple(lines.fieldnames or ()) != COLUMNS:
                 raise ValueError(f"{path}: found the columns {lines.fieldnames}: expected {list(COLUMNS)}")
-            for number, line in enumerate(lines, start=2):
-                claims.append(_claim(f"{path}, line {number}", line))
+            claims += [_claim(f"{path}, line {number}", line) for number, line in enumerate(lines, start=2)]
     return claims
 
 
@@ -93,11 +83,11 @@ def _claim(place: str, line: dict[str, str]) -> Claim:
     for column in ("source", "dataset", "metric"):
         if not line[column]:
             raise ValueError(f"{place}: {column} is empty")
-    cell = (line["model"], line["head"], line["loss"])
-    if any(cell) and not all(cell):
+    claim = Claim(*(line[name] for name in Claim._fields[:-1]), value=value)
+    if any(claim.cell[1:]) and not all(claim.cell[1:]):
+        cell = claim.cell[1:]
         raise ValueError(f"{place}: the cell {cell} is incomplete: expected model, head and loss, or none")
-    words: dict[str, Any] = {field.name: line[field.name] for field in fields(Claim) if field.name != "value"}
-    return Claim(**words, value=value)
+    return claim
 
 
 def claimed(claims: Sequence[Claim], cell: tuple[str, str, str, str], metric: str) -> Claim | None:

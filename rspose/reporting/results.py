@@ -1,4 +1,4 @@
-"""A set of results: the records, what they say together, and how datasets, heads and losses are written."""
+"""A set of results: the records, what they say together, and how their losses are written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from rspose.grid.records import load_failures
 from rspose.reporting.frame import ordered_records, tidy
 from rspose.reporting.published import PUBLISHED, Claim, read_claims
 from rspose.reporting.statistics import KEY, CellKey, by_cell, differences, over_seeds, ties
-from rspose.reporting.style import HEAD_LABELS, dataset_order, main_metric
+from rspose.reporting.style import dataset_order, main_metric
 from rspose.reporting.table import DAGGER, Value
 
 
@@ -26,13 +26,11 @@ class Results:
         records: The records, at least one.
         failures: The cells that failed.
         claims: Published numbers.
-        whole: The results that these are a part of: the comparisons of all of them are corrected together.
     """
 
     records: Sequence[Record]
     failures: Sequence[Failure] = ()
     claims: Sequence[Claim] = ()
-    whole: "Results | None" = None
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -46,14 +44,8 @@ class Results:
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """The differences to MSE in the main metrics, one row a comparison; see :func:`differences`.
-
-        ``p_holm`` is corrected over the whole set, also where this is a part of it.
-        """
-        if self.whole is None:
-            return differences(self.records, {"main": self.main_metrics}).drop(columns="score")
-        of_whole = self.whole.differences
-        return of_whole[of_whole.dataset.isin(self.datasets)]
+        """The differences to MSE in the main metrics, one row a comparison; see :func:`differences`."""
+        return differences(self.records, {"main": self.main_metrics})
 
     @cached_property
     def cells(self) -> dict[CellKey, list[Record]]:
@@ -71,9 +63,8 @@ class Results:
 
     def ties(self, metric: str) -> set[CellKey]:
         """The cells whose metric cannot be told from that of the best loss."""
-        trained = self.summary[(self.summary.model != "control") & (self.summary.metric == metric)]
-        means = {tuple(key): mean for *key, mean in trained[[*KEY, "mean"]].itertuples(index=False)}
-        return ties(self.cells, means, metric)
+        trained = [cell for cell in self.cells if cell[1] != "control" and (*cell, metric) in self.values]
+        return ties(self.cells, {cell: self.values[(*cell, metric)].mean for cell in trained}, metric)
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -83,38 +74,30 @@ class Results:
     @cached_property
     def real(self) -> set[str]:
         """Datasets whose records are of real data: only those are compared with published numbers."""
-        generated = set(self.runs.dataset[self.runs["data.generated"].astype(bool)])
-        return set(self.datasets) - generated
-
-    @cached_property
-    def several_models(self) -> bool:
-        """Whether tables need a column of models."""
-        return self.runs.model[~self.runs.control].nunique() > 1
+        return set(self.datasets) - set(self.runs.dataset[self.runs["data.generated"].astype(bool)])
 
     @cached_property
     def main_metrics(self) -> dict[str, str]:
         """The main metric of each dataset, as ``metrics.AP``."""
-        return {dataset: f"metrics.{self._main_metric(dataset)}" for dataset in self.datasets}
+        return {
+            name: f"metrics.{main_metric(name) if name in DATASETS else next(iter(self.metrics(name)), 'AP')}"
+            for name in self.datasets
+        }
 
-    def of(self, dataset: str) -> "Results":
-        """The results of one dataset."""
-        return Results(
-            [record for record in self.records if record.cell.dataset == dataset],
-            [failure for failure in self.failures if failure.cell.dataset == dataset],
-            [claim for claim in self.claims if claim.dataset == dataset],
-            self.whole or self,
-        )
+    def of(self, dataset: str | None) -> tuple[pd.DataFrame, list[Failure]]:
+        """The rows of :attr:`runs` and the failures of a dataset, or all of them."""
+        if dataset is None:
+            return self.runs, list(self.failures)
+        failures = [failure for failure in self.failures if failure.cell.dataset == dataset]
+        return self.runs[self.runs.dataset == dataset], failures
 
     def metrics(self, dataset: str) -> dict[str, str]:
         """Name in a record and header of each metric; for a dataset unknown here, those in its records."""
         if dataset in DATASETS:
             return dict(DATASETS[dataset].metrics)
-        of_dataset = self.runs[self.runs.dataset == dataset].dropna(axis="columns", how="all")
-        names = [name.removeprefix("metrics.") for name in of_dataset.columns if name.startswith("metrics.")]
-        return {name: name for name in names}
-
-    def _main_metric(self, dataset: str) -> str:
-        return main_metric(dataset) if dataset in DATASETS else next(iter(self.metrics(dataset)), "AP")
+        of_dataset = self.of(dataset)[0].dropna(axis="columns", how="all")
+        names = of_dataset.filter(regex=r"^metrics\.").columns.str.removeprefix("metrics.")
+        return dict(zip(names, names, strict=True))
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -132,20 +115,16 @@ class Results:
         return labels
 
 
-def read_results(folders: Sequence[Path], published: Path = PUBLISHED) -> Results:
-    """The records and failures under the folders, merged, and the published numbers.
+def read_results(places: Path | Sequence[Path], published: Path = PUBLISHED) -> Results:
+    """The records and failures in a folder or several, merged, and the published numbers.
 
     Raises:
         FileNotFoundError: If a folder does not exist.
         ValueError: If there is no usable record, or the published numbers are damaged.
     """
+    folders = [places] if isinstance(places, Path) else list(places)
     usable = ordered_records(*folders)
     if not usable:
         where = ", ".join(map(str, folders))
         raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
     return Results(usable, load_failures(usable, *folders), read_claims(published))
-
-
-def head_label(head: str) -> str:
-    """How a head is written."""
-    return HEAD_LABELS.get(head, head)

@@ -8,6 +8,7 @@ record, and those of two losses are of the same images, so that their difference
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from rspose.grid.record import Record
-from rspose.reporting.style import dataset_order, head_order, loss_order
+from rspose.reporting.style import cell_order
 
 CellKey = tuple[str, str, str, str]
 """Dataset, model, head and loss."""
@@ -34,18 +35,13 @@ ALL = "all"
 
 Basis = Literal["seeds", "images"]
 _RESAMPLES = 4000
+_ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
 
 class Estimate(NamedTuple):
-    """A number of a cell.
+    """A number of a cell: its mean over ``seeds``, their deviation (n - 1), a 95 % interval over ``basis``.
 
-    Attributes:
-        mean: Over the seeds.
-        std: Of the sample (n - 1); NaN for one seed.
-        seeds: How many seeds have the number.
-        low: Lower end of the 95 % interval; NaN where there is none.
-        high: Upper end.
-        basis: What the interval is from; None where there is none.
+    What there is not is NaN, a basis None.
     """
 
     mean: float
@@ -57,19 +53,16 @@ class Estimate(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A paired difference between two losses, the first minus the second.
+    """A paired difference between two losses, the first minus the second: its mean over ``pairs`` of seeds.
+
+    ``basis`` is what the 95 % interval, ``probability`` and ``p`` are from; without one they are NaN.
 
     Attributes:
-        difference: Mean over the pairs.
-        low: Lower end of its 95 % interval; NaN where there is none.
-        high: Upper end.
         probability: Probability that the first is better. Over seeds: that a run of the first beats a run of
             the second, over all pairs of runs (Agarwal et al., NeurIPS 2021, arXiv:2108.13264). Over images:
-            share of the replicates in which it does. Ties count half; NaN where there is no interval.
+            share of the replicates in which it does. Ties count half.
         p: Of no difference, two-sided: a paired t-test over seeds, a z-test with the bootstrap's standard
-            error over images; not corrected. NaN where there is no interval.
-        pairs: Seeds that both have.
-        basis: What interval and p are from; None where there is none.
+            error over images; not corrected.
     """
 
     difference: float
@@ -117,9 +110,8 @@ def over_strata(strata: Sequence[np.ndarray]) -> tuple[float, float, float]:
     if error == 0:
         return mean, mean, float(mean == 0)
     freedom = variances.sum() ** 2 / (variances**2 / [len(values) - 1 for values in strata]).sum()
-    heavier = stdtrit(freedom, (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2)
-    ends = np.quantile(deviation / len(strata), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    low, high = mean + heavier * ends
+    heavier = stdtrit(freedom, _ENDS[1]) / ndtri(_ENDS[1])
+    low, high = mean + heavier * np.quantile(deviation / len(strata), _ENDS)
     return float(low), float(high), float(2 * stdtr(freedom, -abs(mean) / error))
 
 
@@ -140,33 +132,33 @@ def difference(
     Returns:
         None if nothing pairs up in some stratum: no seed in common, or other copies of the data.
     """
-    paired = [_pairs(first, second, metric) for first, second, metric in strata]
+    paired = [_pairs(*stratum) for stratum in strata]
     if not paired or not all(paired):
         return None
-    seeds = min(len(pairs) for pairs in paired)
-    one_each = max(len(pairs) for pairs in paired) == 1
-    gains = [np.array([gain for _, _, gain, _ in pairs]) for pairs in paired]
+    values = [np.array([scores for *scores, _ in pairs]) for pairs in paired]
+    gains = [of[:, 0] - of[:, 1] for of in values]
     mean = float(np.mean([gain.mean() for gain in gains]))
+    seeds = min(map(len, gains))
     if seeds > 1:
         low, high, p = over_strata(gains)
-        better = [_superiority([a for a, _, _, _ in pairs], [b for _, b, _, _ in pairs]) for pairs in paired]
-        return Difference(mean, low, high, float(np.mean(better)), p, seeds, "seeds")
-    replicates = [pairs[0][3] for pairs in paired]
-    defined = [values for values in replicates if values is not None]
-    if not one_each or len(defined) < len(replicates) or len({len(values) for values in defined}) > 1:
+        better = np.mean([_superiority(of[:, 0], of[:, 1]) for of in values])
+        return Difference(mean, low, high, float(better), p, seeds, "seeds")
+    replicates = [found for pairs in paired for *_, found in pairs if found is not None]
+    one_each = len(replicates) == len(paired) == sum(map(len, paired))
+    if not one_each or len(set(map(len, replicates))) > 1:
         return Difference(mean, np.nan, np.nan, np.nan, np.nan, seeds, None)
-    values = np.mean(defined, axis=0)
-    values = values[~np.isnan(values)]
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    error = values.std(ddof=1)
+    drawn = np.mean(replicates, axis=0)
+    drawn = drawn[~np.isnan(drawn)]
+    low, high = map(float, np.quantile(drawn, _ENDS))
+    error = drawn.std(ddof=1)
     p = float(2 * ndtr(-abs(mean) / error)) if error > 0 else float(mean == 0)
-    return Difference(mean, float(low), float(high), _superiority(values, [0.0]), p, seeds, "images")
+    return Difference(mean, low, high, _superiority(drawn, np.zeros(1)), p, seeds, "images")
 
 
 def _pairs(
     first: Sequence[Record], second: Sequence[Record], metric: str
-) -> list[tuple[float, float, float, np.ndarray | None]]:
-    """Both values, their difference and its replicates, for each seed that both have on the same data."""
+) -> list[tuple[float, float, np.ndarray | None]]:
+    """Both values and the replicates of their difference, for each seed that both have on the same data."""
     others = {run.cell.seed: run for run in second}
     found = []
     for run in first:
@@ -174,20 +166,21 @@ def _pairs(
         if other is None or run.content["data"]["checksum"] != other.content["data"]["checksum"]:
             continue
         ours, theirs = run.scores.get(metric), other.scores.get(metric)
-        if ours is None or theirs is None:
-            continue
-        replicates = None
-        if run.draws is not None and run.draws == other.draws:
-            mine, others_own = run.replicates(metric), other.replicates(metric)
-            if mine is not None and others_own is not None and not np.isnan(mine - others_own).all():
-                replicates = mine - others_own
-        found.append((ours, theirs, ours - theirs, replicates))
+        if ours is not None and theirs is not None:
+            found.append((ours, theirs, _replicates(run, other, metric)))
     return found
 
 
-def _superiority(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
+def _replicates(first: Record, second: Record, metric: str) -> np.ndarray | None:
+    ours, theirs = first.replicates(metric), second.replicates(metric)
+    if ours is None or theirs is None or first.draws != second.draws or np.isnan(ours - theirs).all():
+        return None
+    return ours - theirs
+
+
+def _superiority(first: np.ndarray, second: np.ndarray) -> float:
     """Share of all pairs in which the first is larger; equal ones count half."""
-    gap = np.subtract.outer(np.asarray(first), np.asarray(second))
+    gap = np.subtract.outer(first, second)
     return float(((gap > 0) + 0.5 * (gap == 0)).mean())
 
 
@@ -213,40 +206,16 @@ def over_seeds(records: Iterable[Record]) -> pd.DataFrame:
     """Every metric and correlation of every cell, over its seeds.
 
     Returns:
-        One row for each dataset, model, head, loss and ``metric`` (``metrics.AP``,
-        ``confidence.pose.kendall``, ...), with the fields of :class:`Estimate`. A metric no seed has a number
-        for (an empty split) has no row.
+        One row a cell and ``metric`` (``metrics.AP``, ``confidence.pose.kendall``, ...) with the fields of
+        :class:`Estimate`; a metric no seed has a number for (an empty split) has none.
     """
-    rows = []
-    for cell, runs in by_cell(records).items():
-        for metric in dict.fromkeys(name for run in runs for name in run.scores):
-            found = estimate(runs, metric)
-            if found is not None:
-                rows.append((*cell, metric, *found))
+    rows = [
+        (*cell, metric, *found)
+        for cell, runs in by_cell(records).items()
+        for metric in dict.fromkeys(name for run in runs for name in run.scores)
+        if (found := estimate(runs, metric)) is not None
+    ]
     return pd.DataFrame(rows, columns=[*KEY, "metric", *Estimate._fields])
-
-
-class Comparison(NamedTuple):
-    """A row of :func:`differences`: what is compared, the fields of :class:`Difference`, the corrected p."""
-
-    dataset: str
-    model: str
-    head: str
-    loss: str
-    metric: str
-    difference: float
-    low: float
-    high: float
-    probability: float
-    p: float
-    pairs: int
-    basis: Basis | None
-    p_holm: float
-
-
-def comparisons(frame: pd.DataFrame) -> list[Comparison]:
-    """The rows of :func:`differences`."""
-    return [Comparison(*row) for row in frame[list(Comparison._fields)].itertuples(index=False, name=None)]
 
 
 def differences(
@@ -263,40 +232,28 @@ def differences(
         reference: The loss to compare with.
 
     Returns:
-        One row a comparison, in the order of the scores and then of the tables: ``score``, ``dataset``,
-        ``model``, ``head``, ``loss``, ``metric``, the fields of :class:`Difference`, and ``p_holm``. In a
+        One row a comparison, in the order of the scores and then of the tables: ``dataset``, ``model``,
+        ``head``, ``loss``, ``metric``, the fields of :class:`Difference`, ``p_holm`` and ``score``. In a
         mean over several, dataset and head are ``all``, the metric is ``mean``, and ``p_holm`` is NaN: it is
         no further comparison.
     """
     cells = by_cell(record for record in records if not record.content["control"])
+    compared = [cell for cell in cells if cell[3] != reference and (*cell[:3], reference) in cells]
     rows = []
     for score, metrics in scores.items():
+        of_score = []
         strata_of: dict[tuple[str, str], list[tuple[list[Record], list[Record], str]]] = {}
-        for (dataset, model, head, loss), runs in cells.items():
-            theirs = cells.get((dataset, model, head, reference))
-            if loss == reference or theirs is None:
-                continue
-            stratum = (runs, theirs, metrics[dataset])
-            found = difference([stratum])
-            if found is not None:
-                rows.append((score, dataset, model, head, loss, metrics[dataset], *found))
-                strata_of.setdefault((model, loss), []).append(stratum)
+        for cell in compared:
+            stratum = (cells[cell], cells[(*cell[:3], reference)], metrics[cell[0]])
+            if (found := difference([stratum])) is not None:
+                of_score.append((*cell, metrics[cell[0]], *found))
+                strata_of.setdefault((cell[1], cell[3]), []).append(stratum)
         for (model, loss), strata in strata_of.items():
-            overall = difference(strata) if len(strata) > 1 else None
-            if overall is not None:
-                rows.append((score, ALL, model, ALL, loss, "mean", *overall))
-    places = list(scores)
-    rows.sort(
-        key=lambda row: (
-            places.index(row[0]),
-            row[1] == ALL,
-            dataset_order(row[1]),
-            row[2],
-            head_order(row[3]),
-            loss_order(row[4], False),
-        )
-    )
-    frame = pd.DataFrame(rows, columns=["score", *KEY, "metric", *Difference._fields])
+            if len(strata) > 1 and (overall := difference(strata)) is not None:
+                of_score.append((ALL, model, ALL, loss, "mean", *overall))
+        of_score.sort(key=lambda row: (row[0] == ALL, cell_order(*row[:4])))
+        rows += [(*row, score) for row in of_score]
+    frame = pd.DataFrame(rows, columns=[*KEY, "metric", *Difference._fields, "score"])
     return frame.assign(p_holm=holm(frame.p.where(frame.dataset != ALL).to_numpy()))
 
 
@@ -310,15 +267,12 @@ def ties(
     Args:
         cells: The records of each cell.
         means: The metric of each cell that competes.
-        metric: Its name, as ``metrics.AP``.
+        metric: Its name.
     """
-    groups: dict[tuple[str, ...], list[CellKey]] = {}
-    for cell in sorted(means, key=lambda cell: loss_order(cell[3], False)):
-        groups.setdefault(cell[:3], []).append(cell)
     tied: set[CellKey] = set()
-    for group in groups.values():
-        best = max(group, key=means.__getitem__)
-        others = [cell for cell in group if cell != best]
+    competing = sorted(means, key=lambda cell: cell_order(*cell))
+    for _, group in groupby(competing, key=lambda cell: cell[:3]):
+        best, *others = sorted(group, key=lambda cell: -means[cell])
         found = [difference([(cells[best], cells[other], metric)]) for other in others]
         corrected = holm([np.nan if one is None else one.p for one in found])
         tied |= {other for other, p in zip(others, corrected, strict=True) if p >= SIGNIFICANCE}

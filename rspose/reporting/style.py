@@ -89,6 +89,11 @@ def head_order(head: str) -> tuple[int, str]:
     return known.index(head) if head in known else len(known), head
 
 
+def head_label(head: str) -> str:
+    """How a head is written; one that is unknown here, as it is called."""
+    return HEAD_LABELS.get(head, head)
+
+
 def dataset_title(dataset: str) -> str:
     """How a dataset is written; one that is unknown here, as it is called."""
     return DATASETS[dataset].title if dataset in DATASETS else dataset
@@ -103,3 +108,8 @@ def dataset_order(dataset: str) -> tuple[int, str]:
     """Sort key of the datasets: COCO, CrowdPose, MPII, COCO-WholeBody, further ones by name."""
     known = list(DATASETS)
     return known.index(dataset) if dataset in known else len(known), dataset
+
+
+def cell_order(dataset: str, model: str, head: str, loss: str, control: bool = False) -> tuple[object, ...]:
+    """Sort key of the cells: by dataset, the controls last, then by model, head and loss."""
+    return dataset_order(dataset), control, model, head_order(head), loss_order(loss, control)

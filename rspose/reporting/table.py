@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from rspose.reporting.statistics import CellKey
 
@@ -17,10 +18,7 @@ class Column:
 
     Attributes:
         group: What it stands under together with its neighbours (a head, say).
-        label: Its own name.
         scale: Factor from the stored number to the shown one: 100 for percent.
-        decimals: Decimals shown.
-        interval: Whether intervals are shown.
         signed: Whether positive numbers have a sign: a difference.
         competes: Whether the best number is bold.
         least: Whether the least number is bold, an error, also where it stands alone.
@@ -47,13 +45,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """A number as stored.
+    """A number as stored: a mean over seeds, and what there is of their deviation and of a 95 % interval.
 
-    Attributes:
-        mean: The number, a mean over seeds.
-        std: Standard deviation over seeds; None for one seed.
-        interval: Ends of the 95 % interval, None where there is none.
-        mark: A sign after the number: :data:`TIE` or :data:`DIFFERS`.
+    ``mark`` is a sign after it: :data:`TIE` or :data:`DIFFERS`.
     """
 
     mean: float
@@ -87,15 +81,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table and the words around it.
+    """A table and the words around it: the columns of one group and the rows of one block stand together.
 
-    Attributes:
-        name: Short name, for file names and labels.
-        caption: What the numbers are.
-        stub: Headers of the columns of labels.
-        columns: The columns of numbers, neighbours of one group together.
-        rows: The rows, those of one block together.
-        notes: Sentences below it, a line each.
+    ``stub`` are the headers of the labels, ``name`` is for files and references.
     """
 
     name: str
@@ -108,15 +96,15 @@ class Table:
     def on(self, medium: str) -> "Table":
         """The table with the columns that ``screen`` or ``paper`` shows."""
         kept = [j for j, column in enumerate(self.columns) if column.only in ("", medium)]
-        rows = [
+        rows = tuple(
             replace(
                 row,
                 values=tuple(row.values[j] for j in kept),
-                cells=tuple(row.cells[j] for j in kept) if row.cells else (),
+                cells=tuple(row.cells[j] for j in kept if row.cells),
             )
             for row in self.rows
-        ]
-        return replace(self, columns=tuple(self.columns[j] for j in kept), rows=tuple(rows))
+        )
+        return replace(self, columns=tuple(self.columns[j] for j in kept), rows=rows)
 
     def best(self) -> set[tuple[int, int]]:
         """Row and column indices of the best numbers: the largest of each column and block, or the least.
@@ -125,19 +113,20 @@ class Table:
         compete, and a loss that stands alone has won nothing.
         """
         best: set[tuple[int, int]] = set()
-        for block in {row.block for row in self.rows}:
-            competing = [i for i, row in enumerate(self.rows) if row.block == block and not row.control]
-            for j, column in enumerate(self.columns):
-                entries = {i: self.rows[i].values[j] for i in competing if column.competes}
-                values = {i: entry for i, entry in entries.items() if isinstance(entry, Value)}
-                if len(values) > (0 if column.least else 1):
-                    extreme = min if column.least else max
-                    top = shown(extreme(value.mean for value in values.values()), column)
-                    best |= {
-                        (i, j)
-                        for i, value in values.items()
-                        if shown(value.mean, column) == top and value.mark != TIE
-                    }
+        competing = [(j, column) for j, column in enumerate(self.columns) if column.competes]
+        for block, (j, column) in product({row.block for row in self.rows}, competing):
+            values = {
+                i: value
+                for i, row in enumerate(self.rows)
+                if row.block == block and not row.control and isinstance(value := row.values[j], Value)
+            }
+            if len(values) > (0 if column.least else 1):
+                top = (min if column.least else max)(value.mean for value in values.values())
+                best |= {
+                    (i, j)
+                    for i, value in values.items()
+                    if shown(value.mean, column) == shown(top, column) and value.mark != TIE
+                }
         return best
 
 

@@ -1,23 +1,29 @@
-"""The tables of a result set, from records alone.
+"""The tables of a result set, from records alone."""
 
-One a dataset, one of confidence quality, one that tells scoring from localisation, one of the differences to
-MSE, one of what publications claim, and an overview.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
+from rspose.grid.record import Failure
 from rspose.reporting import notes
 from rspose.reporting.difference_tables import difference_table
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.published import PUBLISHED, TOLERANCE, Claim, claimed, verdict
-from rspose.reporting.results import Results, head_label, read_results
+from rspose.reporting.results import Results, read_results
 from rspose.reporting.statistics import KEY, CellKey
-from rspose.reporting.style import dataset_order, dataset_title, head_order, loss_order, main_metric
+from rspose.reporting.style import (
+    cell_order,
+    dataset_order,
+    dataset_title,
+    head_label,
+    head_order,
+    loss_order,
+    main_metric,
+)
 from rspose.reporting.table import TIE, Column, Entry, Row, Table, Value
 
 _CONTENTS = {
@@ -32,6 +38,11 @@ _CORRELATIONS = {
     "confidence.pose.spearman": "pose ρ",
     "confidence.pose.kendall": "pose τ",
 }
+_CORRELATED = (
+    "Spearman's ρ and Kendall's τ. Keypoint (kpt.): confidence of a keypoint against its keypoint "
+    "similarity. Pose: score of an instance against its OKS."
+)
+_PLACE = ("Dataset", "Model", "Head", "Loss")
 _ERRORS = {"jitter": "jitter", "inversion": "inv.", "swap": "swap", "miss": "miss"}
 _DIAGNOSIS = {
     "confidence.keypoint.pearson": Column("Pearson's r", "kpt.", 1, 2),
@@ -47,43 +58,40 @@ _DIAGNOSIS = {
     },
     "diagnosis.ordering.AP_lost": Column("Gain without", "misordering", competes=False),
 }
+_DIAGNOSED = (
+    "Pearson's r of confidence with quality, as in the table of rank correlations. Keypoints: share of "
+    "good ones and of each error after Ronchi and Perona (ICCV 2017), on detections, MPII: on "
+    "ground-truth boxes. Gain: percentage points of AP (MPII: PCKh) if an error were repaired; without "
+    "misordering: if the score of every detection that suppression kept were its OKS. Means over the "
+    "seeds; their intervals stand in the CSV file."
+)
 _VERDICTS = (
     "Claimed: published for this cell (results/published). A measured number within "
     f"{100 * TOLERANCE:.1f} points of it has reproduced it. Only numbers on real data are compared."
 )
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A column and where its entries come from."""
+class _Source(NamedTuple):
+    """A column and where its entries come from: dataset and head are those of the row where empty."""
 
     column: Column
-    dataset: str | None  # None where each row has its own
-    head: str
     metric: str
-    kind: str = "measured"  # or "claimed" or "verdict"
+    dataset: str = ""
+    head: str = ""
+    kind: str = "measured"  # or "mean", "claimed" or "verdict"
 
 
 def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
-    """Write every table as Markdown, LaTeX and CSV.
+    """Write every table as Markdown, LaTeX and CSV into the folder ``out``; the files written.
 
     A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` if records have one, ``differences``
     if there is something to compare, ``claimed`` if there are records of real data, and ``main``. The CSV
     holds what the others show, one number a line, as fractions in full precision.
 
-    Args:
-        records: Folder of records, or several, whose records are merged.
-        out: Folder of the tables, made if it is not there.
-        published: Folder of published numbers.
-
-    Returns:
-        The files written.
-
     Raises:
-        FileNotFoundError: If there is no folder of records.
-        ValueError: If it holds no usable record, or the published numbers are damaged.
+        FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
     """
-    results = read_results([records] if isinstance(records, Path) else records, published)
+    results = read_results(records, published)
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for table, numbers in all_tables(results):
@@ -101,71 +109,69 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
     facts = facts.rename(columns={"loss.title": "title", "loss.reconstruction": "reconstruction"})
     numbers = facts.merge(results.summary, on=KEY)
     kind = numbers.metric.str.partition(".")[0]
+    of_dataset = {name: numbers[(kind == "metrics") & (numbers.dataset == name)] for name in results.datasets}
     tables: list[tuple[Table | None, pd.DataFrame]] = [
-        *(
-            (
-                _dataset_table(results.of(dataset), dataset),
-                numbers[(kind == "metrics") & (numbers.dataset == dataset)],
-            )
-            for dataset in results.datasets
-        ),
+        *((_dataset_table(results, name), own) for name, own in of_dataset.items()),
         (_confidence_table(results), numbers[kind == "confidence"]),
         (diagnosis_table(results), numbers[kind == "diagnosis"]),
-        (difference_table(results), results.differences),
+        (difference_table(results), results.differences.drop(columns="score")),
         _claim_table(results),
         (main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
     ]
-    return [(table, of_table) for table, of_table in tables if table is not None]
+    return [(table, own) for table, own in tables if table is not None]
 
 
 def _dataset_table(results: Results, dataset: str) -> Table:
-    main = results.main_metrics[dataset]
-    sources = []
-    for head in _heads(results.runs):
-        for name, label in results.metrics(dataset).items():
-            metric = f"metrics.{name}"
-            # A dozen columns of intervals are nothing to read: the CSV has them all.
-            column = Column(head_label(head), label, interval=metric == main)
-            sources.append(_Source(column, dataset, head, metric))
+    runs, failures = results.of(dataset)
+    main = results.main_metrics[dataset].removeprefix("metrics.")
+    sources = [
+        # A dozen columns of intervals are nothing to read: the CSV has them all.
+        _Source(Column(head_label(head), label, interval=name == main), f"metrics.{name}", dataset, head)
+        for head in _heads(runs)
+        for name, label in results.metrics(dataset).items()
+    ]
     contents = _CONTENTS.get(dataset, "all metrics")
-    caption = f"{dataset_title(dataset)} val, {notes.data_kind(results.runs)}: {contents} (%)"
-    return _table(dataset, caption, results, sources)
+    caption = f"{dataset_title(dataset)} val, {notes.data_kind(runs)}: {contents} (%)"
+    return _table(dataset, caption, results, sources, _places(runs, failures), dataset)
 
 
 def _confidence_table(results: Results) -> Table:
     sources = [
-        _Source(Column(head_label(head), label, 1, 2), None, head, metric)
+        _Source(Column(head_label(head), label, 1, 2), metric, head=head)
         for head in _heads(results.runs)
         for metric, label in _CORRELATIONS.items()
     ]
-    kind = notes.data_kind(results.runs)
-    caption = f"Rank correlation between confidence and localisation quality, {kind}"
-    table = _table("confidence", caption, results, sources, results.datasets)
-    explained = (
-        "Spearman's ρ and Kendall's τ. Keypoint (kpt.): confidence of a keypoint against its keypoint "
-        "similarity. Pose: score of an instance against its OKS."
-    )
-    return replace(table, notes=(explained, *table.notes))
+    places = [
+        (dataset, *place[1:]) for dataset in results.datasets for place in _places(*results.of(dataset))
+    ]
+    caption = f"Rank correlation between confidence and localisation quality, {notes.data_kind(results.runs)}"
+    table = _table("confidence", caption, results, sources, places)
+    return replace(table, notes=(_CORRELATED, *table.notes))
 
 
 def main_table(results: Results) -> Table:
-    """The overview: the main metric of every dataset and head."""
-    sources = []
-    metrics = results.main_metrics
-    for dataset in results.datasets:
-        metric, title = metrics[dataset], dataset_title(dataset)
-        for head in _heads(results.runs[results.runs.dataset == dataset]):
-            label = f"{head_label(head)} {metric.removeprefix('metrics.')}"
-            if not _claims_of(results, dataset, head):
-                sources.append(_Source(Column(title, label), dataset, head, metric))
-                continue
-            for kind in ("claimed", "measured", "verdict"):
-                measured = kind == "measured"
-                column = Column(f"{title} {label}", kind, competes=measured, text=kind == "verdict")
-                sources.append(_Source(column, dataset, head, metric, kind))
-    caption = f"Overview, {notes.data_kind(results.runs)}: {notes.metrics_named(metrics)} (%)"
-    table = _table("main", caption, results, sources)
-    if any(source.kind == "verdict" for source in sources):
+    """The overview: the main metric of every dataset and head, on real data beside what is claimed."""
+    sources, claims = [], []
+    models = set(results.runs.model)
+    for dataset, metric in results.main_metrics.items():
+        for head in _heads(results.of(dataset)[0]):
+            place = (dataset, head, metric.removeprefix("metrics."))
+            found = [
+                claim
+                for claim in results.claims
+                if dataset in results.real
+                and (claim.dataset, claim.head, claim.metric) == place
+                and claim.model in models
+            ]
+            claims += found
+            title, label = dataset_title(dataset), f"{head_label(head)} {place[2]}"
+            for kind in ("claimed", "measured", "verdict") if found else ("measured",):
+                group, name = (f"{title} {label}", kind) if found else (title, label)
+                column = Column(group, name, competes=kind == "measured", text=kind == "verdict")
+                sources.append(_Source(column, metric, dataset, head, kind))
+    caption = f"Overview, {notes.data_kind(results.runs)}: {notes.metrics_named(results.main_metrics)} (%)"
+    table = _table("main", caption, results, sources, _places(results.runs, results.failures, claims))
+    if claims:
         table = replace(table, notes=(*table.notes, f"{_VERDICTS} Table claimed has the commands."))
     return table
 
@@ -175,39 +181,19 @@ def diagnosis_table(results: Results) -> Table | None:
 
     None where no record has a diagnosis.
     """
-    runs = results.runs
-    cells = sorted(
-        set(runs[~runs.control][KEY].itertuples(index=False, name=None)),
-        key=lambda cell: (dataset_order(cell[0]), cell[1], head_order(cell[2]), loss_order(cell[3], False)),
-    )
-    rows = []
-    for cell in cells:
-        values = {score: results.values.get((*cell, score)) for score in _DIAGNOSIS}
-        if not any(value for score, value in values.items() if score.startswith("diagnosis")):
-            continue
-        entries = tuple(None if value is None else Value(value.mean) for value in values.values())
-        dataset, model, head, loss = cell
-        stub = [dataset_title(dataset), model, head_label(head), results.labels[loss]]
-        if not results.several_models:
-            del stub[1]
-        rows.append(Row(tuple(stub), f"{dataset} {model} {head}", False, entries, (cell,) * len(entries)))
-    if not rows:
+    sources = [_Source(column, metric, kind="mean") for metric, column in _DIAGNOSIS.items()]
+    diagnosed = [metric for metric in _DIAGNOSIS if metric.startswith("diagnosis.")]
+    places = [
+        cell
+        for cell in sorted(results.cells, key=lambda cell: cell_order(*cell))
+        if cell[1] != "control" and any((*cell, metric) in results.values for metric in diagnosed)
+    ]
+    if not places:
         return None
-    explained = (
-        "Pearson's r of confidence with quality, as in the table of rank correlations. Keypoints: share of "
-        "good ones and of each error after Ronchi and Perona (ICCV 2017), on detections, MPII: on "
-        "ground-truth boxes. Gain: percentage points of AP (MPII: PCKh) if an error were repaired; without "
-        "misordering: if the score of every detection that suppression kept were its OKS. Means over the "
-        "seeds; their intervals stand in the CSV file."
-    )
-    return Table(
-        "diagnosis",
-        f"Scoring and localisation, {notes.data_kind(runs)}",
-        ("Dataset", *(["Model"] if results.several_models else []), "Head", "Loss"),
-        tuple(_DIAGNOSIS.values()),
-        tuple(rows),
-        (explained, *notes.gaps(runs, results.failures), " ".join(notes.marks(rows))),
-    )
+    caption = f"Scoring and localisation, {notes.data_kind(results.runs)}"
+    table = _table("diagnosis", caption, results, sources, places)
+    said = (_DIAGNOSED, *notes.gaps(results.runs, results.failures), " ".join(notes.marks(table.rows)))
+    return replace(table, notes=said)
 
 
 def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
@@ -215,49 +201,49 @@ def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
 
     LaTeX has the source in short and no commands: they are wider than a page. None without real data.
     """
-    claims = [claim for claim in results.claims if claim.model and claim.metric == main_metric(claim.dataset)]
-    claims.sort(
+    claims = sorted(
+        (claim for claim in results.claims if claim.model and claim.metric == main_metric(claim.dataset)),
         key=lambda claim: (
             dataset_order(claim.dataset),
             head_order(claim.head),
             claim.model,
             loss_order(claim.loss, False),
-        )
+        ),
     )
     rows, lines = [], []
     for claim in claims:
         metric = f"metrics.{claim.metric}"
         value = results.values.get((*claim.cell, metric)) if claim.dataset in results.real else None
-        mean = None if value is None else value.mean
+        mean, interval = (value.mean, value.interval) if value else (None, None)
         found = verdict(claim, mean)
+        numbers = (*claim.cell, metric, claim.value, mean, *(interval or (None, None)), found)
+        lines.append((*numbers, claim.source, claim.table, claim.row, claim.command))
         # Of a file of mmpose's documentation the name says no more than the row's labels.
-        place = "" if "/" in claim.table else claim.table
+        short = [claim.source, "" if "/" in claim.table else claim.table]
         entries = (
             Value(claim.value),
             value or "not run",
             found,
-            ", ".join(filter(None, (claim.source, place))),
+            ", ".join(filter(None, short)),
             f"{', '.join(filter(None, (claim.source, claim.table)))}: {claim.row}",
             "" if value else f"`{claim.command}`",
         )
         stub = (dataset_title(claim.dataset), claim.model, head_label(claim.head), claim.title)
         cells = (None, claim.cell, *[None] * 4)
         rows.append(Row(stub, f"{claim.dataset} {claim.model}", False, entries, cells))
-        low, high = (value and value.interval) or (None, None)
-        numbers = (*claim.cell, metric, claim.value, mean, low, high, found)
-        lines.append((*numbers, claim.source, claim.table, claim.row, claim.command))
+    columns = (
+        ("claimed", False, ""),
+        ("measured", False, ""),
+        ("verdict", True, ""),
+        ("source", True, "paper"),
+        ("source", True, "screen"),
+        ("command", True, "screen"),
+    )
     table = Table(
         "claimed",
         "Claimed and measured, real data: AP, on MPII PCKh (%)",
-        ("Dataset", "Model", "Head", "Loss"),
-        (
-            Column("", "claimed", competes=False),
-            Column("", "measured", competes=False),
-            Column("", "verdict", competes=False, text=True),
-            Column("", "source", competes=False, text=True, only="paper"),
-            Column("", "source", competes=False, text=True, only="screen"),
-            Column("", "command", competes=False, text=True, only="screen"),
-        ),
+        _PLACE,
+        tuple(Column("", label, competes=False, text=text, only=only) for label, text, only in columns),
         tuple(rows),
         (
             _VERDICTS
@@ -265,9 +251,8 @@ def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
             notes.spread(results.runs, results.summary),
         ),
     )
-    measured = ["claimed", "measured", "low", "high", "verdict"]
-    columns = [*KEY, "metric", *measured, "source", "table", "row", "command"]
-    return (table if results.real else None), pd.DataFrame(lines, columns=columns)
+    numbers_of = ["claimed", "measured", "low", "high", "verdict", "source", "table", "row", "command"]
+    return (table if results.real else None), pd.DataFrame(lines, columns=[*KEY, "metric", *numbers_of])
 
 
 def _table(
@@ -275,43 +260,50 @@ def _table(
     caption: str,
     results: Results,
     sources: Sequence[_Source],
-    row_datasets: Sequence[str | None] = (None,),
+    places: Sequence[CellKey],
+    of: str | None = None,
 ) -> Table:
-    """A row for each model and loss, or, with ``row_datasets``, for each dataset, model and loss."""
-    shown_claims = [
-        claim
-        for source in sources
-        if source.kind == "claimed" and source.dataset is not None
-        for claim in _claims_of(results, source.dataset, source.head)
-    ]
-    ties = {metric: results.ties(metric) for metric in {source.metric for source in sources}}
+    """A row a place and a column a source, with the notes of a dataset or of all.
+
+    A place is a cell without what its columns say, dataset or head, or both.
+    """
+    runs, failures = results.of(of)
+    several = runs.model[~runs.control].nunique() > 1
+    metrics = {source.metric for source in sources}
+    tied = {metric: results.ties(metric) for metric in metrics if metric not in _DIAGNOSIS}
+    used = (any(place[0] for place in places), several, any(place[2] for place in places), True)
+    headers = tuple(header for header, use in zip(_PLACE, used, strict=True) if use)
     rows = []
-    for dataset in row_datasets:
-        for model, control, loss in _lines(results if dataset is None else results.of(dataset), shown_claims):
-            cells = tuple(
-                (source.dataset or dataset or "", model, "control" if control else source.head, loss)
-                for source in sources
-            )
-            values = tuple(
-                _entry(results, source, cell, cell in ties[source.metric])
-                for source, cell in zip(sources, cells, strict=True)
-            )
-            if control and not any(values):  # a constant confidence has no rank correlation
-                continue
-            stub = [] if dataset is None else [dataset_title(dataset)]
-            stub += [model] * results.several_models + [results.labels[loss]]
-            rows.append(Row(tuple(stub), f"{dataset} {model}", control, values, cells))
-    stub_headers = ["Dataset"] * (row_datasets[0] is not None) + ["Model"] * results.several_models + ["Loss"]
-    shown = results.summary[results.summary.metric.isin({source.metric for source in sources})]
-    sentences = [*notes.provenance(results.runs), *notes.gaps(results.runs, results.failures)]
-    sentences.append(" ".join([notes.spread(results.runs, shown), *notes.marks(rows)]))
+    for place in places:
+        dataset, model, head, loss = place
+        control = model == "control"
+        cells = tuple(
+            (source.dataset or dataset, model, "control" if control else source.head or head, loss)
+            for source in sources
+        )
+        values = tuple(
+            _entry(results, source, cell, cell in tied.get(source.metric, ()))
+            for source, cell in zip(sources, cells, strict=True)
+        )
+        if control and not any(values):  # a constant confidence has no rank correlation
+            continue
+        labels = (dataset_title(dataset), model, head_label(head), results.labels[loss])
+        stub = tuple(label for label, use in zip(labels, used, strict=True) if use)
+        rows.append(Row(stub, " ".join(place[:3]), control, values, cells))
+    shown = results.summary[results.summary.metric.isin(metrics)]
+    if of is not None:
+        shown = shown[shown.dataset == of]
+    sentences = [*notes.provenance(runs), *notes.gaps(runs, failures)]
+    sentences.append(" ".join([notes.spread(runs, shown), *notes.marks(rows)]))
     columns = tuple(source.column for source in sources)
-    return Table(name, caption, tuple(stub_headers), columns, tuple(rows), tuple(sentences))
+    return Table(name, caption, headers, columns, tuple(rows), tuple(sentences))
 
 
 def _entry(results: Results, source: _Source, cell: CellKey, tie: bool) -> Entry:
     """What stands in the row of a cell."""
     value = results.values.get((*cell, source.metric))
+    if source.kind == "mean":
+        return None if value is None else Value(value.mean)
     claim = None
     if cell[0] in results.real:
         claim = claimed(results.claims, cell, source.metric.removeprefix("metrics."))
@@ -326,26 +318,13 @@ def _entry(results: Results, source: _Source, cell: CellKey, tie: bool) -> Entry
     return None if claim is None else "not run"
 
 
-def _claims_of(results: Results, dataset: str, head: str) -> list[Claim]:
-    """The claims that the main table shows: of models that there are records of on real data."""
-    if dataset not in results.real:
-        return []
-    metric = results.main_metrics[dataset].removeprefix("metrics.")
-    models = set(results.runs.model)
-    return [
-        claim
-        for claim in results.claims
-        if (claim.dataset, claim.head, claim.metric) == (dataset, head, metric) and claim.model in models
-    ]
-
-
-def _lines(results: Results, claims: Sequence[Claim]) -> list[tuple[str, bool, str]]:
-    """Model, whether a control, and loss of every row: the losses of each model, then the controls."""
-    runs = results.runs
-    lines = set(zip(runs.model, runs.control, runs.loss, strict=True))
-    lines |= {(failure.cell.model, False, failure.cell.loss) for failure in results.failures}
-    lines |= {(claim.model, False, claim.loss) for claim in claims}
-    return sorted(lines, key=lambda line: (line[1], line[0], loss_order(line[2], line[1])))
+def _places(runs: pd.DataFrame, failures: Iterable[Failure], claims: Iterable[Claim] = ()) -> list[CellKey]:
+    """The losses of each model, then the controls, as cells without a dataset and a head."""
+    lines = set(zip(runs.model, runs.loss, strict=True))
+    lines |= {(failure.cell.model, failure.cell.loss) for failure in failures}
+    lines |= {(claim.model, claim.loss) for claim in claims}
+    cells = [("", model, "", loss) for model, loss in lines]
+    return sorted(cells, key=lambda cell: cell_order(*cell, control=cell[1] == "control"))
 
 
 def _heads(runs: pd.DataFrame) -> list[str]:

@@ -96,7 +96,7 @@ def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
     print(f"\n{(tables / 'main.md').read_text()}")
     if failed and left == own:
         raise ValueError(f"no record of {name}: none of its cells was finished")
-    results = read_results([records])
+    results = read_results(records)
     print(to_markdown(beside(results, name)))
     measured = {}
     for head in dict.fromkeys(cell.head for cell in own):

@@ -5,6 +5,6 @@ from pathlib import Path
 from rspose.grid.job import job
 
 with job(snakemake):
-    from rspose.reporting.frame import collect, write_collected
+    from rspose.reporting.frame import collect
 
-    write_collected(collect(*map(Path, snakemake.params.records)), Path(snakemake.output[0]))
+    collect(*map(Path, snakemake.params.records)).to_csv(snakemake.output[0], index=False)

@@ -10,9 +10,9 @@ import numpy as np
 from rspose.grid.progress import duration
 from rspose.grid.record import Failure, Record
 from rspose.reporting.published import verdict
-from rspose.reporting.results import Results, head_label
-from rspose.reporting.statistics import REFERENCE, CellKey, Comparison, comparisons
-from rspose.reporting.style import dataset_title
+from rspose.reporting.results import Results
+from rspose.reporting.statistics import REFERENCE, CellKey
+from rspose.reporting.style import dataset_title, head_label
 from rspose.reporting.table import DAGGER, Column, Value, entry_text
 
 _PERCENT, _CORRELATION = Column("", ""), Column("", "", 1, 2)
@@ -43,7 +43,7 @@ def cell_details(results: Results) -> dict[str, dict[str, Any]]:
 
     Numbers are words, rounded as in the tables. What the seeds share is said once.
     """
-    compared = {tuple(one[:4]): one for one in comparisons(results.differences)}
+    compared = {tuple(one[:4]): one for one in results.differences.itertuples(index=False)}
     failed: dict[CellKey, list[Failure]] = {}
     for failure in results.failures:
         failed.setdefault(failure.cell[:4], []).append(failure)
@@ -221,7 +221,7 @@ def _words(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _difference(one: Comparison | None) -> dict[str, str] | None:
+def _difference(one: Any) -> dict[str, str] | None:
     if one is None:
         return None
     known = one.basis is not None

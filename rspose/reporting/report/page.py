@@ -24,8 +24,8 @@ from rspose.reporting.published import PUBLISHED
 from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.drawings import drawings
 from rspose.reporting.report.pictures import heatmap_sheets, localisations
-from rspose.reporting.results import Results, head_label, read_results
-from rspose.reporting.style import dataset_title, loss_colour
+from rspose.reporting.results import Results, read_results
+from rspose.reporting.style import dataset_title, head_label, loss_colour
 from rspose.reporting.table import MISSING, Column, Table, Value, entry_text
 from rspose.reporting.tables import all_tables
 
@@ -76,7 +76,7 @@ def make_report(records: Path | Sequence[Path], out: Path, published: Path = PUB
         FileNotFoundError: If there is no folder of records.
         ValueError: If it holds no usable record, or the published numbers are damaged.
     """
-    results = read_results([records] if isinstance(records, Path) else records, published)
+    results = read_results(records, published)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(report_page(results), encoding="utf-8")
     return out

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rspose.reporting.charts import LOCALISATION, specification, vega_config
 from rspose.reporting.html import to_html
 from rspose.reporting.localisation import localised_losses, tolerated_errors
-from rspose.reporting.results import Results, head_label
-from rspose.reporting.style import dataset_title
+from rspose.reporting.results import Results
+from rspose.reporting.style import dataset_title, head_label
 
 MOST_BYTES = 3_000_000
 """What all sheets of heatmaps together may take of the page."""
