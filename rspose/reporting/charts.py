@@ -7,6 +7,7 @@ looks, the same in every chart.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import altair as alt
@@ -38,8 +39,7 @@ class Chart:
         title: What it shows.
         explained: How it is read.
         frame: Makes its numbers from all results, or from the file of :mod:`rspose.reporting.localisation`.
-        draw: Makes it from the numbers of one dataset, which have a column ``panel``, and the labels of all
-            losses of the results.
+        draw: Makes it from numbers, which have a column ``panel``, and the labels of all losses.
     """
 
     name: str
@@ -50,13 +50,7 @@ class Chart:
 
 
 def specification(chart: Chart, frame: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
-    """The chart of a part of its frame, as Vega-Lite.
-
-    Args:
-        chart: The chart.
-        frame: Rows of ``chart.frame`` of one dataset.
-        labels: The labels of all losses of the results, in their order.
-    """
+    """The chart of rows of its frame, which are of one dataset, as Vega-Lite; ``labels`` of all losses."""
     models = frame.model.nunique() > 1
     titles = [
         f"{model}, {head_label(head)}" if models else head_label(head)
@@ -111,24 +105,19 @@ def page_charts(results: Results) -> list[dict[str, Any]]:
     """Every chart of every dataset and model, with its title and how it is read; ready for JSON."""
     labels = list(frames.losses(results).values())
     numbers = [(chart, frame) for chart in CHARTS if len(frame := chart.frame(results))]
-    drawn = []
-    for name in results.datasets:
-        of_dataset = [(chart, frame[frame.dataset == name]) for chart, frame in numbers]
-        for model in dict.fromkeys(model for _, frame in of_dataset for model in frame.model):
-            for chart, frame in of_dataset:
-                part = frame[frame.model == model]
-                if len(part):
-                    drawn.append(
-                        {
-                            "kind": chart.name,
-                            "title": chart.title,
-                            "explained": chart.explained,
-                            "dataset": dataset_title(name),
-                            "model": model,
-                            "spec": specification(chart, part, labels),
-                        }
-                    )
-    return drawn
+    models = sorted({model for _, frame in numbers for model in frame.model})
+    return [
+        {
+            "kind": chart.name,
+            "title": chart.title,
+            "explained": chart.explained,
+            "dataset": dataset_title(dataset),
+            "model": model,
+            "spec": specification(chart, part, labels),
+        }
+        for dataset, model, (chart, frame) in product(results.datasets, models, numbers)
+        if len(part := frame[(frame.dataset == dataset) & (frame.model == model)])
+    ]
 
 
 CHARTS: list[Chart] = []
@@ -156,7 +145,7 @@ def _differences(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     x = alt.X("difference:Q", title=f"{frame.metric.iloc[0]}, percentage points")
     tooltip = _tooltip(loss="", difference="+.2f", low="+.2f", high="+.2f", p=".3f", verdict="", basis="")
     interval, points = _forest(frame, labels, x, tooltip, 110)
-    points = points.encode(shape=_shape(labels, legend=None))
+    points = points.encode(shape=_by_loss(alt.Shape, labels))
     return _panels(frame, _guide(x=0), interval, points, height=alt.Step(22))
 
 
@@ -164,10 +153,10 @@ def _forest(
     frame: pd.DataFrame, labels: Sequence[str], x: alt.X, tooltip: list[alt.Tooltip], size: int
 ) -> tuple[alt.Chart, alt.Chart]:
     """A row a loss: its interval, and a point that is filled or hollow."""
-    base = alt.Chart().encode(y=_rows(frame, labels), color=_colour(labels, legend=None))
+    base = alt.Chart().encode(y=_rows(frame, labels), color=_by_loss(alt.Color, labels))
     points = base.mark_point(size=size, strokeWidth=1.7, opacity=1).encode(
         x=x,
-        fill=alt.Fill("loss:N", scale=alt.Scale(domain=labels, range="category"), legend=None),
+        fill=_by_loss(alt.Fill, labels),
         fillOpacity=alt.when("datum.filled").then(alt.value(1)).otherwise(alt.value(0)),
         tooltip=tooltip,
     )
@@ -189,7 +178,7 @@ def _calibration(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
         order="bin:O",
     )
     points = base.mark_point(filled=True, opacity=1).encode(
-        shape=_shape(labels, frame),
+        shape=_by_loss(alt.Shape, labels, frame),
         size=alt.Size("share:Q", scale=alt.Scale(range=[15, 280]), legend=None),
         tooltip=_tooltip(loss="", confidence=".2f", quality=".2f", share=".1f"),
     )
@@ -290,7 +279,8 @@ def _thresholds(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
         strokeDash=alt.StrokeDash("scores:N", legend=None, scale=dashes)
     )
     points = base.mark_point(filled=True, size=35, opacity=1).encode(
-        shape=_shape(labels, frame), tooltip=_tooltip(loss="", scores="", threshold="", value=".1f")
+        shape=_by_loss(alt.Shape, labels, frame),
+        tooltip=_tooltip(loss="", scores="", threshold="", value=".1f"),
     )
     own = alt.Chart().mark_rule(style="guide").encode(x="mean(protocol):Q")
     return _panels(_within(frame, "kind"), own, line.add_params(highlighted), points, height=260, most=2)
@@ -313,7 +303,7 @@ def _learning_curves(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetCha
         last=[values[-1] for values in frame.value],
     )
     dashes = alt.Scale(domain=[0, 1, 2, 3, 4], range=[[1, 0], [5, 2], [2, 2], [6, 2, 2, 2], [9, 3]])
-    base = alt.Chart().encode(color=_colour(labels, legend=None))
+    base = alt.Chart().encode(color=_by_loss(alt.Color, labels))
     line = base.mark_line(strokeWidth=1.5, opacity=0.75).encode(
         x=alt.X("iteration:Q", title="iteration"),
         y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4)),
@@ -374,7 +364,7 @@ def _cost(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     across = base.mark_rule().encode(x="ms_low:Q", x2="ms_high:Q", y=y)
     along = base.mark_rule().encode(x=x, y="value_low:Q", y2="value_high:Q")
     points = base.mark_point(filled=True, size=120, opacity=1).encode(
-        x=x, y=y, shape=_shape(labels, frame), tooltip=_tooltip(loss="", ms=".0f", value=".1f")
+        x=x, y=y, shape=_by_loss(alt.Shape, labels, frame), tooltip=_tooltip(loss="", ms=".0f", value=".1f")
     )
     return _panels(frame, across, along, points.add_params(highlighted), height=300, width=320)
 
@@ -383,12 +373,12 @@ def _localisation(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     frame = frame.assign(panel=frame.panel + ": " + frame.path)
     x = alt.X("error:Q", title="localisation error (σ of the label)", scale=alt.Scale(nice=False))
     y = alt.Y("value:Q", title="loss, relative", scale=alt.Scale(domain=[0, 2]))
-    looks: dict[str, Any] = {"scale": alt.Scale(domain=labels, range=[*_DASHES * len(labels)][: len(labels)])}
+    dashes = [*_DASHES * len(labels)][: len(labels)]
     base, highlighted = _highlighted(frame, labels)
     line = base.mark_line(strokeWidth=1.8, clip=True).encode(
         x=x,
         y=y,
-        strokeDash=alt.StrokeDash("loss:N", **looks, **_legend(labels, frame)),
+        strokeDash=_by_loss(alt.StrokeDash, labels, frame, dashes),
         tooltip=_tooltip(loss="", error=".2f", value=".3f"),
     )
     better = alt.Chart().mark_rect(style="better").encode(y=alt.Y("min(low):Q"), y2=alt.Y2("max(high):Q"))
@@ -396,11 +386,7 @@ def _localisation(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
 
 
 def _panels(
-    frame: pd.DataFrame,
-    *layers: alt.Chart,
-    height: Any,
-    width: int = 280,
-    most: int = 3,
+    frame: pd.DataFrame, *layers: alt.Chart, height: Any, width: int = 280, most: int = 3
 ) -> alt.FacetChart:
     """The layers once a panel, ``most`` beside each other; the panels in the order of the frame."""
     titles = list(dict.fromkeys(frame.panel))
@@ -412,19 +398,16 @@ def _panels(
 
 def _values(frame: pd.DataFrame) -> alt.InlineData:
     """The rows of the frame, to five digits; None for what is not a number."""
-    shown = frame.drop(columns=["dataset", "model", "head"], errors="ignore")
-    rows: list[dict[Any, Any]] = [
-        {name: _rounded(value) for name, value in row.items()} for row in shown.to_dict("records")
-    ]
-    return alt.InlineData(values=rows)
 
+    def rounded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [rounded(each) for each in value]
+        if isinstance(value, float):
+            return float(f"{value:.5g}") if np.isfinite(value) else None
+        return value
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if np.isfinite(value) else None
-    return value
+    shown = frame.drop(columns=["dataset", "model", "head"], errors="ignore").to_dict("records")
+    return alt.InlineData(values=[{str(name): rounded(row[name]) for name in row} for row in shown])
 
 
 def _rows(frame: pd.DataFrame, labels: Sequence[str]) -> alt.Y:
@@ -433,31 +416,22 @@ def _rows(frame: pd.DataFrame, labels: Sequence[str]) -> alt.Y:
     return alt.Y("loss:N", title=None, scale=alt.Scale(domain=present))
 
 
-def _colour(labels: Sequence[str], frame: pd.DataFrame | None = None, **options: Any) -> alt.Color:
-    return alt.Color(
-        "loss:N", scale=alt.Scale(domain=labels, range="category"), **_legend(labels, frame), **options
-    )
-
-
-def _shape(labels: Sequence[str], frame: pd.DataFrame | None = None, **options: Any) -> alt.Shape:
-    return alt.Shape(
-        "loss:N", scale=alt.Scale(domain=labels, range="symbol"), **_legend(labels, frame), **options
-    )
-
-
-def _legend(labels: Sequence[str], frame: pd.DataFrame | None) -> dict[str, Any]:
-    """One entry a loss that the frame has; the scale knows all, so that a loss looks the same everywhere."""
-    if frame is None:
-        return {}
-    values = [label for label in labels if (frame.loss == label).any()]
-    return {"title": None, "legend": alt.Legend(values=values)}
+def _by_loss(
+    channel: Any, labels: Sequence[str], frame: pd.DataFrame | None = None, looks: Any = None
+) -> Any:
+    """How a loss looks, the same everywhere: the scale knows all, the legend those that the frame has."""
+    looks = looks or ("symbol" if channel is alt.Shape else "category")
+    legend = None
+    if frame is not None:
+        legend = alt.Legend(title=None, values=[label for label in labels if (frame.loss == label).any()])
+    return channel("loss:N", scale=alt.Scale(domain=labels, range=looks), legend=legend)
 
 
 def _highlighted(frame: pd.DataFrame, labels: Sequence[str]) -> tuple[alt.Chart, alt.Parameter]:
     """Marks in the colour of their loss; clicked in the legend it stands alone, with shift beside others."""
     chosen = alt.selection_point(fields=["loss"], bind="legend")
     opacity = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.1))
-    return alt.Chart().encode(color=_colour(labels, frame), opacity=opacity), chosen
+    return alt.Chart().encode(color=_by_loss(alt.Color, labels, frame), opacity=opacity), chosen
 
 
 def _within(frame: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -1,109 +1,61 @@
 """Sheets of drawn predictions and heatmaps, a row per loss and head, from what the predict stage saved."""
 
+import base64
+import textwrap
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import matplotlib
+import cv2
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize, to_rgba
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from rspose.datasets import DATASETS, KeypointSet
 from rspose.grid.record import Record
-from rspose.reporting.style import (
-    HEAD_LABELS,
-    SIDE_COLOURS,
-    dataset_title,
-    head_order,
-    loss_colour,
-    loss_order,
-    main_metric,
-)
+from rspose.reporting import style
+from rspose.reporting.html import render
+from rspose.reporting.study_figures import write_svg
 from rspose.reporting.table import DAGGER
 
-_PANEL, _GAP = 1.25, 0.05  # inches: width of a panel, space between panels
-_LETTER, _RIGHT, _TOP, _BOTTOM = 0.076, 0.1, 0.62, 0.5  # inches: a letter of a label, margin, title, legend
-_BAR = 0.55  # inches: a colour bar with its numbers
+READ = "Blue: the person's own left; orange: right. The fainter, the lower the confidence."
+"""How drawn people are read."""
 _FAINTEST = 0.15  # opacity of a keypoint without any confidence: it can still be found
-_COLOUR_MAP = "inferno"
+_HEIGHT = 128  # units: of a drawn person
 
 
-@dataclass(frozen=True)
-class Entry:
-    """The drawn cells: a row of a sheet.
+class Entry(NamedTuple):
+    """A row of a sheet: the record of a cell, its ``predictions.npz`` and its ``samples.npz``."""
 
-    Attributes:
-        loss: Name of the loss.
-        head: Name of the head.
-        predictions: Its ``predictions.npz``.
-        samples: Its ``samples.npz``.
-        title: The loss as written in the row's label.
-        score: The main metric of the dataset, a fraction; None leaves it out of the label.
-        reconstruction: Whether the loss is a reconstruction, which the label then says.
-        model: Name of the model, for the label of a sheet of several models.
-    """
-
-    loss: str
-    head: str
+    record: Record
     predictions: Path
     samples: Path
-    title: str
-    score: float | None = None
-    reconstruction: bool = False
-    model: str = ""
-
-    @classmethod
-    def from_record(cls, record: Record, predictions: Path, samples: Path) -> "Entry":
-        """The row of the cell that ``record`` tells of."""
-        cell, loss = record.cell, record.content["loss"]
-        score = record.scores.get(f"metrics.{main_metric(cell.dataset)}")
-        return cls(
-            cell.loss,
-            cell.head,
-            predictions,
-            samples,
-            loss["title"],
-            score,
-            loss["reconstruction"],
-            cell.model,
-        )
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What is drawn of a cell, all in pixels of the crop.
+    """What is drawn of a cell, in pixels of the crop.
 
     Attributes:
         names: File name of each image.
         crops: uint8 ``[S, H, W, 3]``, RGB.
         heatmaps: ``[S, K, h, w]``.
-        keypoints: Predicted, ``[S, K, 2]``.
-        confidence: ``[S, K]`` in [0, 1].
-        truth: Annotated, ``[S, K, 2]``.
-        visible: Flags 0 (absent), 1 (hidden), 2 (seen), ``[S, K]``.
+        people: Predicted x, y and confidence in [0, 1], ``[S, K, 3]``.
+        truth: Annotated x, y and flag, 0 (absent), 1 (hidden) or 2 (seen), ``[S, K, 3]``.
         identity: The annotation in image pixels, ``[S, K, 3]``: tells which instances these are.
     """
 
     names: list[str]
     crops: NDArray[np.uint8]
     heatmaps: NDArray[np.floating]
-    keypoints: NDArray[np.floating]
-    confidence: NDArray[np.floating]
+    people: NDArray[np.floating]
     truth: NDArray[np.floating]
-    visible: NDArray[np.floating]
     identity: NDArray[np.floating]
 
 
 def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
-    """Draw the truth and the predicted skeletons over the crops the models saw, as PNG (150 dpi) and SVG.
+    """Draw the truth and the predicted skeletons over the crops, as PNG and SVG.
 
     The first row is the truth (hollow: annotated but hidden); then a row per entry in canonical order, where
     opacity is confidence. Limbs of the person's left and right side differ in colour.
@@ -119,106 +71,90 @@ def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int =
 
     Raises:
         ValueError: If there is no entry, or a file is damaged, lacks an array or shows other instances than
-        the
-            first.
+            the first.
     """
-    figure = skeleton_figure(dataset, entries, columns)
-    return [_saved(figure, out), _saved(figure, out.with_suffix(".svg"))]
+    keypoints = DATASETS[dataset].keypoints
+    drawn = _read_all(entries, keypoints, columns)
+    first = drawn[0][1]
+    images = [image_address(crop) for crop in first.crops]
+    rows = [_row(("Truth",), "none", images, truths(first, keypoints))]
+    for entry, samples in drawn:
+        rows.append(_row(*_label(entry, entries), images, predictions(samples, keypoints)))
+    title = f"{style.dataset_title(dataset)} val: predicted skeletons"
+    return _write(rows, first, out, title, f"{READ} Hollow: annotated but hidden.")
 
 
 def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
-    """Draw the heatmaps over the greyed crops, as PNG (150 dpi) and SVG.
+    """Draw the heatmaps over the greyed crops, as PNG and SVG.
 
     Each panel is the maximum over the keypoints. A row has one scale, from its lowest to its highest value,
     and its colour bar: losses differ in what their maps mean. Crosses mark the annotated keypoints.
 
     Arguments, result and errors as for :func:`make_sheet`.
     """
-    figure = heatmap_figure(dataset, entries, columns)
-    return [_saved(figure, out), _saved(figure, out.with_suffix(".svg"))]
-
-
-def skeleton_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
-    """The figure of :func:`make_sheet`."""
     keypoints = DATASETS[dataset].keypoints
-    ordered, samples = _read_all(entries, keypoints, columns)
-    title = f"{dataset_title(dataset)} val: predicted skeletons"
-    figure, grid = _grid(len(ordered) + 1, samples[0], title, ordered, right=_RIGHT)
-    for j, axes in enumerate(grid[0]):
-        shown = samples[0].visible[j] > 0
-        _draw_skeleton(axes, keypoints, samples[0].crops[j], samples[0].truth[j], shown.astype(float))
-        # Faces of COCO-WholeBody are flagged 1 throughout.
-        hidden = (samples[0].visible[j] == 1) & (np.arange(len(keypoints)) < keypoints.body)
-        x, y = samples[0].truth[j][hidden].T
-        axes.scatter(x, y, s=3, color="white", linewidths=0, zorder=4)
-        axes.set_title(samples[0].names[j], fontsize=6)
-    _label(grid[0][0], "Truth", "", "#FFFFFF")
-    for entry, drawn, row in zip(ordered, samples, grid[1:], strict=True):
-        for j, axes in enumerate(row):
-            opacity = _FAINTEST + (1 - _FAINTEST) * np.clip(drawn.confidence[j], 0, 1)
-            _draw_skeleton(axes, keypoints, drawn.crops[j], drawn.keypoints[j], opacity)
-        _label_entry(row[0], dataset, entry, entries)
-    marks = [
-        Line2D([], [], color=SIDE_COLOURS["left"], lw=2, label="person's left"),
-        Line2D([], [], color=SIDE_COLOURS["right"], lw=2, label="person's right"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            marker="o",
-            ls="",
-            ms=5,
-            mfc="white",
-            mew=1.5,
-            label="annotated, hidden (truth)",
-        ),
-        Line2D([], [], color=SIDE_COLOURS["left"], lw=2, alpha=0.3, label="faint: low confidence"),
-    ]
-    _legend(figure, marks, ordered)
-    return figure
-
-
-def heatmap_figure(dataset: str, entries: Sequence[Entry], columns: int = 6) -> Figure:
-    """The figure of :func:`make_heatmap_sheet`."""
-    keypoints = DATASETS[dataset].keypoints
-    ordered, samples = _read_all(entries, keypoints, columns)
-    title = f"{dataset_title(dataset)} val: heatmaps, maximum over keypoints"
-    figure, grid = _grid(len(ordered), samples[0], title, ordered, right=_BAR)
-    for j, axes in enumerate(grid[0]):
-        axes.set_title(samples[0].names[j], fontsize=6)
-    for entry, drawn, row in zip(ordered, samples, grid, strict=True):
-        maps = drawn.heatmaps.max(axis=1).astype(np.float32)
+    drawn = _read_all(entries, keypoints, columns)
+    rows = []
+    for entry, samples in drawn:
+        maps = samples.heatmaps.max(axis=1).astype(np.float32)
         finite = maps[np.isfinite(maps)]
-        scale = Normalize(finite.min(), finite.max()) if finite.size else Normalize(0, 1)
-        for j, axes in enumerate(row):
-            _draw_heatmap(axes, drawn.crops[j], maps[j], scale)
-            marked = drawn.visible[j] > 0
-            of_body = np.arange(len(marked)) < keypoints.body
-            for shown, size in ((marked & of_body, 3.5), (marked & ~of_body, 1.0)):
-                axes.plot(*drawn.truth[j][shown].T, ls="", marker="+", ms=size, mew=0.6, color="#7FFFD4")
-        _label_entry(row[0], dataset, entry, entries)
-        _draw_colour_bar(figure, row[-1], scale)
-    cross = Line2D([], [], color="#2A9D74", marker="+", ls="", ms=6, label="annotated keypoint")
-    _legend(figure, [cross], ordered)
-    return figure
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        strength = (maps - low) / ((high - low) or 1.0)
+        images = [image_address(_over(*pair)) for pair in zip(samples.crops, strength, strict=True)]
+        people = [person | {"limbs": [], "crosses": True} for person in truths(samples, keypoints)]
+        scale = (f"{low:.2g}", f"{high:.2g}")
+        rows.append(_row(*_label(entry, entries), images, people) | {"scale": scale})
+    title = f"{style.dataset_title(dataset)} val: heatmaps, maximum over keypoints"
+    said = "Crosses mark the annotated keypoints; every row has its own scale."
+    return _write(rows, drawn[0][1], out, title, said)
 
 
-def _read_all(
-    entries: Sequence[Entry], keypoints: KeypointSet, columns: int
-) -> tuple[list[Entry], list[Samples]]:
-    if not entries:
-        raise ValueError("no cell to draw: a sheet needs at least one entry")
-    ordered = sorted(
-        entries, key=lambda entry: (entry.model, loss_order(entry.loss, False), head_order(entry.head))
-    )
-    samples = [read_samples(entry, keypoints, columns) for entry in ordered]
-    for entry, other in zip(ordered, samples, strict=True):
-        if not np.array_equal(other.identity, samples[0].identity, equal_nan=True):
-            raise ValueError(
-                f"{entry.samples}: shows other instances than {ordered[0].samples}: predict both cells again "
-                "with the same data"
+def predictions(samples: Samples, keypoints: KeypointSet) -> list[dict[str, Any]]:
+    """What templates draw of each predicted person, the fainter the lower the confidence of a keypoint."""
+    opacity = _FAINTEST + (1 - _FAINTEST) * np.clip(samples.people[..., 2], 0, 1)
+    nowhere = np.zeros(len(keypoints), dtype=bool)
+    size = samples.crops.shape[1:3]
+    return [_person(keypoints, size, *one, nowhere) for one in zip(samples.people, opacity, strict=True)]
+
+
+def truths(samples: Samples, keypoints: KeypointSet) -> list[dict[str, Any]]:
+    """What templates draw of each annotated person, with marks where a keypoint is hidden."""
+    flags = samples.truth[..., 2]
+    # Faces of COCO-WholeBody are flagged as hidden throughout.
+    hidden = (flags == 1) & (np.arange(len(keypoints)) < keypoints.body)
+    each = zip(samples.truth, (flags > 0).astype(float), hidden, strict=True)
+    return [_person(keypoints, samples.crops.shape[1:3], *one) for one in each]
+
+
+def _person(
+    keypoints: KeypointSet, size: tuple[int, ...], points: NDArray, opacity: NDArray, hidden: NDArray
+) -> dict[str, Any]:
+    """Limbs and keypoints of a person, without those of opacity 0; sizes and places in units."""
+    unit = _HEIGHT / size[0]
+    at = [f"{x:.1f} {y:.1f}" for x, y in unit * (np.nan_to_num(points[:, :2]) + 0.5)]
+    sides = [
+        name.split("_")[0] if name.startswith(("left_", "right_")) else "middle" for name in keypoints.names
+    ]
+    limbs, joints = [], []
+    for a, b in keypoints.skeleton:
+        if (faint := min(opacity[a], opacity[b])) > 0:
+            ends = {sides[a], sides[b]} - {"middle"}
+            side, small = ends.pop() if len(ends) == 1 else "middle", max(a, b) >= keypoints.body
+            limbs.append(
+                {"path": f"M{at[a]}L{at[b]}", "side": side, "small": small, "opacity": round(faint, 2)}
             )
-    return ordered, samples
+    for k in np.flatnonzero(opacity > 0):
+        known = {"name": keypoints.names[k].replace("_", " "), "hidden": bool(hidden[k])}
+        look = {"side": sides[k], "small": k >= keypoints.body, "opacity": round(opacity[k], 2)}
+        joints.append({"at": at[k], **known, **look})
+    return {"width": round(unit * size[1], 1), "limbs": limbs, "joints": joints, "crosses": False}
+
+
+def image_address(pixels: NDArray, suffix: str = ".png") -> str:
+    """An RGB image within its own address."""
+    options = [cv2.IMWRITE_WEBP_QUALITY, 80] if suffix == ".webp" else []
+    _, encoded = cv2.imencode(suffix, pixels[:, :, ::-1], options)
+    return f"data:image/{suffix[1:]};base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
 def read_samples(entry: Entry, keypoints: KeypointSet, columns: int) -> Samples:
@@ -232,32 +168,33 @@ def read_samples(entry: Entry, keypoints: KeypointSet, columns: int) -> Samples:
     )
     predicted = _arrays(entry.predictions, ("keypoints", "confidence"))
     drawn = {name: array[:columns] for name, array in drawn.items()}
+    truth, rows = drawn["truth_keypoints"], drawn["box_index"]
     if not len(drawn["crop"]):
         raise ValueError(f"{entry.samples}: holds no instance to draw: predict the cell again")
-    for path, array in (
-        (entry.samples, drawn["truth_keypoints"]),
-        (entry.predictions, predicted["keypoints"]),
-    ):
+    for path, array in ((entry.samples, truth), (entry.predictions, predicted["keypoints"])):
         if array.shape[1] != len(keypoints):
             dataset = next(name for name, each in DATASETS.items() if each.keypoints is keypoints)
             raise ValueError(
                 f"{path}: {array.shape[1]} keypoints: expected the {len(keypoints)} of {dataset}"
             )
-    rows = drawn["box_index"]
     if rows.min() < 0 or rows.max() >= len(predicted["keypoints"]):
         raise ValueError(
             f"{entry.samples}: box_index {rows.max()} is outside the {len(predicted['keypoints'])} rows of "
             f"{entry.predictions}: the two files are not of one run"
         )
+
+    def in_crop(points: NDArray, third: NDArray) -> NDArray:
+        matrices = drawn["crop_matrix"]  # [S, 2, 3]
+        moved = np.einsum("sij,skj->ski", matrices[:, :, :2], points) + matrices[:, None, :, 2]
+        return np.concatenate([moved, third[..., None]], axis=2)
+
     return Samples(
         names=[Path(str(name)).name for name in drawn["image_path"]],
         crops=drawn["crop"],
         heatmaps=drawn["heatmap"],
-        keypoints=_to_crop(drawn["crop_matrix"], predicted["keypoints"][rows]),
-        confidence=predicted["confidence"][rows],
-        truth=_to_crop(drawn["crop_matrix"], drawn["truth_keypoints"][..., :2]),
-        visible=drawn["truth_keypoints"][..., 2],
-        identity=drawn["truth_keypoints"],
+        people=in_crop(predicted["keypoints"][rows], predicted["confidence"][rows]),
+        truth=in_crop(truth[..., :2], truth[..., 2]),
+        identity=truth,
     )
 
 
@@ -272,146 +209,76 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
         raise ValueError(f"{path}: not usable ({error}): predict the cell again") from None
 
 
-def _to_crop(matrices: NDArray, points: NDArray) -> NDArray:
-    """Image pixels ``[S, K, 2]`` to crop pixels with the affine maps ``[S, 2, 3]``."""
-    return np.einsum("sij,skj->ski", matrices[:, :, :2], points) + matrices[:, None, :, 2]
+def _read_all(entries: Sequence[Entry], keypoints: KeypointSet, columns: int) -> list[tuple[Entry, Samples]]:
+    """What each cell drew, in canonical order."""
+    if not entries:
+        raise ValueError("no cell to draw: a sheet needs at least one entry")
+
+    def place(entry: Entry) -> tuple[Any, ...]:
+        cell = entry.record.cell
+        return cell.model, style.loss_order(cell.loss, False), style.head_order(cell.head)
+
+    ordered = sorted(entries, key=place)
+    found = [read_samples(entry, keypoints, columns) for entry in ordered]
+    for entry, samples in zip(ordered, found, strict=True):
+        if not np.array_equal(samples.identity, found[0].identity, equal_nan=True):
+            raise ValueError(
+                f"{entry.samples}: shows other instances than {ordered[0].samples}: predict both cells again "
+                "with the same data"
+            )
+    return list(zip(ordered, found, strict=True))
 
 
-def _grid(
-    rows: int, samples: Samples, title: str, entries: Sequence[Entry], right: float
-) -> tuple[Figure, NDArray]:
-    columns, height, width = samples.crops.shape[:3]
-    panel_height = _PANEL * height / width
-    left = 0.3 + _LETTER * max(
-        len("1D · PCKh 00.0"), *(max(len(_title(entry)), len(entry.model)) for entry in entries)
+def _label(entry: Entry, entries: Sequence[Entry]) -> tuple[tuple[str, ...], str]:
+    cell, loss = entry.record.cell, entry.record.loss
+    metric = style.main_metric(cell.dataset)
+    score = entry.record.scores.get(f"metrics.{metric}")
+    head = style.HEAD_LABELS.get(cell.head, cell.head)
+    lines = (
+        f"{loss.title} {DAGGER}" if loss.reconstruction else loss.title,
+        head if score is None else f"{head} · {metric} {100 * score:.1f}",
+        *([cell.model] if len({other.record.cell.model for other in entries}) > 1 else []),
     )
-    total_width = left + columns * (_PANEL + _GAP) + right
-    total_height = _TOP + rows * (panel_height + _GAP) + _BOTTOM
-    figure = Figure((total_width, total_height), dpi=150, facecolor="white")
-    grid = figure.subplots(
-        rows,
-        columns,
-        squeeze=False,
-        gridspec_kw={
-            "left": left / total_width,
-            "right": 1 - right / total_width,
-            "top": 1 - _TOP / total_height,
-            "bottom": _BOTTOM / total_height,
-            "wspace": _GAP / _PANEL,
-            "hspace": _GAP / panel_height,
-        },
+    return lines, style.loss_colour(cell.loss)
+
+
+def _over(crop: NDArray[np.uint8], strength: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The greyed crop under a heatmap from 0 to 1, whose pixel i is centred at i strides of the crop."""
+    fine = max(1, round(strength.shape[1] / crop.shape[1]))  # so often a crop's pixel is resolved
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).repeat(fine, axis=0).repeat(fine, axis=1)[..., None]
+    rows, columns = (
+        np.floor(((np.arange(fine * size) + 0.5) / fine - 0.5) * count / size + 0.5).astype(int)
+        for size, count in zip(crop.shape[:2], strength.shape, strict=True)
     )
-    figure.text(0.5, 1 - 0.2 / total_height, title, ha="center", va="center", fontsize=11, fontweight="bold")
-    return figure, grid
+    shown = np.clip(np.nan_to_num(strength), 0, 1)
+    opacity = np.clip(0.1 + 1.5 * shown, 0, 0.85)
+    # Behind the last centre a map says nothing for the last half of a stride.
+    shown, opacity = (np.pad(each, (0, 1))[rows][:, columns] for each in (shown, opacity))
+    colours = cv2.applyColorMap((255 * shown).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return (grey + opacity[..., None] * (colours.astype(float) - grey)).round().astype(np.uint8)
 
 
-def _draw_skeleton(
-    axes: Axes, keypoints: KeypointSet, crop: NDArray, points: NDArray, opacity: NDArray
-) -> None:
-    """One person over its crop; a keypoint of opacity 0 is left out, and so are its limbs."""
-    _draw_image(axes, crop)
-    colours = [SIDE_COLOURS[_side(name)] for name in keypoints.names]
-    limbs = [(a, b) for a, b in keypoints.skeleton if opacity[a] > 0 and opacity[b] > 0]
-    segments = [points[[a, b]] for a, b in limbs]
-    alphas = [float(min(opacity[a], opacity[b])) for a, b in limbs]
-    limb_colours = [
-        to_rgba(_limb_colour(colours[a], colours[b]), alpha)
-        for (a, b), alpha in zip(limbs, alphas, strict=True)
-    ]
-    # A dark rim keeps the limbs apart from clothes and background of their colour.
-    widths = np.array([1.7 if max(limb) < keypoints.body else 0.5 for limb in limbs])
-    axes.add_collection(
-        LineCollection(
-            segments, colors=[(0, 0, 0, alpha * 0.6) for alpha in alphas], linewidths=1.65 * widths
-        )
+def _row(
+    label: Sequence[str], colour: str, images: Sequence[str], people: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    panels = list(zip(images, people, strict=True))
+    return {"label": label, "colour": colour, "panels": panels, "scale": None}
+
+
+def _write(rows: Sequence[dict[str, Any]], samples: Samples, out: Path, title: str, said: str) -> list[Path]:
+    if any(DAGGER in row["label"][0] for row in rows):
+        said = f"{said} {DAGGER} Reconstruction."
+    left = 22 + 6.2 * max(len(line) for row in rows for line in row["label"])
+    letters = int((left + len(samples.names) * _HEIGHT * samples.crops.shape[2] / samples.crops.shape[1]) / 5)
+    colours = cv2.applyColorMap(np.linspace(0, 255, 9).round().astype(np.uint8), cv2.COLORMAP_INFERNO)
+    svg = render(
+        "sheet.svg",
+        title=title,
+        said=textwrap.wrap(said, letters),
+        rows=rows,
+        names=samples.names,
+        left=left,
+        height=_HEIGHT,
+        colours=["#{2:02x}{1:02x}{0:02x}".format(*colour) for colour in colours[:, 0]],
     )
-    axes.add_collection(LineCollection(segments, colors=limb_colours, linewidths=widths))
-    drawn = opacity > 0
-    of_body = np.arange(len(keypoints)) < keypoints.body
-    axes.scatter(
-        points[drawn, 0],
-        points[drawn, 1],
-        s=np.where(of_body, 11, 1.2)[drawn],
-        c=[to_rgba(colours[k], opacity[k]) for k in np.flatnonzero(drawn)],
-        edgecolors=[(0, 0, 0, alpha * 0.8) for alpha in opacity[drawn]],
-        linewidths=np.where(of_body, 0.4, 0.0)[drawn].tolist(),
-        zorder=3,
-    )
-
-
-def _draw_heatmap(axes: Axes, crop: NDArray, heatmap: NDArray, scale: Normalize) -> None:
-    grey = crop.astype(np.float64) @ [0.299, 0.587, 0.114]
-    _draw_image(axes, np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8))
-    (height, width), (rows, columns) = crop.shape[:2], heatmap.shape
-    # Pixel i of the map is centred at i strides of the crop.
-    right, bottom = (columns - 0.5) * width / columns, (rows - 0.5) * height / rows
-    extent = (right - width, right, bottom, bottom - height)
-    strength = np.nan_to_num(np.ma.filled(scale(heatmap), 0.0))
-    axes.imshow(
-        heatmap,
-        cmap=_COLOUR_MAP,
-        norm=scale,
-        alpha=np.clip(0.1 + 1.5 * strength, 0, 0.85),
-        extent=extent,
-        interpolation="nearest",
-    )
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-
-
-def _draw_image(axes: Axes, image: NDArray) -> None:
-    axes.imshow(image, interpolation="bilinear")
-    axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
-    axes.set_axis_off()
-
-
-def _draw_colour_bar(figure: Figure, axes: Axes, scale: Normalize) -> None:
-    width = figure.get_size_inches()[0]
-    box = axes.get_position()
-    bar = figure.add_axes((box.x1 + 0.08 / width, box.y0 + 0.1 * box.height, 0.1 / width, 0.8 * box.height))
-    figure.colorbar(ScalarMappable(scale, _COLOUR_MAP), cax=bar, format="%.2g")
-    bar.tick_params(labelsize=6, length=2, pad=1)
-
-
-def _label_entry(axes: Axes, dataset: str, entry: Entry, entries: Sequence[Entry]) -> None:
-    detail = HEAD_LABELS.get(entry.head, entry.head)
-    if entry.score is not None:
-        detail += f" · {main_metric(dataset)} {100 * entry.score:.1f}"
-    if len({other.model for other in entries}) > 1:
-        detail += f"\n{entry.model}"
-    _label(axes, _title(entry), detail, loss_colour(entry.loss))
-
-
-def _title(entry: Entry) -> str:
-    return f"{entry.title} {DAGGER}" if entry.reconstruction else entry.title
-
-
-def _label(axes: Axes, title: str, detail: str, colour: str) -> None:
-    text = partial(axes.text, x=-0.1, transform=axes.transAxes, ha="right")
-    text(y=0.51, s=title, va="bottom", fontsize=8, fontweight="bold")
-    text(y=0.49, s=detail, va="top", fontsize=7.5)
-    axes.plot([-0.05, -0.05], [0.02, 0.98], transform=axes.transAxes, color=colour, lw=4, clip_on=False)
-
-
-def _legend(figure: Figure, marks: list[Line2D], entries: Sequence[Entry]) -> None:
-    if any(entry.reconstruction for entry in entries):
-        marks = [*marks, Line2D([], [], ls="", label=f"{DAGGER} reconstruction")]
-    figure.legend(handles=marks, loc="lower center", ncols=3, fontsize=7, frameon=False, borderaxespad=0.3)
-
-
-def _side(keypoint: str) -> str:
-    return keypoint.split("_")[0] if keypoint.startswith(("left_", "right_")) else "middle"
-
-
-def _limb_colour(first: str, second: str) -> str:
-    """A limb has the colour of its side; one between the sides that of the middle."""
-    ends = {first, second} - {SIDE_COLOURS["middle"]}
-    return ends.pop() if len(ends) == 1 else SIDE_COLOURS["middle"]
-
-
-def _saved(figure: Figure, path: Path) -> Path:
-    """Write the figure as the suffix says; the same figure gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # No date and no random ids: the same numbers give the same file.
-    with matplotlib.rc_context({"svg.hashsalt": "rspose"}):
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    return path
+    return write_svg(svg, out)

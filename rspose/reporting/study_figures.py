@@ -13,7 +13,7 @@ from rspose.reporting.frame import ordered_records
 from rspose.reporting.results import Results
 from rspose.reporting.style import dataset_title
 
-_SCALE = 2.0  # pixels of a PNG for one of the chart
+_SCALE = 2.0  # pixels of a PNG for one of the figure
 _LETTER = 6.0  # pixels of a letter below the title
 
 
@@ -32,8 +32,7 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
     Raises:
         FileNotFoundError: If there is no folder of records.
     """
-    folders = [records] if isinstance(records, Path) else list(records)
-    usable = ordered_records(*folders)
+    usable = ordered_records(*([records] if isinstance(records, Path) else records))
     out.mkdir(parents=True, exist_ok=True)
     if not usable:
         return []
@@ -45,7 +44,7 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
             part = frame[frame.dataset == dataset]
             generated = results.runs[results.runs.dataset == dataset]["data.generated"].astype(bool)
             kinds = ["generated data" if kind else "real data" for kind in sorted(set(generated))[::-1]]
-            where = f"{dataset_title(dataset)}, {' and '.join(kinds)}"
+            where = f"{dataset_title(dataset)}, {' and '.join(kinds)}. "
             written += draw(chart, part, losses(results), out / f"{dataset}_{chart.name}.png", where)
     return written
 
@@ -53,7 +52,7 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
 def draw(
     chart: Chart, frame: pd.DataFrame, losses: Mapping[str, str], path: Path, where: str = ""
 ) -> list[Path]:
-    """Write a chart as PNG at ``path`` and as SVG beside it; the same chart gives the same bytes.
+    """Write a chart as PNG at ``path`` and as SVG beside it.
 
     Args:
         chart: The chart.
@@ -61,19 +60,21 @@ def draw(
         losses: All losses of the results and their labels.
         path: The PNG file.
         where: What is said first below the title.
-
-    Returns:
-        Both files.
     """
     spec = specification(chart, frame, list(losses.values()))
     wide = int(spec["columns"] * spec["spec"]["width"] / _LETTER)
     config = vega_config(losses)
     config["legend"]["columns"] = max(2, min(6, wide // 16))
-    said = textwrap.wrap(". ".join(filter(None, (where, chart.explained))), min(wide, 110))
+    said = textwrap.wrap(where + chart.explained, min(wide, 110))
     title = textwrap.wrap(chart.title, int(0.7 * wide))
     spec |= {"title": {"text": title, "subtitle": said}, "config": config}
-    svg = vl_convert.vegalite_to_svg(spec)
+    return write_svg(vl_convert.vegalite_to_svg(spec), path)
+
+
+def write_svg(svg: str, path: Path) -> list[Path]:
+    """Write a drawing as PNG at ``path`` and as SVG beside it; the same drawing gives the same bytes."""
     vector = path.with_suffix(".svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
     vector.write_text(svg, encoding="utf-8")
     path.write_bytes(vl_convert.svg_to_png(svg, scale=_SCALE))
     return [path, vector]

@@ -10,6 +10,7 @@ import numpy as np
 
 from rspose.datasets.coco import COCO
 from rspose.evaluation.resampling import summary
+from rspose.grid.record import read_record
 from rspose.reporting.figures import Entry
 
 COCO_METRICS = {"AP": 0.4512, "AP50": 0.7, "AP75": 0.5, "APM": 0.4, "APL": 0.5, "AR": 0.55}
@@ -98,6 +99,19 @@ def with_bootstrap(
     return {**content, "bootstrap": summary(values, {}, images)}
 
 
+def three_losses(root: Path, *datasets: str, seeds: int, **described: Any) -> None:
+    """Records of MSE, KL and a reconstruction on two heads, each with a bootstrap."""
+    rng = np.random.default_rng(0)
+    losses = {"mse": 0.30, "kl": 0.45, "rspose": 0.40}
+    for dataset, head, loss, seed in itertools.product(datasets, ("heatmap", "simcc"), losses, range(seeds)):
+        value = losses[loss] + 0.0001 * seed
+        metrics = {"PCKh": value} if dataset == "mpii" else {**COCO_METRICS, "AP": value}
+        known = {"metrics": metrics, "reconstruction": loss == "rspose", **described}
+        content = {**record(dataset, loss, head, seed, **known), "grid": "demo"}
+        values = {f"metrics.{name}": rng.normal(value, 0.01, 50) for name in metrics}
+        write(root, with_bootstrap(content, values))
+
+
 def fail(root: Path, loss: str, seed: int, rule: str, error: str) -> Path:
     """Write what a failed cell leaves."""
     content = {"format": 2, "cell": record(loss=loss, seed=seed)["cell"]}
@@ -137,13 +151,13 @@ def predictions(count: int = 4, keypoints: int = len(COCO.keypoints)) -> dict[st
     }
 
 
-def saved(folder: Path, drawn: dict[str, Any], predicted: dict[str, Any], **entry: Any) -> Entry:
-    """Save both files and describe them."""
+def saved(folder: Path, drawn: dict[str, Any], predicted: dict[str, Any], **described: Any) -> Entry:
+    """Save both files, and the record of their cell as :func:`record` describes it."""
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "samples.npz", **drawn)
     np.savez_compressed(folder / "predictions.npz", **predicted)
-    described = {"loss": "mse", "head": "heatmap", "title": "MSE", **entry}
-    return Entry(predictions=folder / "predictions.npz", samples=folder / "samples.npz", **described)
+    told = read_record(write(folder, record(**described)))
+    return Entry(told, folder / "predictions.npz", folder / "samples.npz")
 
 
 def rows_of(text: str) -> list[dict[str, str]]:

@@ -8,6 +8,11 @@ localrules:
     report,
 
 
+ASSETS = fingerprints.sha256_of_sources(
+    Path(workflow.basedir, "rspose/reporting/report/assets").iterdir()
+)
+
+
 rule collect:
     input:
         all_records(),
@@ -101,6 +106,7 @@ rule figures:
         **WITHOUT_MODEL,
     params:
         code=fingerprints.sha256_of_modules("rspose.reporting.figures"),
+        assets=ASSETS,
     script:
         "../scripts/figures.py"
 
@@ -161,8 +167,6 @@ rule report:
     params:
         records=records_folder,
         code=fingerprints.sha256_of_modules("rspose.reporting.report.page"),
-        assets=fingerprints.sha256_of_sources(
-            Path(workflow.basedir, "rspose/reporting/report/assets").iterdir()
-        ),
+        assets=ASSETS,
     script:
         "../scripts/report.py"

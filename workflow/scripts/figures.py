@@ -10,7 +10,7 @@ with job(snakemake):
 
     files = zip(snakemake.input.records, snakemake.input.predictions, snakemake.input.samples, strict=True)
     entries = [
-        Entry.from_record(read_record(Path(record)), Path(predictions), Path(samples))
+        Entry(read_record(Path(record)), Path(predictions), Path(samples))
         for record, predictions, samples in files
     ]
     dataset = snakemake.wildcards.dataset

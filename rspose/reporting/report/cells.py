@@ -39,7 +39,7 @@ _WRITTEN = {
 
 
 def cell_details(results: Results) -> dict[str, dict[str, Any]]:
-    """All that the report shows of each cell, by ``dataset/model/head/loss``; ready for JSON.
+    """All that the report says of each cell, by ``dataset/model/head/loss``.
 
     Numbers are words, rounded as in the tables. What the seeds share is said once.
     """
@@ -106,38 +106,28 @@ def _named(results: Results, key: CellKey) -> dict[str, Any]:
 
 
 def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> dict[str, Any]:
-    if not records:
-        return {
-            "seeds": [],
-            "scores": [],
-            "facts": [],
-            "commands": [],
-            "generated": None,
-        }
     records = sorted(records, key=lambda record: record.cell.seed)
-    contents = [record.content for record in records]
-    control = contents[0]["control"]
     seeds_of: dict[str, list[int]] = {}  # by the grid and what it was run from, as text
-    for content in contents:
-        if content.get("grid"):
-            made_by = json.dumps([content["grid"], content.get("config")])
-            seeds_of.setdefault(made_by, []).append(content["cell"]["seed"])
-    commands = []
-    for made_by, seeds in seeds_of.items():
-        grid, given = json.loads(made_by)
-        commands.append(rerun_command(grid, key, seeds, control, given))
+    for record in records:
+        if record.grid:
+            made_by = json.dumps([record.grid, record.content.get("config")])
+            seeds_of.setdefault(made_by, []).append(record.cell.seed)
     return {
         "seeds": [record.cell.seed for record in records],
-        "generated": all(content["data"]["generated"] for content in contents),
+        "generated": all(record.data.generated for record in records) if records else None,
         "scores": _scores(results, key, records),
-        "facts": _facts(contents),
-        "commands": commands,
+        "facts": _facts([record.content for record in records]),
+        "commands": [
+            rerun_command(grid, key, seeds, records[0].control, given)
+            for made_by, seeds in seeds_of.items()
+            for grid, given in [json.loads(made_by)]
+        ],
     }
 
 
-def _scores(results: Results, key: CellKey, records: Sequence[Record]) -> list[dict[str, Any]]:
-    """A line a score: group, name, over all seeds, and of each seed with its interval over images."""
-    lines = []
+def _scores(results: Results, key: CellKey, records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
+    """By group, a line a score: its name, over all seeds, and of each seed with its interval over images."""
+    lines: dict[str, list[dict[str, Any]]] = {}
     for name in dict.fromkeys(name for record in records for name in record.scores):
         value = results.values.get((*key, name))
         if value is None:
@@ -148,7 +138,8 @@ def _scores(results: Results, key: CellKey, records: Sequence[Record]) -> list[d
             score = record.scores.get(name)
             entry = None if score is None else Value(score, interval=record.interval(name))
             of_seeds.append(entry_text(entry, column))
-        lines.append({"group": group, "name": label, "all": entry_text(value, column), "seeds": of_seeds})
+        line = {"name": label, "all": entry_text(value, column), "seeds": of_seeds}
+        lines.setdefault(group, []).append(line)
     return lines
 
 
@@ -171,15 +162,23 @@ def _score_label(results: Results, dataset: str, name: str) -> tuple[str, str, C
 
 def _facts(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Groups of facts, each a name and its value in every seed, or one value where they agree."""
-    groups = {
-        "Loss": [_loss(content["loss"]) for content in contents],
-        "Training": [_training(content["training"]) for content in contents],
-        "Data": [content["data"] for content in contents],
-        "Protocol": [content["protocol"] for content in contents],
-        "Provenance": [
-            {"grid": content.get("grid"), **_config(content), **content["provenance"]} for content in contents
-        ],
-    }
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for content in contents:
+        loss, training, given = content["loss"], content["training"] or {}, content.get("config", {})
+        of_seed = {
+            "Loss": {"reference": loss["reference"], **loss["parameters"]},
+            "Training": {name: value for name, value in training.items() if name != "curve"},
+            "Data": content["data"],
+            "Protocol": content["protocol"],
+            "Provenance": {
+                "grid": content.get("grid"),
+                "config files": ", ".join(given.get("files", ())) or None,
+                "changed by --config": ", ".join(given.get("changes", ())) or None,
+                **content["provenance"],
+            },
+        }
+        for title, facts in of_seed.items():
+            groups.setdefault(title, []).append(facts)
     shown = []
     for title, of_seeds in groups.items():
         lines = []
@@ -189,24 +188,9 @@ def _facts(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if set(values) != {"—"}:
                 lines.append({"name": label, "values": values[:1] if len(set(values)) == 1 else values})
         if lines:
-            shown.append({"title": title, "lines": lines})
+            differ = any(len(line["values"]) > 1 for line in lines)
+            shown.append({"title": title, "lines": lines, "differ": differ})
     return shown
-
-
-def _config(content: Mapping[str, Any]) -> dict[str, Any]:
-    given = content.get("config", {"files": [], "changes": []})
-    return {
-        "config files": ", ".join(given["files"]) or None,
-        "changed by --config": ", ".join(given["changes"]) or None,
-    }
-
-
-def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
-    return {"reference": loss["reference"], **loss["parameters"]}
-
-
-def _training(training: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (training or {}).items() if name != "curve"}
 
 
 def _words(value: Any) -> str:

@@ -4,33 +4,35 @@ import base64
 import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rspose.grid.cell import Cell
 from rspose.reporting import notes
 from rspose.reporting.chart_frames import losses
 from rspose.reporting.charts import page_charts, vega_config
-from rspose.reporting.html import address_of, to_html
+from rspose.reporting.figures import READ
+from rspose.reporting.html import address_of, render, to_html
 from rspose.reporting.published import PUBLISHED
 from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.drawings import drawings
 from rspose.reporting.report.pictures import heatmap_sheets, localisations
 from rspose.reporting.results import Results, read_results
 from rspose.reporting.style import dataset_title, head_label, loss_colour
-from rspose.reporting.table import MISSING, Column, Table, Value, entry_text
+from rspose.reporting.table import MISSING, Column, Value, entry_text
 from rspose.reporting.tables import all_tables
 
-_SCRIPTS = ("theme.js", "libraries.js", "tables.js", "charts.js", "drawings.js", "panel.js", "main.js")
-_STYLES = ("page.css", "tables.css", "panel.css")
+_NOTHING_CLAIMED = (
+    "Every record here is of generated data. Such numbers compare losses with each other and are never "
+    "comparable with published ones, so nothing is compared."
+)
+_SPEARMAN = ("confidence.keypoint.spearman", "confidence.pose.spearman")
 _SECTIONS = {
     "main": ("overview", "Overview"),
     "claimed": ("claimed", "Claimed and measured"),
@@ -38,23 +40,6 @@ _SECTIONS = {
     "diagnosis": ("diagnosis", "Diagnosis"),
     "differences": ("differences", "Differences to MSE"),
 }
-
-
-@dataclass(frozen=True)
-class Section:
-    """A table with what stands around it.
-
-    Attributes:
-        id: Its place in the page's address.
-        title: Its heading.
-        table: As HTML; None where there is only something to say.
-        notes: Sentences below the table.
-    """
-
-    id: str
-    title: str
-    table: Markup | None
-    notes: Sequence[str]
 
 
 def make_report(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> Path:
@@ -85,127 +70,92 @@ def make_report(records: Path | Sequence[Path], out: Path, published: Path = PUB
 def report_page(results: Results) -> str:
     """The page as HTML."""
     details = cell_details(results)
-    linked = {(cell[0], cell[1], cell[2], cell[3]) for cell in (key.split("/") for key in details)}
     localised = localisations(results)
-    environment = Environment(
-        loader=PackageLoader("rspose.reporting.report", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    crops, drawn = drawings(results)
+    panels = render("panels.html", cells=details, drawn=drawn, read=READ)
+    kind = notes.data_kind(results.runs)
+    return render(
+        "report.html",
         summary=_summary(results),
-        sections=_sections(results, all_tables(results), linked),
+        sections=_sections(results, {tuple(key.split("/")) for key in details}),
         localisations=localised,
         heatmaps=heatmap_sheets(results),
         cells=_cell_rows(results),
-        generated=notes.data_kind(results.runs) == "generated data",
-        kind=notes.data_kind(results.runs),
-        style=Markup("\n".join(_asset(name) for name in _STYLES)),
-        script=Markup("\n".join(_asset(name) for name in _SCRIPTS)),
-        libraries=_libraries(),
+        generated=kind == "generated data",
+        kind=kind,
+        crops=crops,
+        drawn=bool(drawn),
+        read=READ,
         data={
-            "cells": _json(details),
             "charts": _json(page_charts(results)),
             "localisations": _json([picture.chart for picture in localised]),
             "looks": _json(vega_config(losses(results), page=True)),
-            "drawings": _json(drawings(results)),
         },
+        packed={**_libraries(), "panels": _packed(panels)},
     )
 
 
-def _sections(results: Results, tables: Sequence[tuple[Table, Any]], linked: set[Any]) -> list[Section]:
-    """The overview and what is claimed first, then the datasets and the rest."""
-    made = {table.name: table for table, _ in tables}
-    order: list[str] = [name for name in ("main", "claimed") if name in made]
-    order += [name for name in made if name not in order]
+def _sections(results: Results, linked: set[Any]) -> list[dict[str, Any]]:
+    """The overview and what is claimed first, then the datasets and the rest: tables with their headings."""
+    made = {table.name: table for table, _ in all_tables(results)}
     sections = []
-    for name in order:
+    for name in dict.fromkeys(["main", "claimed", *made]):
         place, title = _SECTIONS.get(name, (f"dataset-{name}", dataset_title(name)))
-        sections.append(Section(place, title, to_html(made[name], linked), made[name].notes))
-    if "claimed" not in made:
-        sentence = (
-            "Every record here is of generated data. Such numbers compare losses with each other and are "
-            "never comparable with published ones, so nothing is compared."
-        )
-        sections.insert(1, Section("claimed", "Claimed and measured", None, (sentence,)))
+        if name in made:
+            table, said = to_html(made[name], linked), made[name].notes
+        elif name == "claimed":
+            table, said = None, (_NOTHING_CLAIMED,)
+        else:
+            continue
+        sections.append({"id": place, "title": title, "table": table, "notes": said})
     return sections
 
 
 def _summary(results: Results) -> dict[str, Any]:
     """What the head of the page says of all records together."""
-    contents = [record.content for record in results.records]
-    provenance = [content["provenance"] for content in contents]
-    created = sorted(day["created"][:10] for day in provenance if day.get("created"))
+    records = results.records
+    made_by = [record.provenance for record in records]
+    days = sorted(each.created[:10] for each in made_by if each.created)
+    commits = [f"{one.git_commit[:10]}{'-dirty' * (one.clean is False)}" for one in made_by if one.git_commit]
     versions: dict[str, dict[str, None]] = {}
-    for each in provenance:
-        for package, version in each.get("versions", {}).items():
-            versions.setdefault(package, {})[str(version)] = None
-    commits = (
-        f"{each['git_commit'][:10]}{'-dirty' if each.get('clean') is False else ''}"
-        for each in provenance
-        if each.get("git_commit")
-    )
+    for package, version in chain.from_iterable(each.versions.items() for each in made_by):
+        versions.setdefault(package, {})[str(version)] = None
     return {
-        "grids": list(dict.fromkeys(content["grid"] for content in contents if content.get("grid"))),
-        "records": len(contents),
+        "grids": list(dict.fromkeys(record.grid for record in records if record.grid)),
+        "records": len(records),
         "failed": len(results.failures),
         "missing": len(notes.missing(results.runs, results.failures)),
-        "days": list(dict.fromkeys([created[0], created[-1]])) if created else [],
+        "days": list(dict.fromkeys(days[:1] + days[-1:])),
         "commits": list(dict.fromkeys(commits)),
-        "devices": list(dict.fromkeys(str(each["device"]) for each in provenance if each.get("device"))),
+        "devices": list(dict.fromkeys(each.device for each in made_by if each.device)),
         "versions": [f"{package} {' / '.join(found)}" for package, found in versions.items()],
-        "reconstructions": any(content["loss"]["reconstruction"] for content in contents),
+        "reconstructions": any(record.loss.reconstruction for record in records),
     }
 
 
 def _cell_rows(results: Results) -> list[dict[str, Any]]:
     """A row a record, and a row a cell that failed or is missing, in the order of the tables."""
-    percent, correlation = Column("", ""), Column("", "", 1, 2)
     rows = []
     for record in results.records:
-        content, scores = record.content, record.scores
         metric = results.main_metrics[record.cell.dataset]
-        training = content["training"] or {}
-        rows.append(
-            {
-                **_place(results, record.cell),
-                "data": "generated" if content["data"]["generated"] else "real",
-                "status": "control" if content["control"] else "finished",
-                "metric": metric.removeprefix("metrics."),
-                "numbers": [
-                    (MISSING, -9.0) if value is None else (entry_text(Value(value), column), value)
-                    for value, column in (
-                        (scores.get(metric), percent),
-                        (scores.get("confidence.keypoint.spearman"), correlation),
-                        (scores.get("confidence.pose.spearman"), correlation),
-                    )
-                ],
-                "seconds": training.get("seconds"),
-                "note": "",
-            }
-        )
+        numbers = []
+        columns = {metric: Column("", ""), **dict.fromkeys(_SPEARMAN, Column("", "", 1, 2))}
+        for name, column in columns.items():
+            value = record.scores.get(name)
+            text = MISSING if value is None else entry_text(Value(value), column)
+            numbers.append((text, -9.0 if value is None else value))
+        seconds = record.training and record.training.seconds
+        numbers.append(("", -9.0) if seconds is None else (f"{seconds:.0f}", seconds))
+        data = "generated" if record.data.generated else "real"
+        status, named = "control" if record.control else "finished", metric.removeprefix("metrics.")
+        rows.append(_row(results, record.cell, status, "", data=data, metric=named, numbers=numbers))
+    rows += [_row(results, one.cell, "failed", one.error) for one in results.failures]
+    why = "other cells of this dataset and model have the seed"
     absent = notes.missing(results.runs, results.failures)
-    for cell, status, note in (
-        *((failure.cell, "failed", failure.error) for failure in results.failures),
-        *((cell, "missing", "other cells of this dataset and model have the seed") for cell in absent),
-    ):
-        rows.append(
-            {
-                **_place(results, cell),
-                "data": "",
-                "status": status,
-                "metric": "",
-                "numbers": [(MISSING, -9.0)] * 3,
-                "seconds": None,
-                "note": note,
-            }
-        )
-    return rows
+    return rows + [_row(results, cell, "missing", why) for cell in absent]
 
 
-def _place(results: Results, cell: Cell) -> dict[str, Any]:
+def _row(results: Results, cell: Cell, status: str, note: str, **known: Any) -> dict[str, Any]:
     control = cell.model == "control"
     return {
         "address": address_of(cell[:4]),
@@ -215,11 +165,10 @@ def _place(results: Results, cell: Cell) -> dict[str, Any]:
         "loss": results.labels[cell.loss],
         "colour": loss_colour(cell.loss),
         "seed": "" if control else cell.seed,
+        "status": status,
+        "note": note,
+        **({"data": "", "metric": "", "numbers": [(MISSING, -9.0)] * 3 + [("", -9.0)]} | known),
     }
-
-
-def _asset(name: str) -> str:
-    return (files("rspose.reporting.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 @cache
@@ -228,12 +177,13 @@ def _libraries() -> dict[str, str]:
     found = find_spec("itables")  # not imported: that would take longer than all the rest
     if found is None or not found.submodule_search_locations:
         raise ImportError("itables is not installed, which the report needs: run make setup")
-    datatables = Path(found.submodule_search_locations[0], "html/dt_bundle.js").read_bytes()
-    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()
-    return {
-        name: base64.b64encode(gzip.compress(script, mtime=0)).decode()
-        for name, script in (("datatables", datatables), ("vega", vega))
-    }
+    datatables = Path(found.submodule_search_locations[0], "html/dt_bundle.js").read_text(encoding="utf-8")
+    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return {"datatables": _packed(datatables), "vega": _packed(vega)}
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _json(content: Any) -> Markup:

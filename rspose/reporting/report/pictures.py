@@ -1,6 +1,5 @@
 """Figures that a run has drawn already, for the report: heatmaps by loss, and loss against localisation."""
 
-import base64
 import json
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from rspose.reporting.charts import LOCALISATION, specification, vega_config
+from rspose.reporting.figures import image_address
 from rspose.reporting.html import to_html
 from rspose.reporting.localisation import localised_losses, tolerated_errors
 from rspose.reporting.results import Results
@@ -21,25 +21,9 @@ from rspose.reporting.style import dataset_title, head_label
 
 MOST_BYTES = 3_000_000
 """What all sheets of heatmaps together may take of the page."""
-_QUALITY = 75  # of WebP
 # Pixels, tried in turn until the sheets are small enough. Below, labels cannot be read.
 _WIDTHS = (2000, 1400, 1000, 700)
 _STRIP = 4000  # pixels: WebP ends at 16383, and a browser draws what it sees
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image within the page.
-
-    Attributes:
-        address: Its data, as an address.
-        width: In pixels.
-        height: In pixels.
-    """
-
-    address: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -49,36 +33,28 @@ class Picture:
     Attributes:
         title: What is drawn.
         alt: What is seen, for readers who do not see it.
-        images: Its parts from top to bottom.
+        images: Its parts from top to bottom: address, width and height in pixels of each.
     """
 
     title: str
     alt: str
-    images: tuple[Image, ...]
+    images: list[tuple[str, int, int]]
 
     @property
     def shape(self) -> float:
         """Height by width of its highest part, which paper has to hold."""
-        return max(image.height / image.width for image in self.images)
+        return max(height / width for _, width, height in self.images)
 
 
 @dataclass(frozen=True)
 class Localisation:
-    """Loss against localisation in one run.
-
-    Attributes:
-        title: What is drawn.
-        explained: How it is read.
-        chart: The chart, ready for JSON.
-        table: Its numbers.
-        notes: Sentences below them.
-    """
+    """Loss against localisation in one run: ``chart`` is ready for JSON, ``table`` has its numbers."""
 
     title: str
-    explained: str
     chart: dict[str, Any]
     table: Markup
     notes: tuple[str, ...]
+    explained: str = LOCALISATION.explained
 
 
 def heatmap_sheets(results: Results) -> list[Picture]:
@@ -89,15 +65,12 @@ def heatmap_sheets(results: Results) -> list[Picture]:
     """
     found = []
     for dataset in results.datasets:
-        for run, title in _runs(results, dataset_title(dataset)):
-            path = run / "figures" / f"{dataset}_heatmaps.png"
-            if not path.is_file():
-                continue
-            sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        for path, title in _files(results, f"figures/{dataset}_heatmaps.png", dataset_title(dataset)):
+            sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
             if sheet is None:
                 print(f"sheet left out: {path}: not an image: draw it again", file=sys.stderr)
             else:
-                found.append((path, title, _described(results, dataset), sheet.astype(np.uint8)))
+                found.append((path, title, _described(results, dataset), sheet))
     pictures = []
     for path, title, alt, sheet in found:
         images = _within(sheet, MOST_BYTES // len(found))
@@ -114,10 +87,7 @@ def localisations(results: Results) -> list[Localisation]:
     What is not usable is left out with one line on stderr.
     """
     found: list[Localisation] = []
-    for run, title in _runs(results, LOCALISATION.title):
-        source = run / "localisation" / "losses.json"
-        if not source.is_file():
-            continue
+    for source, title in _files(results, "localisation/losses.json", LOCALISATION.title):
         try:
             content = json.loads(source.read_text(encoding="utf-8"))
             table = tolerated_errors(content)
@@ -128,15 +98,16 @@ def localisations(results: Results) -> list[Localisation]:
             continue
         html = to_html(table, name=f"localisation-{len(found)}" if found else "localisation")
         chart = {"title": title, "spec": spec, "looks": vega_config(losses, page=True)}
-        found.append(Localisation(title, LOCALISATION.explained, chart, html, table.notes))
+        found.append(Localisation(title, chart, html, table.notes))
     return found
 
 
-def _runs(results: Results, title: str) -> Iterator[tuple[Path, str]]:
-    """The folder of each run with ``title``; where there are several, with the folder's name too."""
+def _files(results: Results, place: str, title: str) -> Iterator[tuple[Path, str]]:
+    """The file of each run that has it, with the title; several runs are told apart by their folders."""
     runs = list(dict.fromkeys(record.run for record in results.records if record.run))
     for run in runs:
-        yield run, title if len(runs) == 1 else f"{title}, {run.resolve().name}"
+        if (run / place).is_file():
+            yield run / place, title if len(runs) == 1 else f"{title}, {run.resolve().name}"
 
 
 def _described(results: Results, dataset: str) -> str:
@@ -149,18 +120,13 @@ def _described(results: Results, dataset: str) -> str:
     )
 
 
-def _within(sheet: NDArray[np.uint8], most: int) -> tuple[Image, ...]:
+def _within(sheet: NDArray, most: int) -> list[tuple[str, int, int]]:
     """The sheet in strips, as wide as fits into ``most`` bytes; nothing if it does not fit."""
     for width in sorted({min(width, sheet.shape[1]) for width in _WIDTHS}, reverse=True):
         height = max(1, round(sheet.shape[0] * width / sheet.shape[1]))
         smaller = cv2.resize(sheet, (width, height), interpolation=cv2.INTER_AREA)
-        images = tuple(_image(smaller[top : top + _STRIP]) for top in range(0, height, _STRIP))
-        if sum(len(image.address) for image in images) <= most:
+        strips = [smaller[top : top + _STRIP] for top in range(0, height, _STRIP)]
+        images = [(image_address(strip, ".webp"), width, len(strip)) for strip in strips]
+        if sum(len(address) for address, *_ in images) <= most:
             return images
-    return ()
-
-
-def _image(pixels: NDArray) -> Image:
-    _, encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
-    address = "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode()
-    return Image(address, pixels.shape[1], pixels.shape[0])
+    return []

@@ -41,13 +41,6 @@ function chartPlace(chart, label) {
   return element;
 }
 
-// The charts of a kind whose panels are of single cells, with that of one cell alone.
-function chartsOf(kind, key) {
-  return dataOf("charts")
-    .filter((chart) => chart.kind === kind && Object.values(chart.spec.datasets).flat().some((row) => row.cell === key))
-    .map(({ spec, ...chart }) => ({ ...chart, spec: { ...spec, transform: [{ filter: { field: "cell", equal: key } }, ...(spec.transform ?? [])] } }));
-}
-
 function startCharts() {
   const all = dataOf("charts");
   const list = document.getElementById("chart-list");

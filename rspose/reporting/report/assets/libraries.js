@@ -1,4 +1,4 @@
-// Data and libraries stand in the page as text; each is unpacked once, when it is first needed.
+// Data, panels and libraries stand in the page as text; each is unpacked once, when it is first needed.
 const parsed = {};
 
 function dataOf(name) {
@@ -6,17 +6,20 @@ function dataOf(name) {
   return parsed[name];
 }
 
-const unpacked = {};
-
-function library(name) {
-  unpacked[name] ??= unpack(name);
-  return unpacked[name];
+async function unpack(name) {
+  const bytes = Uint8Array.from(atob(document.getElementById(`packed-${name}`).textContent), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-async function unpack(name) {
-  const bytes = Uint8Array.from(atob(document.getElementById(`library-${name}`).textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const address = URL.createObjectURL(new Blob([await new Response(stream).arrayBuffer()], { type: "text/javascript" }));
+const libraries = {};
+
+function library(name) {
+  libraries[name] ??= load(name);
+  return libraries[name];
+}
+
+async function load(name) {
+  const address = URL.createObjectURL(new Blob([await unpack(name)], { type: "text/javascript" }));
   try {
     return (await import(address)).default ?? window.vegaEmbed;
   } finally {
