@@ -119,43 +119,40 @@ def test_several_models_and_other_metrics_are_said_in_the_labels(tmp_path: Path)
     ]
 
 
+def predicted(instance: int, **keypoints: tuple[float, float, float]) -> dict[str, np.ndarray]:
+    """Predictions of some keypoints of one instance: x and y in the image, and confidence."""
+    found = predictions()
+    for name, (x, y, confidence) in keypoints.items():
+        k = COCO.keypoints.names.index(name)
+        found["keypoints"][instance + 1, k] = (x, y)  # the rows of the instances are 1, 2, ...
+        found["confidence"][instance + 1, k] = confidence
+    return found
+
+
 def test_a_predicted_keypoint_lands_where_the_affine_map_puts_it(tmp_path: Path) -> None:
-    predicted = predictions()
-    # Sample 1 is row 2. (60, 100) in the image is (60 / 2 - 10, 100 / 2 - 20) = (20, 30) in the crop.
-    predicted["keypoints"][2, COCO.keypoints.names.index("left_wrist")] = (60, 100)
-    predicted["confidence"][2, COCO.keypoints.names.index("left_wrist")] = 1
-    sheet = Sheet(make_sheet, tmp_path, [saved(tmp_path, samples(), predicted)])
+    # (60, 100) in the image is (60 / 2 - 10, 100 / 2 - 20) = (20, 30) in the crop.
+    entry = saved(tmp_path, samples(), predicted(1, left_wrist=(60, 100, 1)))
+    sheet = Sheet(make_sheet, tmp_path, [entry])
     assert sheet.colour_at(1, 1, 20, 30) == pytest.approx(rgb(SIDE_COLOURS["left"]), abs=0.02)
     for panel, x, y in ((1, 26, 30), (1, 20, 36), (0, 20, 30), (2, 20, 30)):
         assert sheet.colour_at(1, panel, x, y) == pytest.approx([GREY / 255] * 3, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "side"),
-    [
+def test_limbs_join_keypoints_in_the_colour_of_their_side(tmp_path: Path) -> None:
+    for first, second, side in (
         ("left_hip", "left_knee", "left"),
         ("right_hip", "right_knee", "right"),
         ("left_hip", "right_hip", "middle"),
-    ],
-)
-def test_limbs_join_keypoints_in_the_colour_of_their_side(
-    tmp_path: Path, first: str, second: str, side: str
-) -> None:
-    predicted = predictions()
-    for name, place in ((first, (40, 80)), (second, (80, 60))):
-        predicted["keypoints"][1, COCO.keypoints.names.index(name)] = place
-        predicted["confidence"][1, COCO.keypoints.names.index(name)] = 1
-    sheet = Sheet(make_sheet, tmp_path, [saved(tmp_path, samples(1), predicted)])
-    # Half way between (10, 20) and (30, 10) in the crop.
-    assert sheet.colour_at(1, 0, 20, 15) == pytest.approx(rgb(SIDE_COLOURS[side]), abs=0.03)
+    ):
+        ends = {first: (40, 80, 1), second: (80, 60, 1)}
+        sheet = Sheet(make_sheet, tmp_path, [saved(tmp_path, samples(1), predicted(0, **ends))])
+        # Half way between (10, 20) and (30, 10) in the crop.
+        assert sheet.colour_at(1, 0, 20, 15) == pytest.approx(rgb(SIDE_COLOURS[side]), abs=0.03)
 
 
 def test_confidence_is_opacity(tmp_path: Path) -> None:
-    predicted = predictions()
-    wrist, elbow = COCO.keypoints.names.index("right_wrist"), COCO.keypoints.names.index("left_elbow")
-    predicted["keypoints"][1, [wrist, elbow]] = [(60, 100), (90, 60)]
-    predicted["confidence"][1, [wrist, elbow]] = [0.9, 0.2]
-    sheet = Sheet(make_sheet, tmp_path, [saved(tmp_path, samples(1), predicted)])
+    shown = predicted(0, right_wrist=(60, 100, 0.9), left_elbow=(90, 60, 0.2))
+    sheet = Sheet(make_sheet, tmp_path, [saved(tmp_path, samples(1), shown)])
     for x, y, side, confidence in ((20, 30, "right", 0.9), (35, 10, "left", 0.2)):
         full = rgb(SIDE_COLOURS[side]) - GREY / 255
         found = (sheet.colour_at(1, 0, x, y) - GREY / 255) @ full / (full @ full)
@@ -210,53 +207,33 @@ def test_heatmaps_that_are_not_finite_are_survived(tmp_path: Path) -> None:
     assert Sheet(make_heatmap_sheet, tmp_path, [saved(tmp_path, drawn, predictions())]).scale(0) == [1, 0]
 
 
-def _without(name: str) -> Callable[[Path, dict, dict], None]:
-    def drop(folder: Path, drawn: dict, predicted: dict) -> None:
-        (drawn if name in drawn else predicted).pop(name)
-        saved(folder, drawn, predicted)
-
-    return drop
-
-
-def _truncated(folder: Path, drawn: dict, predicted: dict) -> None:
-    content = (folder / "samples.npz").read_bytes()
-    (folder / "samples.npz").write_bytes(content[: len(content) // 2])
-
-
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (_without("crop_matrix"), r"samples\.npz: not usable \(the array crop_matrix is missing\)"),
-        (_without("confidence"), r"predictions\.npz: not usable \(the array confidence is missing\)"),
-        (_truncated, r"samples\.npz: not usable"),
-        (
-            lambda folder, *_: (folder / "predictions.npz").write_text("not an archive"),
-            r"predictions\.npz: not usable",
-        ),
-        (
-            lambda folder, *_: (folder / "predictions.npz").unlink(),
-            r"predictions\.npz: not usable \(.*No such file",
-        ),
-        (
-            lambda folder, drawn, _: saved(folder, drawn, predictions(2)),
-            r"samples\.npz: box_index 3 is outside the 2 rows of .*predictions\.npz",
-        ),
-        (
-            lambda folder, drawn, _: saved(folder, drawn, predictions(keypoints=14)),
-            r"predictions\.npz: 14 keypoints: expected the 17 of coco",
-        ),
-        (
-            lambda folder, _, predicted: saved(folder, samples(0), predicted),
-            r"samples\.npz: holds no instance to draw",
-        ),
+        ({"crop_matrix": None}, r"samples\.npz: not usable \(the array crop_matrix is missing\)"),
+        ({"confidence": None}, r"predictions\.npz: not usable \(the array confidence is missing\)"),
+        (predictions(2), r"samples\.npz: box_index 3 is outside the 2 rows of .*predictions\.npz"),
+        (predictions(keypoints=14), r"predictions\.npz: 14 keypoints: expected the 17 of coco"),
+        (samples(0), r"samples\.npz: holds no instance to draw"),
+        ({"samples.npz": b"PK\x03\x04 and no more"}, r"samples\.npz: not usable"),
+        ({"predictions.npz": b"not an archive"}, r"predictions\.npz: not usable"),
+        ({"predictions.npz": None}, r"predictions\.npz: not usable \(.*No such file"),
     ],
 )
 def test_a_file_that_cannot_be_drawn_is_named_in_one_line(
-    tmp_path: Path, damage: Callable[[Path, dict, dict], None], complaint: str
+    tmp_path: Path, damage: dict[str, Any], complaint: str
 ) -> None:
-    drawn, predicted = samples(), predictions()
-    entry = saved(tmp_path, drawn, predicted)
-    damage(tmp_path, drawn, predicted)
+    arrays = {**samples(), **predictions(), **damage}
+    kept = {name: array for name, array in arrays.items() if array is not None}
+    drawn, shown = (
+        {name: kept[name] for name in kept if name in part} for part in (samples(), predictions())
+    )
+    entry = saved(tmp_path, drawn, shown)
+    for path in entry[1:]:
+        if path.name in damage:
+            path.unlink()
+            if damage[path.name] is not None:
+                path.write_bytes(damage[path.name])
     with pytest.raises(ValueError, match=complaint) as error:
         make_sheet("coco", [entry], tmp_path / "sheet.png")
     assert "\n" not in str(error.value)
