@@ -99,11 +99,19 @@ def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, column
         maps = samples.heatmaps.max(axis=1).astype(np.float32)
         finite = maps[np.isfinite(maps)]
         low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-        strength = (maps - low) / ((high - low) or 1.0)
-        images = [image_address(_over(*pair)) for pair in zip(samples.crops, strength, strict=True)]
+        strength = np.clip(np.nan_to_num((maps - low) / ((high - low) or 1.0)), 0, 1)
+        grey = [
+            cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) for crop in samples.crops
+        ]
         people = [person | {"limbs": [], "crosses": True} for person in truths(samples, keypoints)]
-        scale = (f"{low:.2g}", f"{high:.2g}")
-        rows.append(_row(*_label(entry, entries), images, people) | {"scale": scale})
+        row = _row(*_label(entry, entries), [image_address(crop) for crop in grey], people)
+        # Pixel i of a map is centred at i strides of the crop.
+        (height, width), (lines, across) = samples.crops.shape[1:3], maps.shape[1:]
+        corner = [
+            _HEIGHT / height * (0.5 - size / count / 2) for size, count in ((width, across), (height, lines))
+        ]
+        maps_over = {"maps": [_coloured(each) for each in strength], "corner": corner}
+        rows.append(row | maps_over | {"scale": (f"{low:.2g}", f"{high:.2g}")})
     title = f"{style.dataset_title(dataset)} val: heatmaps, maximum over keypoints"
     said = "Crosses mark the annotated keypoints; every row has its own scale."
     return _write(rows, drawn[0][1], out, title, said)
@@ -151,9 +159,9 @@ def _person(
 
 
 def image_address(pixels: NDArray, suffix: str = ".png") -> str:
-    """An RGB image within its own address."""
+    """An RGB or RGBA image within its own address."""
     options = [cv2.IMWRITE_WEBP_QUALITY, 80] if suffix == ".webp" else []
-    _, encoded = cv2.imencode(suffix, pixels[:, :, ::-1], options)
+    _, encoded = cv2.imencode(suffix, pixels[..., [2, 1, 0, 3][: pixels.shape[2]]], options)
     return f"data:image/{suffix[1:]};base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
@@ -242,27 +250,18 @@ def _label(entry: Entry, entries: Sequence[Entry]) -> tuple[tuple[str, ...], str
     return lines, style.loss_colour(cell.loss)
 
 
-def _over(crop: NDArray[np.uint8], strength: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The greyed crop under a heatmap from 0 to 1, whose pixel i is centred at i strides of the crop."""
-    fine = max(1, round(strength.shape[1] / crop.shape[1]))  # so often a crop's pixel is resolved
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).repeat(fine, axis=0).repeat(fine, axis=1)[..., None]
-    rows, columns = (
-        np.floor(((np.arange(fine * size) + 0.5) / fine - 0.5) * count / size + 0.5).astype(int)
-        for size, count in zip(crop.shape[:2], strength.shape, strict=True)
-    )
-    shown = np.clip(np.nan_to_num(strength), 0, 1)
-    opacity = np.clip(0.1 + 1.5 * shown, 0, 0.85)
-    # Behind the last centre a map says nothing for the last half of a stride.
-    shown, opacity = (np.pad(each, (0, 1))[rows][:, columns] for each in (shown, opacity))
-    colours = cv2.applyColorMap((255 * shown).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    return (grey + opacity[..., None] * (colours.astype(float) - grey)).round().astype(np.uint8)
+def _coloured(strength: NDArray[np.floating]) -> str:
+    """A heatmap from 0 to 1 as an image that is clear where it is low."""
+    colours = cv2.applyColorMap((255 * strength).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    opacity = 255 * np.clip(0.1 + 1.5 * strength, 0, 0.85)
+    return image_address(np.dstack([colours, opacity.round().astype(np.uint8)]))
 
 
 def _row(
     label: Sequence[str], colour: str, images: Sequence[str], people: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     panels = list(zip(images, people, strict=True))
-    return {"label": label, "colour": colour, "panels": panels, "scale": None}
+    return {"label": label, "colour": colour, "panels": panels, "maps": None, "scale": None}
 
 
 def _write(rows: Sequence[dict[str, Any]], samples: Samples, out: Path, title: str, said: str) -> list[Path]:
