@@ -89,8 +89,8 @@ def test_the_cell_is_drawn_with_its_annotation(finished: Finished, tmp_path: Pat
     drawn = np.load(folder / "samples.npz")["truth_keypoints"]
     assert drawn.shape[1:] == (133, 3)
     assert (drawn[..., 2] > 0).any(axis=0)[:17].any()
-    entry = Entry.from_record(read_record(record), folder / "predictions.npz", folder / "samples.npz")
-    assert record.scores["metrics.AP"] is not None
+    entry = Entry(read_record(record), folder / "predictions.npz", folder / "samples.npz")
+    assert entry.record.scores["metrics.AP"] is not None
     for make in (make_sheet, make_heatmap_sheet):
         make("wholebody", [entry], tmp_path / "sheet.png")
         assert (tmp_path / "sheet.png").stat().st_size > 10_000
