@@ -83,10 +83,10 @@ def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iter
     context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}, offline=True)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
-    complaints: list[object] = []
+    complaints: list[str] = []
     asked: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", complaints.append)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address + place, wait_until="load")
