@@ -34,7 +34,7 @@ LEVELS = {"keypoint": "keypoints", "pose": "poses"}
 
 def differences(results: Results) -> pd.DataFrame:
     """Every loss minus MSE in the main metric: the comparisons of the table, with its corrected p-values."""
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for one in results.differences.itertuples(index=False):
         if one.dataset != "all":
             differs = one.p_holm < SIGNIFICANCE
@@ -47,7 +47,7 @@ def differences(results: Results) -> pd.DataFrame:
 
 def calibration(results: Results) -> pd.DataFrame:
     """Mean confidence, mean quality and share (%) of the pairs of each bin; NaN in one with too few pairs."""
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for named, records in _cells(results, lambda record: record.confidence.calibration):
         curves_of = [record.confidence.calibration for record in records]
         for level, title in LEVELS.items():
@@ -70,7 +70,7 @@ def correlations(results: Results) -> pd.DataFrame:
     """Spearman's and Pearson's correlation of confidence and quality, as in the table."""
     signs = {"spearman": "Spearman's ρ", "pearson": "Pearson's r"}
     names = {f"confidence.{level}.{name}": (level, name) for level in LEVELS for name in signs}
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for row in _summary(results, names):
         level, name = names[row.metric]
         numbers = {"value": row.mean, "low": row.low, "high": row.high}
@@ -91,7 +91,7 @@ def gains(results: Results) -> pd.DataFrame:
 
 
 def _errors(results: Results, names: dict[str, str]) -> pd.DataFrame:
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for row in _summary(results, names):
         metric = _plain(results.main_metrics[row.dataset])
         shown = {"metric": metric, "kind": names[row.metric], "value": 100 * row.mean}
@@ -105,7 +105,7 @@ def thresholds(results: Results) -> pd.DataFrame:
         ("nms", "OKS-NMS", "nms_threshold"),
         ("keypoint_score", "keypoint scores", "keypoint_score_threshold"),
     )
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for named, records in _cells(results, lambda record: record.diagnosis and record.diagnosis.thresholds):
         for kind, title, protocol in own:
             curves = [record.diagnosis.thresholds[kind] for record in records if record.diagnosis]
@@ -119,7 +119,7 @@ def thresholds(results: Results) -> pd.DataFrame:
 
 def learning_curves(results: Results) -> pd.DataFrame:
     """The loss over the iterations of each seed, and its terms where it has several: a row each, of lists."""
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for named, records in _cells(results, lambda record: record.training and record.training.curve):
         for record in records:
             curve = record.training.curve if record.training else {}
@@ -133,7 +133,7 @@ def learning_curves(results: Results) -> pd.DataFrame:
 
 def factors(results: Results) -> pd.DataFrame:
     """What a loss learned about each keypoint, and where that stands on a body (:func:`places`)."""
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for named, records in _cells(results, lambda record: record.loss.learned):
         joints = DATASETS[named["dataset"]].keypoints if named["dataset"] in DATASETS else ()
         for name in records[0].loss.learned:
@@ -147,7 +147,7 @@ def factors(results: Results) -> pd.DataFrame:
 
 def cost(results: Results) -> pd.DataFrame:
     """The main metric and the time of a training step (ms): means over the seeds, and what these span."""
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for named, records in _cells(
         results, lambda record: record.training and record.training.seconds_per_iteration
     ):
@@ -155,6 +155,7 @@ def cost(results: Results) -> pd.DataFrame:
         pairs = [
             (1000 * record.training.seconds_per_iteration, 100 * score)
             for record in records
+            if record.training and record.training.seconds_per_iteration
             if (score := record.scores.get(metric)) is not None
         ]
         if pairs:
@@ -171,7 +172,7 @@ def localisation(content: dict[str, Any]) -> pd.DataFrame:
     Args:
         content: As :func:`rspose.tools.localisation.write_localisation` writes it.
     """
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for path, title in PATHS.items():
         moves = path == "shifted"
         for entry in content["losses"]:
@@ -181,7 +182,8 @@ def localisation(content: dict[str, Any]) -> pd.DataFrame:
             points = {"error": followed["errors"], "value": values / values[-1 if moves else 0]}
             ends = {} if moves else {"low": 0.0, "high": 1.0}
             rows += pd.DataFrame({**named, **points, **ends}).to_dict("records")
-    return pd.DataFrame(sorted(rows, key=lambda row: head_order(row["head"])))
+    rows.sort(key=lambda row: head_order(row["head"]))
+    return pd.DataFrame(rows)
 
 
 def loss_label(entry: dict[str, Any]) -> str:
@@ -220,7 +222,7 @@ def _plain(metric: str) -> str:
     return metric.removeprefix("metrics.")
 
 
-def _frame(results: Results, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def _frame(results: Results, rows: Iterable[dict[Any, Any]]) -> pd.DataFrame:
     """The rows by model, head and loss in the order of the tables, otherwise as they come."""
     place = list(losses(results).values())
     ordered = sorted(rows, key=lambda row: (row["model"], head_order(row["head"]), place.index(row["loss"])))

@@ -8,9 +8,7 @@ localrules:
     report,
 
 
-ASSETS = fingerprints.sha256_of_sources(
-    Path(workflow.basedir, "rspose/reporting/report/assets").iterdir()
-)
+ASSETS = fingerprints.sha256_of_sources(Path(workflow.basedir, "rspose/reporting/report/assets").iterdir())
 
 
 rule collect:

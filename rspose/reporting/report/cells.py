@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ _LEVELS = {
 _CORRELATIONS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ", "pearson": "Pearson's r"}
 
 # The words before a fact and how it is written; what is not here goes by its key.
-_WRITTEN = {
+_WRITTEN: dict[str, tuple[str, Callable[[Any], str]]] = {
     "seconds": ("wall time", lambda value: duration(value)),
     "seconds_per_iteration": ("time of a step", lambda value: f"{1000 * value:.0f} ms"),
     "peak_memory_mb": ("peak memory", lambda value: f"{value:,.0f} MB"),

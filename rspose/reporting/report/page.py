@@ -144,7 +144,7 @@ def _cell_rows(results: Results) -> list[dict[str, Any]]:
             value = record.scores.get(name)
             text = MISSING if value is None else entry_text(Value(value), column)
             numbers.append((text, -9.0 if value is None else value))
-        seconds = record.training and record.training.seconds
+        seconds = record.training.seconds if record.training else None
         numbers.append(("", -9.0) if seconds is None else (f"{seconds:.0f}", seconds))
         data = "generated" if record.data.generated else "real"
         status, named = "control" if record.control else "finished", metric.removeprefix("metrics.")
