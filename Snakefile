@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.datasets.check import check_dataset_once
 from rspose.grid.cell import Cell
+from rspose.grid.digests import Digests
 from rspose.grid.config import ConfigError, complete, extended, given, typed
+from rspose.grid.lock import claim
 from rspose.grid.record import CONTROLS
 from rspose.grid import fingerprints
 from rspose.grid.records import record_files
@@ -77,6 +79,14 @@ if not CONFIG.records:
 
 
 include: "workflow/rules/reporting.smk"
+
+
+onstart:
+    if workflow.is_main_process:
+        try:
+            claim(RESULTS)
+        except RuntimeError as error:
+            sys.exit(f"error: {error}")
 
 
 onerror:

@@ -12,7 +12,13 @@ from scipy.io import loadmat, savemat
 
 from rspose.datasets import DATASETS
 from rspose.datasets import check as check_module
-from rspose.datasets.check import check_dataset, check_dataset_once, inspect_dataset, what_to_fetch
+from rspose.datasets.check import (
+    Inspection,
+    check_dataset,
+    check_dataset_once,
+    inspect_dataset,
+    what_to_fetch,
+)
 from rspose.datasets.interface import Release, SplitCounts
 from rspose.datasets.manifest import MANIFEST, file_digest
 from rspose.drawn import make_dataset
@@ -102,14 +108,19 @@ def test_an_annotation_with_another_number_of_keypoints_is_named(
     edit(path, change)
     problem = only_problem(root, dataset)
     assert problem.startswith(f"{path}: ")
-    assert f"2: {field}: expected {expected} keypoints, found {expected + more}" in problem
+    assert f": {field}: expected {expected} keypoints, found {expected + more}" in problem
+    assert problem.startswith(f"{path}: person 2: " if dataset == "mpii" else f"{path}: annotation 2 (id ")
 
 
 def test_the_annotations_of_coco_are_not_those_of_wholebody(copied: Callable[[str], Path]) -> None:
     root, other = copied("wholebody"), copied("coco")
     path = annotation_file(root, "wholebody", "train")
     shutil.copy(annotation_file(other, "coco", "train"), path)
-    assert only_problem(root, "wholebody").startswith(f"{path}: annotation 0: key 'foot_kpts' is missing")
+    problems = check_dataset(root, "wholebody")
+    assert len(problems) == 4  # a line for each field that is missing
+    assert (
+        problems[0].startswith(f"{path}: annotation 0 (id ") and "key 'foot_kpts' is missing" in problems[0]
+    )
 
 
 @pytest.mark.parametrize("dataset", COCO_LIKE)
@@ -145,7 +156,8 @@ def test_detections_of_images_that_are_not_annotated_are_named(copied: Callable[
     path = root / str(DATASETS["wholebody"].detections)
     edit(path, lambda entries: entries[1].update(image_id=7))
     problem = only_problem(root, "wholebody")
-    assert problem.startswith(f"{path}: image_id 7 is not in {annotation_file(root, 'wholebody', 'val')}")
+    said = f"detection 1 (image_id 7): image_id 7 is not in {annotation_file(root, 'wholebody', 'val')}"
+    assert problem.startswith(f"{path}: {said}")
 
 
 def test_every_image_is_looked_for_not_the_first_ones_only(copied: Callable[[str], Path]) -> None:
@@ -161,7 +173,8 @@ def test_images_that_do_not_open_are_named(content: bytes, copied: Callable[[str
     first, second, *_ = sorted((root / "val2017").iterdir())
     first.write_bytes(content)
     second.write_bytes(second.read_bytes()[:-300])  # truncated: OpenCV alone would open it
-    assert check_dataset(root, "coco") == []
+    # That it is no image is seen without decoding it.
+    assert [problem.split(":")[0] for problem in check_dataset(root, "coco")] == [str(first)]
     problems = inspect_dataset(root, "coco").problems
     assert [problem.split(":")[0] for problem in problems] == [str(first), str(second)]
 
@@ -226,12 +239,12 @@ def test_a_dataset_without_problems_is_read_again_only_when_it_changes(
     copied: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, memory = copied("mpii"), tmp_path / "work" / "mpii"
-    assert check_dataset_once(root, "mpii", memory) == []
+    assert check_dataset_once(root, "mpii", memory).problems == []
     with monkeypatch.context() as unread:
-        unread.setattr(check_module, "check_dataset", lambda *_: ["read again"])
-        assert check_dataset_once(root, "mpii", memory) == []
+        unread.setattr(check_module, "_inspect_files", lambda *_: Inspection(["read again"]))
+        assert check_dataset_once(root, "mpii", memory).problems == []
     boxes = root / "annotations/mpii_gt_val.mat"
     savemat(boxes, {"headboxes_src": loadmat(boxes)["headboxes_src"][..., 1:]})
-    (problem,) = check_dataset_once(root, "mpii", memory)
+    (problem,) = check_dataset_once(root, "mpii", memory).problems
     assert "head boxes" in problem
-    assert check_dataset_once(root, "mpii", memory) == [problem]
+    assert check_dataset_once(root, "mpii", memory).problems == [problem]

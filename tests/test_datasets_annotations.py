@@ -101,7 +101,7 @@ def test_a_missing_key_is_named(dataset: str, group: str, key: str, tmp_path: Pa
     write_crowded_dataset(tmp_path, dataset, seed=6)
     path = tmp_path / DATASETS[dataset].annotations["val"]
     change(path, lambda content: content[group][2].__delitem__(key))
-    with pytest.raises(ValueError, match=rf"{path.name}: {group[:-1]} 2: key '{key}' is missing"):
+    with pytest.raises(ValueError, match=rf"{path.name}: {group[:-1]} 2 \(id \d+\): key '{key}' is missing"):
         read_annotations(dataset, tmp_path, "val")
 
 

@@ -62,11 +62,17 @@ def test_a_loss_from_outside_is_loaded_by_its_path(fresh_registry: None, tmp_pat
         load(str(tmp_path / "nowhere.py"))
 
 
-def test_a_file_that_cannot_be_imported_is_named(fresh_registry: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("import nothing_of_this_name", "nothing_of_this"), ("import sys; sys.exit(0)", "SystemExit: 0")],
+)
+def test_a_file_that_cannot_be_imported_is_named(
+    fresh_registry: None, tmp_path: Path, code: str, said: str
+) -> None:
     broken = tmp_path / "broken.py"
-    broken.write_text("import nothing_of_this_name")
+    broken.write_text(code)
     for _ in range(2):
-        with pytest.raises(ImportError, match=rf"loss file {broken}: cannot be imported: .*nothing_of_this"):
+        with pytest.raises(ImportError, match=rf"loss file {broken}: cannot be imported: .*{said}"):
             load(str(broken))
 
 

@@ -1,6 +1,5 @@
 """Annotations, detections and head boxes, read from files as the datasets' authors publish them."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -11,11 +10,20 @@ import numpy as np
 
 from rspose.datasets.interface import Dataset
 from rspose.datasets.registry import dataset
+from rspose.datasets.validation import (
+    GET_AGAIN,
+    PERSON_CATEGORY,
+    Findings,
+    check_boxes,
+    check_categories,
+    check_keypoints,
+    contents,
+    read,
+    repeated,
+)
 
 _BOX_SHARE = 0.53
 """Of its box that a person fills; the CrowdPose evaluator and mmpose use it where no area is annotated."""
-_PERSON_CATEGORY = 1
-_GET_AGAIN = "is the download complete? make or download the dataset again"
 
 
 @dataclass(eq=False)
@@ -28,9 +36,12 @@ class Annotations:
     """
 
     path: Path
-    content: Any  # the file's JSON, for evaluators that want it whole
+    content: Any  # the fields of the file's JSON that are used, for evaluators that want a COCO file
     known_images: np.ndarray  # ids of all images of the split, also of those without persons, int64
     image_names: list[str]  # file name of each of them; MPII: of each person's image
+    image_sizes: (
+        np.ndarray
+    )  # width and height of each of them in pixels, as annotated, [images, 2]; MPII: NaN
     image_id: np.ndarray  # int64 [N]; MPII: the index of the person
     annotation_id: np.ndarray  # int64 [N]; MPII: the index of the person
     box: np.ndarray  # x, y, width, height, float64 [N, 4]
@@ -86,34 +97,99 @@ def read_annotations(name: str, data_root: str | Path, split: str) -> Annotation
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If the dataset is unknown, or the file is damaged or of another kind.
+        ValueError: If the dataset is unknown, or :func:`inspect_annotations` finds a problem.
     """
-    known = dataset(name)
+    annotations, findings = inspect_annotations(dataset(name), data_root, split)
+    findings.raise_first()
+    assert annotations is not None
+    return annotations
+
+
+def inspect_annotations(
+    known: Dataset, data_root: str | Path, split: str
+) -> tuple[Annotations | None, Findings]:
+    """The persons of a split, None if their form is wrong, and all that is wrong with the file.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+    """
     path = Path(data_root) / known.annotations[split]
-    content = _read_json(path)
-    try:
-        return {"coco": _coco_annotations, "mpii": _mpii_annotations}[known.format](known, path, content)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}: expected the annotations of {known.title}, found something else ({error}); "
-            "is it the file of another dataset?"
-        ) from error
+    findings = Findings(path)
+    content = read(path, known.format, known, findings)
+    if content is None:
+        return None, findings
+    convert = {"coco": _coco_annotations, "mpii": _mpii_annotations}[known.format]
+    return convert(known, path, content, findings), findings
 
 
 def read_detections(name: str, data_root: str | Path) -> Detections:
     """The person boxes of the detector that published results use; errors as :func:`read_annotations`."""
-    path = Path(data_root) / str(dataset(name).detections)
-    entries = _read_json(path)
-    if not isinstance(entries, list):
-        raise ValueError(f"{path}: expected a list of detections, found {type(entries).__name__}")
-    everything = _Entries(path, "detection", entries)
-    is_person = np.array([each == _PERSON_CATEGORY for each in everything.values("category_id")], dtype=bool)
-    return Detections(
-        path,
-        everything.column("image_id", np.int64)[is_person],
-        everything.table("bbox", 4)[is_person],
-        everything.column("score")[is_person],
+    detections, findings = inspect_detections(dataset(name), data_root)
+    findings.raise_first()
+    assert detections is not None
+    return detections
+
+
+def inspect_detections(
+    known: Dataset, data_root: str | Path, annotations: Annotations | None = None
+) -> tuple[Detections | None, Findings]:
+    """The detections, None if their form is wrong, and all that is wrong with them and the annotations."""
+    path = Path(data_root) / str(known.detections)
+    findings = Findings(path)
+    entries = read(path, "detections", known, findings)
+    if entries is None:
+        return None, findings
+    index = [at for at, entry in enumerate(entries) if entry["category_id"] == PERSON_CATEGORY]
+    persons = [entries[at] for at in index]
+    if not persons:
+        others = f"{len(entries):,} of other categories" if entries else "none at all"
+        findings.problems.append(
+            f"{path}: expected detections of category {PERSON_CATEGORY}, the person, found {others}"
+        )
+    found = Detections(
+        path=path,
+        image_id=_column("image_id", persons, np.int64),
+        box=_column("bbox", persons).reshape(-1, 4),
+        score=_column("score", persons),
     )
+
+    def entry(at: int) -> str:
+        return f"detection {index[at]} (image_id {found.image_id[at]})"
+
+    if annotations is None:
+        size = np.full((len(persons), 2), np.nan)
+    else:
+        at = _rows(found.image_id, annotations.known_images)
+        unlisted = at < 0
+        findings.refuse(
+            unlisted,
+            entry,
+            lambda at: (
+                f"image_id {found.image_id[at]} is not in {annotations.path}; "
+                "are they of another split, another dataset, or another version of it?"
+            ),
+        )
+        size = np.where(unlisted[:, None], np.nan, annotations.image_sizes[at])
+        _note_images_without_detections(findings, annotations, found)
+    check_boxes(findings, found.box, size, entry)
+    return found, findings
+
+
+def _note_images_without_detections(
+    findings: Findings, annotations: Annotations, detections: Detections
+) -> None:
+    with_persons = np.unique(annotations.image_id[~annotations.ignored])
+    missing = with_persons[~np.isin(with_persons, detections.image_id)]
+    if len(missing):
+        line = (
+            f"{findings.path}: {len(missing):,} of {len(with_persons):,} images with persons have no "
+            f"detection, image_id {missing[0]} for instance"
+        )
+        # A detector with a low threshold finds something in nearly every image.
+        if len(missing) > max(1, 0.2 * len(with_persons)):
+            findings.problems.append(f"{line}; is the file complete?")
+        else:
+            findings.notes.append(line)
 
 
 def read_head_sizes(name: str, data_root: str | Path, persons: int | None) -> np.ndarray:
@@ -125,12 +201,12 @@ def read_head_sizes(name: str, data_root: str | Path, persons: int | None) -> np
 
     known = dataset(name)
     path = Path(data_root) / str(known.headboxes)
-    contents = BytesIO(_contents(path))
+    stream = BytesIO(contents(path))
     try:
-        boxes = loadmat(contents, variable_names=["headboxes_src"]).get("headboxes_src")
+        boxes = loadmat(stream, variable_names=["headboxes_src"]).get("headboxes_src")
     # scipy raises many unrelated types for damaged files.
     except Exception as error:
-        raise ValueError(f"{path}: expected a MATLAB file, found {error}; {_GET_AGAIN}") from error
+        raise ValueError(f"{path}: expected a MATLAB file, found {error}; {GET_AGAIN}") from error
     if persons is None and boxes is not None:
         persons = boxes.shape[-1]
     if boxes is None or boxes.shape != (2, 2, persons):
@@ -140,112 +216,142 @@ def read_head_sizes(name: str, data_root: str | Path, persons: int | None) -> np
             f"of {Path(known.annotations['val']).name}, found {found}; are they of another split?"
         )
     first, second = boxes.astype(np.float64).transpose(2, 0, 1).swapaxes(0, 1)
-    return 0.6 * np.linalg.norm(second - first, axis=1)
+    sizes = 0.6 * np.linalg.norm(second - first, axis=1)
+    findings = Findings(path)
+    findings.refuse(
+        ~(np.isfinite(sizes) & (sizes > 0)),
+        lambda at: f"person {at}",
+        lambda at: f"headboxes_src: expected two corners of a head box, found {first[at]} and {second[at]}",
+    )
+    findings.raise_first()
+    return sizes
 
 
-def _contents(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; check the data root, or make the dataset with `rspose data make`"
-        )
-    return path.read_bytes()
+def _column(key: str, entries: list[dict[str, Any]], dtype: Any = np.float64) -> np.ndarray:
+    return np.array([entry[key] for entry in entries], dtype=dtype)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(_contents(path))
-    except ValueError as error:  # also a UnicodeDecodeError
-        raise ValueError(f"{path}: expected JSON, found {error}; {_GET_AGAIN}") from error
+def _rows(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Index of each value in ``known``, -1 where it is not there."""
+    if not len(known):
+        return np.full(len(values), -1)
+    order = np.argsort(known, kind="stable")
+    rows = order[np.minimum(np.searchsorted(known, values, sorter=order), len(known) - 1)]
+    return np.where(known[rows] == values, rows, -1)
 
 
-@dataclass(frozen=True)
-class _Entries:
-    """What a file lists, each with the same keys."""
-
-    path: Path
-    kind: str
-    entries: list[dict[str, Any]]
-
-    def values(self, key: str) -> list[Any]:
-        for index, entry in enumerate(self.entries):
-            if key not in entry:
-                found = ", ".join(sorted(entry))
-                raise ValueError(f"{self.path}: {self.kind} {index}: key {key!r} is missing; found {found}")
-        return [entry[key] for entry in self.entries]
-
-    def column(self, key: str, dtype: Any = np.float64) -> np.ndarray:
-        return np.array(self.values(key), dtype=dtype)
-
-    def table(self, key: str, width: int, item: int = 0) -> np.ndarray:
-        """The lists of ``width`` numbers, or of keypoints of ``item`` numbers, under ``key``, float64."""
-        what, of_each = ("keypoints", item) if item else ("numbers", 1)
-        for index, value in enumerate(self.values(key)):
-            if len(value) != width * of_each:
-                raise ValueError(
-                    f"{self.path}: {self.kind} {index}: {key}: expected {width} {what}, found "
-                    f"{len(value) / of_each:g}; is it the file of another dataset?"
-                )
-        return self.column(key).reshape(-1, width, item) if item else self.column(key).reshape(-1, width)
-
-
-def _coco_annotations(known: Dataset, path: Path, content: Any) -> Annotations:
-    missing = {"images", "annotations", "categories"} - set(content if isinstance(content, dict) else ())
-    if missing:
-        raise ValueError(
-            f"{path}: expected images, annotations and categories as in {known.title}'s own files, "
-            f"found no {min(missing)!r}"
-        )
-    images = _Entries(path, "image", content["images"])
-    persons = _Entries(path, "annotation", content["annotations"])
-    persons.values("category_id")
-    box = persons.table("bbox", 4)
-    fields = known.keypoints.fields.items()
-    columns = [persons.table(field, rows.stop - rows.start, 3) for field, rows in fields]
-    keypoints = np.concatenate(columns, axis=1)
+def _coco_annotations(known: Dataset, path: Path, content: Any, findings: Findings) -> Annotations:
+    images, persons = content["images"], content["annotations"]
+    check_categories(findings, known, content["categories"])
+    keypoints = np.concatenate(
+        [
+            _column(name, persons).reshape(len(persons), rows.stop - rows.start, 3)
+            for name, rows in known.keypoints.fields.items()
+        ],
+        axis=1,
+    )
     # Flags of hands in COCO-WholeBody may be fractions.
     flags = np.ceil(keypoints[..., 2]).astype(np.int8)
-    crowd = persons.column("iscrowd", bool)
-    if known.crowded:
-        images.values("crowdIndex")
-        area = _BOX_SHARE * box[:, 2] * box[:, 3]
-        # CrowdPose counts visible keypoints only, and its evaluator goes by that count.
-        labels = persons.column("num_keypoints", np.int64)
-    else:
-        area, labels = persons.column("area"), (flags > 0).sum(axis=1)
-    return Annotations(
+    crowd = _column("iscrowd", persons, bool)
+    count = _column("num_keypoints", persons, np.int64)
+    box = _column("bbox", persons).reshape(-1, 4)
+    annotations = Annotations(
         path=path,
         content=content,
-        known_images=images.column("id", np.int64),
-        image_names=images.values("file_name"),
-        image_id=persons.column("image_id", np.int64),
-        annotation_id=persons.column("id", np.int64),
+        known_images=_column("id", images, np.int64),
+        image_names=[image["file_name"] for image in images],
+        image_sizes=np.array([(image["width"], image["height"]) for image in images], float).reshape(-1, 2),
+        image_id=_column("image_id", persons, np.int64),
+        annotation_id=_column("id", persons, np.int64),
         box=box,
-        area=area,
+        area=_BOX_SHARE * box[:, 2] * box[:, 3] if known.crowded else _column("area", persons),
         keypoints=keypoints[..., :2] - known.first_pixel,
         flags=flags,
-        ignored=crowd | (labels == 0),
+        # The evaluators go by the count of the file; CrowdPose's leaves out head and neck.
+        ignored=crowd | ((count if known.crowded else (flags > 0).sum(axis=1)) == 0),
         crowd=crowd,
     )
 
+    def image(at: int) -> str:
+        return f"image {at}"
 
-def _mpii_annotations(known: Dataset, path: Path, content: Any) -> Annotations:
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: expected a list of MPII persons, found {type(content).__name__}")
-    persons, joints = _Entries(path, "person", content), len(known.keypoints)
-    labelled = persons.table("joints_vis", joints) > 0
-    flat = [{"joints": [value for joint in each for value in joint]} for each in persons.values("joints")]
-    keypoints = _Entries(path, "person", flat).table("joints", joints, 2)
-    center, scale = persons.table("center", 2), persons.column("scale")
+    def person(at: int) -> str:
+        return f"annotation {at} (id {annotations.annotation_id[at]})"
+
+    findings.refuse(
+        repeated(annotations.known_images),
+        image,
+        lambda at: f"id {annotations.known_images[at]} stands there twice; an image's id has to be its own",
+    )
+    findings.refuse(
+        repeated(annotations.annotation_id),
+        person,
+        lambda at: "its id stands there twice; an annotation's id has to be its own, also among all images",
+    )
+    listed = _rows(annotations.image_id, annotations.known_images)
+    findings.refuse(
+        listed < 0,
+        person,
+        lambda at: f"image_id: expected the id of one of the images, found {annotations.image_id[at]}",
+    )
+    categories = _column("category_id", persons, np.int64)
+    findings.refuse(
+        categories != PERSON_CATEGORY,
+        person,
+        lambda at: f"category_id: expected {PERSON_CATEGORY}, the person, found {categories[at]}",
+    )
+    for name, rows in known.keypoints.fields.items():
+        of_field = keypoints[:, rows, 2]
+        findings.refuse(
+            (of_field < 0) | (of_field > 2),
+            person,
+            lambda at, name=name, of_field=of_field: (
+                f"{name}: expected flags from 0 to 2, found {of_field[at].min():g} to {of_field[at].max():g}"
+            ),
+        )
+    labelled = annotations.labelled
+    findings.refuse(
+        (annotations.area < 0) | (annotations.area == 0) & (box[:, 2:] > 0).all(axis=1),
+        person,
+        lambda at: f"area: expected a number above 0, found {annotations.area[at]:g}",
+    )
+    _check_counts(findings, known, count, labelled, person)
+    size = np.where(listed[:, None] < 0, np.nan, annotations.image_sizes[listed])
+    check_boxes(findings, box, size, person)
+    check_keypoints(findings, annotations.keypoints, labelled, box, size, person)
+    return annotations
+
+
+def _check_counts(
+    findings: Findings, known: Dataset, count: np.ndarray, labelled: np.ndarray, person: Any
+) -> None:
+    of_body = labelled[:, : known.keypoints.body].sum(axis=1)
+    # CrowdPose's counts leave out head and neck, the last two: only that there is none has to be true.
+    least = np.minimum(labelled[:, :-2].sum(axis=1), 1) if known.crowded else of_body
+    findings.refuse(
+        (count > of_body) | (count < least),
+        person,
+        lambda at: f"num_keypoints: expected {of_body[at]}, as many as are labelled, found {count[at]}",
+    )
+
+
+def _mpii_annotations(known: Dataset, path: Path, content: Any, findings: Findings) -> Annotations:
+    labelled = _column("joints_vis", content).reshape(-1, len(known.keypoints)) > 0
+    keypoints = _column("joints", content).reshape(-1, len(known.keypoints), 2)
+    center = _column("center", content).reshape(-1, 2)
+    scale = _column("scale", content)
     # The box is mmpose's (the HRNet authors' before): lowered a little, lest the feet be cut.
     center[:, 1] += np.where(center[:, 0] != -1, 15.0 * scale, 0.0)
     side = 200.0 * scale  # the person's height in pixels
     corner = center - known.first_pixel - side[:, None] / 2
     index = np.arange(len(content), dtype=np.int64)
-    return Annotations(
+    unknown = np.full((len(content), 2), np.nan)
+    annotations = Annotations(
         path=path,
         content=content,
         known_images=index,
-        image_names=persons.values("image"),
+        image_names=[person["image"] for person in content],
+        image_sizes=unknown,
         image_id=index,
         annotation_id=index,
         box=np.concatenate([corner, side[:, None], side[:, None]], axis=1),
@@ -255,3 +361,7 @@ def _mpii_annotations(known: Dataset, path: Path, content: Any) -> Annotations:
         ignored=labelled.sum(axis=1) == 0,
         crowd=np.zeros(len(content), dtype=bool),
     )
+    check_keypoints(
+        findings, annotations.keypoints, labelled, annotations.box, unknown, lambda at: f"person {at}"
+    )
+    return annotations

@@ -8,13 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-from rspose.datasets.annotations import read_annotations, read_detections, read_head_sizes
+from rspose.datasets.annotations import (
+    Annotations,
+    inspect_annotations,
+    inspect_detections,
+    read_head_sizes,
+)
 from rspose.datasets.interface import SPLITS, Dataset, SplitCounts
 from rspose.datasets.manifest import file_digest, read_manifest
 from rspose.datasets.registry import dataset
+from rspose.datasets.validation import Findings, more
 
 Progress = Callable[[int, int], None]
+
+# The modules that say what is right.
+_CHECKS = ("annotations", "check", "validation")
 
 
 @dataclass
@@ -26,6 +36,11 @@ class Inspection:
     counts: dict[str, SplitCounts] = field(default_factory=dict)  # of each split that could be read
     images: dict[str, list[str]] = field(default_factory=dict)  # file names of each split
 
+    def take(self, findings: Findings) -> None:
+        """Join what was found out about one file."""
+        self.problems += findings.problems
+        self.notes += findings.notes
+
 
 def check_dataset(root: Path, name: str) -> list[str]:
     """What is wrong with the dataset at ``root``, a line each; empty if it can be used.
@@ -35,25 +50,25 @@ def check_dataset(root: Path, name: str) -> list[str]:
     return _inspect_files(Path(root), dataset(name)).problems
 
 
-def check_dataset_once(root: Path, name: str, memory: Path) -> list[str]:
-    """As :func:`check_dataset`, but a dataset without problems is not read again until a file of it changes.
+def check_dataset_once(root: Path, name: str, memory: Path) -> Inspection:
+    """The same with its notes, but a dataset without problems is not read again until a file of it changes.
 
     The annotations of COCO-WholeBody have gigabytes, too much to be read at the start of every run.
-    ``memory`` is the file that keeps size and time of change of what was checked.
+    ``memory`` is the file that keeps size and time of change of what was checked, and what was checked of it.
     """
     known = dataset(name)
-    sizes: dict[str, list[int] | None] = {str(root.resolve()): None}
+    state: dict[str, list[int] | str | None] = {str(root.resolve()): None}
     for each in (*known.files, *known.images.values()):
         status = (root / each).stat() if (root / each).exists() else None
-        sizes[each] = None if status is None else [status.st_size, status.st_mtime_ns]
-    state = json.dumps(sizes, sort_keys=True)
-    if memory.is_file() and memory.read_text() == state:
-        return []
-    problems = check_dataset(root, name)
-    if not problems:
+        state[each] = None if status is None else [status.st_size, status.st_mtime_ns]
+    state["checks"] = "".join(file_digest(Path(__file__).with_name(f"{each}.py")) for each in _CHECKS)
+    if memory.is_file() and memory.read_text() == json.dumps(state, sort_keys=True):
+        return Inspection()
+    found = _inspect_files(Path(root), known)
+    if not found.problems:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(state)
-    return problems
+        memory.write_text(json.dumps(state, sort_keys=True))
+    return found
 
 
 def inspect_dataset(
@@ -83,7 +98,7 @@ def what_to_fetch(root: Path, name: str) -> list[str]:
 
 
 def _inspect_files(root: Path, known: Dataset) -> Inspection:
-    """What is found out without opening images."""
+    """What is found out without decoding images."""
     found, val = Inspection(), None
     problems = found.problems
     if not root.is_dir():
@@ -98,15 +113,18 @@ def _inspect_files(root: Path, known: Dataset) -> Inspection:
             problems.append(f"{folder}: expected the folder of {known.name}'s {split} images, found none")
         with _noting(problems):
             val = None  # frees what was read of the other split
-            val = read_annotations(known.name, root, split)
+            val, findings = inspect_annotations(known, root, split)
+            found.take(findings)
+            if val is None:
+                continue
             images = found.images[split] = list(dict.fromkeys(val.image_names))
             found.counts[split] = SplitCounts(len(images), len(val))
-            problems += _split_problems(val.path, folder, known, split, images)
+            problems += _split_problems(val, folder, known, split, images)
+    if val is not None and len(found.images) == len(SPLITS):
+        found.notes += _images_of_both_splits(val.path, found.images)
     if known.detections is not None:
         with _noting(problems):
-            detections = read_detections(known.name, root)
-            if val is not None:
-                val.check_images(detections.image_id, str(detections.path))
+            found.take(inspect_detections(known, root, val)[1])
     if known.headboxes is not None:
         with _noting(problems):
             read_head_sizes(known.name, root, None if val is None else len(val))
@@ -122,17 +140,72 @@ def _noting(problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def _split_problems(path: Path, folder: Path, known: Dataset, split: str, images: list[str]) -> Iterator[str]:
+def _split_problems(
+    val: Annotations, folder: Path, known: Dataset, split: str, images: list[str]
+) -> Iterator[str]:
     """A file as large as the other split of the release is the other split; every image must be there."""
     (other,) = set(SPLITS) - {split}
     expected, found = known.release.counts[split].images, known.release.counts[other].images
     if len(images) == found:
         expected_split = f"expected the {split} split ({expected:,} images)"
-        yield f"{path}: {expected_split}, found the {found:,} images of the {other} split"
-    present = {file.name for file in folder.iterdir()} if folder.is_dir() else set(images)
-    if missing := [name for name in images if name not in present]:
+        yield f"{val.path}: {expected_split}, found the {found:,} images of the {other} split"
+    if val.ignored.all():
+        yield f"{val.path}: expected persons with labelled keypoints, found none among {len(val):,}"
+    if not folder.is_dir():
+        return
+    present = {file.name for file in folder.iterdir()}
+    if missing := [name for name in images if name not in present and not (folder / name).is_file()]:
         hint = "; is the annotation file of another split?" if len(missing) == len(images) else ""
         yield f"{folder / missing[0]}: expected this {split} image, found none ({len(missing)} missing){hint}"
+    yield from _images_of_another_size(folder, val)
+
+
+def _images_of_another_size(folder: Path, annotations: Annotations) -> list[str]:
+    """Images that are not of the size that the annotations give, once turned as the loader turns them."""
+    places = [folder / name for name in annotations.image_names]
+    expected = dict(zip(places, map(tuple, annotations.image_sizes.tolist()), strict=True))
+    problems = []
+    with ThreadPoolExecutor() as pool:
+        for path, found in zip(expected, pool.map(_turned_size, expected), strict=True):
+            if isinstance(found, str):
+                problems.append(f"{path}: expected an image, found {found}; fetch it again")
+            elif found is not None and not np.isnan(expected[path]).any() and expected[path] != found[:2]:
+                width, height = expected[path]
+                turned = f", turned as its EXIF orientation {found[2]} says" if found[2] != 1 else ""
+                problems.append(
+                    f"{path}: expected {width:g} x {height:g} pixels as in {annotations.path.name}, "
+                    f"found {found[0]} x {found[1]}{turned}"
+                )
+    return problems[:1] and [problems[0] + more(len(problems) - 1)]
+
+
+_ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)
+
+
+def _turned_size(path: Path) -> tuple[int, int, int] | str | None:
+    """Width, height and EXIF orientation; what is there instead of an image; None for no file."""
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            width, height = image.size
+    except UnidentifiedImageError:
+        return "something else" if path.stat().st_size else "an empty file"
+    except OSError as error:
+        return str(error)
+    return (height, width, orientation) if orientation in _LYING else (width, height, orientation)
+
+
+def _images_of_both_splits(val: Path, images: dict[str, list[str]]) -> list[str]:
+    shared = sorted(set(images["train"]) & set(images["val"]))
+    if not shared:
+        return []
+    return [
+        f"{val}: {len(shared):,} of {len(images['val']):,} val images are in the train split too, "
+        f"{shared[0]} for instance: numbers on them say nothing of other images"
+    ]
 
 
 def _compared_with_release(root: Path, known: Dataset, counts: dict[str, SplitCounts]) -> Iterator[str]:
@@ -172,15 +245,11 @@ def _images_that_do_not_open(paths: list[Path], progress: Progress | None) -> li
     return problems
 
 
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-
-
 def _opens(path: Path) -> bool:
-    """Whether an image can be decoded to its end."""
-    import cv2
-
-    data = path.read_bytes()
-    # OpenCV fills up a truncated JPEG without a word. A thumbnail has an end too, but stands before the scan.
-    if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
-        return False
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None if data else False
+    """Whether an image can be decoded to its end; OpenCV fills up a truncated one in silence."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError):
+        return isinstance(_turned_size(path), str)  # that it is no image at all is said already
+    return True

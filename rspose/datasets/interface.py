@@ -125,6 +125,16 @@ class Dataset:
         optional = tuple(path for path in (self.detections, self.headboxes) if path is not None)
         return (*self.annotations.values(), *optional)
 
+    def files_of(self, *uses: str) -> tuple[str, ...]:
+        """The files that are read to ``train``, to ``predict`` and to ``evaluate``."""
+        val = self.annotations["val"]
+        read = {
+            "train": (self.annotations["train"],),
+            "predict": (val, self.detections),
+            "evaluate": (val, self.headboxes),
+        }
+        return tuple(dict.fromkeys(file for use in uses for file in read[use] if file is not None))
+
     @property
     def crowded(self) -> bool:
         """Whether images have a crowd index, as CrowdPose's, and persons no annotated area."""

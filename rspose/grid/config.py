@@ -379,10 +379,14 @@ class GridConfig(Settings):
         """The config with some keys changed, checked again by :func:`complete`."""
         return complete({**self.plain(), **values})
 
-    def dataset_files(self, name: str) -> list[Path]:
-        """The files that stand for a dataset: the manifest of a drawn one, the annotations of a real one."""
+    def dataset_files(self, name: str, *uses: str) -> list[Path]:
+        """The files that stand for a dataset: the manifest of a drawn one, those in use of a real one.
+
+        Args:
+            uses: Of ``train``, ``predict`` and ``evaluate``; the files of a real dataset that they read.
+        """
         entry = self.data[name]
-        names = ("manifest.json",) if entry.generate else DATASETS[name].files
+        names = ("manifest.json",) if entry.generate else DATASETS[name].files_of(*uses)
         return [entry.root / file for file in names]
 
     def loss_of(self, name: str, head: str) -> ChosenLoss:

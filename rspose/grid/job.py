@@ -53,13 +53,15 @@ def job(snakemake: Any) -> Iterator[TextIO]:
         try:
             yield terminal
         except Exception as error:
-            traceback.print_exc()
             message = f"{type(error).__name__}: {error}"
+            # First, since the disk may be full.
+            print(f"{snakemake.rule} failed: {message} (log: {log})", file=terminal, flush=True)
+            with suppress(OSError):
+                traceback.print_exc()
+                stream.flush()
             if cell is not None:
-                write_failure(config, cell, snakemake.rule, message, log)
-            print(f"{snakemake.rule} failed: {message} (log: {log})", file=terminal)
-            terminal.flush()
-            stream.flush()
+                with suppress(OSError):
+                    write_failure(config, cell, snakemake.rule, message, log)
             os._exit(1)
 
 
@@ -73,7 +75,8 @@ def _look_back(snakemake: Any, config: GridConfig, cell: Cell, terminal: TextIO)
         write_failure(config, cell, snakemake.rule, message, Path(snakemake.log[0]))
     else:
         with suppress(RecordError):
-            if Failure.read(note, note.read_bytes()).error.startswith(f"{LastingError.__name__}:"):
+            # What a ValueError says of a file or a key is still so in the next attempt.
+            if Failure.read(note, note.read_bytes()).error.startswith(("LastingError:", "ValueError:")):
                 said = f"{snakemake.rule} is not tried again: it would fail as before"
                 print(said, file=terminal, flush=True)
                 os._exit(1)

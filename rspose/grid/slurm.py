@@ -6,9 +6,23 @@ if Slurm does not answer five times in a row, within a second where the connecti
 """
 
 import logging
+import os
+import shutil
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
+
+
+def require_slurm(arguments: Sequence[str]) -> None:
+    """End with one line where jobs cannot be sent: before the graph of a large grid is made, not after."""
+    only_planned = {"-n", "--dry-run", "--dryrun"} & set(arguments)
+    if shutil.which("sbatch") is None and not only_planned and "SLURM_JOB_ID" not in os.environ:
+        sys.exit(
+            "error: --profile slurm: expected Slurm's sbatch on this machine, found none; "
+            "run it on a login node of the cluster, or without the profile"
+        )
 
 
 def mend_plugin() -> None:

@@ -123,7 +123,7 @@ def _import(key: str, what: str, name: str, module: str, run: Callable[[], objec
         _imported[key] = None
         try:
             run()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             sys.modules.pop(module, None)
             why = " ".join(f"{type(error).__name__}: {error}".split())
             failure = _imported[key] = f"{what}: cannot be imported: {why}"

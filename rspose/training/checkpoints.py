@@ -4,6 +4,7 @@ mmengine writes a checkpoint in place and then its name into a file that it beli
 process that is killed in between leaves half a checkpoint, or a name without one.
 """
 
+import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from rspose.grid.files import replacing
+
+_EPOCH = re.compile(r"epoch_(\d+)\.pth")
 
 
 @register_backend("whole_file")
@@ -53,7 +56,9 @@ def latest_checkpoint(folder: Path, terminals: Iterable[TextIO]) -> Path | None:
     """
     for unfinished in folder.glob(".epoch_*"):
         unfinished.unlink(missing_ok=True)
-    for checkpoint in sorted(folder.glob("epoch_*.pth"), key=lambda each: int(each.stem[6:]), reverse=True):
+    named = ((_EPOCH.fullmatch(file.name), file) for file in folder.glob("epoch_*.pth") if file.is_file())
+    checkpoints = {int(match[1]): file for match, file in named if match}
+    for _, checkpoint in sorted(checkpoints.items(), reverse=True):
         problem = _damage(checkpoint)
         if problem is None:
             return checkpoint
@@ -68,6 +73,6 @@ def _damage(checkpoint: Path) -> str | None:
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             member = archive.testzip()
-    except (zipfile.BadZipFile, EOFError) as error:
-        return str(error)
+    except Exception as error:  # of damaged headers there are many kinds
+        return str(error) or type(error).__name__
     return None if member is None else f"wrong checksum of {member}"

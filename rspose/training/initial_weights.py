@@ -23,6 +23,7 @@ from rspose.grid.config import GridConfig
 from rspose.grid.files import replacing
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
+from rspose.training.weights import load_safely
 
 BATCH_SIZE = 16
 
@@ -79,6 +80,7 @@ class _Segmenter(nn.Module):
         DefaultScope.get_instance("initial weights", scope_name="mmpose")
         composed["model"]["backbone"]["frozen_stages"] = -1
         estimator = MODELS.build(composed["model"])
+        load_safely()
         estimator.init_weights()
         self.preprocess = estimator.data_preprocessor
         self.backbone = estimator.backbone

@@ -22,6 +22,7 @@ from rspose.grid.config import GridConfig, Training
 from rspose.grid.files import replacing
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
+from rspose.training.weights import read_checkpoint
 
 
 def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path, samples: Path) -> None:
@@ -66,7 +67,7 @@ def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path,
 def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:
     device = "cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu"
     model = MODELS.build(composed["model"]).to(device)
-    model.load_state_dict(torch.load(checkpoint, map_location=device, weights_only=True)["state_dict"])
+    model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     if training.channels_last:
         model.to(memory_format=torch.channels_last)
     # In the precision of the training.

@@ -9,10 +9,13 @@ from urllib.parse import urlparse
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, ModelSettings
+from rspose.grid.digests import Digests
 from rspose.grid.files import replacing
+from rspose.grid.fingerprints import sha256_of, sha256_of_modules
 
 # Names that mmengine's configs have for files, and the list in mmengine's package that says where each is.
 _LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-mmlab": "openmmlab.json"}
+_LOADING = "rspose.training.weights"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,39 @@ def needed_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]
 def missing_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]:
     """Those of them that are not there."""
     return [each for each in needed_weights(config, some) if each.problem() is not None]
+
+
+def unfit_weights(config: GridConfig, some: Iterable[Cell], memory: Path) -> str | None:
+    """What is wrong with the first file of weights that does not fit its backbone, in one line.
+
+    Each is loaded as a training loads it. ``memory`` is a file that keeps which fit, by what they hold and
+    what the model is.
+    """
+    digests, fit = Digests(memory), memory.with_suffix(".fit")
+    known = fit.read_text().split() if fit.is_file() else []
+    for cell in {(cell.model, cell.head): cell for cell in some}.values():
+        weights = pretrained(config, cell.model, cell.head)
+        if weights is None:
+            continue
+        settings = config.model_settings[cell.model].model_dump(mode="json")
+        key = sha256_of([digests.of(weights.file), settings, cell.head, sha256_of_modules(_LOADING)])
+        if key in known:
+            continue
+        from mmpose.registry import MODELS  # with all that trains
+
+        from rspose.training.compose import compose
+        from rspose.training.weights import load_safely
+
+        composed = compose(config, cell, Path(), None)
+        load_safely()
+        try:
+            MODELS.build(composed["model"]["backbone"]).init_weights()
+        except ValueError as error:
+            return str(error)
+        known.append(key)
+        with replacing(fit) as temporary:
+            temporary.write_text("\n".join(known))
+    return None
 
 
 def fetch_all(config: GridConfig) -> list[Path]:

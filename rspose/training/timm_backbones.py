@@ -1,7 +1,6 @@
 """Backbones of timm: ViTPose's plain vision transformer, and any network that gives feature maps."""
 
 import math
-import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +17,10 @@ from timm.layers import (
     resample_abs_pos_embed,
     trunc_normal_,
 )
-from timm.models import load_state_dict
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+
+from rspose.training.weights import COUNTERS, Loaded, load_whole, read_weights, refuse
 
 ARCHITECTURES = {
     "base": {"embed_dims": 768, "num_layers": 12, "num_heads": 12, "feedforward_channels": 3072},
@@ -29,8 +29,6 @@ ARCHITECTURES = {
 }
 """Sizes under the names of mmpose's ViTPose configs."""
 
-# Parts of checkpoints that a backbone without class token and classifier does not have.
-_LEFT_OUT = ("cls_token", "mask_token", "head.", "fc.", "decoder", "keypoint_head.", "associate_keypoint_")
 # Names of timm's modules in mmpretrain, those of the blocks in timm, and ViTPose's of the last norm.
 _RENAMED = (
     (r"patch_embed\.projection\.", "patch_embed.proj."),
@@ -106,7 +104,8 @@ class TimmVisionTransformer(BaseModule):
     def init_weights(self) -> None:
         """Load the weights that ``init_cfg`` names, or draw new ones."""
         if self.init_cfg:
-            self.load_state_dict(backbone_weights(Path(self.init_cfg["checkpoint"]), self))
+            path = Path(self.init_cfg["checkpoint"])
+            self.loaded_weights = load_whole(self, path, backbone_weights(path, self))
             return
         trunc_normal_(self.pos_embed, std=0.02)
         for module in self.modules():
@@ -128,46 +127,29 @@ def backbone_weights(path: Path, network: TimmVisionTransformer) -> dict[str, Te
 
     Read are the layouts of timm, of MAE (the names of timm, an encoder with or without its decoder), of
     ViTPose's own releases (``backbone.blocks...``, ``last_norm``) and of mmpretrain and mmpose
-    (``layers...ln1``, ``ffn``). Class tokens, classifiers and heads are left out; nothing is executed.
+    (``layers...ln1``, ``ffn``).
 
     The positions of patches are resized to the grid of the network by bicubic interpolation. ViTPose's own
     releases keep a position of a class token that they do not have, and add it to that of every patch: so
     does this. In all other layouts it belongs to the token and goes with it.
 
     Raises:
-        ValueError: If it holds other things than weights, or those of another network.
+        ValueError: If it holds other things than weights, or positions of another number of patches.
     """
-    try:
-        state = load_state_dict(str(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError):  # timm makes the first a RuntimeError
-        raise ValueError(
-            f"{path}: expected a file of weights alone, found one that is broken or holds code"
-        ) from None
-    if any(key.startswith("backbone.") for key in state):
-        state = {key[9:]: value for key, value in state.items() if key.startswith("backbone.")}
+    state = read_weights(path)
     added_to_all = "last_norm.weight" in state
     has_class_token = added_to_all or "cls_token" in state
     weights = {}
     for key, value in state.items():
-        if not key.startswith(_LEFT_OUT):
-            for pattern, name in _RENAMED:
-                key = re.sub(pattern, name, key)
-            weights[key] = value
+        for theirs, ours in _RENAMED:
+            key = re.sub(theirs, ours, key)
+        weights[key] = value
     if "norm.weight" not in weights:  # networks that average their tokens have it behind the average
         weights = {key.replace("fc_norm.", "norm."): value for key, value in weights.items()}
     if "pos_embed" in weights:
         weights["pos_embed"] = _positions(
             path, weights["pos_embed"], network.patch_embed.grid_size, has_class_token, added_to_all
         )
-    ours = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    theirs = {key: tuple(value.shape) for key, value in weights.items()}
-    found = [f"no {key}" for key in ours if key not in theirs]
-    found += [f"{key}, which this network lacks" for key in theirs if key not in ours]
-    both = [key for key in ours if key in theirs]
-    found += [f"{key} of shape {theirs[key]} for {ours[key]}" for key in both if theirs[key] != ours[key]]
-    if found:
-        more = f" and {len(found) - 1} more differences" if len(found) > 1 else ""
-        raise ValueError(f"{path}: expected the weights of this vision transformer, found {found[0]}{more}")
     return weights
 
 
@@ -202,6 +184,10 @@ def _grid(count: int, grid: tuple[int, int]) -> tuple[int, int] | tuple[()]:
     return (4 * unit, 3 * unit) if 12 * unit * unit == count else ()
 
 
+def _values(tensor: Tensor) -> tuple[int, bytes]:
+    return tensor.numel(), tensor.detach().float().contiguous().numpy().tobytes()
+
+
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
     """Feature maps of any network of timm that has them.
@@ -228,11 +214,16 @@ class TimmBackbone(BaseModule):
     def init_weights(self) -> None:
         """Load the weights that ``init_cfg`` names; without, those that timm drew stay."""
         if self.init_cfg:
-            file = {"file": self.init_cfg["checkpoint"]}
-            network = timm.create_model(
-                self.name, pretrained=True, pretrained_cfg_overlay=file, **self.arguments
-            )
-            self.network.load_state_dict(network.state_dict())
+            path = Path(self.init_cfg["checkpoint"])
+            known = {_values(tensor) for tensor in read_weights(path).values()}
+            start = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
+            state = timm.create_model(self.name, **start, **self.arguments).state_dict()
+            # timm renames tensors and resizes positions, but loads what fits and goes on.
+            loaded = [name for name, tensor in state.items() if _values(tensor) in known]
+            missing = [f"no {name}" for name in state if name not in loaded and "pos" not in name]
+            refuse(path, self, [name for name in missing if not name.endswith(COUNTERS)], len(state))
+            self.network.load_state_dict(state)
+            self.loaded_weights = Loaded(path.name, len(loaded), ())
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps ``[B, C, h, w]`` of images ``[B, 3, H, W]``."""

@@ -35,6 +35,7 @@ from rspose.training.memory import hold_memory
 from rspose.training.progress import ProgressHook
 from rspose.training.torchrun import torchrun
 from rspose.training.watch import LossFailure
+from rspose.training.weights import load_safely
 
 _CURVE_POINTS = 50
 
@@ -129,7 +130,7 @@ def train(
         )
     fingerprint = training_fingerprint(config, cell)
     # The same settings on other data, or from other initial weights, are another training.
-    inputs = [*config.dataset_files(cell.dataset), *([initial_weights] if initial_weights else [])]
+    inputs = [*config.dataset_files(cell.dataset, "train"), *([initial_weights] if initial_weights else [])]
     folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
     work_dir = config.results / "work" / cell.path / folder
     previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
@@ -163,6 +164,7 @@ class Training:
         """
         settings = self.config.training_of(self.cell)
         torch.set_num_threads(settings.threads)
+        load_safely()
         hold_memory()
         composed = compose(self.config, self.cell, self.work_dir, self.initial_weights)
         if self.previous is not None:
@@ -217,6 +219,7 @@ class Training:
                 "final_loss": measurements.final(),
                 "curve": measurements.curve(),
                 "train_instances": len(runner.train_dataloader.dataset),
+                **_pretrained(_unwrapped(runner.model).backbone),
                 "loss": {
                     "title": chosen.title,
                     "reference": loss.reference,
@@ -236,6 +239,11 @@ class Training:
 
 def _unwrapped(model: Any) -> Any:
     return getattr(model, "module", model)
+
+
+def _pretrained(backbone: Any) -> dict[str, Any]:
+    loaded = getattr(backbone, "loaded_weights", None)
+    return {"pretrained": loaded.plain()} if loaded else {}
 
 
 def _learned(runner: Runner) -> dict[str, list[float]]:

@@ -86,8 +86,8 @@ def random_person(
         "category_id": 1,
         "bbox": [x, y, width, height],
         "keypoints": np.column_stack([places.round(2), flags]).ravel().tolist(),
-        # CrowdPose counts the visible ones only.
-        "num_keypoints": int((flags > (1 if dataset == "crowdpose" else 0)).sum()),
+        # CrowdPose leaves out head and neck.
+        "num_keypoints": int((flags[: 12 if dataset == "crowdpose" else None] > 0).sum()),
         "iscrowd": int(kind > 0.95),
     }
     if dataset in ("coco", "wholebody"):

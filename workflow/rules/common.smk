@@ -35,14 +35,50 @@ def data_root(dataset):
     return CONFIG.data[dataset].root
 
 
-def dataset_inputs(wildcards):
-    """The files that stand for a dataset in the graph.
+# Real files go by what they hold: one that was only touched makes nothing again, see contents.
+DIGESTS = Digests(Path(RESULTS, "work/digests.json"))
+
+
+def dataset_inputs(*uses):
+    """The files that stand for a dataset in the graph, of a real one those that are used in these ways.
 
     None for a real one that is not there: then all of its cells are recorded (see check_real_datasets).
     """
-    if is_generated(wildcards.dataset) or data_root(wildcards.dataset).is_dir():
-        return [str(file) for file in CONFIG.dataset_files(wildcards.dataset)]
-    return []
+
+    def inputs(wildcards):
+        files = [str(file) for file in CONFIG.dataset_files(wildcards.dataset, *uses)]
+        if is_generated(wildcards.dataset):
+            return files
+        return ancient(files) if data_root(wildcards.dataset).is_dir() else []
+
+    return inputs
+
+
+def contents(*uses):
+    """Checksums of the same files of a real dataset; what a drawn one holds, its settings say."""
+
+    def checksums(wildcards):
+        if is_generated(wildcards.dataset) or not data_root(wildcards.dataset).is_dir():
+            return None
+        return [DIGESTS.of(file) for file in CONFIG.dataset_files(wildcards.dataset, *uses)]
+
+    return checksums
+
+
+def others(problems, command):
+    return f" ({len(problems)} other problems: {command} lists them)" if problems else ""
+
+
+def pretrained_contents(wildcards):
+    """Checksum of the weights that a cell's backbone starts from; None for random ones."""
+    settings = CONFIG.model_settings[wildcards.model]
+    backbone = settings.overrides.get("model", {}).get("backbone", {})
+    if settings.pretrained in (None, "none") and "_delete_" in backbone and "init_cfg" not in backbone:
+        return None
+    from rspose.training.pretrained import pretrained  # it may ask mmpose, and tables need none
+
+    weights = pretrained(CONFIG, wildcards.model, wildcards.head)
+    return weights and DIGESTS.of(weights.file)
 
 
 def check_real_datasets():
@@ -54,10 +90,13 @@ def check_real_datasets():
         recorded = all(Path(record).is_file() for record in records(dataset))
         if is_generated(dataset) or (recorded and not data_root(dataset).is_dir()):
             continue
-        for problem in check_dataset_once(
-            data_root(dataset), dataset, Path(RESULTS, "work/checked", dataset)
-        ):
-            sys.exit(f"error: {problem}")
+        found = check_dataset_once(data_root(dataset), dataset, Path(RESULTS, "work/checked", dataset))
+        for note in found.notes:
+            print(f"note: {note}", file=sys.stderr)
+        if found.problems:
+            sys.exit(
+                f"error: {found.problems[0]}{others(found.problems[1:], f'rspose data check {data_root(dataset)}')}"
+            )
 
 
 def check_pretrained_weights():
@@ -68,12 +107,16 @@ def check_pretrained_weights():
     ]
     if not untrained:
         return
-    from rspose.training.pretrained import missing_weights  # not above: tables of records need no torch
+    # not above: tables of records need no torch
+    from rspose.training.pretrained import missing_weights, unfit_weights
 
     missing = missing_weights(CONFIG, untrained)
     if missing:
         more = f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
         sys.exit(f"error: {missing[0].problem()}{more}")
+    problem = unfit_weights(CONFIG, untrained, Path(RESULTS, "work/weights.json"))
+    if problem:
+        sys.exit(f"error: {problem}")
 
 
 def devices(wildcards):

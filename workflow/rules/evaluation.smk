@@ -3,13 +3,14 @@
 
 rule evaluate:
     input:
-        dataset=dataset_inputs,
+        dataset=dataset_inputs("evaluate"),
         predictions=rules.predict.output.predictions,
     output:
         f"{RESULTS}/cells/{CELL}/scores.json",
     log:
         f"{RESULTS}/logs/evaluate/{CELL}.log",
     priority: 1
+    retries: 3
     group:
         "score"
     conda:
@@ -17,6 +18,7 @@ rule evaluate:
     resources:
         **SCORE,
     params:
+        data=contents("evaluate"),
         code=fingerprints.sha256_of_modules("rspose.evaluation.evaluate"),
     script:
         "../scripts/evaluate.py"
@@ -44,7 +46,7 @@ rule record:
 rule control:
     """The oracle and the mean pose, evaluated like any cell."""
     input:
-        dataset=dataset_inputs,
+        dataset=dataset_inputs("train", "predict", "evaluate"),
     output:
         predictions=f"{RESULTS}/controls/{{dataset}}/{{control}}/predictions.npz",
         scores=f"{RESULTS}/controls/{{dataset}}/{{control}}/scores.json",
@@ -56,6 +58,7 @@ rule control:
     resources:
         **WITHOUT_MODEL,
     params:
+        data=contents("train", "predict", "evaluate"),
         code=fingerprints.sha256_of_modules("rspose.evaluation.controls", "rspose.evaluation.evaluate"),
     script:
         "../scripts/control.py"

@@ -20,7 +20,7 @@ rule initial_weights:
 
 rule train:
     input:
-        dataset=dataset_inputs,
+        dataset=dataset_inputs("train"),
         initial_weights=initial_weights,
     output:
         checkpoint=f"{RESULTS}/cells/{CELL}/checkpoint.pth",
@@ -39,6 +39,8 @@ rule train:
         runtime=minutes(TRAINING_HOURS),
         attempt=attempt_number,
     params:
+        data=contents("train"),
+        pretrained=pretrained_contents,
         # Checkpoints lie in a work directory that Snakemake does not know, so that a failed attempt is resumed.
         fingerprint=lambda wildcards: fingerprints.training_fingerprint(CONFIG, Cell.of(wildcards)),
     script:
@@ -47,7 +49,7 @@ rule train:
 
 rule predict:
     input:
-        dataset=dataset_inputs,
+        dataset=dataset_inputs("predict"),
         checkpoint=rules.train.output.checkpoint,
     output:
         predictions=f"{RESULTS}/cells/{CELL}/predictions.npz",
@@ -55,6 +57,7 @@ rule predict:
     log:
         f"{RESULTS}/logs/predict/{CELL}.log",
     priority: 1  # finish a trained cell before the next one is trained
+    retries: 3
     conda:
         "../../envs/environment.yaml"
     threads: CONFIG.training.threads
@@ -64,6 +67,7 @@ rule predict:
         runtime=minutes(2),
         attempt=attempt_number,
     params:
+        data=contents("predict"),
         evaluation=CONFIG.evaluation.model_dump(),
         code=fingerprints.sha256_of_modules("rspose.training.predict"),
     script:

@@ -1,0 +1,95 @@
+"""What is made again when the files of a real dataset change: by what they hold, and who reads them."""
+
+import json
+import os
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from builders.grid import SETTINGS, SnakemakeRun
+
+from rspose.datasets import DATASETS
+from rspose.drawn import make_dataset
+
+pytestmark = pytest.mark.slow
+
+KNOWN = DATASETS["coco"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where one cell of a dataset that passes for a real one was trained and recorded."""
+    folder = tmp_path_factory.mktemp("real")
+    make_dataset("coco", folder / "coco", 8, 5, 4, (128, 96))
+    (folder / "coco/manifest.json").unlink()
+    settings = deepcopy(SETTINGS)
+    settings.update(datasets=["coco"], heads=["simcc"], losses=["mse"], data={"coco": {"root": "coco"}})
+    settings["training"]["epochs"] = 1
+    (folder / "real.yaml").write_text(yaml.safe_dump(settings))
+    run = made_again(folder, dry=False)
+    assert run["train"] == run["predict"] == run["evaluate"] == 1
+    return folder
+
+
+def made_again(folder: Path, dry: bool = True) -> dict[str, int]:
+    target = "results/records/coco/tiny/simcc/mse/seed0.json"
+    return SnakemakeRun(folder, folder / "real.yaml", [*(["--dry-run"] if dry else []), target]).jobs
+
+
+def change(path: Path, edit: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_files_that_were_only_touched_make_nothing_again(finished: Path) -> None:
+    for file in KNOWN.files:
+        os.utime(finished / "coco" / file)
+    assert made_again(finished) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "again"),
+    [
+        (KNOWN.detections, lambda entries: entries[0].update(score=0.5), {"predict", "evaluate", "record"}),
+        (
+            KNOWN.annotations["val"],
+            lambda content: content["annotations"][0].update(area=99.0),
+            {"predict", "evaluate", "record"},
+        ),
+        (
+            KNOWN.annotations["train"],
+            lambda content: content["annotations"][0].update(area=99.0),
+            {"train", "predict", "evaluate", "record"},
+        ),
+    ],
+    ids=["detections", "val", "train"],
+)
+def test_a_file_that_changes_makes_again_what_reads_it(
+    file: str, edit: Callable[[Any], None], again: set[str], finished: Path
+) -> None:
+    path = finished / "coco" / file
+    before = path.read_bytes()
+    try:
+        change(path, edit)
+        assert set(made_again(finished)) == again
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_fault_in_the_data_stops_the_run_before_its_first_job(finished: Path) -> None:
+    path = finished / "coco" / KNOWN.annotations["train"]
+    before = path.read_bytes()
+    try:
+        change(path, lambda content: content["annotations"][0].update(bbox=[1, 2, -3, 4], area=None))
+        run = SnakemakeRun(finished, finished / "real.yaml")
+        assert run.returncode != 0
+        (error,) = [line for line in run.output.splitlines() if line.startswith("error: ")]
+        assert error.startswith(f"error: coco/{KNOWN.annotations['train']}: annotation 0 (id ")
+        assert "area: expected a number, found null" in error
+        assert "Traceback" not in run.output
+    finally:
+        path.write_bytes(before)
