@@ -1,5 +1,6 @@
 """Annotations, detections and head boxes, read from files as the datasets' authors publish them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -305,9 +306,7 @@ def _coco_annotations(known: Dataset, path: Path, content: Any, findings: Findin
         findings.refuse(
             (of_field < 0) | (of_field > 2),
             person,
-            lambda at, name=name, of_field=of_field: (
-                f"{name}: expected flags from 0 to 2, found {of_field[at].min():g} to {of_field[at].max():g}"
-            ),
+            _flags_found(name, of_field),
         )
     labelled = annotations.labelled
     findings.refuse(
@@ -322,8 +321,12 @@ def _coco_annotations(known: Dataset, path: Path, content: Any, findings: Findin
     return annotations
 
 
+def _flags_found(field: str, flags: np.ndarray) -> Callable[[int], str]:
+    return lambda at: f"{field}: expected flags from 0 to 2, found {flags[at].min():g} to {flags[at].max():g}"
+
+
 def _check_counts(
-    findings: Findings, known: Dataset, count: np.ndarray, labelled: np.ndarray, person: Any
+    findings: Findings, known: Dataset, count: np.ndarray, labelled: np.ndarray, person: Callable[[int], str]
 ) -> None:
     of_body = labelled[:, : known.keypoints.body].sum(axis=1)
     # CrowdPose's counts leave out head and neck, the last two: only that there is none has to be true.

@@ -43,6 +43,11 @@ Flag = Annotated[Number, Field(ge=0, le=2)]
 Box = Annotated[list[Number], Field(min_length=4, max_length=4)]
 
 
+def _object(name: str, fields: dict[str, Any]) -> Any:
+    make: Any = TypedDict  # a type that is made while the program runs
+    return make(name, fields)
+
+
 def _list_of(item: Any, length: int) -> Any:
     return Annotated[list[item], Field(min_length=length, max_length=length)]
 
@@ -74,8 +79,8 @@ def _form(kind: str, known: Dataset) -> TypeAdapter:
             "joints": _list_of(_list_of(Number, 2), joints),
             "joints_vis": _list_of(Literal[0, 1], joints),
         }
-        return TypeAdapter(list[TypedDict("Person", person)])  # type: ignore[misc]
-    image = {"id": Whole, "file_name": Text, "width": Size, "height": Size}
+        return TypeAdapter(list[_object("Person", person)])  # type: ignore[misc]
+    image: dict[str, Any] = {"id": Whole, "file_name": Text, "width": Size, "height": Size}
     if known.crowded:
         image["crowdIndex"] = Share
     person = {
@@ -92,11 +97,11 @@ def _form(kind: str, known: Dataset) -> TypeAdapter:
         },
     }
     content = {
-        "images": list[TypedDict("Image", image)],  # type: ignore[misc]
-        "annotations": list[TypedDict("Annotation", person)],  # type: ignore[misc]
+        "images": list[_object("Image", image)],  # type: ignore[misc]
+        "annotations": list[_object("Annotation", person)],  # type: ignore[misc]
         "categories": list[_Category],
     }
-    return TypeAdapter(TypedDict("Content", content))  # type: ignore[operator]
+    return TypeAdapter(_object("Content", content))
 
 
 @dataclass
@@ -130,10 +135,10 @@ class Findings:
     def _add(
         self, lines: list[str], chosen: np.ndarray, entry: Callable[[int], str], says: Callable[[int], str]
     ) -> bool:
-        at = np.flatnonzero(chosen.reshape(len(chosen), -1).any(axis=1)) if len(chosen) else []
-        if len(at):
-            lines.append(f"{self.path}: {entry(int(at[0]))}: {says(int(at[0]))}{more(len(at) - 1)}")
-        return bool(len(at))
+        at = np.flatnonzero(chosen.any(axis=tuple(range(1, chosen.ndim)))).tolist()
+        if at:
+            lines.append(f"{self.path}: {entry(at[0])}: {says(at[0])}{more(len(at) - 1)}")
+        return bool(at)
 
     def raise_first(self) -> None:
         """Raise ``ValueError`` with the first problem, if there is one."""
@@ -347,7 +352,7 @@ def check_keypoints(
     outside = ((keypoints < -margin) | (keypoints > size[:, None] + margin)).any(axis=2) & labelled
 
     def found(at: int) -> str:
-        joint = np.flatnonzero(outside[at])[0]
+        joint = int(np.flatnonzero(outside[at])[0])
         return (
             f"keypoints: expected places within {size[at][0]:g} x {size[at][1]:g} pixels, found "
             f"{_shown(keypoints[at, joint].tolist())}; are the picture's width and height swapped?"

@@ -32,6 +32,8 @@ class _SharedSkeleton(BaseCocoStyleDataset):
     """Samples share the dataset's metainfo, so no step of the pipeline may write into it."""
 
     known: Dataset
+    ann_file: str
+    bbox_file: str | None
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Sample ``idx`` as the pipeline gets it."""

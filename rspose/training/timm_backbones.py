@@ -216,7 +216,7 @@ class TimmBackbone(BaseModule):
         if self.init_cfg:
             path = Path(self.init_cfg["checkpoint"])
             known = {_values(tensor) for tensor in read_weights(path).values()}
-            start = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
+            start: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
             state = timm.create_model(self.name, **start, **self.arguments).state_dict()
             # timm renames tensors and resizes positions, but loads what fits and goes on.
             loaded = [name for name, tensor in state.items() if _values(tensor) in known]
