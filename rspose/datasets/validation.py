@@ -48,7 +48,7 @@ def _object(name: str, fields: dict[str, Any]) -> Any:
     return make(name, fields)
 
 
-def _list_of(item: Any, length: int) -> Any:
+def _list_of(item: Any, length: int | None = None) -> Any:
     return Annotated[list[item], Field(min_length=length, max_length=length)]
 
 
@@ -79,7 +79,7 @@ def _form(kind: str, known: Dataset) -> TypeAdapter:
             "joints": _list_of(_list_of(Number, 2), joints),
             "joints_vis": _list_of(Literal[0, 1], joints),
         }
-        return TypeAdapter(list[_object("Person", person)])  # type: ignore[misc]
+        return TypeAdapter(_list_of(_object("Person", person)))
     image: dict[str, Any] = {"id": Whole, "file_name": Text, "width": Size, "height": Size}
     if known.crowded:
         image["crowdIndex"] = Share
@@ -97,8 +97,8 @@ def _form(kind: str, known: Dataset) -> TypeAdapter:
         },
     }
     content = {
-        "images": list[_object("Image", image)],  # type: ignore[misc]
-        "annotations": list[_object("Annotation", person)],  # type: ignore[misc]
+        "images": _list_of(_object("Image", image)),
+        "annotations": _list_of(_object("Annotation", person)),
         "categories": list[_Category],
     }
     return TypeAdapter(_object("Content", content))
@@ -352,10 +352,10 @@ def check_keypoints(
     outside = ((keypoints < -margin) | (keypoints > size[:, None] + margin)).any(axis=2) & labelled
 
     def found(at: int) -> str:
-        joint = int(np.flatnonzero(outside[at])[0])
+        joint = np.flatnonzero(outside[at]).tolist()[0]
         return (
             f"keypoints: expected places within {size[at][0]:g} x {size[at][1]:g} pixels, found "
-            f"{_shown(keypoints[at, joint].tolist())}; are the picture's width and height swapped?"
+            f"{_shown(keypoints[at][joint].tolist())}; are the picture's width and height swapped?"
         )
 
     _many(findings, outside.any(axis=1), entry, found)
