@@ -36,8 +36,8 @@ def test_a_loss_is_described_with_the_functions_that_it_names_each_once() -> Non
     told = list(prose(available()["dm"]))
     assert [text.splitlines()[0] for text in told] == [
         "Module form of `dm` (2D) and `dm_1d` (SimCC, x plus y). It sees no Gaussian label.",
-        "Earth Mover's Distance from each predicted heatmap to its keypoint.",
-        "Difference of the cumulative sums of each predicted SimCC map and its keypoint, squared or plain.",
+        "Earth Mover's Distance ``[M]`` from each heatmap to its keypoint, in fractions of its longer side.",
+        "Difference ``[M]`` of the cumulative sums of each SimCC map and its keypoint, squared or plain.",
     ]
     assert not any("Args:" in text for text in told)
 

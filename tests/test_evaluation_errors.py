@@ -33,6 +33,7 @@ def persons(joints: KeypointSet, count: int = 2) -> Annotations:
         content=None,
         known_images=np.array([1]),
         image_names=["made.jpg"],
+        image_sizes=np.array([[100.0, 100.0]]),
         image_id=np.full(count, 1),
         annotation_id=np.arange(count),
         box=np.tile([0.0, 0, 100, 100], (count, 1)),

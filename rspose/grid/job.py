@@ -15,6 +15,9 @@ from rspose.grid.files import remove_unfinished
 from rspose.grid.record import Failure, RecordError, failure_note, write_failure
 
 
+_KILLED = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
+
+
 class LastingError(RuntimeError):
     """What another attempt would meet again: the job is not tried any more."""
 
@@ -71,12 +74,14 @@ def _look_back(snakemake: Any, config: GridConfig, cell: Cell, terminal: TextIO)
     if getattr(snakemake.resources, "attempt", 1) == 1:
         note.unlink(missing_ok=True)  # of an earlier run
     elif not note.exists():
-        message = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
-        write_failure(config, cell, snakemake.rule, message, Path(snakemake.log[0]))
+        write_failure(config, cell, snakemake.rule, _KILLED, Path(snakemake.log[0]))
     else:
         with suppress(RecordError):
-            # What a ValueError says of a file or a key is still so in the next attempt.
-            if Failure.read(note, note.read_bytes()).error.startswith(("LastingError:", "ValueError:")):
+            error = Failure.read(note, note.read_bytes()).error
+            # A training may be luckier the next time; another step fails again unless it was killed.
+            if error.startswith(f"{LastingError.__name__}:") or not (
+                snakemake.rule == "train" or error.startswith(_KILLED)
+            ):
                 said = f"{snakemake.rule} is not tried again: it would fail as before"
                 print(said, file=terminal, flush=True)
                 os._exit(1)
