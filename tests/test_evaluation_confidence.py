@@ -171,7 +171,13 @@ def test_a_detection_on_an_unlabelled_person_counts_only_if_it_fits_another(
     labelled = person | {"id": 1, "num_keypoints": 1, "keypoints": keypoints.ravel().tolist()}
     unlabelled = person | {"id": 2, "num_keypoints": 0, "keypoints": [0.0] * 51}
     for split in ("train", "val"):
-        write_coco_split(tmp_path, "coco", split, [{"id": 1, "file_name": "1.jpg", "width": 640, "height": 480}], [labelled, unlabelled])
+        write_coco_split(
+            tmp_path,
+            "coco",
+            split,
+            [{"id": 1, "file_name": "1.jpg", "width": 640, "height": 480}],
+            [labelled, unlabelled],
+        )
     write_json(tmp_path / DATASETS["coco"].detections, [detection(1, np.array(person["bbox"]), 0.9)])
     predictions = oracle("coco", tmp_path)
     nose_falloff = 2 * 0.026

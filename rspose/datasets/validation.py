@@ -349,7 +349,9 @@ def check_keypoints(
         ),
     )
     margin = _MARGIN * size[:, None]
-    outside = ((keypoints < -margin) | (keypoints > size[:, None] + margin)).any(axis=2) & labelled
+    outside: np.ndarray = ((keypoints < -margin) | (keypoints > size[:, None] + margin)).any(
+        axis=2
+    ) & labelled
 
     def found(at: int) -> str:
         joint = np.flatnonzero(outside[at]).tolist()[0]
@@ -358,12 +360,13 @@ def check_keypoints(
             f"{_shown(keypoints[at][joint].tolist())}; are the picture's width and height swapped?"
         )
 
-    _many(findings, outside.any(axis=1), entry, found)
+    _many(findings, np.asarray(outside.any(axis=1)), entry, found)
     corner, extent = box[:, None, :2], box[:, None, 2:]
-    away = ((keypoints < corner - extent) | (keypoints > corner + 2 * extent)).any(axis=2) | ~labelled
+    elsewhere: np.ndarray = ((keypoints < corner - extent) | (keypoints > corner + 2 * extent)).any(axis=2)
+    away = np.all(elsewhere | ~labelled, axis=1)
     _many(
         findings,
-        several & away.all(axis=1) & (box[:, 2:] > 0).all(axis=1),
+        several & away & np.all(box[:, 2:] > 0, axis=1),
         entry,
         lambda at: (
             f"keypoints: expected them in the person's box {_shown(box[at].tolist())}, found all far away; "

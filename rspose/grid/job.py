@@ -14,7 +14,6 @@ from rspose.grid.config import GridConfig
 from rspose.grid.files import remove_unfinished
 from rspose.grid.record import Failure, RecordError, failure_note, write_failure
 
-
 _KILLED = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
 
 

@@ -35,6 +35,7 @@ LEVELS = {"keypoint": "keypoints", "pose": "poses"}
 def differences(results: Results) -> pd.DataFrame:
     """Every loss minus MSE in the main metric: the comparisons of the table, with its corrected p-values."""
     rows: list[dict[Any, Any]] = []
+    one: Any  # pandas does not say what a row holds
     for one in results.differences.itertuples(index=False):
         if one.dataset != "all":
             differs = one.p_holm < SIGNIFICANCE

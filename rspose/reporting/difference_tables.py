@@ -201,6 +201,7 @@ def _table(
     if compared.model.nunique() < 2:
         stub.remove("Model")
     rows = []
+    one: Any  # pandas does not say what a row holds
     for one in compared.itertuples(index=False):
         own, others = ((*one[:3], loss) for loss in (one.loss, reference))
         ours, theirs = (results.values.get((*cell, one.metric)) for cell in (own, others))

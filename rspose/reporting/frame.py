@@ -16,10 +16,12 @@ _SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence", "di
 
 def ordered_records(*places: Path) -> list[Record]:
     """What :func:`rspose.grid.records.load_records` finds, in the order of the tables."""
-    return sorted(
-        load_records(*places),
-        key=lambda record: (cell_order(*record.cell[:4], record.control), record.cell.seed),
-    )
+
+    def place(record: Record) -> tuple[object, ...]:
+        dataset, model, head, loss, seed = record.cell
+        return cell_order(dataset, model, head, loss, record.control), seed
+
+    return sorted(load_records(*places), key=place)
 
 
 def collect(*places: Path) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def _claim(place: str, line: dict[str, str]) -> Claim:
     for column in ("source", "dataset", "metric"):
         if not line[column]:
             raise ValueError(f"{place}: {column} is empty")
-    claim = Claim(*(line[name] for name in Claim._fields[:-1]), value=value)
+    claim = Claim(**{name: line[name] for name in Claim._fields if name != "value"}, value=value)
     if any(claim.cell[1:]) and not all(claim.cell[1:]):
         cell = claim.cell[1:]
         raise ValueError(f"{place}: the cell {cell} is incomplete: expected model, head and loss, or none")

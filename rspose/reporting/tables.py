@@ -324,7 +324,7 @@ def _places(runs: pd.DataFrame, failures: Iterable[Failure], claims: Iterable[Cl
     lines |= {(failure.cell.model, failure.cell.loss) for failure in failures}
     lines |= {(claim.model, claim.loss) for claim in claims}
     cells = [("", model, "", loss) for model, loss in lines]
-    return sorted(cells, key=lambda cell: cell_order(*cell, control=cell[1] == "control"))
+    return sorted(cells, key=lambda cell: cell_order("", cell[1], "", cell[3], cell[1] == "control"))
 
 
 def _heads(runs: pd.DataFrame) -> list[str]:
