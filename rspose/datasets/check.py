@@ -93,8 +93,12 @@ def inspect_dataset(
 
 
 def what_to_fetch(root: Path, name: str) -> list[str]:
-    """The files of the official release and where they go, a line each."""
-    return [f"{what} -> {root / folder}/" for what, folder in dataset(name).release.fetch.items()]
+    """The files of the official release, whence and whereto, a line each."""
+    return [
+        f"{each.file} from {each.address or f'the link at {each.page} ({each.by_hand})'} -> "
+        + ", ".join(f"{root / folder}/" for folder in dict.fromkeys(each.folders.values()))
+        for each in dataset(name).release.downloads
+    ]
 
 
 def _inspect_files(root: Path, known: Dataset) -> Inspection:

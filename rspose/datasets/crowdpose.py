@@ -1,6 +1,6 @@
 """CrowdPose (Li et al., CVPR 2019), in the files that mmpose publishes; sigmas of its toolkit's evaluator."""
 
-from rspose.datasets.interface import SPLITS, Dataset, Drawn, KeypointSet, Release, SplitCounts
+from rspose.datasets.interface import SPLITS, Dataset, Download, Drawn, KeypointSet, Release, SplitCounts
 
 CROWDPOSE = Dataset(
     name="crowdpose",
@@ -34,11 +34,25 @@ CROWDPOSE = Dataset(
         # paper (arXiv 1812.00324) counts about 80,000 persons in the 20,000 images.
         counts={"train": SplitCounts(12_000, None), "val": SplitCounts(8_000, None)},
         instances=48_000,
-        fetch={
-            "images.zip from the link at https://github.com/jeffffffli/CrowdPose": "images/",
-            "crowdpose_annotations.tar from "
-            "https://download.openmmlab.com/mmpose/datasets/crowdpose_annotations.tar": "annotations/",
-        },
+        downloads=(
+            Download(
+                "images.zip",
+                {"*.jpg": "images"},
+                "https://github.com/jeffffffli/CrowdPose#dataset",
+                by_hand="its authors link it on Google Drive",
+            ),
+            Download(
+                "crowdpose_annotations.tar",
+                {
+                    "mmpose_crowdpose_trainval.json": "annotations",
+                    "mmpose_crowdpose_test.json": "annotations",
+                    "det_for_crowd_test_0.1_0.5.json": "annotations",
+                },
+                "https://github.com/open-mmlab/mmpose",
+                "https://download.openmmlab.com/mmpose/datasets/crowdpose_annotations.tar",
+            ),
+        ),
+        terms="its authors state none and ask for citation (https://github.com/jeffffffli/CrowdPose)",
     ),
     drawn=Drawn(
         number=1, name_digits=6, counts=(0.05, 0.18, 0.22, 0.22, 0.16, 0.10, 0.05, 0.02),

@@ -74,6 +74,24 @@ class SplitCounts:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file that authors offer, and where what it brings goes below the root.
+
+    ``folders`` has the folder of each file, by the end of its path in an archive:
+    ``{"images/*.jpg": "images"}`` takes the pictures of a folder ``images``, wherever that lies in the archive. A file that is no archive
+    goes by its own name. Archives end in ``.zip``, ``.tar`` or ``.tar.gz``.
+    """
+
+    file: str
+    folders: Mapping[str, str]
+    page: str  # where its authors describe it
+    address: str | None = None  # None where it has to be fetched by hand
+    by_hand: str = ""  # why
+    bytes: int | None = None  # about how many; None where no source states it
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class Release:
     """The official dataset.
 
@@ -83,7 +101,8 @@ class Release:
 
     counts: Mapping[str, SplitCounts]
     instances: int  # persons that are trained on
-    fetch: Mapping[str, str]  # "what from where", and where it goes below the root
+    downloads: tuple[Download, ...]
+    terms: str  # of use, in a line
     sha256: Mapping[str, str] = field(default_factory=dict)  # of a file, by its path below the root
 
 

@@ -4,7 +4,7 @@ MPII has no published OKS sigmas: those here are mmpose's, and they only serve t
 study, never PCKh.
 """
 
-from rspose.datasets.interface import SPLITS, Dataset, Drawn, KeypointSet, Release, SplitCounts
+from rspose.datasets.interface import SPLITS, Dataset, Download, Drawn, KeypointSet, Release, SplitCounts
 
 MPII = Dataset(
     name="mpii",
@@ -39,12 +39,24 @@ MPII = Dataset(
     release=Release(
         counts={"train": SplitCounts(14_679, 22_246), "val": SplitCounts(2_729, 2_958)},
         instances=22_246,
-        fetch={
-            "mpii_human_pose_v1.tar.gz from the link at "
-            "http://human-pose.mpi-inf.mpg.de/#download": "images/",
-            "mpii_annotations.tar from https://download.openmmlab.com/mmpose/datasets/mpii_annotations.tar":
-                "annotations/",
-        },
+        downloads=(
+            Download(
+                "mpii_human_pose_v1.tar.gz",
+                {"images/*.jpg": "images"},
+                "http://human-pose.mpi-inf.mpg.de/#download",
+                "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr/mpii_human_pose_v1.tar.gz",
+                bytes=12_900_000_000,
+            ),
+            Download(
+                "mpii_annotations.tar",
+                {"mpii_train.json": "annotations", "mpii_val.json": "annotations",
+                 "mpii_gt_val.mat": "annotations"},
+                "https://github.com/open-mmlab/mmpose",
+                "https://download.openmmlab.com/mmpose/datasets/mpii_annotations.tar",
+            ),
+        ),
+        terms="for research, not commercially: its authors have no copyright in the images "
+        "(http://human-pose.mpi-inf.mpg.de)",
     ),
     drawn=Drawn(
         number=2, name_digits=9, counts=(0.55, 0.25, 0.13, 0.07), shots=(0.12, 0.66, 0.22), instances=1.4

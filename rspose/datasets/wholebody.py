@@ -5,7 +5,7 @@ It keeps COCO's images and persons (github.com/jin-s13/COCO-WholeBody, data_form
 
 from rspose.datasets import coco
 from rspose.datasets.coco import COCO
-from rspose.datasets.interface import SPLITS, Dataset, Drawn, KeypointSet, Release
+from rspose.datasets.interface import SPLITS, Dataset, Download, Drawn, KeypointSet, Release
 
 FOOT_NAMES = tuple(
     f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel")
@@ -92,11 +92,20 @@ WHOLEBODY = Dataset(
     release=Release(
         counts=COCO.release.counts,
         instances=COCO.release.instances,
-        fetch={
-            **coco.FETCH_IMAGES_AND_DETECTIONS,
-            "coco_wholebody_train_v1.0.json and coco_wholebody_val_v1.0.json from the links at "
-            "https://github.com/jin-s13/COCO-WholeBody": "annotations/",
-        },
+        downloads=(
+            *coco.IMAGES_AND_DETECTIONS,
+            *(
+                Download(
+                    file := f"coco_wholebody_{split}_v1.0.json",
+                    {file: "annotations"},
+                    "https://github.com/jin-s13/COCO-WholeBody#download",
+                    by_hand="its authors link it on OneDrive, Google Drive and BaiduPan",
+                )
+                for split in SPLITS
+            ),
+        ),
+        terms="annotations for research and non-commercial use only; the photographs are of Flickr and under "
+        "its terms (https://github.com/jin-s13/COCO-WholeBody#terms-of-use)",
         sha256={
             "annotations/coco_wholebody_val_v1.0.json": (
                 "f8272e9c12f3a42457033ebc75da1167546edf1be5e2ffaf586d6ee97541ff6e"
