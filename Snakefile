@@ -8,26 +8,31 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
+from snakemake.logging import logger
 from snakemake.utils import min_version, update_config
 
 min_version("9.19")
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
+from rspose.datasets import DATASETS
 from rspose.datasets.check import check_dataset_once
 from rspose.grid.cell import Cell
 from rspose.grid.digests import Digests
-from rspose.grid.config import ConfigError, complete, extended, given, typed
+from rspose.grid.config import ConfigError, complete, extended, given, read_config, typed
+from rspose.grid.job import tells_more
 from rspose.grid.lock import claim
 from rspose.grid.record import CONTROLS
 from rspose.grid import fingerprints
 from rspose.grid.records import record_files
 
+if workflow.local_exec:  # the jobs of a cluster have another terminal
+    logger.addFilter(tells_more)
+
 config_files = [Path(file) for file in workflow.config_settings.configfiles]
 if not config_files:
     config_files = [Path(workflow.basedir) / "config/demo.yaml"]
-    defaults = yaml.safe_load(config_files[0].read_text())
+    defaults = read_config(config_files[0])
     update_config(defaults, config)
     config.update(defaults)
 changes = typed(workflow.config_settings.config)

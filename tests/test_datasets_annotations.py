@@ -143,7 +143,11 @@ def test_damaged_head_boxes_are_named(tmp_path: Path) -> None:
             read_head_sizes("mpii", tmp_path, persons)
 
     refused(r"headboxes_src: expected shape \(2, 2, 41\).* found shape \(2, 2, 40\)", 41)
-    savemat(path, {"headboxes": loadmat(path)["headboxes_src"]})
+    valid = loadmat(path)["headboxes_src"]
+    savemat(path, {"headboxes_src": valid, "cut off": np.zeros(99)})
+    path.write_bytes(path.read_bytes()[:-99])
+    refused(r"mpii_gt_val.mat: expected a MATLAB file, found .*is the download complete")
+    savemat(path, {"headboxes": valid})
     refused(r"mpii_gt_val.mat: headboxes_src: .* found no such variable")
     path.write_bytes(path.read_bytes()[:200])
     refused(r"mpii_gt_val.mat: ")

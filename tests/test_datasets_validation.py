@@ -40,9 +40,9 @@ def inspect(root: Path, dataset: str) -> Inspection:
 
 
 # What no field of its kind may hold, by the kind of field.
-NO_NUMBER = [math.nan, math.inf, -math.inf, None, "12", True, [], {}]
+NO_NUMBER = [math.nan, math.inf, -math.inf, 1e300, None, "12", True, [], {}]
 WRONG = {
-    "id": [None, "7", 1.5, math.nan, [], True],
+    "id": [None, "7", 1.5, math.nan, 2**70, [], True],
     "number": NO_NUMBER,
     "flag": [*NO_NUMBER, -1, 3, 2.5],
     "text": [None, "", 7, [], math.nan],
@@ -50,7 +50,7 @@ WRONG = {
     "share": [*NO_NUMBER, -0.1, 1.1, 33],
     "positive": [*NO_NUMBER, 0, -3.0],
     "yes or no": [None, "1", 2, -1, 0.5, [], math.nan],
-    "count": [None, "3", -1, 0.5, 999, math.nan],
+    "count": [None, "3", -1, 0.5, 999, 1e300, math.nan],
     "box": [None, [], [1, 2, 3], [1, 2, 3, 4, 5], "box", [1, 2, math.nan, 4], [9, 9, -5, 5], [1, 1, 5, None]],
     "keypoints": [None, [], [1, 2, 2], "points", 3],
     "person": ["person", None, 3, [], {}],

@@ -408,6 +408,9 @@ def test_a_config_is_laid_over_the_one_it_extends(tmp_path: Path) -> None:
         ("two.yaml", "'extends': files extend each other: two.yaml -> one.yaml -> two.yaml"),
         ("nowhere.yaml", "nowhere.yaml: no such config file"),
         ("broken.yaml", "broken.yaml: not valid YAML"),
+        ("latin.yaml", "latin.yaml: expected UTF-8, found byte 0xe9 in line 2"),
+        ("empty.yaml", "empty.yaml: expected a mapping of keys, found nothing"),
+        ("list.yaml", "list.yaml: expected a mapping of keys, found a list"),
         ([1], "'extends': expected the name of a config file; found [1]"),
     ],
 )
@@ -415,6 +418,9 @@ def test_what_cannot_be_read_or_extended_is_one_line(tmp_path: Path, base: Any, 
     (tmp_path / "one.yaml").write_text("extends: two.yaml\n")
     (tmp_path / "two.yaml").write_text("extends: one.yaml\n")
     (tmp_path / "broken.yaml").write_text("losses: [mse\nseeds: 3")
+    (tmp_path / "latin.yaml").write_bytes("seeds: [0]\nname: caf\xe9".encode("latin-1"))
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "list.yaml").write_text("- mse\n")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"extends": base}))
     with pytest.raises(ConfigError) as raised:
         load_config(tmp_path / "config.yaml")

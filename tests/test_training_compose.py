@@ -21,6 +21,7 @@ from rspose.training.compose import compose
 from rspose.training.mmpose_configs import mmpose_config
 
 # isort: split
+from mmpose.registry import DATASETS as MMPOSE_DATASETS
 from mmpose.registry import MODELS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
@@ -218,6 +219,14 @@ def test_what_the_dataset_reads_is_what_mmposes_own_config_reads(trainable: Sett
             assert ours["type"] == f"Fast{theirs['type']}"
             for key in ("ann_file", "data_prefix", "data_mode"):
                 assert ours[key] == theirs[key]
+
+
+@pytest.mark.parametrize("dataset", ["coco", "mpii"])
+def test_a_loaded_dataset_still_names_its_files(dataset: str, trainable: Settings, tmp_path: Path) -> None:
+    config = composed(trainable, Cell(dataset, "tiny", "simcc", "mse", 0), tmp_path)
+    ours = MMPOSE_DATASETS.build(config["predict_dataloader"]["dataset"])
+    assert len(ours) > 0
+    assert Path(ours.ann_file).is_file() and (ours.bbox_file is None or Path(ours.bbox_file).is_file())
 
 
 def test_an_mmpose_config_that_does_not_exist_is_named() -> None:

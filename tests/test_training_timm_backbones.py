@@ -242,6 +242,39 @@ def test_any_network_of_timm_gives_its_feature_maps_and_takes_its_weights(tmp_pa
     assert [each.shape[1] for each in TimmBackbone("resnet18")(IMAGES)] == [512]
 
 
+def of_resnet18(change: Callable[[Weights], Any]) -> Weights:
+    state = timm.create_model("resnet18").state_dict()
+    change(state)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("weights", "found"),
+    [
+        (lambda: of_resnet18(lambda state: state.pop("layer4.1.bn2.bias")), "found no layer4_1.bn2.bias$"),
+        (
+            lambda: {f"net.{name}": value for name, value in of_resnet18(len).items()},
+            "found no conv1.weight and",
+        ),
+        (
+            lambda: timm.create_model("resnet34").state_dict(),
+            r"found layer\d\.\d\..*, which this network lacks and",
+        ),
+        (lambda: timm.create_model("wide_resnet50_2").state_dict(), "found others: .*size mismatch for"),
+    ],
+    ids=["one missing", "other names", "deeper", "wider"],
+)
+def test_weights_of_another_network_of_timm_are_refused(
+    weights: Callable[[], Weights], found: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(weights(), path)
+    ours = TimmBackbone("resnet18", init_cfg={"type": "Pretrained", "checkpoint": str(path)})
+    with pytest.raises(ValueError, match=f"^{path}: expected the .*{found}") as raised:
+        ours.init_weights()
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
 def test_a_network_of_timm_is_named_in_a_config_in_three_lines(
     trainable: Settings, tmp_path: Path, head: str

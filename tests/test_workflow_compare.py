@@ -102,7 +102,7 @@ def test_a_loss_that_fails_stops_its_own_cell_and_the_tables_show_what_is_there(
     assert status == 1
     reason = "loss failing, step 1: term 'failing' is NaN, at every one of 16 keypoints"
     assert said.count(f"train failed: LastingError: {reason}") == 1
-    assert said.count("train is not tried again: it would fail as before") == 3  # Snakemake does not know
+    assert not re.search("tried again|restart|exception|traceback", said, re.IGNORECASE)
     failure = folder / "results/records/mpii/tiny/simcc/failing/seed0.failed.json"
     assert f"failed: mpii tiny simcc failing seed 0: LastingError: {reason}" in said
     written = json.loads(failure.read_text())

@@ -1,13 +1,14 @@
-"""Planning a large grid: what a cell costs does not depend on how many there are."""
+"""Planning a grid: what a cell costs does not depend on how many there are, and what a job asks for."""
 
 import pstats
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from builders.grid import REPOSITORY, SETTINGS
+from builders.grid import REPOSITORY, SETTINGS, SnakemakeRun
 
 pytestmark = pytest.mark.slow
 
@@ -39,3 +40,15 @@ def test_the_work_of_planning_a_cell_does_not_grow_with_the_grid(tmp_path: Path)
     for few, some, many in zip(*work, strict=True):
         assert some > few
         assert many - some <= 1.02 * (some - few)
+
+
+def test_an_evaluation_asks_for_the_memory_that_it_takes(tmp_path: Path) -> None:
+    config = {**SETTINGS, "datasets": ["coco", "wholebody"], "heads": ["simcc"], "losses": ["mse"]}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
+    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "evaluate"]).output
+    jobs = re.findall(r"^ *rule evaluate:.*?dataset=(\w+),.*?mem_mb=(\d+)", planned, re.MULTILINE | re.DOTALL)
+    asked = {dataset: int(memory) for dataset, memory in jobs}
+    measured = {"coco": 1200, "wholebody": 4550}  # at full size
+    assert asked.keys() == measured.keys()
+    for dataset, taken in measured.items():
+        assert 1.2 * taken < asked[dataset] < 6500

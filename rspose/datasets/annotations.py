@@ -204,7 +204,7 @@ def read_head_sizes(name: str, data_root: str | Path, persons: int | None) -> np
     path = Path(data_root) / str(known.headboxes)
     stream = BytesIO(contents(path))
     try:
-        boxes = loadmat(stream, variable_names=["headboxes_src"]).get("headboxes_src")
+        boxes = loadmat(stream).get("headboxes_src")  # all of it, since it may be cut off behind that
     # scipy raises many unrelated types for damaged files.
     except Exception as error:
         raise ValueError(f"{path}: expected a MATLAB file, found {error}; {GET_AGAIN}") from error

@@ -33,8 +33,11 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
+# What a training in float32 can still square, and an array of int64 hold.
+_LARGEST = Field(ge=-1e15, le=1e15)
+
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False), _LARGEST]
+Whole = Annotated[int, Strict(), BeforeValidator(_whole), _LARGEST]
 Size = Annotated[Whole, Field(gt=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]

@@ -48,8 +48,10 @@ class Predictions:
 
     def __post_init__(self) -> None:
         for name in ARRAY_NAMES:
-            dtype = np.int64 if name.endswith("_id") else np.float32
-            setattr(self, name, np.asarray(getattr(self, name), dtype=dtype))
+            array, whole = np.asarray(getattr(self, name)), name.endswith("_id")
+            if array.size and array.dtype.kind not in ("iu" if whole else "iuf"):
+                raise self._wrong(name, "whole numbers" if whole else "numbers", array.dtype)
+            setattr(self, name, array.astype(np.int64 if whole else np.float32, copy=False))
         if self.keypoints.ndim != 3 or self.keypoints.shape[2] != 2:
             raise self._wrong("keypoints", "shape [N, K, 2]", self.keypoints.shape)
         count, joints, _ = self.keypoints.shape

@@ -3,6 +3,7 @@
 Losses are imported where they are needed: tables of finished records are made without torch.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -455,14 +456,14 @@ class GridConfig(Settings):
 
 def load_config(path: Path) -> GridConfig:
     """Read a YAML config, lay it over the one it extends, and complete it with :func:`complete`."""
-    return complete(extended(_read(path), path.parent))
+    return complete(extended(read_config(path), path.parent))
 
 
 def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
     """Lay a config, of a file in ``folder``, over the one that its key ``extends`` names, and so on.
 
     Raises:
-        ConfigError: If there is no such file, it is not YAML, or files extend each other in a circle.
+        ConfigError: As :func:`read_config`, or if files extend each other in a circle.
     """
     if not isinstance(config, dict) or "extends" not in config:
         return config
@@ -472,17 +473,41 @@ def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any
     if path in extending:
         circle = " -> ".join(file.name for file in (*extending[extending.index(path) :], path))
         raise ConfigError.at("extends", f"files extend each other: {circle}")
-    base = extended(_read(path), path.parent, (*extending, path))
+    base = extended(read_config(path), path.parent, (*extending, path))
     return _patched(base, {key: value for key, value in config.items() if key != "extends"})
 
 
-def _read(path: Path) -> Any:
+def read_config(path: Path) -> dict[str, Any]:
+    """The keys of a YAML config as they stand in the file.
+
+    Raises:
+        ConfigError: If there is no such file, or it holds no keys in YAML.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file")
     try:
-        return yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = error.object[error.start]
+        raise ConfigError(f"{path}: expected UTF-8, found byte 0x{byte:02x} in line {line}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        found = "nothing" if config is None else f"a {type(config).__name__}"
+        raise ConfigError(f"{path}: expected a mapping of keys, found {found}")
+    return config
+
+
+def require_configs(arguments: Sequence[str]) -> None:
+    """End with one line if a config given to Snakemake cannot be read: its own words name no file."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    options.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    try:
+        for path in options.parse_known_args(arguments)[0].configfile:
+            read_config(path)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
 
 
 def _patched(base: Any, change: Any) -> Any:

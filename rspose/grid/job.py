@@ -26,6 +26,16 @@ def config_of(snakemake: Any) -> GridConfig:
     return GridConfig.model_validate(snakemake.config)
 
 
+def tells_more(record: logging.LogRecord) -> bool:
+    """Whether a line of Snakemake's log says more than its jobs, which say themselves why one failed.
+
+    It announces every attempt of a rule, also one that ends at once since it would fail as before.
+    """
+    said = record.getMessage()
+    failed = getattr(record, "exception", None) == "RuleException" and "non-zero exit status 1." in said
+    return not (failed or said.startswith("Trying to restart job"))
+
+
 @contextmanager
 def job(snakemake: Any) -> Iterator[TextIO]:
     """Send all output of a job to its log, and yield the terminal for progress.
@@ -72,18 +82,17 @@ def _look_back(snakemake: Any, config: GridConfig, cell: Cell, terminal: TextIO)
     note = failure_note(config, cell)
     if getattr(snakemake.resources, "attempt", 1) == 1:
         note.unlink(missing_ok=True)  # of an earlier run
-    elif not note.exists():
+        return
+    if not note.exists():
         write_failure(config, cell, snakemake.rule, _KILLED, Path(snakemake.log[0]))
-    else:
-        with suppress(RecordError):
-            error = Failure.read(note, note.read_bytes()).error
-            # A training may be luckier the next time; another step fails again unless it was killed.
-            if error.startswith(f"{LastingError.__name__}:") or not (
-                snakemake.rule == "train" or error.startswith(_KILLED)
-            ):
-                said = f"{snakemake.rule} is not tried again: it would fail as before"
-                print(said, file=terminal, flush=True)
-                os._exit(1)
+    with suppress(RecordError):
+        error = Failure.read(note, note.read_bytes()).error
+        # A training may be luckier the next time; another step fails again unless it was killed.
+        if error.startswith(f"{LastingError.__name__}:") or not (
+            snakemake.rule == "train" or error.startswith(_KILLED)
+        ):
+            os._exit(1)
+        print(f"{snakemake.rule} of {cell} is tried again: {error}", file=terminal, flush=True)
 
 
 @contextmanager

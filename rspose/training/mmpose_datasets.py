@@ -42,12 +42,15 @@ class _SharedSkeleton(BaseCocoStyleDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """The instances; mmpose gets detections, and MPII's persons, as plain files once they are read."""
+        files = self.ann_file, self.bbox_file
         with TemporaryDirectory() as folder:
             if self.bbox_file:
                 self.bbox_file = _rewritten(Path(self.bbox_file), "detections", self.known, Path(folder))
             if self.bbox_file or self.known.format == "mpii":
                 self.ann_file = _rewritten(Path(self.ann_file), self.known.format, self.known, Path(folder))
-            return super().load_data_list()
+            instances = super().load_data_list()
+        self.ann_file, self.bbox_file = files
+        return instances
 
     def _load_annotations(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if self.known.format == "mpii":

@@ -215,15 +215,39 @@ class TimmBackbone(BaseModule):
         """Load the weights that ``init_cfg`` names; without, those that timm drew stay."""
         if self.init_cfg:
             path = Path(self.init_cfg["checkpoint"])
-            known = {_values(tensor) for tensor in read_weights(path).values()}
+            weights = read_weights(path)
+            known = {_values(tensor) for tensor in weights.values()}
             start: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
-            state = timm.create_model(self.name, **start, **self.arguments).state_dict()
+            try:
+                state = timm.create_model(self.name, **start, **self.arguments).state_dict()
+            except (
+                Exception
+            ) as error:  # shapes, and all that timm's renaming meets in files of other networks
+                found = " ".join(str(error).splitlines()[:2])
+                raise ValueError(
+                    f"{path}: expected the weights of {self.name}, found others: {found}"
+                ) from None
             # timm renames tensors and resizes positions, but loads what fits and goes on.
             loaded = [name for name, tensor in state.items() if _values(tensor) in known]
             missing = [f"no {name}" for name in state if name not in loaded and "pos" not in name]
-            refuse(path, self, [name for name in missing if not name.endswith(COUNTERS)], len(state))
+            missing = [name for name in missing if not name.endswith(COUNTERS)]
+            refuse(path, self, [*missing, *self._layers_of_a_deeper_network(weights)], len(state))
             self.network.load_state_dict(state)
             self.loaded_weights = Loaded(path.name, len(loaded), ())
+
+    def _layers_of_a_deeper_network(self, weights: dict[str, Tensor]) -> list[str]:
+        """What the modules of the network lack, if the file has its names and not those of another layout."""
+        network = timm.create_model(self.name, num_classes=0)
+        names = {name for name in network.state_dict() if not name.endswith(COUNTERS)}
+        if not names <= weights.keys():
+            return []
+        modules = {name.split(".")[0] for name in names}
+        classifier = network.pretrained_cfg.get("classifier") or ()
+        return [
+            f"{name}, which this network lacks"
+            for name in weights.keys() - network.state_dict().keys()
+            if name.split(".")[0] in modules and not name.startswith(classifier)
+        ]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps ``[B, C, h, w]`` of images ``[B, 3, H, W]``."""

@@ -27,6 +27,12 @@ WITHOUT_MODEL = {"mem_mb": megabytes(4000), "runtime": minutes(1)}
 SCORE = {"mem_mb": megabytes(4000), "runtime": minutes(0.5, jobs=2), "attempt": attempt_number}
 
 
+def evaluation_memory(wildcards, attempt):
+    """What an evaluation asks for: at full size COCO-WholeBody, of 133 keypoints, took 4.55 GB, COCO XXX."""
+    keypoints = len(DATASETS[wildcards.dataset].keypoints)
+    return megabytes(3500 + 20 * keypoints)(wildcards, attempt)
+
+
 def is_generated(dataset):
     return CONFIG.data[dataset].generate is not None
 

@@ -1,0 +1,47 @@
+"""What ends a run before its first job, in one line that names the file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from builders.grid import SnakemakeRun
+
+pytestmark = pytest.mark.slow
+
+
+def refused(folder: Path, config: Path) -> str:
+    """What a run says that has not begun."""
+    run = SnakemakeRun(folder, config)
+    assert run.returncode == 1, run.output
+    assert not (folder / "results/logs").exists() and "Traceback" not in run.output
+    (line,) = (line for line in run.output.splitlines() if line.startswith("error: "))
+    return line
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("name: caf\xe9".encode("latin-1"), "expected UTF-8, found byte 0xe9 in line 1"),
+        (b"losses: [mse\nseeds: 3", "not valid YAML: while parsing"),
+        (b"", "expected a mapping of keys, found nothing"),
+        (b"- mse\n- kl\n", "expected a mapping of keys, found a list"),
+        (None, "no such config file"),
+    ],
+    ids=["latin-1", "no YAML", "empty", "list", "missing"],
+)
+def test_a_config_that_cannot_be_read(content: bytes | None, said: str, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    if content is not None:
+        config.write_bytes(content)
+    assert refused(tmp_path, config).startswith(f"error: {config}: {said}")
+
+
+def test_weights_that_do_not_fit(settings: dict[str, Any], tmp_path: Path) -> None:
+    weights = tmp_path / "other.pth"
+    torch.save({"conv1.weight": torch.zeros(3, 3)}, weights)
+    settings["model_settings"]["tiny"]["pretrained"] = str(weights)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    line = refused(tmp_path, tmp_path / "mine.yaml")
+    assert line.startswith(f"error: {weights}: expected the ") and "tensors of this ResNet, found " in line
