@@ -1,4 +1,4 @@
-"""Evaluation meets neither NaN nor infinity: comparisons with them are false, and a metric moves in silence."""
+"""Evaluation meets no NaN and no infinity: comparisons with them are false, and a metric moves in silence."""
 
 import json
 import math
