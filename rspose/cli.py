@@ -1,6 +1,5 @@
 """The command line: a command is a function that calls a room's function, with an example in its help."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from rspose.tools.commands import Run, argument, command, count, flag, parser, path
+from rspose.tools.commands import Run, argument, command, count, dataset_name, flag, parser, path
 from rspose.tools.pages import PAGES
 
 GROUPS = {
@@ -28,22 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nothing is left to be flushed at the end)
         return 0
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError, ImportError) as error:
         extra = "; rspose-bench[losses], [tables] or [train] brings it"
         print(f"error: {error}{extra * isinstance(error, ModuleNotFoundError)}", file=sys.stderr)
         return 1
 
 
-def _dataset(name: str) -> str:
-    from rspose.datasets import DATASETS  # not above: a loss is checked where torch alone is
-
-    if name not in DATASETS:
-        raise argparse.ArgumentTypeError(f"expected one of {', '.join(sorted(DATASETS))}, found {name!r}")
-    return name
-
-
 _ROOT = path("root", "root folder of the dataset")
-_DATASET = argument("--dataset", "its name, such as coco", type=_dataset, required=True)
+_DATASET = dataset_name("--dataset", required=True)
 _CONFIG = path("config", "config of a grid")
 _GRID = path("--config", "config of a grid", default=Path("config/demo.yaml"))
 _RECORDS = path("records", "folders or packed files of records, which are merged", nargs="+")
@@ -101,6 +94,20 @@ def _check(root: Path, dataset: str, quick: bool) -> int:
     from rspose.tools.dataset_check import report_dataset
 
     return 0 if report_dataset(root, dataset, quick) else 1
+
+
+@command(
+    "data fetch",
+    "coco --root data/coco",
+    dataset_name("dataset"),
+    path("--root", "root folder of the dataset (default: that of its name below data, or below RSPOSE_DATA)"),
+    flag("--yes", "agree to gigabytes beforehand"),
+)
+def _fetch(dataset: str, root: Path | None, yes: bool) -> int:
+    """Download, unpack and check a dataset, as far as its authors offer it at an address."""
+    from rspose.tools.fetch import fetch_dataset
+
+    return 0 if fetch_dataset(dataset, root, yes) else 1
 
 
 @command(
@@ -232,9 +239,9 @@ def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory:
 def _pretrained(config: Path) -> None:
     """Download the weights that a grid's models start from."""
     from rspose.grid.config import load_config
-    from rspose.training.pretrained import fetch_all
+    from rspose.tools.fetch import fetch_weights
 
-    there = [f"{file}: there" for file in fetch_all(load_config(config))]
+    there = [f"{file}: there" for file in fetch_weights(load_config(config))]
     print("\n".join(there) or f"{config}: no model of it starts from pretrained weights")
 
 
@@ -294,15 +301,9 @@ def _list_losses(source: str | None) -> None:
 )
 def _new_loss(name: str, folder: Path | None) -> None:
     """Write a loss file that already runs, to be changed."""
-    from rspose.losses.registry import baselines_folder
-    from rspose.tools.new_loss import new_loss
+    from rspose.tools.new_loss import new_loss, what_to_do
 
-    path = new_loss(name, folder)
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    source = "" if path.resolve().parent == baselines_folder() else f" --from {shown}"
-    print(f"{shown} written: it already runs. Change it, then")
-    print(f"  rspose check-loss {name}{source}")
-    print(f"  rspose compare {name}{source}")
+    print(what_to_do(new_loss(name, folder)))
 
 
 @command("check-loss", "my_loss", argument("name", "its registered name"), _SOURCE)

@@ -70,6 +70,7 @@ def only_problem(root: Path, dataset: str) -> str:
 def test_a_missing_folder_is_named(dataset: str, tmp_path: Path) -> None:
     problem = only_problem(tmp_path / "nowhere", dataset)
     assert str(tmp_path / "nowhere") in problem and f"data.{dataset}.root" in problem
+    assert f"rspose data fetch {dataset}" in problem and "RSPOSE_DATA" in problem
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

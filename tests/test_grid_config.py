@@ -55,6 +55,31 @@ def test_the_grid_is_every_combination_in_the_order_of_the_config(settings: Sett
     assert grid[0].path == "mpii/tiny/heatmap/rspose/seed3"
 
 
+def test_real_data_is_looked_for_where_the_environment_says_and_drawn_data_is_not(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dataset, root in (("coco", "data"), ("crowdpose", "./data/crowd"), ("wholebody", "other/data/coco")):
+        settings["data"][dataset] = {"root": root}
+    monkeypatch.delenv("RSPOSE_DATA", raising=False)
+    here = complete(settings)
+    places = [str(here.data[name].folder) for name in ("coco", "crowdpose", "wholebody", "mpii")]
+    assert places == ["data", "data/crowd", "other/data/coco", "data/mpii"]
+    monkeypatch.setenv("RSPOSE_DATA", "../photos")
+    there = complete(settings)
+    places = [str(there.data[name].folder) for name in ("coco", "crowdpose", "wholebody", "mpii")]
+    assert places == ["../photos", "../photos/crowd", "other/data/coco", "data/mpii"]
+    assert there == here and there.plain() == here.plain(), "a record says what anybody can run again"
+    assert there.dataset_files("coco", "train") == [
+        Path("../photos/annotations/person_keypoints_train2017.json")
+    ]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_no_config_names_data_outside_of_the_folder_it_is_run_in(path: Path) -> None:
+    for entry in load_config(path).data.values():
+        assert entry.root.parts[0] == ("results" if entry.generate else "data")
+
+
 def test_a_single_name_is_a_list_of_one(settings: Settings) -> None:
     settings.update(datasets="mpii", models="tiny", heads="simcc", losses="kl", seeds=7)
     assert complete(settings).cells() == [Cell("mpii", "tiny", "simcc", "kl", 7)]

@@ -210,7 +210,10 @@ def test_weights_are_downloaded_once_and_a_failure_names_the_address(
     path.write_text(yaml.safe_dump(trainable))
     capsys.readouterr()
     assert main(["pretrained", str(path)]) == 1
-    assert f"error: {server}/nothing.pth: no download: HTTP Error 404" in capsys.readouterr().err
+    assert (
+        f"error: {server}/nothing.pth: no download: expected a file, found HTTP 404"
+        in capsys.readouterr().err
+    )
     assert sorted(each.name for each in (tmp_path / "weights").iterdir()) == ["weights-1234.pth"]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from copy import deepcopy
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ KNOWN = DATASETS["coco"]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where one cell of a dataset that passes for a real one was trained and recorded."""
     folder = tmp_path_factory.mktemp("real")
-    make_dataset("coco", folder / "coco", 8, 5, 4, (128, 96))
-    (folder / "coco/manifest.json").unlink()
+    make_dataset("coco", folder / "data/coco", 8, 5, 4, (128, 96))
+    (folder / "data/coco/manifest.json").unlink()
     settings = deepcopy(SETTINGS)
-    settings.update(datasets=["coco"], heads=["simcc"], losses=["mse"], data={"coco": {"root": "coco"}})
+    settings.update(datasets=["coco"], heads=["simcc"], losses=["mse"], data={"coco": {"root": "data/coco"}})
     settings["training"]["epochs"] = 1
     (folder / "real.yaml").write_text(yaml.safe_dump(settings))
     run = made_again(folder, dry=False)
@@ -47,7 +48,7 @@ def change(path: Path, edit: Callable[[Any], None]) -> None:
 
 def test_files_that_were_only_touched_make_nothing_again(finished: Path) -> None:
     for file in KNOWN.files:
-        os.utime(finished / "coco" / file)
+        os.utime(finished / "data/coco" / file)
     assert made_again(finished) == {}
 
 
@@ -71,7 +72,7 @@ def test_files_that_were_only_touched_make_nothing_again(finished: Path) -> None
 def test_a_file_that_changes_makes_again_what_reads_it(
     file: str, edit: Callable[[Any], None], again: set[str], finished: Path
 ) -> None:
-    path = finished / "coco" / file
+    path = finished / "data/coco" / file
     before = path.read_bytes()
     try:
         change(path, edit)
@@ -81,7 +82,7 @@ def test_a_file_that_changes_makes_again_what_reads_it(
 
 
 def test_a_fault_in_the_data_stops_the_run_before_its_first_job(finished: Path) -> None:
-    path = finished / "coco" / KNOWN.annotations["train"]
+    path = finished / "data/coco" / KNOWN.annotations["train"]
     before = path.read_bytes()
     try:
         change(path, lambda content: content["annotations"][0].update(bbox=[1, 2, -3, 4], area=None))
@@ -93,3 +94,21 @@ def test_a_fault_in_the_data_stops_the_run_before_its_first_job(finished: Path) 
         assert "Traceback" not in run.output
     finally:
         path.write_bytes(before)
+
+
+def test_data_that_was_moved_is_found_and_makes_nothing_again(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (finished / "data").rename(finished / "moved")
+    try:
+        monkeypatch.setenv("RSPOSE_DATA", "moved")
+        assert made_again(finished) == {}
+    finally:
+        (finished / "moved").rename(finished / "data")
+
+
+def test_the_record_has_the_checksum_of_the_files_of_real_data(finished: Path) -> None:
+    record = json.loads((finished / "results/records/coco/tiny/simcc/mse/seed0.json").read_text())
+    files = (*KNOWN.annotations.values(), KNOWN.detections)
+    content = b"".join((finished / "data/coco" / file).read_bytes() for file in files)
+    assert record["data"] == {**record["data"], "generated": False, "checksum": sha256(content).hexdigest()}

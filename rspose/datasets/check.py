@@ -16,6 +16,7 @@ from rspose.datasets.annotations import (
     inspect_detections,
     read_head_sizes,
 )
+from rspose.datasets.fetch import described
 from rspose.datasets.interface import SPLITS, Dataset, SplitCounts
 from rspose.datasets.manifest import file_digest, read_manifest
 from rspose.datasets.registry import dataset
@@ -94,11 +95,7 @@ def inspect_dataset(
 
 def what_to_fetch(root: Path, name: str) -> list[str]:
     """The files of the official release, whence and whereto, a line each."""
-    return [
-        f"{each.file} from {each.address or f'the link at {each.page} ({each.by_hand})'} -> "
-        + ", ".join(f"{root / folder}/" for folder in dict.fromkeys(each.folders.values()))
-        for each in dataset(name).release.downloads
-    ]
+    return [described(each, root) for each in dataset(name).release.downloads]
 
 
 def _inspect_files(root: Path, known: Dataset) -> Inspection:
@@ -108,7 +105,8 @@ def _inspect_files(root: Path, known: Dataset) -> Inspection:
     if not root.is_dir():
         problems.append(
             f"{root}: expected the folder of the {known.name} dataset, found nothing; "
-            f"set data.{known.name}.root in the config, or put it there"
+            f"fetch it (rspose data fetch {known.name}) or say where it is: RSPOSE_DATA in place of data, "
+            f"or data.{known.name}.root in the config"
         )
         return found
     for split in SPLITS:

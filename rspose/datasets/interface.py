@@ -77,9 +77,9 @@ class SplitCounts:
 class Download:
     """A file that authors offer, and where what it brings goes below the root.
 
-    ``folders`` has the folder of each file, by the end of its path in an archive:
-    ``{"images/*.jpg": "images"}`` takes the pictures of a folder ``images``, wherever that lies in the archive. A file that is no archive
-    goes by its own name. Archives end in ``.zip``, ``.tar`` or ``.tar.gz``.
+    ``folders`` has the folder of each file by the end of its path in an archive, wherever that lies:
+    ``{"images/*.jpg": "images"}`` takes the pictures of a folder ``images``. What is no archive goes by its
+    own name. Archives end in ``.zip``, ``.tar`` or ``.tar.gz``.
     """
 
     file: str
@@ -104,6 +104,7 @@ class Release:
     downloads: tuple[Download, ...]
     terms: str  # of use, in a line
     sha256: Mapping[str, str] = field(default_factory=dict)  # of a file, by its path below the root
+    folder: str | None = None  # below `data`, where it is not the dataset's name
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ WHOLEBODY = Dataset(
             ),
             coco.DETECTIONS: COCO.release.sha256[coco.DETECTIONS],
         },
+        folder=COCO.name,
     ),
     # Nearer than in COCO, so that faces and hands are large enough to be annotated.
     drawn=Drawn(

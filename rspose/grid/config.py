@@ -5,6 +5,7 @@ Losses are imported where they are needed: tables of finished records are made w
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -156,13 +157,28 @@ class Drawing(Settings):
     """Width and height of the images in pixels."""
 
 
+def data_folder(path: Path) -> Path:
+    """Where real data is that a config looks for in ``path``.
+
+    What is below ``data`` is looked for below the folder that the environment variable RSPOSE_DATA names.
+    """
+    elsewhere = os.environ.get("RSPOSE_DATA")
+    return Path(elsewhere, *path.parts[1:]) if elsewhere and path.parts[:1] == ("data",) else path
+
+
 class DataSettings(Settings):
     """Where a dataset is."""
 
     root: Folder
-    """Folder of the dataset, in the layout of the real one."""
+    """Folder of the dataset, in the layout of the real one. Of real data, `data` stands for the folder that
+    the environment variable RSPOSE_DATA names, where it is set: `data/coco` is `$RSPOSE_DATA/coco`."""
     generate: Drawing | None = None
     """Draw the dataset into `root`. Leave out for real data, which must lie there already."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the dataset is on this machine."""
+        return self.root if self.generate else data_folder(self.root)
 
 
 class Sigmas(Settings):
@@ -388,7 +404,7 @@ class GridConfig(Settings):
         """
         entry = self.data[name]
         names = ("manifest.json",) if entry.generate else DATASETS[name].files_of(*uses)
-        return [entry.root / file for file in names]
+        return [entry.folder / file for file in names]
 
     def loss_of(self, name: str, head: str) -> ChosenLoss:
         """A loss of the grid, with what ``loss_settings`` says of it on a head."""

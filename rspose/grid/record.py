@@ -417,7 +417,7 @@ def _data(config: GridConfig, dataset: str) -> dict[str, Any]:
         manifest = json.loads((settings.root / "manifest.json").read_text())
         digest.update(json.dumps(manifest["files"], sort_keys=True).encode())
     else:
-        for file in config.dataset_files(dataset):
+        for file in config.dataset_files(dataset, "train", "predict", "evaluate"):
             digest.update(file.read_bytes())
     return {"generated": settings.generate is not None, "checksum": digest.hexdigest()}
 

@@ -68,6 +68,19 @@ def flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
 
 
+def dataset_name(name: str, **settings: Any) -> _Argument:
+    """An argument that is the name of a dataset."""
+    return argument(name, "its name, such as coco", type=_dataset, **settings)
+
+
+def _dataset(name: str) -> str:
+    from rspose.datasets import DATASETS  # not above: a loss is checked where torch alone is
+
+    if name not in DATASETS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(sorted(DATASETS))}, found {name!r}")
+    return name
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:

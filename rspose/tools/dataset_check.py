@@ -23,6 +23,7 @@ def report_dataset(root: Path, dataset: str, quick: bool) -> bool:
         print(f"error: and {len(found.problems) - _PROBLEMS_SHOWN} more of this kind", file=sys.stderr)
     if found.problems:
         print(f"The official {dataset} dataset is made of:", *what_to_fetch(root, dataset), sep="\n  ")
+        print(f"rspose data fetch {dataset} --root {root} brings what has an address.")
     else:
         opened = "" if quick else ", and every image opens"
         print(f"{root}: every file of the {dataset} dataset is there and readable{opened}")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from string import Template
 
-from rspose.losses.registry import available, name_problem, unusable
+from rspose.losses.registry import available, baselines_folder, name_problem, unusable
 
 _TEMPLATE = Template('''"""$title: say in one line what is compared with what."""
 
@@ -76,3 +76,14 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
     with open(path, "x") as file:
         file.write(_TEMPLATE.substitute(name=name, class_name=class_name, title=title))
     return path
+
+
+def what_to_do(path: Path) -> str:
+    """What to do with a file of :func:`new_loss`, in three lines."""
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    source = "" if path.resolve().parent == baselines_folder() else f" --from {shown}"
+    return (
+        f"{shown} written: it already runs. Change it, then\n"
+        f"  rspose check-loss {path.stem}{source}\n"
+        f"  rspose compare {path.stem}{source}"
+    )

@@ -172,7 +172,7 @@ def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int, st
     entry = config.data[dataset]
     known = datasets.dataset(dataset)
     described = {**composed["train_dataloader"]["dataset"], "pipeline": []}
-    if (entry.root / described["ann_file"]).is_file():
+    if (entry.folder / described["ann_file"]).is_file():
         with redirect_stdout(io.StringIO()):  # mmpose's dataset classes print while they read
             return len(DATASETS.build(described)), "files"
     if entry.generate:
@@ -184,7 +184,7 @@ def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int, st
 def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:
     entries = {cell.dataset: config.data[cell.dataset] for cell in unfinished}
     real = {
-        dataset: check_dataset(each.root, dataset) for dataset, each in entries.items() if not each.generate
+        dataset: check_dataset(each.folder, dataset) for dataset, each in entries.items() if not each.generate
     }
     return [f"{dataset}: {problems[0]}" for dataset, problems in real.items() if problems]
 

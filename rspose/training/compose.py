@@ -68,7 +68,7 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
         )
         settings = loader["dataset"]
         settings["type"] = f"Fast{settings['type']}"  # of rspose.training.mmpose_datasets
-        settings.update(data_root=str(config.data[cell.dataset].root), pipeline=pipeline(steps, split))
+        settings.update(data_root=str(config.data[cell.dataset].folder), pipeline=pipeline(steps, split))
         for key in ("bbox_file", "headbox_file"):  # which mmpose names with its own data root in front
             settings.pop(key, None)
         return loader

@@ -1,7 +1,6 @@
 """Which weights a backbone starts from, where they lie, and what is missing."""
 
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,27 +90,6 @@ def unfit_weights(config: GridConfig, some: Iterable[Cell], memory: Path) -> str
         with replacing(fit) as temporary:
             temporary.write_text("\n".join(known))
     return None
-
-
-def fetch_all(config: GridConfig) -> list[Path]:
-    """Download the weights that a grid needs and lacks, each whole or not at all; the files of all it needs.
-
-    Raises:
-        ValueError: If weights that are missing have no URL.
-        OSError: If a download fails; the message names the URL.
-    """
-    for weights in missing_weights(config, config.cells()):
-        if weights.url is None:
-            raise ValueError(f"{weights.problem()}; the config names a file, not a URL")
-        from torch.hub import download_url_to_file
-
-        print(f"{weights.file}: from {weights.url}", file=sys.stderr)
-        with replacing(weights.file) as temporary:
-            try:
-                download_url_to_file(weights.url, str(temporary), progress=sys.stderr.isatty())
-            except OSError as error:
-                raise OSError(f"{weights.url}: no download: {error}") from None
-    return [weights.file for weights in needed_weights(config, config.cells())]
 
 
 def _of_mmpose(settings: ModelSettings, head: str) -> str | None:

@@ -38,30 +38,23 @@ def is_generated(dataset):
 
 
 def data_root(dataset):
-    return CONFIG.data[dataset].root
+    return CONFIG.data[dataset].folder
 
 
-# Real files go by what they hold: one that was only touched makes nothing again, see contents.
+# Real files go by what they hold: one that was only touched or moved makes nothing again.
 DIGESTS = Digests(Path(RESULTS, "work/digests.json"))
 
 
-def dataset_inputs(*uses):
-    """The files that stand for a dataset in the graph, of a real one those that are used in these ways.
-
-    None for a real one that is not there: then all of its cells are recorded (see check_real_datasets).
-    """
-
-    def inputs(wildcards):
-        files = [str(file) for file in CONFIG.dataset_files(wildcards.dataset, *uses)]
-        if is_generated(wildcards.dataset):
-            return files
-        return ancient(files) if data_root(wildcards.dataset).is_dir() else []
-
-    return inputs
+def drawing(wildcards):
+    """What stands for a drawn dataset in the graph. Real ones are there, and go by their contents."""
+    return CONFIG.dataset_files(wildcards.dataset) if is_generated(wildcards.dataset) else []
 
 
 def contents(*uses):
-    """Checksums of the same files of a real dataset; what a drawn one holds, its settings say."""
+    """Checksums of the files of a real dataset that are used in these ways; what a drawn one holds, its settings say.
+
+    None for a real one that is not there: then all of its cells are recorded (see check_real_datasets).
+    """
 
     def checksums(wildcards):
         if is_generated(wildcards.dataset) or not data_root(wildcards.dataset).is_dir():

@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        dataset=dataset_inputs("evaluate"),
+        dataset=drawing,
         predictions=rules.predict.output.predictions,
     output:
         f"{RESULTS}/cells/{CELL}/scores.json",
@@ -46,7 +46,7 @@ rule record:
 rule control:
     """The oracle and the mean pose, evaluated like any cell."""
     input:
-        dataset=dataset_inputs("train", "predict", "evaluate"),
+        dataset=drawing,
     output:
         predictions=f"{RESULTS}/controls/{{dataset}}/{{control}}/predictions.npz",
         scores=f"{RESULTS}/controls/{{dataset}}/{{control}}/scores.json",

@@ -20,7 +20,7 @@ rule initial_weights:
 
 rule train:
     input:
-        dataset=dataset_inputs("train"),
+        dataset=drawing,
         initial_weights=initial_weights,
     output:
         checkpoint=f"{RESULTS}/cells/{CELL}/checkpoint.pth",
@@ -49,7 +49,7 @@ rule train:
 
 rule predict:
     input:
-        dataset=dataset_inputs("predict"),
+        dataset=drawing,
         checkpoint=rules.train.output.checkpoint,
     output:
         predictions=f"{RESULTS}/cells/{CELL}/predictions.npz",

@@ -13,7 +13,7 @@ with job(snakemake):
 
     dataset, control = snakemake.wildcards.dataset, snakemake.wildcards.control
     config, predictions = config_of(snakemake), Path(snakemake.output.predictions)
-    scores, root = Path(snakemake.output.scores), config.data[dataset].root
+    scores, root = Path(snakemake.output.scores), config.data[dataset].folder
     getattr(controls, control)(dataset, root).save(predictions)
     write_json(scores, evaluate(dataset, predictions, root))
     cell = Cell(dataset, "control", "control", control, 0)

@@ -9,5 +9,5 @@ with job(snakemake):
     from rspose.grid.files import write_json
 
     dataset = snakemake.wildcards.dataset
-    root = config_of(snakemake).data[dataset].root
+    root = config_of(snakemake).data[dataset].folder
     write_json(Path(snakemake.output[0]), evaluate(dataset, Path(snakemake.input.predictions), root))
