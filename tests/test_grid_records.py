@@ -1,10 +1,15 @@
 """Records: what is read, what is left out and how that is said, and what the collected table holds."""
 
 import copy
+import csv
+import io
 import json
 import lzma
+import re
 import statistics
+from collections.abc import Iterator
 from functools import reduce
+from itertools import product
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -12,13 +17,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from builders.records import COCO_METRICS, fail, record, with_bootstrap, write
+from builders.records import COCO_METRICS, fail, record, studied, with_bootstrap, write
 
 from rspose.grid.cell import Cell
-from rspose.grid.record import RecordError, read_record
+from rspose.grid.record import Record, RecordError, read_record
 from rspose.grid.records import load_failures, pack, unpack
-from rspose.reporting.frame import collect, ordered_records
+from rspose.reporting.frame import collect, ordered_records, to_csv
+from rspose.reporting.report.page import make_report
 from rspose.reporting.statistics import over_seeds
+from rspose.reporting.tables import make_tables
 
 
 def test_a_record_becomes_one_row_with_its_keys_joined_by_dots(tmp_path: Path) -> None:
@@ -119,6 +126,19 @@ def _changed(**changes: Any) -> str:
         (_changed(metrics__AP=float("nan")), "metrics.AP is NaN: expected a finite number"),
         (_changed(metrics__AP="0.4"), 'metrics.AP is "0.4": expected a fraction from 0 to 1'),
         (_changed(confidence__pose__kendall=-1.5), "pose.kendall is -1.5: expected a fraction from -1"),
+        (_changed(format=True), "format is true: expected a whole number"),
+        (_changed(cell__seed=-1), "cell.seed is -1: expected greater than or equal to 0"),
+        (_changed()[:-1] + ', "grid": "a", "grid": "b"}', 'the key "grid" stands twice'),
+        (_changed(cell__dataset="all"), 'cell.dataset is "all": expected none of all, claimed'),
+        (_changed(cell__model="control"), 'cell.model is "control": expected "control" of a control, and'),
+        (_changed(confidence__pose={}), "the key confidence.pose.spearman is missing"),
+        (_changed(confidence__calibration={"pose": {}}), "the key confidence.calibration.pose.confidence is"),
+        (_changed(diagnosis={"thresholds": {"nms": {}}}), "the key diagnosis.thresholds.nms.threshold is"),
+        (_changed(diagnosis={"errors": {"good": -0.1}}), "errors.good is -0.1: expected a fraction from 0"),
+        (_changed(training__curve={"iteration": [2, 1], "loss": [1, 1]}), "an iteration that rises"),
+        (_changed(training__curve={"iteration": [1]}), "lists of the same length, a loss and an iteration"),
+        (_changed(protocol__nms_threshold=90), "protocol.nms_threshold is 90: expected a fraction"),
+        (_changed(provenance__created="today"), 'provenance.created is "today": expected a time as 2026'),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_in_one_line_and_the_rest_is_used(
@@ -209,6 +229,15 @@ def test_of_equal_records_the_one_with_a_bootstrap_counts(tmp_path: Path) -> Non
         ({"values": {}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
         ({"values": {"metrics.AP": "%"}}, "bootstrap.values.metrics.AP: expected replicates in base64"),
         ({"replicates": 12}, "bootstrap.values.metrics.AP has 11 replicates: expected 12"),
+        ({"intervals": {"metrics.AP": [0.46, 0.5]}}, "expected one that holds metrics.AP, which is 0.4512"),
+        ({"intervals": {"metrics.AP": [0.5, 0.4]}}, "expected one that holds metrics.AP, which is 0.4512"),
+        (
+            {"intervals": {"metrics.AP": [0.4025, 0.4975], "metrics.XY": [0.4, 0.5]}},
+            "expected one that holds metrics.XY, which is null",
+        ),
+        ({"intervals": {"metrics.AP": [0, 0.5]}}, "[0.0, 0.5]: expected the 95 % of its replicates, [0.4"),
+        ({"intervals": {"metrics.AP": None}}, "null: expected the 95 % of its replicates, [0.4"),
+        ({"seed": -1}, "bootstrap.seed is -1: expected greater than or equal to 0"),
     ],
 )
 def test_a_damaged_bootstrap_is_named(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
@@ -318,3 +347,74 @@ def test_what_is_damaged_in_a_packed_file_is_named_with_its_line(
     file.write_bytes(file.read_bytes()[:-40])
     ordered_records(file)
     assert f"record left out: {file}: not readable" in capsys.readouterr().err
+
+
+_FAULTS = (
+    *(None, True, -1, -0.5, 0, 2.5, 1e14, 1e308, float("nan"), float("inf")),
+    *("", "x", "../../x", "=1+1|a\\", "</script><script>`$\\input{x}"),
+    *([], [None], {}, {"a": 1}, {"seconds": "x"}),
+)
+
+
+def _places(value: Any, *above: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where something stands in a record, of a list the first."""
+    if above:
+        yield above
+    inside = (
+        value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    )
+    for key, inner in inside:
+        yield from _places(inner, *above, key)
+
+
+def test_a_record_with_one_field_changed_is_refused_in_one_line_or_tabulated_beside_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {
+        **studied("kal"),
+        "grid": "demo",
+        "config": {"files": ["a.yaml"], "directory": "x", "changes": ["a=1"]},
+    }
+    whole["loss"]["learned"] = {"factor": [0.1] * 17}
+    whole["confidence"]["keypoint_types"] = {"nose": whole["confidence"]["keypoint"]}
+    whole["training"]["pretrained"] = {"file": "a.pth", "matched": 3, "left_out": ["fc"]}
+    whole["provenance"] |= {"git_commit": "abc", "created": "2026-01-31T12:00:00+00:00"}
+    whole = with_bootstrap(whole, {"metrics.AP": whole["metrics"]["AP"] + np.linspace(-0.1, 0.1, 11)})
+    write(tmp_path / "records", record())
+    accepted, refused = 0, 0
+    for place, fault in product(_places(whole), _FAULTS):
+        content = copy.deepcopy(whole)
+        reduce(getitem, place[:-1], content)[place[-1]] = fault
+        try:
+            Record.read(Path("it"), json.dumps(content).encode())
+        except RecordError as error:
+            refused += 1
+            assert str(place[0]) in str(error) and "\n" not in str(error) and len(str(error)) < 300
+            continue
+        accepted += 1
+        if place[0] != "cell":  # three seeds a cell, so that they meet
+            content["cell"] |= {"loss": f"loss{accepted // 3}", "seed": accepted % 3}
+        write(tmp_path / "records", content)
+    assert refused > 1000 and accepted > 300
+    make_tables(tmp_path / "records", tmp_path)
+    make_report(tmp_path / "records", tmp_path / "report.html")
+    assert capsys.readouterr().err == ""
+
+
+def test_no_text_of_a_csv_is_a_formula_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    for loss, title in (("+a", "=1+1"), ("kl", "@SUM(A1)"), ("mse", "-2+3"), ("dm", "a=b")):
+        write(tmp_path, record(loss=loss, title=title, correlations=(-0.25, 0.1, 0.2, 0.3)))
+    table = pd.read_csv(io.StringIO(to_csv(collect(tmp_path).assign(tab="\t=1"))))
+    assert set(table["loss.title"]) == {"'=1+1", "'@SUM(A1)", "'-2+3", "a=b"}
+    assert set(table.loss) == {"'+a", "kl", "mse", "dm"} and set(table.tab) == {"'\t=1"}
+    assert set(table["confidence.keypoint.spearman"]) == {-0.25}
+    make_tables(tmp_path, tmp_path / "out")
+    for path in (tmp_path / "out").glob("*.csv"):
+        for line in csv.reader(path.read_text(encoding="utf-8").splitlines()):
+            assert not [
+                cell for cell in line if cell[:1] in tuple("=+@") or (cell[:1] == "-" and not _number(cell))
+            ]
+
+
+def _number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", text) is not None

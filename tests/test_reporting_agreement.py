@@ -127,3 +127,15 @@ def test_an_empty_set_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "b").mkdir()
     assert diff(tmp_path) == 1
     assert capsys.readouterr().err == f"error: no usable record under {tmp_path}/b\n"
+
+
+def test_curves_that_differ_are_said_in_a_few_words(tmp_path: Path) -> None:
+    def trained(loss: str, last: float, steps: int = 50) -> dict[str, Any]:
+        curve = {"iteration": [*range(1, steps + 1)], "loss": [*np.linspace(1, last, steps)]}
+        return cell(loss, 0.4, training={"curve": curve})
+
+    first, second = ([trained("mse", last), trained("kl", last)] for last in (0.5, 0.4))
+    said = described(compared(tmp_path, first, second), "a", "b")
+    assert (
+        said.splitlines()[-1] == "  training.curve: a curve of 50 points -> another of 50 points (2 records)"
+    )

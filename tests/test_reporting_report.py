@@ -166,6 +166,27 @@ def test_the_numbers_of_a_panel_are_those_of_the_records(tmp_path: Path) -> None
     assert facts["resumed"] == ["no"] and facts["kind of data"] == ["generated data"]
 
 
+def test_what_was_loaded_of_which_weights_stands_in_the_panel_and_below_the_tables(tmp_path: Path) -> None:
+    for loss, left_out in (("mse", ["fc", "aux"]), ("kl", [])):
+        loaded = {"file": "resnet50.pth", "matched": 318, "left_out": left_out}
+        write(tmp_path / "records", record(loss=loss, training={"pretrained": loaded}))
+    page = report(tmp_path)
+    mse, kl = (page.panels()[f"coco/tiny/heatmap/{loss}"].facts() for loss in ("mse", "kl"))
+    assert mse["pretrained weights"] == ["resnet50.pth, 318 tensors; not loaded: fc, aux"]
+    assert kl["pretrained weights"] == ["resnet50.pth, 318 tensors"]
+    assert "; pretrained weights resnet50.pth; " in page.words
+    write(tmp_path / "records", record(loss="dm"))
+    assert "; pretrained weights resnet50.pth / none; " in report(tmp_path).words
+
+
+def test_a_panel_says_that_there_is_no_learning_curve_only_where_there_is_none(tmp_path: Path) -> None:
+    write(tmp_path / "records", record(training={"curve": {"iteration": [1, 2], "loss": [0.5, 0.4]}}))
+    write(tmp_path / "records", record(loss="kl"))
+    panels = report(tmp_path).panels()
+    said = "The records hold no learning curve."
+    assert said in panels["coco/tiny/heatmap/kl"].words and said not in panels["coco/tiny/heatmap/mse"].words
+
+
 def test_generated_data_and_reconstructions_are_said(tmp_path: Path) -> None:
     seeds_of_losses(tmp_path / "records")
     page = report(tmp_path)
@@ -350,7 +371,7 @@ def test_five_hundred_records_with_curves_and_drawings_stay_below_fifteen_megaby
     losses = [f"loss{index}" for index in range(125)]
     for dataset, head, loss in product(("coco", "crowdpose"), ("heatmap", "simcc"), losses):
         content = record(dataset, loss, head, training={"curve": CURVE})
-        values = {f"metrics.{name}": rng.normal(0.4, 0.01, 20) for name in COCO_METRICS}
+        values = {f"metrics.{name}": rng.normal(of_all, 0.01, 20) for name, of_all in COCO_METRICS.items()}
         path = write(tmp_path / "records", with_bootstrap(content, values))
         folder = tmp_path / "cells" / path.relative_to(tmp_path / "records").with_suffix("")
         count = len(DATASETS[dataset].keypoints)

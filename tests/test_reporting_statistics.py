@@ -177,8 +177,8 @@ def test_the_difference_over_images_is_that_of_the_same_images() -> None:
 
 def test_replicates_of_other_draws_give_no_interval() -> None:
     (mse,), (kl,) = runs("mse", [0.40]), runs("kl", [0.41])
-    values = np.full(500, 0.4)
-    found = difference([([replicated(kl, values)], [replicated(mse, values, images=100)], AP)])
+    ours, theirs = np.full(500, 0.41), np.full(500, 0.40)
+    found = difference([([replicated(kl, ours)], [replicated(mse, theirs, images=100)], AP)])
     assert found.basis is None and np.isnan([found.low, found.high, found.p, found.probability]).all()
 
 

@@ -51,7 +51,9 @@ def write_machines(root: Path, losses: tuple[str, ...], seeds: int) -> list[Path
                 for seed in range(seeds):
                     ap = rng.uniform(0.3, 0.5)
                     metrics = {**COCO_METRICS, "AP": ap} if dataset != "mpii" else {"PCKh": ap}
-                    values = {f"metrics.{name}": rng.normal(ap, 0.01, 500) for name in metrics}
+                    values = {
+                        f"metrics.{name}": rng.normal(of_all, 0.01, 500) for name, of_all in metrics.items()
+                    }
                     content = record(dataset, loss, head, seed, metrics=metrics)
                     write(root / machine, with_bootstrap(content, values))
     return [root / "first", root / "second"]

@@ -9,10 +9,11 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -21,7 +22,7 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, m
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
-from rspose.grid.fields import Name, expecting, first_mistake
+from rspose.grid.fields import Name, Seed, expecting, first_mistake
 from rspose.grid.files import write_json
 from rspose.grid.replicates import decode
 
@@ -31,6 +32,7 @@ CONTROLS = {
     "oracle": ("Oracle keypoints", "the annotated keypoints of the person that each box overlaps most"),
     "mean_pose": ("Mean pose", "the mean training pose, stretched into every box"),
 }
+_TAKEN = "all, claimed, confidence, diagnosis, differences, main"  # by tables, and by the mean over datasets
 _PACKAGES = "torch torchvision mmpose onedl-mmengine mmcv-lite numpy xtcocotools opencv-python-headless"
 _EXPECTED = {  # in JSON's words
     **dict.fromkeys(("model_type", "dict_type", "named_tuple_type"), "an object"),
@@ -47,8 +49,21 @@ def _is_within(lowest: int, value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= 1
 
 
-def _are_equally_long(columns: dict[str, list[Any]]) -> bool:
-    return len({len(values) for values in columns.values()}) <= 1
+def _are_equally_long(columns: Iterable[tuple[str, list[Any]]]) -> bool:
+    return len({len(values) for _, values in columns}) == 1
+
+
+def _is_curve(curve: dict[str, list[float]]) -> bool:
+    if not curve:
+        return True
+    steps = curve.get("iteration", [])
+    rises = all(before < after for before, after in pairwise([-1.0, *steps]))
+    return "loss" in curve and len(steps) > 0 and rises and _are_equally_long(curve.items())
+
+
+def _has_means_where_it_counts(calibration: "Calibration") -> bool:
+    bins = zip(calibration.confidence, calibration.quality, calibration.count, strict=True)
+    return all({confidence is None, quality is None} == {not count} for confidence, quality, count in bins)
 
 
 T = TypeVar("T")
@@ -58,11 +73,16 @@ Fraction = Annotated[float, expecting("a fraction from 0 to 1", partial(_is_with
 Signed = Annotated[float, expecting("a fraction from -1 to 1", partial(_is_within, -1), before=True)]
 _is_change = partial(re.match, "[A-Za-z_][A-Za-z0-9_.]*=")
 Change = Annotated[str, expecting("a change as training.epochs=2", _is_change)]
+# They stand in a command that people copy.
+_is_place = re.compile("(?!-)(?!.*://).+").fullmatch
+Place = Annotated[str, expecting("a path, of which no command makes an option or an address", _is_place)]
+_is_day = partial(re.match, r"\d{4}-\d\d-\d\d")
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Pair = Field(min_length=2, max_length=2)
-Columns = Annotated[dict[str, list[float | None]], expecting("lists of the same length", _are_equally_long)]
+Bins = Field(min_length=20, max_length=20)  # as evaluation makes them
 
 
 class _Part(BaseModel):
@@ -102,32 +122,56 @@ class Loss(_Part):
 class Correlation(_Part):
     """Correlations between confidence and quality over ``n`` pairs; None where undefined."""
 
-    spearman: Signed | None = None
-    kendall: Signed | None = None
+    spearman: Signed | None
+    kendall: Signed | None
     pearson: Signed | None = None
-    n: Maybe[Count] = None
+    n: Count
+
+
+class Calibration(_Part):
+    """Means over the ``count`` pairs of each bin of confidence, from 0 to 1; None in an empty bin."""
+
+    confidence: Annotated[list[Fraction | None], Bins]
+    quality: Annotated[list[Fraction | None], Bins]
+    count: Annotated[list[Count], Bins]
+
+
+Means = Annotated[
+    Calibration, expecting("means of the bins that count pairs, null in others", _has_means_where_it_counts)
+]
 
 
 class Confidence(_Part):
-    """How well confidence says quality, on the level of keypoints and of poses; ``calibration`` in bins."""
+    """How well confidence says quality, on the level of keypoints and of poses."""
 
     keypoint: Correlation
     pose: Correlation
-    keypoint_on_detections: Correlation = Correlation()
-    pose_on_truth: Correlation = Correlation()
+    keypoint_on_detections: Maybe[Correlation] = None
+    pose_on_truth: Maybe[Correlation] = None
     keypoint_types: dict[str, Correlation] = {}
-    calibration: dict[Literal["keypoint", "pose"], Columns] = {}
+    calibration: dict[Literal["keypoint", "pose"], Means] = {}
 
 
 class Errors(_Part):
     """Shares of the keypoints by kind of error, and what the main metric gains where a kind is repaired."""
 
-    good: Signed | None = None
-    jitter: Signed | None = None
-    inversion: Signed | None = None
-    swap: Signed | None = None
-    miss: Signed | None = None
+    good: Fraction | None = None
+    jitter: Fraction | None = None
+    inversion: Fraction | None = None
+    swap: Fraction | None = None
+    miss: Fraction | None = None
     gain: dict[str, Signed | None] = {}
+
+
+class Thresholds(_Part):
+    """The main metric by threshold, with scores from confidences and with those of the boxes alone."""
+
+    threshold: Annotated[list[Fraction], Field(min_length=1)]
+    AP: list[Fraction | None]
+    AP_box_score: list[Fraction | None]
+
+
+Curves = Annotated[Thresholds, expecting("lists of the same length", _are_equally_long)]
 
 
 class Diagnosis(_Part):
@@ -135,19 +179,19 @@ class Diagnosis(_Part):
 
     ordering: dict[str, Signed | None] = {}
     errors: Errors = Errors()
-    thresholds: dict[str, Columns] = {}
+    thresholds: dict[Literal["nms", "keypoint_score"], Curves] = {}
 
 
 class Protocol(_Part):
     """How predictions were made and evaluated."""
 
-    input_size: Maybe[Annotated[list[Count], Pair]] = None
+    input_size: Maybe[Annotated[list[Positive], Pair]] = None
     flip_test: Maybe[bool] = None
     detection_file: str | None = None
     score_mode: Maybe[str] = None
-    keypoint_score_threshold: Maybe[float] = None
+    keypoint_score_threshold: Maybe[Fraction] = None
     nms: Maybe[str] = None
-    nms_threshold: Maybe[float] = None
+    nms_threshold: Maybe[Fraction] = None
     evaluator: Maybe[str] = None
 
 
@@ -155,8 +199,8 @@ class Bootstrap(_Part):
     """A bootstrap over images: 95 % intervals, and the replicates of what tables compare, encoded."""
 
     images: Count
-    replicates: Annotated[int, Field(ge=0, le=100_000)]
-    seed: int
+    replicates: Annotated[int, Field(ge=2, le=100_000)]
+    seed: Seed
     intervals: dict[str, Annotated[list[Signed], Pair] | None]
     values: dict[str, str]
 
@@ -170,17 +214,29 @@ class Data(_Part):
     val_instances: Count | None = None
 
 
+class Pretrained(_Part):
+    """The file of weights that the backbone started from: tensors taken, and modules it has no place for."""
+
+    file: Text
+    matched: Count
+    left_out: list[str]
+
+
 class Training(_Part):
     """How the cell was trained; ``curve`` is the loss and its terms by ``iteration``."""
 
-    iterations: Maybe[Count] = None
-    batch_size: Maybe[Count] = None
+    iterations: Maybe[Positive] = None
+    batch_size: Maybe[Positive] = None
+    pretrained: Maybe[Pretrained] = None
     seconds: Maybe[Amount] = None
     seconds_per_iteration: Maybe[Amount] = None
     peak_memory_mb: Maybe[Amount] = None
     resumed: Maybe[bool] = None
     final_loss: dict[str, float] = {}
-    curve: Columns = {}
+    curve: Annotated[
+        dict[str, list[float]],
+        expecting("lists of the same length, a loss and an iteration that rises among them", _is_curve),
+    ] = {}
 
 
 class Provenance(_Part):
@@ -190,14 +246,14 @@ class Provenance(_Part):
     clean: bool | None = None
     device: Maybe[str] = None
     versions: dict[str, str | None] = {}
-    created: Maybe[str] = None
+    created: Maybe[Annotated[str, expecting("a time as 2026-01-31T12:00:00+00:00", _is_day)]] = None
 
 
 class Given(_Part):
     """What the grid was run from, so that its cells can be run again."""
 
-    files: list[str]
-    directory: str | None
+    files: list[Place]
+    directory: Place | None
     changes: list[Change]
 
 
@@ -220,23 +276,41 @@ class Record(_File):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.control and not self.cell.model == self.cell.head == "control":
-            raise ValueError(f'a control record with model {_shown(self.cell.model)}: expected "control"')
+        for key, name in (("model", self.cell.model), ("head", self.cell.head)):
+            if (name == "control") is not self.control:
+                raise ValueError(
+                    f'cell.{key} is {_shown(name)}: expected "control" of a control, and of nothing else'
+                )
+        if self.cell.dataset in _TAKEN.split(", "):
+            raise ValueError(f"cell.dataset is {_shown(self.cell.dataset)}: expected none of {_TAKEN}")
         if not self.control and self.training is None:
             raise ValueError("training is null: expected an object, but for a control")
-        if self.bootstrap is None:
-            return self
-        # No table compares losses in a diagnosis: its replicates are not kept.
-        compared = [name for name in self.bootstrap.intervals if not name.startswith("diagnosis.")]
-        for name in {**self.bootstrap.values, **dict.fromkeys(compared)}:
-            key, expected = f"bootstrap.values.{name}", self.bootstrap.replicates
+        if self.bootstrap is not None:
+            self._bootstrap_fits(self.bootstrap)
+        return self
+
+    def _bootstrap_fits(self, bootstrap: Bootstrap) -> None:
+        for name in bootstrap.values | bootstrap.intervals:
+            score, interval = self.scores.get(name), self.interval(name)
+            key, found = f"bootstrap.values.{name}", f"bootstrap.intervals.{name} is {_shown(interval)}"
+            # A hair beside it, since both were rounded.
+            if interval and not (score is not None and interval[0] - 1e-6 <= score <= interval[1] + 1e-6):
+                raise ValueError(f"{found}: expected one that holds {name}, which is {_shown(score)}")
+            if name.startswith("diagnosis.") and name not in bootstrap.values:
+                continue  # no table compares losses in it
             try:
-                count = len(decode(self.bootstrap.values[name]))
+                drawn = decode(bootstrap.values[name])
             except (KeyError, ValueError):
                 raise ValueError(f"{key}: expected replicates in base64; evaluate the cell again") from None
-            if count != expected:
-                raise ValueError(f"{key} has {count} replicates: expected {expected}")
-        return self
+            if len(drawn) != bootstrap.replicates:
+                raise ValueError(f"{key} has {len(drawn)} replicates: expected {bootstrap.replicates}")
+            defined = drawn[~np.isnan(drawn)]
+            ends = np.quantile(defined, [0.025, 0.975]).tolist() if len(defined) else None
+            # Packed, replicates may be rounded to 1/256.
+            if not (
+                interval == ends or (interval and ends and np.allclose(interval, ends, rtol=0, atol=0.005))
+            ):
+                raise ValueError(f"{found}: expected the 95 % of its replicates, {_shown(ends)}")
 
     @property
     def place(self) -> Path:
@@ -341,11 +415,13 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
     try:
         if len(text) > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES} bytes")
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:  # of decoding and of JSON
         raise RecordError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(content, dict) or "format" not in content:
         raise RecordError(f'{path}: not a record: expected a JSON object with the key "format"')
+    if type(content["format"]) is not int:
+        raise RecordError(f"{path}: format is {_shown(content['format'])}: expected a whole number")
     if content["format"] == 1:  # it said with the commit whether the tree was clean
         provenance = content.get("provenance")
         if isinstance(provenance, dict) and isinstance(commit := provenance.get("git_commit"), str):
@@ -358,6 +434,16 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
             "reads; run the cell again, or read the record with the version that wrote it"
         )
     return content
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; readers differ in which value of a repeated key they take."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {_shown(key)} stands twice in one object")
+        found[key] = value
+    return found
 
 
 def read_record(path: Path) -> Record:

@@ -146,13 +146,17 @@ def _changes(first: Record, second: Record) -> Iterator[tuple[str, str, str]]:
     )
     for key in ours | theirs:
         if ours.get(key) != theirs.get(key):
-            yield key, str(ours.get(key)), str(theirs.get(key))
+            yield key, _brief(ours.get(key), "a curve"), _brief(theirs.get(key), "another")
+
+
+def _brief(value: Any, curve: str) -> str:
+    return f"{curve} of {len(value['iteration'])} points" if isinstance(value, dict) and value else str(value)
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     if key in _LEFT_OUT:
         return
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and key != "training.curve":
         for name, inner in value.items():
             yield from _flat(inner, f"{key}.{name}")
     else:

@@ -50,17 +50,16 @@ def calibration(results: Results) -> pd.DataFrame:
     """Mean confidence, mean quality and share (%) of the pairs of each bin; NaN in one with too few pairs."""
     rows: list[dict[Any, Any]] = []
     for named, records in _cells(results, lambda record: record.confidence.calibration):
-        curves_of = [record.confidence.calibration for record in records]
         for level, title in LEVELS.items():
-            curves = [curve[level] for curve in curves_of if level in curve]
+            curves = [one for record in records if (one := record.confidence.calibration.get(level))]
             if not curves:
                 continue
-            counts = np.array([curve["count"] for curve in curves])
+            counts = np.array([curve.count for curve in curves])
             pairs = counts.sum(axis=0)
             row = {"level": title, "bin": range(len(pairs)), "share": 100 * pairs / max(pairs.sum(), 1)}
             for name in ("confidence", "quality"):
                 # None, of an empty bin, weighs nothing.
-                values = np.nan_to_num(np.array([curve[name] for curve in curves], dtype=float))
+                values = np.nan_to_num(np.array([getattr(curve, name) for curve in curves], dtype=float))
                 means = (values * counts).sum(axis=0) / np.maximum(pairs, 1)
                 row[name] = np.where(pairs >= FEWEST, means, np.nan)
             rows += pd.DataFrame({**named, **row}).to_dict("records")
@@ -102,18 +101,19 @@ def _errors(results: Results, names: dict[str, str]) -> pd.DataFrame:
 
 def thresholds(results: Results) -> pd.DataFrame:
     """AP by the threshold of OKS-NMS and of keypoint scores, with and without rescoring."""
-    own = (
-        ("nms", "OKS-NMS", "nms_threshold"),
-        ("keypoint_score", "keypoint scores", "keypoint_score_threshold"),
-    )
     rows: list[dict[Any, Any]] = []
     for named, records in _cells(results, lambda record: record.diagnosis and record.diagnosis.thresholds):
-        for kind, title, protocol in own:
-            curves = [record.diagnosis.thresholds[kind] for record in records if record.diagnosis]
-            row = {"kind": title, "protocol": getattr(records[0].protocol, protocol)}
+        found = [
+            (kind, of) for each in records if each.diagnosis for kind, of in each.diagnosis.thresholds.items()
+        ]
+        for kind, title in {"nms": "OKS-NMS", "keypoint_score": "keypoint scores"}.items():
+            curves = [pd.DataFrame(of.model_dump(), dtype=float) for name, of in found if name == kind]
+            if not curves:
+                continue
+            means = pd.concat(curves).groupby("threshold", as_index=False).mean()
+            row = {"kind": title, "protocol": getattr(records[0].protocol, f"{kind}_threshold")}
             for key, scores in (("AP", "from confidences"), ("AP_box_score", "of the boxes alone")):
-                values = 100 * np.array([curve[key] for curve in curves], dtype=float).mean(axis=0)
-                points = {"scores": scores, "threshold": curves[0]["threshold"], "value": values}
+                points = {"scores": scores, "threshold": means.threshold, "value": 100 * means[key]}
                 rows += pd.DataFrame({**named, **row, **points}).to_dict("records")
     return _frame(results, rows)
 
@@ -136,12 +136,15 @@ def factors(results: Results) -> pd.DataFrame:
     """What a loss learned about each keypoint, and where that stands on a body (:func:`places`)."""
     rows: list[dict[Any, Any]] = []
     for named, records in _cells(results, lambda record: record.loss.learned):
-        joints = DATASETS[named["dataset"]].keypoints if named["dataset"] in DATASETS else ()
-        for name in records[0].loss.learned:
-            values = np.mean([record.loss.learned[name] for record in records], axis=0)
-            if joints and len(joints) == len(values):
-                x, y = places(joints).T
-                each = {"name": name, "joint": joints.names, "x": x, "y": y, "value": values}
+        if named["dataset"] not in DATASETS:
+            continue
+        joints = DATASETS[named["dataset"]].keypoints
+        x, y = places(joints).T
+        for name in dict.fromkeys(name for record in records for name in record.loss.learned):
+            learned = [record.loss.learned.get(name, []) for record in records]
+            values = [of_seed for of_seed in learned if len(of_seed) == len(joints)]
+            if values:
+                each = {"name": name, "joint": joints.names, "x": x, "y": y, "value": np.mean(values, axis=0)}
                 rows += pd.DataFrame({**named, **each}).to_dict("records")
     return _frame(results, rows)
 

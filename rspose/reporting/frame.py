@@ -11,7 +11,9 @@ from rspose.grid.record import Record
 from rspose.grid.records import load_records
 from rspose.reporting.style import cell_order
 
-_SPREAD_OUT = {"format", "cell", "control", "loss", "metrics", "confidence", "diagnosis", "bootstrap"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a text starts with that a spreadsheet runs."""
+_AS_THEY_ARE = ("grid", "config", "protocol", "data", "training", "provenance")
 
 
 def ordered_records(*places: Path) -> list[Record]:
@@ -41,13 +43,13 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         content = record.content
-        row: dict[str, Any] = {**record.cell._asdict(), "control": content["control"]}
+        row: dict[str, Any] = {**record.cell._asdict(), "control": record.control}
         row |= {f"loss.{key}": value for key, value in content["loss"].items()}
         row["loss.parameters"] = json.dumps(content["loss"]["parameters"], sort_keys=True)
         row |= record.scores
         for level in ("keypoint", "pose"):
-            row[f"confidence.{level}.n"] = content["confidence"][level].get("n")
-        row |= {key: value for key, value in content.items() if key not in _SPREAD_OUT and value is not None}
+            row[f"confidence.{level}.n"] = content["confidence"][level]["n"]
+        row |= {key: content[key] for key in _AS_THEY_ARE if key in content}
         if record.draws is not None:
             row["bootstrap.images"] = record.draws[0]
             for name in record.scores:
@@ -60,3 +62,15 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     scores = table.filter(regex=r"^(metrics|confidence|diagnosis)\.").columns
     table[scores] = table[scores].astype(float)
     return table
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The table as CSV, in which no text is a formula: a quote goes before one that would start it.
+
+    The numbers are written in full, negative ones too: as numbers, no spreadsheet runs them.
+    """
+
+    def inert(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+    return table.map(inert).rename(columns=inert).to_csv(index=False)

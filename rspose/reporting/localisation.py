@@ -9,6 +9,7 @@ import pandas as pd
 from rspose.reporting import notes
 from rspose.reporting.chart_frames import PATHS, loss_label
 from rspose.reporting.charts import LOCALISATION
+from rspose.reporting.frame import to_csv
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.study_figures import draw
 from rspose.reporting.style import head_label, loss_order
@@ -34,7 +35,7 @@ def make_localisation(source: Path, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     table, numbers = out / "table.md", out / "table.csv"
     table.write_text(to_markdown(tolerated_errors(content)), encoding="utf-8")
-    _numbers(content).to_csv(numbers, index=False)
+    numbers.write_text(to_csv(_numbers(content)), encoding="utf-8")
     frame = LOCALISATION.frame(content)
     return [table, numbers, *draw(LOCALISATION, frame, localised_losses(content), out / "figure.png")]
 

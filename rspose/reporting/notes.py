@@ -142,12 +142,14 @@ def _facts(runs: pd.DataFrame) -> list[str]:
     flips = _distinct(evaluated, "protocol.flip_test")
     nms = _said(evaluated, "protocol.nms").upper()
     batch = _said(trained, "training.batch_size", " of batch ")
+    started = "training.pretrained.file"
     facts = (
         data_kind(runs),
         _said(runs, "data.train_instances", "", " training instances"),
         _said(runs, "data.val_instances", "", " validation instances"),
         f"WARNING: the records come from {copies} different copies of the data" if copies > 1 else "",
         _said(trained, "model", "model "),
+        _said(trained.fillna({started: "none"}), started, "pretrained weights "),
         _said(trained, "training.iterations", "", f" iterations{batch}"),
         _said(evaluated, "protocol.input_size", "input ").translate({91: None, 93: None, 44: " ×"}),
         boxes if "protocol.detection_file" in evaluated else "",

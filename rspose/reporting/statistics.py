@@ -145,10 +145,11 @@ def difference(
         return Difference(mean, low, high, float(better), p, seeds, "seeds")
     replicates = [found for pairs in paired for *_, found in pairs if found is not None]
     one_each = len(replicates) == len(paired) == sum(map(len, paired))
-    if not one_each or len(set(map(len, replicates))) > 1:
-        return Difference(mean, np.nan, np.nan, np.nan, np.nan, seeds, None)
-    drawn = np.mean(replicates, axis=0)
+    comparable = one_each and len(set(map(len, replicates))) == 1
+    drawn = np.mean(replicates, axis=0) if comparable else np.array([])
     drawn = drawn[~np.isnan(drawn)]
+    if len(drawn) < 2:
+        return Difference(mean, np.nan, np.nan, np.nan, np.nan, seeds, None)
     low, high = map(float, np.quantile(drawn, _ENDS))
     error = drawn.std(ddof=1)
     p = float(2 * ndtr(-abs(mean) / error)) if error > 0 else float(mean == 0)
@@ -173,9 +174,7 @@ def _pairs(
 
 def _replicates(first: Record, second: Record, metric: str) -> np.ndarray | None:
     ours, theirs = first.replicates(metric), second.replicates(metric)
-    if ours is None or theirs is None or first.draws != second.draws or np.isnan(ours - theirs).all():
-        return None
-    return ours - theirs
+    return None if ours is None or theirs is None or first.draws != second.draws else ours - theirs
 
 
 def _superiority(first: np.ndarray, second: np.ndarray) -> float:

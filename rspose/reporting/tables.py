@@ -10,6 +10,7 @@ import pandas as pd
 from rspose.grid.record import Failure
 from rspose.reporting import notes
 from rspose.reporting.difference_tables import difference_table
+from rspose.reporting.frame import to_csv
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.published import PUBLISHED, TOLERANCE, Claim, claimed, verdict
@@ -95,7 +96,7 @@ def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUB
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for table, numbers in all_tables(results):
-        texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": numbers.to_csv(index=False)}
+        texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": to_csv(numbers)}
         for suffix, text in texts.items():
             path = out / f"{table.name}.{suffix}"
             path.write_text(text, encoding="utf-8")

@@ -108,7 +108,7 @@ def three_losses(root: Path, *datasets: str, seeds: int, **described: Any) -> No
         metrics = {"PCKh": value} if dataset == "mpii" else {**COCO_METRICS, "AP": value}
         known = {"metrics": metrics, "reconstruction": loss == "rspose", **described}
         content = {**record(dataset, loss, head, seed, **known), "grid": "demo"}
-        values = {f"metrics.{name}": rng.normal(value, 0.01, 50) for name in metrics}
+        values = {f"metrics.{name}": rng.normal(of_all, 0.01, 50) for name, of_all in metrics.items()}
         write(root, with_bootstrap(content, values))
 
 

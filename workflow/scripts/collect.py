@@ -5,6 +5,7 @@ from pathlib import Path
 from rspose.grid.job import job
 
 with job(snakemake):
-    from rspose.reporting.frame import collect
+    from rspose.reporting.frame import collect, to_csv
 
-    collect(*map(Path, snakemake.params.records)).to_csv(snakemake.output[0], index=False)
+    table = collect(*map(Path, snakemake.params.records))
+    Path(snakemake.output[0]).write_text(to_csv(table), encoding="utf-8")

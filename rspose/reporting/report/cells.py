@@ -24,17 +24,18 @@ _LEVELS = {
 }
 _CORRELATIONS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ", "pearson": "Pearson's r"}
 
-# The words before a fact and how it is written; what is not here goes by its key.
-_WRITTEN: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "seconds": ("wall time", lambda value: duration(value)),
-    "seconds_per_iteration": ("time of a step", lambda value: f"{1000 * value:.0f} ms"),
-    "peak_memory_mb": ("peak memory", lambda value: f"{value:,.0f} MB"),
-    "config_sha256": ("SHA-256 of the config", str),
-    "code_sha256": ("SHA-256 of the code", str),
-    "training_sha256": ("SHA-256 of the training's settings", str),
-    "git_commit": ("commit", str),
-    "checksum": ("SHA-256 of the data", str),
-    "generated": ("kind of data", lambda value: "generated data" if value else "real data"),
+# The words before a fact, by its group and key, and how it is written; what is not here goes by its key.
+_WRITTEN: dict[tuple[str, str], tuple[str, Callable[[Any], str]]] = {
+    ("Training", "seconds"): ("wall time", lambda value: duration(value)),
+    ("Training", "seconds_per_iteration"): ("time of a step", lambda value: f"{1000 * value:.0f} ms"),
+    ("Training", "peak_memory_mb"): ("peak memory", lambda value: f"{value:,.0f} MB"),
+    ("Training", "pretrained"): ("pretrained weights", lambda value: _loaded(value)),
+    ("Provenance", "config_sha256"): ("SHA-256 of the config", str),
+    ("Provenance", "code_sha256"): ("SHA-256 of the code", str),
+    ("Provenance", "training_sha256"): ("SHA-256 of the training's settings", str),
+    ("Provenance", "git_commit"): ("commit", str),
+    ("Data", "checksum"): ("SHA-256 of the data", str),
+    ("Data", "generated"): ("kind of data", lambda value: "generated data" if value else "real data"),
 }
 
 
@@ -79,7 +80,8 @@ def rerun_command(
         control: Whether it is a control, which is trained by nobody.
         given: What the grid was run from, as records say; older ones do not: ``config/<grid>.yaml``, then.
     """
-    given = given or {"files": [f"config/{grid}.yaml"], "directory": None, "changes": []}
+    if not (given and given["files"]):
+        given = {"files": [f"config/{grid}.yaml"], "directory": None, "changes": []}
     dataset, model, head, loss = cell
     place = ["--directory", given["directory"]] if given["directory"] else []
     chosen = [*given["changes"], f"datasets={dataset}"]
@@ -116,6 +118,7 @@ def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> di
         "seeds": [record.cell.seed for record in records],
         "generated": all(record.data.generated for record in records) if records else None,
         "scores": _scores(results, key, records),
+        "curve": any(record.training and record.training.curve for record in records),
         "facts": _facts([record.content for record in records]),
         "commands": [
             rerun_command(grid, key, seeds, records[0].control, given)
@@ -183,7 +186,7 @@ def _facts(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for title, of_seeds in groups.items():
         lines = []
         for name in dict.fromkeys(name for facts in of_seeds for name in facts):
-            label, written = _WRITTEN.get(name, (name.replace("_", " "), _words))
+            label, written = _WRITTEN.get((title, name), (name.replace("_", " "), _words))
             values = ["—" if facts.get(name) is None else written(facts[name]) for facts in of_seeds]
             if set(values) != {"—"}:
                 lines.append({"name": label, "values": values[:1] if len(set(values)) == 1 else values})
@@ -191,6 +194,11 @@ def _facts(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             differ = any(len(line["values"]) > 1 for line in lines)
             shown.append({"title": title, "lines": lines, "differ": differ})
     return shown
+
+
+def _loaded(weights: Mapping[str, Any]) -> str:
+    left_out = f"; not loaded: {', '.join(weights['left_out'])}" if weights["left_out"] else ""
+    return f"{weights['file']}, {weights['matched']} tensors{left_out}"
 
 
 def _words(value: Any) -> str:

@@ -50,13 +50,11 @@ async function showCell() {
   document.getElementById("panel-title").focus({ preventScroll: true });
 }
 
-// The charts of a kind, with what they have of one cell; where they have nothing a note may say so.
+// The charts of a kind, with what they have of one cell.
 function drawChartsOf(place, key) {
   const charts = dataOf("charts")
     .filter(({ kind, spec }) => kind === place.dataset.chart && Object.values(spec.datasets).flat().some((row) => row.cell === key));
-  const note = place.querySelector(".notes");
-  if (charts.length) note?.remove();
-  else if (!note) place.remove();
+  if (!charts.length) place.remove();
   for (const { spec, title } of charts) {
     const transform = [{ filter: { field: "cell", equal: key } }, ...(spec.transform ?? [])];
     place.append(chartPlace({ spec: { ...spec, transform } }, title));
