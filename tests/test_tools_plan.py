@@ -96,6 +96,31 @@ def test_a_plan_agrees_with_the_training_that_follows(trainable: Settings, tmp_p
     assert row["disk_gb"] == pytest.approx(files / 1e9, rel=0.1)
 
 
+def test_the_overnight_grid_takes_a_night_on_a_gpu_of_24_gb() -> None:
+    plan = make_plan(load_config(REPOSITORY / "config" / "overnight.yaml"), device_memory_gb=24)
+    assert plan["totals"]["cells"] == 12 and plan["totals"]["hours"] < 14
+    backbone = 4.09e9 * (256 * 192) / 224**2  # multiply-adds, from those of ImageNet's size
+    deconvolutions = 4 * 4 * 256 * (2048 * 8 * 6 + 256 * 16 * 12 + 256 * 32 * 24)
+    instances = 12 * 14 * 149_813  # each forward, and twice that backward
+    by_hand = instances * 3 * 2 * (backbone + deconvolutions) / 20e12 / 3600
+    assert plan["totals"]["hours"] == pytest.approx(by_hand, rel=0.02)
+    assert [(row["devices"], row["devices_needed"]) for row in plan["rows"]] == [(1, 1), (1, 1)]
+
+
+def test_the_overnight_grid_is_the_papers_but_for_what_it_says() -> None:
+    overnight, paper, demo = (
+        load_config(REPOSITORY / "config" / f"{name}.yaml") for name in ("overnight", "paper", "demo")
+    )
+    assert overnight.losses == demo.losses
+    for head in ("heatmap", "simcc"):
+        cell = Cell("coco", "resnet50", head, "mse", 0)
+        changed, published = (config.training_of(cell).model_dump() for config in (overnight, paper))
+        assert changed.pop("learning_rate")["value"] == published.pop("learning_rate")["value"]
+        differing = {key for key, value in changed.items() if value != published[key]}
+        assert differing == {"epochs", "batch_size", "precision", "channels_last", "workers"}
+    assert overnight.model_settings["resnet50"] == paper.model_settings["resnet50"]
+
+
 def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> None:
     trainable["losses"] = ["mse", "kl"]
     config = complete(trainable)
