@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rspose.datasets.interface import Dataset
+from rspose.datasets.joints import BOX_SHARE, read_joints
 from rspose.datasets.registry import dataset
 from rspose.datasets.validation import (
     GET_AGAIN,
@@ -23,17 +24,14 @@ from rspose.datasets.validation import (
     repeated,
 )
 
-_BOX_SHARE = 0.53
-"""Of its box that a person fills; the CrowdPose evaluator and mmpose use it where no area is annotated."""
-
 
 @dataclass(eq=False)
 class Annotations:
     """The N annotated persons of one split, K keypoints each; the first pixel's centre is at 0, 0.
 
     The area is the square of the scale in OKS: the annotated one; CrowdPose: 0.53 of the box, as in its
-    evaluator; MPII, which defines no OKS: 0.53 of the squared height of the person (200 x scale), as mmpose's
-    MPII dataset gives it to the losses.
+    evaluator; LSP: 0.53 of the derived box; MPII, which defines no OKS: 0.53 of the squared height of the
+    person (200 x scale), as mmpose's MPII dataset gives it to the losses.
     """
 
     path: Path
@@ -93,21 +91,29 @@ class Detections:
     score: np.ndarray  # float64 [N]
 
 
-def read_annotations(name: str, data_root: str | Path, split: str) -> Annotations:
+def read_annotations(
+    name: str, data_root: str | Path, split: str, least_keypoints: int | None = None
+) -> Annotations:
     """The persons of a dataset's ``train`` or ``val`` split.
+
+    Args:
+        name: Name of the dataset.
+        data_root: Its folder.
+        split: ``train`` or ``val``.
+        least_keypoints: Of LSP, how many labelled joints a person has to have who is trained on; all if None.
 
     Raises:
         FileNotFoundError: If the file is not there.
         ValueError: If the dataset is unknown, or :func:`inspect_annotations` finds a problem.
     """
-    annotations, findings = inspect_annotations(dataset(name), data_root, split)
+    annotations, findings = inspect_annotations(dataset(name), data_root, split, least_keypoints)
     findings.raise_first()
     assert annotations is not None
     return annotations
 
 
 def inspect_annotations(
-    known: Dataset, data_root: str | Path, split: str
+    known: Dataset, data_root: str | Path, split: str, least_keypoints: int | None = None
 ) -> tuple[Annotations | None, Findings]:
     """The persons of a split, None if their form is wrong, and all that is wrong with the file.
 
@@ -116,10 +122,14 @@ def inspect_annotations(
     """
     path = Path(data_root) / known.annotations[split]
     findings = Findings(path)
-    content = read(path, known.format, known, findings)
+    if known.format == "joints":
+        least = known.least_keypoints if least_keypoints is None else least_keypoints
+        content = read_joints(known, Path(data_root), split, least, findings)
+    else:
+        content = read(path, known.format, known, findings)
     if content is None:
         return None, findings
-    convert = {"coco": _coco_annotations, "mpii": _mpii_annotations}[known.format]
+    convert = _mpii_annotations if known.format == "mpii" else _coco_annotations
     return convert(known, path, content, findings), findings
 
 
@@ -265,7 +275,7 @@ def _coco_annotations(known: Dataset, path: Path, content: Any, findings: Findin
         image_id=_column("image_id", persons, np.int64),
         annotation_id=_column("id", persons, np.int64),
         box=box,
-        area=_BOX_SHARE * box[:, 2] * box[:, 3] if known.crowded else _column("area", persons),
+        area=BOX_SHARE * box[:, 2] * box[:, 3] if known.crowded else _column("area", persons),
         keypoints=keypoints[..., :2] - known.first_pixel,
         flags=flags,
         # The evaluators go by the count of the file; CrowdPose's leaves out head and neck.
@@ -358,7 +368,7 @@ def _mpii_annotations(known: Dataset, path: Path, content: Any, findings: Findin
         image_id=index,
         annotation_id=index,
         box=np.concatenate([corner, side[:, None], side[:, None]], axis=1),
-        area=_BOX_SHARE * side**2,
+        area=BOX_SHARE * side**2,
         keypoints=keypoints - known.first_pixel,
         flags=np.where(labelled, 2, 0).astype(np.int8),
         ignored=labelled.sum(axis=1) == 0,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rspose.datasets.annotations import (
     Annotations,
@@ -19,6 +19,7 @@ from rspose.datasets.annotations import (
 from rspose.datasets.fetch import described
 from rspose.datasets.interface import SPLITS, Dataset, SplitCounts
 from rspose.datasets.manifest import file_digest, read_manifest
+from rspose.datasets.pictures import turned_size
 from rspose.datasets.registry import dataset
 from rspose.datasets.validation import Findings, more
 
@@ -168,7 +169,7 @@ def _images_of_another_size(folder: Path, annotations: Annotations) -> list[str]
     expected = dict(zip(places, map(tuple, annotations.image_sizes.tolist()), strict=True))
     problems = []
     with ThreadPoolExecutor() as pool:
-        for path, found in zip(expected, pool.map(_turned_size, expected), strict=True):
+        for path, found in zip(expected, pool.map(turned_size, expected), strict=True):
             if isinstance(found, str):
                 problems.append(f"{path}: expected an image, found {found}; fetch it again")
             elif found is not None and not np.isnan(expected[path]).any() and expected[path] != found[:2]:
@@ -179,25 +180,6 @@ def _images_of_another_size(folder: Path, annotations: Annotations) -> list[str]
                     f"found {found[0]} x {found[1]}{turned}"
                 )
     return problems[:1] and [problems[0] + more(len(problems) - 1)]
-
-
-_ORIENTATION = 0x0112
-_LYING = (5, 6, 7, 8)
-
-
-def _turned_size(path: Path) -> tuple[int, int, int] | str | None:
-    """Width, height and EXIF orientation; what is there instead of an image; None for no file."""
-    if not path.is_file():
-        return None
-    try:
-        with Image.open(path) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            width, height = image.size
-    except UnidentifiedImageError:
-        return "something else" if path.stat().st_size else "an empty file"
-    except OSError as error:
-        return str(error)
-    return (height, width, orientation) if orientation in _LYING else (width, height, orientation)
 
 
 def _images_of_both_splits(val: Path, images: dict[str, list[str]]) -> list[str]:
@@ -253,5 +235,5 @@ def _opens(path: Path) -> bool:
         with Image.open(path) as image:
             image.load()
     except (OSError, SyntaxError):
-        return isinstance(_turned_size(path), str)  # that it is no image at all is said already
+        return isinstance(turned_size(path), str)  # that it is no image at all is said already
     return True

@@ -126,7 +126,8 @@ class Dataset:
     name: str  # in configs and records
     title: str  # in tables and figures
     keypoints: KeypointSet
-    format: Literal["coco", "mpii"]  # of the annotations: COCO's, or MPII's in the JSON of the HRNet authors
+    # Of the annotations: COCO's, MPII's in the JSON of the HRNet authors, or LSP's joints.mat.
+    format: Literal["coco", "mpii", "joints"]
     annotations: Mapping[str, str]  # file per split
     images: Mapping[str, str]  # folder per split
     mmpose_config: str  # whose dataset class, file names and augmentation are used
@@ -137,23 +138,31 @@ class Dataset:
     drawn: Drawn | None = None  # None where no pictures are drawn in its format
     detections: str | None = None  # of persons in val; None where ground-truth boxes are evaluated
     headboxes: str | None = None  # of val (MATLAB)
+    extension: str | None = None  # a second annotation file of train
+    derived: str | None = None  # what the authors do not give and the project works out, for tables
+    least_keypoints: int = 0  # labelled ones of a person that is trained on; a config may say another number
     first_pixel: int = 0  # coordinates of the first pixel's centre in the annotations
 
     @property
     def files(self) -> tuple[str, ...]:
         """Every file beside the images."""
-        optional = tuple(path for path in (self.detections, self.headboxes) if path is not None)
-        return (*self.annotations.values(), *optional)
+        every = (*self.annotations.values(), self.extension, self.detections, self.headboxes)
+        return tuple(dict.fromkeys(path for path in every if path is not None))
 
     def files_of(self, *uses: str) -> tuple[str, ...]:
         """The files that are read to ``train``, to ``predict`` and to ``evaluate``."""
         val = self.annotations["val"]
         read = {
-            "train": (self.annotations["train"],),
+            "train": (self.annotations["train"], self.extension),
             "predict": (val, self.detections),
             "evaluate": (val, self.headboxes),
         }
         return tuple(dict.fromkeys(file for use in uses for file in read[use] if file is not None))
+
+    @property
+    def iou_type(self) -> str:
+        """What COCO's evaluator calls the kind of its keypoints."""
+        return "keypoints" if self.evaluator == "pck" else self.evaluator
 
     @property
     def crowded(self) -> bool:

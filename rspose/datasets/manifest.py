@@ -19,8 +19,8 @@ def file_digest(path: Path) -> str:
 def folder_digest(path: Path) -> str:
     """SHA-256 over the names and contents of a folder's files, sorted by name."""
     digest = hashlib.sha256()
-    for file in sorted(path.iterdir()):
-        digest.update(file.name.encode() + b"\0" + file_digest(file).encode())
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path)}".encode() + b"\0" + file_digest(file).encode())
     return digest.hexdigest()
 
 

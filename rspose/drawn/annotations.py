@@ -54,7 +54,7 @@ def annotated_visibility(person: Person) -> np.ndarray:
     return np.where((person.visibility == HIDDEN) & ~inferable, NOT_IN_IMAGE, person.visibility)
 
 
-def _joint_rows(names: Sequence[str]) -> np.ndarray:
+def joint_rows(names: Sequence[str]) -> np.ndarray:
     """For each of K keypoints the index of its joint in the skeleton, ``[K]``."""
     joints = [_JOINT_OF_KEYPOINT.get(name, name) for name in names]
     if unknown := sorted(set(joints) - JOINT.keys()):
@@ -80,7 +80,7 @@ def coco_entries(
     feet, faces and hands as well; their ``num_keypoints`` counts the body alone. Ids are
     ``image id * 100 + person``, so that they do not depend on the images before.
     """
-    rows = _joint_rows(known.keypoints.names[: known.keypoints.body])
+    rows = joint_rows(known.keypoints.names[: known.keypoints.body])
     annotations = []
     for index, person in enumerate(people):
         visibility = annotated_visibility(person)[rows]
@@ -178,7 +178,7 @@ def mpii_entries(
     the coordinates of the others are -1. ``scale`` is the height of the figure over 200 pixels. mmpose lowers
     the centre by 15 pixels of scale, so it stands that much above the middle of the figure.
     """
-    rows = _joint_rows(known.keypoints.names)
+    rows = joint_rows(known.keypoints.names)
     records, headboxes = [], []
     for person in people:
         visible = person.visibility[rows] != NOT_IN_IMAGE
@@ -219,10 +219,15 @@ def mpii_headbox_file(records: list[Record], headboxes: list[np.ndarray]) -> byt
         "jnt_missing": 1.0 - visible.T,  # joint, person
         "dataset_joints": names,
     }
+    return mat_file(tables)
+
+
+def mat_file(tables: dict[str, Any]) -> bytes:
+    """Content of a MATLAB file of these variables; the same variables give the same bytes."""
     stream = io.BytesIO()
     savemat(stream, tables, do_compression=True)
     content = bytearray(stream.getvalue())
-    # The first 116 bytes are a free text that scipy dates; the same seed must give the same bytes.
+    # The first 116 bytes are a free text that scipy dates.
     content[:116] = b"MATLAB 5.0 MAT-file, generated".ljust(116)
     return bytes(content)
 

@@ -24,6 +24,7 @@ from rspose.drawn.annotations import (
 )
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.detections import detect_people
+from rspose.drawn.lsp import write_joints
 from rspose.drawn.scene import draw_scene
 
 DEMO_SIZE = (320, 240)
@@ -90,6 +91,11 @@ def make_dataset(
     for split, count in counts.items():
         if not 1 <= count <= _MAX_IMAGES:
             raise ValueError(f"{split} images: expected 1 to {_MAX_IMAGES}, found {count}")
+    if known.extension is not None and counts["train"] < counts["val"]:
+        raise ValueError(
+            f"train images: expected at least as many as of val, since half of {known.title} trains, found "
+            f"{counts['train']} for {counts['val']}"
+        )
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, found {seed}")
     if min(size) < 64:
@@ -106,8 +112,14 @@ def make_dataset(
     for path in known.files:
         (staging / path).parent.mkdir(parents=True, exist_ok=True)
     with single_threaded_opencv():
-        written = (_write_split(known, crowd, split, staging, counts[split], seed, size) for split in SPLITS)
-        for done, _ in enumerate(chain.from_iterable(written), start=1):
+        if known.format == "joints":
+            written = write_joints(known, staging, counts, seed, size)
+        else:
+            splits = (
+                _write_split(known, crowd, split, staging, counts[split], seed, size) for split in SPLITS
+            )
+            written = chain.from_iterable(splits)
+        for done, _ in enumerate(written, start=1):
             if progress is not None:
                 progress(done, sum(counts.values()))
 

@@ -42,7 +42,7 @@ def match(name: str, detections: Predictions, scores: np.ndarray, annotations: A
     """
     known = dataset(name)
     sigmas = np.asarray(known.keypoints.sigmas)
-    kinds = {"": (known.evaluator, sigmas)}
+    kinds = {"": (known.iou_type, sigmas)}
     kinds |= {part: (f"keypoints_{part}", sigmas[rows]) for part, rows in known.keypoints.parts.items()}
     evaluators = {}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():

@@ -11,12 +11,13 @@ import numpy as np
 
 from rspose.datasets import Dataset, KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
-from rspose.evaluation import coco, mpii
+from rspose.evaluation import coco, lsp, mpii
 from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs, keypoint_quality
 from rspose.evaluation.detections import PROTOCOL, instance_scores, rescore_and_suppress
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
 from rspose.evaluation.matching import pair, persons_in_boxes, replicated_precision
 from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
+from rspose.evaluation.pck import judge
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
 
@@ -30,12 +31,12 @@ def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[
 
     Returns:
         A dict of JSON values, all shares and metrics as fractions, None where something is undefined. Poses
-        and diagnosis are on detections, on MPII, which has none, on ground-truth boxes.
+        and diagnosis are on detections, on MPII and LSP, which have none, on ground-truth boxes.
 
         - ``metrics``: the dataset's metrics.
         - ``confidence``: how it goes with localisation quality. ``keypoint`` (on ground-truth boxes), each of
-          ``keypoint_types``, ``pose`` and, but for MPII, ``keypoint_on_detections`` and ``pose_on_truth``
-          hold correlations, ``calibration`` the curves of ``keypoint`` and ``pose``
+          ``keypoint_types``, ``pose`` and, where there are detections, ``keypoint_on_detections`` and
+          ``pose_on_truth`` hold correlations, ``calibration`` the curves of ``keypoint`` and ``pose``
           (:class:`~rspose.evaluation.confidence.Pairs`).
         - ``diagnosis``: ``errors`` has the share of good keypoints and of each error, the number of
           ``keypoints`` judged and, as ``gain``, how much the main metric rises where one error or ``all`` are
@@ -72,17 +73,18 @@ def _on_truth(
     """PCKh on ground-truth boxes, as MPII has it."""
     joints, predictions = known.keypoints, predictions.ground_truth_boxes()
     head_sizes = read_head_sizes(known.name, data_root, len(annotations))
-    judgement = mpii.judge(predictions, annotations, head_sizes)
+    image_of_person = np.unique(annotations.image_names, return_inverse=True)[1]
+    judgement = judge(predictions, annotations, head_sizes, image_of_person, mpii.LIMITS)
     images = judgement.image
     counts = _counts(known, int(images.max(initial=-1)) + 1)
 
     def main_metric(keypoints: np.ndarray) -> np.ndarray:
         moved = replace(predictions, keypoints=keypoints)
-        return mpii.pckh(mpii.judge(moved, annotations, head_sizes), counts)["PCKh"]
+        again = judge(moved, annotations, head_sizes, image_of_person, mpii.LIMITS)
+        return mpii.pckh(again, counts)["PCKh"]
 
-    persons = annotations.rows_of(predictions.annotation_id, predictions.source)
-    names = np.array(annotations.image_names)
-    diagnosis = diagnose(predictions.keypoints, persons, annotations, names, joints)
+    persons = judgement.person
+    diagnosis = diagnose(predictions.keypoints, persons, annotations, image_of_person, joints)
     study = {"errors": diagnosis.shares(images, counts), "errors.gain": diagnosis.gains(main_metric)}
     metrics = mpii.pckh(judgement, counts)
     quality = keypoint_quality(predictions, persons, annotations, joints.falloff)
@@ -100,9 +102,10 @@ def _on_truth(
 def _on_detections(
     known: Dataset, predictions: Predictions, annotations: Annotations, _: str | Path
 ) -> dict[str, Any]:
-    """Average precision on detections, by COCO's evaluator."""
+    """Average precision on detections, by COCO's evaluator; on LSP, which has none, on derived boxes."""
     joints, falloff = known.keypoints, known.keypoints.falloff
-    on_truth, detections = predictions.ground_truth_boxes(), predictions.detections()
+    on_truth = predictions.ground_truth_boxes()
+    detections = predictions.detections() if known.detections else on_truth
     if not len(detections):
         raise ValueError(
             f"{predictions.source}: expected predictions on detector boxes (annotation_id -1), "
@@ -120,13 +123,20 @@ def _on_detections(
     counts = _counts(known, len(images_of_split))
 
     def main_metric(keypoints: np.ndarray) -> np.ndarray:
-        moved = pair(replace(kept, keypoints=keypoints), annotations, falloff)
-        return replicated_precision(moved, scores, counts[images_of_pairs])
+        moved = replace(kept, keypoints=keypoints)
+        if known.evaluator == "pck":
+            return _pck(moved, annotations, counts)[0]["PCK"]
+        return replicated_precision(pair(moved, annotations, falloff), scores, counts[images_of_pairs])
 
     evaluators = coco.match(known.name, kept, scores, annotations)
     replicates = coco.replicates(known.name, evaluators, annotations, counts[:, 1:])
     official = coco.summarise(known.name, evaluators)
     metrics = {name: np.append(value, replicates[name]) for name, value in official.items()}
+    protocol, curves = {**PROTOCOL, "evaluator": coco.EVALUATOR}, {}
+    if known.evaluator == "pck":
+        of_truth, curves["pck"] = _pck(on_truth, annotations, counts)
+        metrics = {**of_truth, **metrics}
+        protocol |= {"pck": lsp.EVALUATOR, "boxes": "derived"}
 
     meant = meant_persons(pairs, scores)
     diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
@@ -140,29 +150,43 @@ def _on_detections(
     persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
     quality = keypoint_quality(on_truth, persons, annotations, falloff)
     poses = detection_pairs(kept, scores, annotations, falloff)
-    # By the box alone: the choice must not look at the pose, whose quality is asked for.
-    rows, persons = persons_in_boxes(kept, annotations, BOX_THRESHOLD, ~annotations.ignored)
-    detected = keypoint_quality(kept.take(rows), persons, annotations, falloff)
+    confidence = _confidence(quality, poses, joints)
+    if known.detections:
+        # By the box alone: the choice must not look at the pose, whose quality is asked for.
+        rows, persons = persons_in_boxes(kept, annotations, BOX_THRESHOLD, ~annotations.ignored)
+        detected = keypoint_quality(kept.take(rows), persons, annotations, falloff)
+        confidence["keypoint_on_detections"] = detected.pairs().correlations()
+        confidence["pose_on_truth"] = quality.pose_pairs(instance_scores(on_truth)).correlations()
     levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images_kept)}
     return {
         "metrics": _of_the_split(metrics),
-        "confidence": {
-            **_confidence(quality, poses, joints),
-            "keypoint_on_detections": detected.pairs().correlations(),
-            "pose_on_truth": quality.pose_pairs(instance_scores(on_truth)).correlations(),
-        },
+        "confidence": confidence,
         "diagnosis": {
             "errors": _errors(study, diagnosis),
             "ordering": _of_the_split(study["ordering"]),
             "thresholds": threshold_curves(before_suppression, detections, falloff),
+            **curves,
         },
-        "protocol": {**PROTOCOL, "evaluator": coco.EVALUATOR},
+        "protocol": protocol,
         "bootstrap": _bootstrap(metrics, levels, study, counts),
     }
 
 
+def _pck(
+    predictions: Predictions, annotations: Annotations, counts: np.ndarray
+) -> tuple[Numbers, dict[str, list[float]]]:
+    """PCK, AUC and PCP on LSP, and the curve of PCK."""
+    images = np.searchsorted(np.unique(annotations.known_images), annotations.image_id)
+    torsos = lsp.torso_lengths(annotations)
+    judgement = judge(predictions, annotations, torsos, images, lsp.LIMITS)
+    metrics = lsp.pck(judgement, counts)
+    metrics["PCP"] = lsp.pcp(predictions, annotations, judgement, counts)
+    curve = lsp.pck_curve(judgement, counts[:, :1])[:, 0]
+    return metrics, {"limit": list(lsp.LIMITS), "share": curve.tolist()}
+
+
 EVALUATORS = {
-    **dict.fromkeys(("keypoints", "keypoints_crowd", "keypoints_wholebody"), _on_detections),
+    **dict.fromkeys(("keypoints", "keypoints_crowd", "keypoints_wholebody", "pck"), _on_detections),
     "pckh": _on_truth,
 }
 """What scores predictions, by the ``evaluator`` of a dataset; of COCO's, the name is its ``iouType``."""

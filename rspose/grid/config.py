@@ -174,6 +174,8 @@ class DataSettings(Settings):
     the environment variable RSPOSE_DATA names, where it is set: `data/coco` is `$RSPOSE_DATA/coco`."""
     generate: Drawing | None = None
     """Draw the dataset into `root`. Leave out for real data, which must lie there already."""
+    least_keypoints: int | None = Field(default=None, ge=1, le=1000)
+    """Of `lsp`: labelled joints of a person who is trained on; all 14 if left out."""
 
     @property
     def folder(self) -> Path:
@@ -611,6 +613,11 @@ def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
     for dataset in config.datasets:
         if dataset not in config.data:
             yield "data", f"no entry for dataset {dataset!r}; add data.{dataset}.root"
+    for dataset, entry in config.data.items():
+        most = DATASETS[dataset].least_keypoints
+        if (entry.least_keypoints or 0) > most:
+            allowed = f"expected at most {most}; found {entry.least_keypoints}" if most else "of lsp alone"
+            yield f"data.{dataset}.least_keypoints", allowed
     of_losses = {f"loss_settings.{name}.models": each.models for name, each in config.loss_settings.items()}
     for key, models in {"models": config.models, **of_losses}.items():
         for model in models or []:

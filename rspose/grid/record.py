@@ -174,12 +174,20 @@ class Thresholds(_Part):
 Curves = Annotated[Thresholds, expecting("lists of the same length", _are_equally_long)]
 
 
+class Pck(_Part):
+    """The curve of PCK: the share of right keypoints by the fraction of the torso that counts as right."""
+
+    limit: Annotated[list[Fraction], Field(min_length=1)]
+    share: list[Fraction | None]
+
+
 class Diagnosis(_Part):
     """What scoring and localisation cost, and the main metric by threshold."""
 
     ordering: dict[str, Signed | None] = {}
     errors: Errors = Errors()
     thresholds: dict[Literal["nms", "keypoint_score"], Curves] = {}
+    pck: Maybe[Annotated[Pck, expecting("lists of the same length", _are_equally_long)]] = None
 
 
 class Protocol(_Part):

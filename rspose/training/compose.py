@@ -34,7 +34,7 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
     model_settings = config.model_settings[cell.model]
     training = config.training_of(cell)
     loss = config.loss_of(cell.loss, cell.head)
-    known = dataset(cell.dataset)
+    known, data = dataset(cell.dataset), config.data[cell.dataset]
     keypoints = known.keypoints
 
     composed = model_config(model_settings, cell.head)
@@ -67,8 +67,16 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
             num_workers=training.workers, persistent_workers=training.workers > 0, batch_size=batch_size
         )
         settings = loader["dataset"]
-        settings["type"] = f"Fast{settings['type']}"  # of rspose.training.mmpose_datasets
-        settings.update(data_root=str(config.data[cell.dataset].folder), pipeline=pipeline(steps, split))
+        settings.update(
+            type=f"fast_{known.name}",  # of rspose.training.mmpose_datasets
+            split=split,
+            data_root=str(data.folder),
+            ann_file=known.annotations[split],
+            data_prefix={"img": known.images[split]},
+            pipeline=pipeline(steps, split),
+        )
+        if data.least_keypoints is not None:
+            settings["least_keypoints"] = data.least_keypoints
         for key in ("bbox_file", "headbox_file"):  # which mmpose names with its own data root in front
             settings.pop(key, None)
         return loader

@@ -14,7 +14,8 @@ from mmpose.datasets.datasets import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 
 from rspose.datasets import DATASETS as KNOWN
-from rspose.datasets import Dataset
+from rspose.datasets import Dataset, KeypointSet
+from rspose.datasets.annotations import read_annotations
 from rspose.datasets.validation import Findings, read
 
 _METAINFO = (
@@ -29,11 +30,21 @@ _METAINFO = (
 
 
 class _SharedSkeleton(BaseCocoStyleDataset):
-    """Samples share the dataset's metainfo, so no step of the pipeline may write into it."""
+    """Samples share the dataset's metainfo, so no step of the pipeline may write into it.
+
+    Args:
+        split: ``train`` or ``val``.
+        least_keypoints: As for :func:`rspose.datasets.annotations.read_annotations`.
+        arguments: Those of mmpose's datasets.
+    """
 
     known: Dataset
     ann_file: str
     bbox_file: str | None
+
+    def __init__(self, *, split: str, least_keypoints: int | None = None, **arguments: Any) -> None:
+        self.split, self.least_keypoints = split, least_keypoints
+        super().__init__(**arguments)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Sample ``idx`` as the pipeline gets it."""
@@ -55,7 +66,7 @@ class _SharedSkeleton(BaseCocoStyleDataset):
     def _load_annotations(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if self.known.format == "mpii":
             return super()._load_annotations()
-        content = _content(Path(self.ann_file), "coco", self.known)
+        content = self._content_of_coco()
         self._metainfo["CLASSES"] = content["categories"]
         images: dict[int, dict[str, Any]] = {}
         for image in content["images"]:
@@ -68,6 +79,11 @@ class _SharedSkeleton(BaseCocoStyleDataset):
             for person in persons
         ]
         return [info for info in infos if info], list(images.values())
+
+    def _content_of_coco(self) -> Any:
+        if self.known.format == "coco":
+            return _content(Path(self.ann_file), "coco", self.known)
+        return read_annotations(self.known.name, self.data_root, self.split, self.least_keypoints).content
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any] | None:
         """An instance of a COCO annotation file."""
@@ -88,11 +104,43 @@ def _rewritten(path: Path, kind: str, known: Dataset, folder: Path) -> str:
     return str(plain)
 
 
-for _of_mmpose, _name in {
-    "CocoDataset": "coco",
-    "CocoWholeBodyDataset": "wholebody",
-    "CrowdPoseDataset": "crowdpose",
-    "MpiiDataset": "mpii",
-}.items():
-    _bases = (_SharedSkeleton, DATASETS.get(_of_mmpose))
-    DATASETS.register_module(module=type(f"Fast{_of_mmpose}", _bases, {"known": KNOWN[_name]}))
+def _metainfo_of(name: str, keypoints: KeypointSet) -> dict[str, Any]:
+    """What mmpose wants to know of a dataset that it does not have."""
+    mirrored = [keypoints.names[index] for index in keypoints.flip_indices]
+    legs = ("hip", "knee", "ankle")
+    return {
+        "dataset_name": name,
+        "keypoint_info": {
+            index: {
+                "name": joint,
+                "id": index,
+                "color": [0, 255, 0],
+                "type": "lower" if joint.endswith(legs) else "upper",
+                "swap": "" if mirror == joint else mirror,
+            }
+            for index, (joint, mirror) in enumerate(zip(keypoints.names, mirrored, strict=True))
+        },
+        "skeleton_info": {
+            index: {"link": [keypoints.names[end] for end in ends], "id": index, "color": [0, 255, 0]}
+            for index, ends in enumerate(keypoints.skeleton)
+        },
+        "joint_weights": [1.0] * len(keypoints),
+        "sigmas": list(keypoints.sigmas),
+    }
+
+
+_OF_MMPOSE = {
+    "coco": "CocoDataset",
+    "wholebody": "CocoWholeBodyDataset",
+    "crowdpose": "CrowdPoseDataset",
+    "mpii": "MpiiDataset",
+}
+for _name, _known in KNOWN.items():
+    _members: dict[str, Any] = {"known": _known}
+    if _name in _OF_MMPOSE:
+        _base = DATASETS.get(_OF_MMPOSE[_name])
+    else:
+        _base = BaseCocoStyleDataset
+        _members["METAINFO"] = _metainfo_of(_name, _known.keypoints)
+    _bases = (_SharedSkeleton,) if _base is BaseCocoStyleDataset else (_SharedSkeleton, _base)
+    DATASETS.register_module(name=f"fast_{_name}", module=type(f"Fast{_name.title()}", _bases, _members))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -15,20 +16,24 @@ from rspose.grid.fingerprints import sha256_of, sha256_of_modules
 # Names that mmengine's configs have for files, and the list in mmengine's package that says where each is.
 _LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-mmlab": "openmmlab.json"}
 _LOADING = "rspose.training.weights"
+_PACKAGE = "package://"
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Where weights lie, and where they can be fetched: None if the config names a file."""
+    """Where weights lie, and where they can be fetched: None if the config names a file or a package."""
 
     file: Path
     url: str | None
+    package: str = ""  # that brings them
 
     def problem(self) -> str | None:
         """One line that says what is missing and what to do; None if the file is there."""
         if self.file.is_file():
             return None
         source = f"; fetch them from {self.url}" if self.url else ""
+        if self.package:
+            source = f"; install the package {self.package}"
         return f"{self.file}: expected pretrained weights, found no file{source}"
 
 
@@ -44,6 +49,11 @@ def pretrained(config: GridConfig, model: str, head: str) -> Pretrained | None:
         return None
     if "://" not in source:
         return Pretrained(Path(source), None)
+    if source.startswith(_PACKAGE):
+        package, _, file = source.removeprefix(_PACKAGE).partition("/")
+        found = find_spec(package)  # without running it
+        folder = Path(found.origin).parent if found and found.origin else Path(package)
+        return Pretrained(folder / file, None, package.replace("_", "-"))
     url = _url(source)
     return Pretrained(config.pretrained_folder / Path(urlparse(url).path).name, url)
 
@@ -109,7 +119,7 @@ def _url(source: str) -> str:
     if scheme not in _LISTS:
         raise ValueError(
             f"pretrained weights {source!r}: expected a file, a URL, or a name that starts with "
-            f"{', '.join(f'{known}://' for known in _LISTS)}"
+            f"{', '.join(f'{known}://' for known in (*_LISTS, 'package'))}"
         )
     import mmengine
 

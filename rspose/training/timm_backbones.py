@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,14 +195,21 @@ class TimmBackbone(BaseModule):
     Args:
         name: Name of the network in timm, ``convnext_tiny`` say.
         out_indices: Which of its feature maps to give, in timm's counting; the last alone by default.
-        init_cfg: As for :class:`TimmVisionTransformer`, with a checkpoint of timm.
+        frozen: Modules that stay as they are loaded, batch norms too, by timm's names: ``conv_stem``,
+            ``blocks.0`` say.
+        init_cfg: As for :class:`TimmVisionTransformer`, with a checkpoint of timm, or of an EfficientNet-Lite
+            under the names of EfficientNet-PyTorch.
         arguments: Further arguments of the network.
+
+    Raises:
+        ValueError: If the network has no module of a name in ``frozen``.
     """
 
     def __init__(
         self,
         name: str,
         out_indices: Sequence[int] = (-1,),
+        frozen: Sequence[str] = (),
         init_cfg: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> None:
@@ -210,30 +217,47 @@ class TimmBackbone(BaseModule):
         self.name = name
         self.arguments = {**arguments, "features_only": True, "out_indices": tuple(out_indices)}
         self.network = timm.create_model(name, **self.arguments)
+        modules = dict(self.network.named_modules())
+        for each in frozen:
+            if each not in modules:
+                some = ", ".join(key for key in modules if key and key.count(".") < 2)
+                raise ValueError(f"{name}: no module {each!r} to be frozen; expected one of {some}")
+        self.frozen = [modules[each] for each in frozen]
+        for module in self.frozen:
+            module.requires_grad_(False)
 
     def init_weights(self) -> None:
         """Load the weights that ``init_cfg`` names; without, those that timm drew stay."""
-        if self.init_cfg:
-            path = Path(self.init_cfg["checkpoint"])
-            weights = read_weights(path)
-            known = {_values(tensor) for tensor in weights.values()}
-            start: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
-            try:
-                state = timm.create_model(self.name, **start, **self.arguments).state_dict()
-            except (
-                Exception
-            ) as error:  # shapes, and all that timm's renaming meets in files of other networks
-                found = " ".join(str(error).splitlines()[:2])
-                raise ValueError(
-                    f"{path}: expected the weights of {self.name}, found others: {found}"
-                ) from None
-            # timm renames tensors and resizes positions, but loads what fits and goes on.
-            loaded = [name for name, tensor in state.items() if _values(tensor) in known]
-            missing = [f"no {name}" for name in state if name not in loaded and "pos" not in name]
-            missing = [name for name in missing if not name.endswith(COUNTERS)]
-            refuse(path, self, [*missing, *self._layers_of_a_deeper_network(weights)], len(state))
-            self.network.load_state_dict(state)
-            self.loaded_weights = Loaded(path.name, len(loaded), ())
+        if not self.init_cfg:
+            return
+        path = Path(self.init_cfg["checkpoint"])
+        weights = read_weights(path)
+        if "_conv_stem.weight" in weights:
+            renamed = dict(_in_timms_names(weights, self.network))
+            self.loaded_weights = load_whole(self.network, path, renamed)
+            return
+        known = {_values(tensor) for tensor in weights.values()}
+        start: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
+        try:
+            state = timm.create_model(self.name, **start, **self.arguments).state_dict()
+        # Shapes, and all that timm's renaming meets in files of other networks.
+        except Exception as error:
+            found = " ".join(str(error).splitlines()[:2])
+            raise ValueError(f"{path}: expected the weights of {self.name}, found others: {found}") from None
+        # timm renames tensors and resizes positions, but loads what fits and goes on.
+        loaded = [name for name, tensor in state.items() if _values(tensor) in known]
+        missing = [f"no {name}" for name in state if name not in loaded and "pos" not in name]
+        missing = [name for name in missing if not name.endswith(COUNTERS)]
+        refuse(path, self, [*missing, *self._layers_of_a_deeper_network(weights)], len(state))
+        self.network.load_state_dict(state)
+        self.loaded_weights = Loaded(path.name, len(loaded), ())
+
+    def train(self, mode: bool = True) -> "TimmBackbone":
+        """Set the mode of all modules but those that are frozen."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def _layers_of_a_deeper_network(self, weights: dict[str, Tensor]) -> list[str]:
         """What the modules of the network lack, if the file has its names and not those of another layout."""
@@ -252,3 +276,32 @@ class TimmBackbone(BaseModule):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps ``[B, C, h, w]`` of images ``[B, 3, H, W]``."""
         return tuple(self.network(images))
+
+
+# Modules of a block without expansion, and of one with it, in EfficientNet-PyTorch and in timm.
+_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_EXPANDING = {
+    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+    "_project_conv": "conv_pwl", "_bn2": "bn3",
+}  # fmt: skip
+_TOP = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+
+
+def _in_timms_names(weights: dict[str, Tensor], network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Weights of an EfficientNet-Lite; its blocks are counted through, timm's stage by stage."""
+    names = [name for name, _ in network.named_modules() if re.fullmatch(r"blocks\.\d+\.\d+", name)]
+    for key, value in weights.items():
+        top, *rest = key.split(".")
+        if top != "_blocks":
+            yield ".".join((_TOP.get(top, top), *rest)), value
+            continue
+        number, module, *rest = rest
+        block = names[int(number)] if int(number) < len(names) else f"blocks.{number}"
+        of_block = _EXPANDING if f"_blocks.{number}._expand_conv.weight" in weights else _BLOCK
+        yield ".".join((block, of_block.get(module, module), *rest)), value
