@@ -119,7 +119,7 @@ def test_files_of_another_kind_are_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_dataset_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown dataset 'aic': expected one of coco, crowdpose, mpii"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'aic': expected one of coco, crowdpose, lsp"):
         read_annotations("aic", tmp_path, "val")
 
 

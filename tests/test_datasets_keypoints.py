@@ -18,7 +18,7 @@ Both = tuple[KeypointSet, dict[str, Any]]
 _MMPOSE_FILES = {"wholebody": "coco_wholebody"}
 
 
-@pytest.fixture(params=sorted(DATASETS))
+@pytest.fixture(params=sorted(DATASETS.keys() - {"lsp"}))  # mmpose has no LSP
 def both(request: pytest.FixtureRequest) -> Both:
     """Keypoints of a dataset, and what mmpose says of them."""
     file = f"configs/_base_/datasets/{_MMPOSE_FILES.get(request.param, request.param)}.py"
@@ -43,8 +43,8 @@ def test_sigmas_flips_and_skeleton_are_mmposes(both: Both) -> None:
 
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown dataset 'lsp': expected one of coco, crowdpose, mpii"):
-        dataset_of("lsp")
+    with pytest.raises(ValueError, match=r"unknown dataset 'aic': expected one of coco, crowdpose, lsp"):
+        dataset_of("aic")
 
 
 def test_the_fields_of_wholebody_follow_each_other_without_a_gap() -> None:

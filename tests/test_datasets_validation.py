@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders.datasets import IN_JSON
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -93,7 +94,7 @@ def fields_of(dataset: str, part: str) -> list[tuple[str | None, str, str]]:
 @st.composite
 def faults(draw: st.DrawFn) -> tuple[str, str, Callable[[Any], None], str]:
     """Dataset, part, what breaks the file's content, and the field that it breaks."""
-    dataset = draw(st.sampled_from(sorted(DATASETS)))
+    dataset = draw(st.sampled_from(sorted(IN_JSON)))
     parts = ["train", "val", *(["detections"] if DATASETS[dataset].detections else [])]
     part = draw(st.sampled_from(parts))
     group, name, kind = draw(st.sampled_from(fields_of(dataset, part)))
@@ -335,7 +336,7 @@ def test_what_nobody_uses_is_accepted_and_changes_no_number(
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", IN_JSON)
 def test_a_byte_order_mark_is_passed_over(dataset: str, made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / dataset, tmp_path / dataset)
     path = file_of(tmp_path, dataset, "val")

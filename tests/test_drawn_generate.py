@@ -555,7 +555,7 @@ def test_a_generated_dataset_is_replaced_and_one_that_was_not_generated_is_left_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "coco2"}, "unknown dataset 'coco2': expected one of coco, crowdpose, mpii"),
+        ({"name": "coco2"}, "unknown dataset 'coco2': expected one of coco, crowdpose, lsp"),
         ({"images": 0}, "train images: expected 1 to"),
         ({"val_images": 0}, "val images: expected 1 to"),
         ({"seed": -1}, "seed: expected 0 or more, found -1"),

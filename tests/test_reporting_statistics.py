@@ -9,7 +9,8 @@ import pytest
 from builders.records import COCO_METRICS, record, with_bootstrap, write
 from scipy import stats
 
-from rspose.evaluation.mpii import Judgement, pckh
+from rspose.evaluation.mpii import pckh
+from rspose.evaluation.pck import Judgement
 from rspose.evaluation.resampling import Matches, draws, precision_and_recall, summary
 from rspose.grid.record import Record
 from rspose.reporting.frame import ordered_records
@@ -63,7 +64,9 @@ def test_the_interval_over_images_covers_the_true_pckh_in_95_of_100_experiments(
     for _ in range(400):
         # Images are harder or easier as a whole: keypoints of one image are not independent.
         right = rng.uniform(size=(images, 16)) < rng.beta(4, 2, (images, 1))
-        judgement = Judgement({0.5: right, 0.1: right}, everywhere, everywhere, np.arange(images))
+        judgement = Judgement(
+            {0.5: right, 0.1: right}, everywhere, everywhere, np.arange(images), np.arange(images)
+        )
         values = {"metrics.PCKh": pckh(judgement, counts)["PCKh"]}
         intervals.append(summary(values, {}, images)["intervals"]["metrics.PCKh"])
     assert coverage(intervals, 4 / 6) == pytest.approx(0.95, abs=0.04)

@@ -287,6 +287,8 @@ def _coco_annotations(known: Dataset, path: Path, content: Any, findings: Findin
         return f"image {at}"
 
     def person(at: int) -> str:
+        if known.format == "joints":  # one person a picture
+            return annotations.image_names[at]
         return f"annotation {at} (id {annotations.annotation_id[at]})"
 
     findings.refuse(

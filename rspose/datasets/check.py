@@ -16,6 +16,7 @@ from rspose.datasets.annotations import (
     inspect_detections,
     read_head_sizes,
 )
+from rspose.datasets.duplicates import difference_hash, near_duplicates
 from rspose.datasets.fetch import described
 from rspose.datasets.interface import SPLITS, Dataset, SplitCounts
 from rspose.datasets.manifest import file_digest, read_manifest
@@ -89,8 +90,19 @@ def inspect_dataset(
     if len(found.counts) == len(SPLITS):
         found.notes += _compared_with_release(root, known, found.counts)
     if open_images:
-        paths = [root / known.images[split] / name for split, names in found.images.items() for name in names]
-        found.problems += _images_that_do_not_open(paths, progress)
+        places = {
+            split: {root / known.images[split] / name: name for name in names}
+            for split, names in found.images.items()
+        }
+        hashes, problems = _open_images([path for of_split in places.values() for path in of_split], progress)
+        found.problems += problems
+        if len(places) == len(SPLITS) and read_manifest(root) is None:
+            found.notes += near_duplicates(
+                {
+                    split: {name: hashes[path] for path, name in of_split.items() if path in hashes}
+                    for split, of_split in places.items()
+                }
+            )
     return found
 
 
@@ -217,23 +229,27 @@ def _compared_with_release(root: Path, known: Dataset, counts: dict[str, SplitCo
         yield f"no published checksum to compare with: {', '.join(unknown)}"
 
 
-def _images_that_do_not_open(paths: list[Path], progress: Progress | None) -> list[str]:
+def _open_images(paths: list[Path], progress: Progress | None) -> tuple[dict[Path, np.ndarray], list[str]]:
+    """Hashes of the images, and what does not open."""
     paths = [path for path in dict.fromkeys(paths) if path.is_file()]
-    problems = []
+    hashes, problems = {}, []
     with ThreadPoolExecutor() as pool:
-        for done, (path, opens) in enumerate(zip(paths, pool.map(_opens, paths), strict=True), start=1):
-            if not opens:
+        for done, (path, opened) in enumerate(zip(paths, pool.map(_opened, paths), strict=True), start=1):
+            if opened is not None:
+                hashes[path] = opened
+            # That it is no image at all is said already.
+            elif not isinstance(turned_size(path), str):
                 problems.append(f"{path}: expected an image, found a file that does not open; fetch it again")
             if progress is not None:
                 progress(done, len(paths))
-    return problems
+    return hashes, problems
 
 
-def _opens(path: Path) -> bool:
-    """Whether an image can be decoded to its end; OpenCV fills up a truncated one in silence."""
+def _opened(path: Path) -> np.ndarray | None:
+    """Hash of an image; None if it is not whole, where OpenCV fills up what is missing in silence."""
     try:
         with Image.open(path) as image:
             image.load()
+            return difference_hash(image)
     except (OSError, SyntaxError):
-        return isinstance(turned_size(path), str)  # that it is no image at all is said already
-    return True
+        return None

@@ -93,6 +93,12 @@ def _triples(path: Path, shape: tuple[int | None, ...], findings: Findings) -> n
             f"{triples[picture, joint].tolist()}{more(len(at) - 1)}"
         )
         return None
+    fractions = (np.abs(triples[..., :2]) <= 1).all(axis=(1, 2)) & triples[..., :2].any(axis=(1, 2))
+    at = np.argwhere(fractions)
+    if len(at):
+        findings.problems.append(
+            f"{path}: picture {at[0, 0] + 1}: expected pixels, found numbers from 0 to 1{more(len(at) - 1)}"
+        )
     return triples
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from scipy.io import savemat
 
 from rspose.datasets import DATASETS
@@ -16,6 +17,8 @@ from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.predictions import Predictions
 
 JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 133}
+IN_JSON = [name for name, known in DATASETS.items() if known.format != "joints"]
+"""Datasets whose annotations are JSON."""
 # COCO-WholeBody keeps its keypoints in five fields.
 WHOLEBODY_COUNTS = {
     "keypoints": 17,
@@ -138,6 +141,32 @@ def write_mpii_dataset(root: Path, seed: int, persons: int = 40) -> None:
     corners = rng.uniform(50, 100, (2, 2, persons))
     corners[1] += rng.uniform(10, 40, (2, persons))
     savemat(root / DATASETS["mpii"].headboxes, {"headboxes_src": corners})
+
+
+def write_lsp_dataset(
+    root: Path,
+    seed: int,
+    pictures: int = 6,
+    extended: int = 3,
+    occluded: tuple[int, int] | None = None,
+    unlabelled: tuple[int, int] | None = None,
+) -> None:
+    """LSP and LSPET of noise, 100 x 80 pixels; picture and joint of one flag of each."""
+    rng = np.random.default_rng(seed)
+    for name, count, digits in (("lsp", pictures, 4), ("lspet", extended, 5)):
+        (root / name / "images").mkdir(parents=True)
+        for number in range(1, count + 1):
+            noise = rng.integers(0, 255, (80, 100, 3), np.uint8)
+            Image.fromarray(noise).save(root / name / f"images/im{number:0{digits}d}.jpg")
+    flags, labelled = np.zeros((pictures, 14, 1)), np.ones((extended, 14, 1))
+    if occluded:
+        flags[occluded] = 1
+    if unlabelled:
+        labelled[unlabelled] = 0
+    joints = np.concatenate([rng.uniform(10, 70, (pictures, 14, 2)).round(3), flags], axis=2)
+    savemat(root / "lsp/joints.mat", {"joints": joints.transpose(2, 1, 0)})
+    joints = np.concatenate([rng.uniform(10, 70, (extended, 14, 2)).round(3), labelled], axis=2)
+    savemat(root / "lspet/joints.mat", {"joints": joints.transpose(1, 2, 0)})
 
 
 def write_dataset(root: Path, dataset: str, seed: int, images: int = 30) -> None:

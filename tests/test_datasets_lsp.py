@@ -1,0 +1,158 @@
+"""Leeds Sports Pose: two layouts of joints.mat, opposite flags, split, derived boxes, near duplicates."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders.datasets import write_lsp_dataset
+from PIL import Image, ImageEnhance
+from scipy.io import loadmat, savemat
+
+from rspose.datasets.annotations import read_annotations
+from rspose.datasets.check import check_dataset, inspect_dataset
+from rspose.drawn import make_dataset
+
+
+def test_the_first_half_of_lsp_and_lspet_train_and_the_second_half_is_val(tmp_path: Path) -> None:
+    write_lsp_dataset(tmp_path, seed=0)
+    train, val = (read_annotations("lsp", tmp_path, split) for split in ("train", "val"))
+    assert train.image_names == [
+        *(f"lsp/images/im000{number}.jpg" for number in (1, 2, 3)),
+        *(f"lspet/images/im0000{number}.jpg" for number in (1, 2, 3)),
+    ]
+    assert val.image_names == [f"lsp/images/im000{number}.jpg" for number in (4, 5, 6)]
+    main = loadmat(tmp_path / "lsp/joints.mat")["joints"]
+    extended = loadmat(tmp_path / "lspet/joints.mat")["joints"]
+    np.testing.assert_array_equal(val.keypoints[1, 9], main[:2, 9, 4])
+    np.testing.assert_array_equal(train.keypoints[4, 13], extended[13, :2, 1])
+    assert len(set(train.image_id.tolist()) | set(val.image_id.tolist())) == 9
+
+
+def test_a_flag_of_lsp_says_occluded_and_one_of_lspet_says_labelled(tmp_path: Path) -> None:
+    write_lsp_dataset(tmp_path, seed=1, occluded=(0, 4), unlabelled=(1, 7))
+    train = read_annotations("lsp", tmp_path, "train", least_keypoints=1)
+    flags = np.full((6, 14), 2)
+    flags[0, 4], flags[4, 7] = 1, 0
+    np.testing.assert_array_equal(train.flags, flags)
+    val = read_annotations("lsp", tmp_path, "val")
+    assert (val.flags == 2).all()
+
+
+def test_persons_with_fewer_joints_are_left_out_and_their_pictures_need_not_be_there(tmp_path: Path) -> None:
+    write_lsp_dataset(tmp_path, seed=2, unlabelled=(1, 7))
+    (tmp_path / "lspet/images/im00002.jpg").unlink()
+    assert check_dataset(tmp_path, "lsp") == []
+    assert len(read_annotations("lsp", tmp_path, "train")) == 5
+    with pytest.raises(ValueError, match=r"im00002.jpg: expected a picture, found no file"):
+        read_annotations("lsp", tmp_path, "train", least_keypoints=13)
+
+
+def test_boxes_are_a_tenth_larger_than_the_joints_on_each_side_and_end_with_the_picture(
+    tmp_path: Path,
+) -> None:
+    write_lsp_dataset(tmp_path, seed=3)
+    mat = loadmat(tmp_path / "lsp/joints.mat")["joints"]
+    mat[0, 0, 3], mat[1, 0, 3] = 98.0, 2.0
+    savemat(tmp_path / "lsp/joints.mat", {"joints": mat})
+    val = read_annotations("lsp", tmp_path, "val")
+    for row in range(3):
+        x, y = mat[:2, :, 3 + row]
+        left, right = x.min() - 0.1 * np.ptp(x), x.max() + 0.1 * np.ptp(x)
+        top, bottom = y.min() - 0.1 * np.ptp(y), y.max() + 0.1 * np.ptp(y)
+        left, right = max(left, 0), min(right, 100)
+        top, bottom = max(top, 0), min(bottom, 80)
+        np.testing.assert_allclose(val.box[row], [left, top, right - left, bottom - top])
+        assert val.area[row] == pytest.approx(0.53 * (right - left) * (bottom - top))
+    assert val.box[0, 0] + val.box[0, 2] == 100 and val.box[0, 1] == 0
+
+
+def swapped(joints: np.ndarray) -> np.ndarray:
+    return joints.transpose(1, 0, 2)
+
+
+def one_fewer(joints: np.ndarray) -> np.ndarray:
+    return joints[:-1]
+
+
+def unknown(joints: np.ndarray) -> np.ndarray:
+    joints[0, 2, 4] = np.nan
+    return joints
+
+
+def flagged(joints: np.ndarray) -> np.ndarray:
+    joints[1, 2, 0] = 2
+    return joints
+
+
+def fractions(joints: np.ndarray) -> np.ndarray:
+    joints[:2] /= 100
+    return joints
+
+
+def elsewhere(joints: np.ndarray) -> np.ndarray:
+    joints[:2] += 500
+    return joints
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "line"),
+    [
+        ("lsp", swapped, r"joints: expected shape \(3, 14, N\), found shape \(14, 3, 6\)"),
+        ("lspet", one_fewer, r"joints: expected shape \(14, 3, N\), found shape \(13, 3, 3\)"),
+        ("lsp", unknown, r"picture 5, joint 3: expected x, y and a flag of 0 or 1, found \[nan, "),
+        ("lspet", flagged, r"picture 1, joint 2: expected x, y and a flag of 0 or 1, found .* 2.0\]"),
+        ("lsp", fractions, r"picture 1: expected pixels, found numbers from 0 to 1 \(5 more like it\)"),
+        ("lsp", elsewhere, r"lsp/images/im000\d.jpg: .* expected .* within 100 x 80 pixels"),
+    ],
+)
+def test_what_cannot_be_is_named(
+    file: str, change: Callable[[np.ndarray], np.ndarray], line: str, tmp_path: Path
+) -> None:
+    write_lsp_dataset(tmp_path, seed=4)
+    path = tmp_path / file / "joints.mat"
+    savemat(path, {"joints": change(loadmat(path)["joints"])})
+    problems = check_dataset(tmp_path, "lsp")
+    assert any(problem.startswith(f"{path}: ") and re.search(line, problem) for problem in problems), problems
+    with pytest.raises(ValueError, match=r"joints\.mat: "):
+        read_annotations("lsp", tmp_path, "train")
+
+
+def test_a_file_that_is_no_matlab_file_is_named(tmp_path: Path) -> None:
+    write_lsp_dataset(tmp_path, seed=5)
+    (tmp_path / "lspet/joints.mat").write_text("<html>")
+    (problem,) = check_dataset(tmp_path, "lsp")
+    assert problem.startswith(f"{tmp_path / 'lspet/joints.mat'}: expected a MATLAB file, found ")
+
+
+def test_nearly_the_same_picture_in_two_splits_is_noted(tmp_path: Path) -> None:
+    make_dataset("lsp", tmp_path / "drawn", 8, 1, 3, (160, 120))
+    root = tmp_path / "drawn"
+    (root / "manifest.json").unlink()
+    # The same frame, smaller, darker and packed again.
+    with Image.open(root / "lsp/images/im0002.jpg") as picture:
+        again = ImageEnhance.Brightness(picture).enhance(0.8).resize((150, 112)).resize((160, 120))
+    again.save(root / "lsp/images/im0005.jpg", quality=60)
+    notes = inspect_dataset(root, "lsp").notes
+    assert [note for note in notes if "nearly" in note] == [
+        "lsp/images/im0005.jpg (val) and lsp/images/im0002.jpg (train) are nearly the same picture"
+    ]
+
+
+def test_drawn_pictures_are_read_back_as_they_were_drawn(tmp_path: Path) -> None:
+    make_dataset("lsp", tmp_path / "one", 9, 5, 3, (160, 120))
+    make_dataset("lsp", tmp_path / "two", 9, 5, 3, (160, 120))
+    for file in ("lsp/joints.mat", "lspet/joints.mat", "lsp/images/im0006.jpg", "manifest.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    main = loadmat(tmp_path / "one/lsp/joints.mat")["joints"]
+    extended = loadmat(tmp_path / "one/lspet/joints.mat")["joints"]
+    assert main.shape == (3, 14, 6) and extended.shape == (14, 3, 6)
+    assert set(np.unique(main[2])) <= {0, 1} and set(np.unique(extended[:, 2])) <= {0, 1}
+    assert check_dataset(tmp_path / "one", "lsp") == []
+    assert len(read_annotations("lsp", tmp_path / "one", "train", least_keypoints=1)) == 9
+
+
+def test_fewer_pictures_to_train_than_to_test_cannot_be_drawn(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="train images: expected at least as many as of val"):
+        make_dataset("lsp", tmp_path / "drawn", 2, 0, 3)
