@@ -1,5 +1,6 @@
 """The command line: what it makes and prints, and that an error is one line and exit code 1."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -175,6 +176,25 @@ def test_a_config_that_cannot_be_used_is_one_line(
     assert "no such config file" in failure(capsys, "tables", "--config", tmp_path / "no.yaml")
     config_file.write_text(config_file.read_text().replace("losses:", "loses:"))
     assert "unknown key 'loses'" in failure(capsys, "tables", "--config", config_file)
+
+
+def test_a_fault_in_a_dataset_is_named_by_all_that_read_it(
+    settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(tiny_datasets / "coco", tmp_path / "coco")
+    config = tmp_path / "tiny.yaml"
+    settings.update(datasets=["coco"], data={"coco": {"root": str(root)}})
+    config.write_text(yaml.safe_dump(settings))
+    for split in ("train", "val"):
+        file = root / f"annotations/person_keypoints_{split}2017.json"
+        content = json.loads(file.read_text())
+        del content["images"][0]["width"]
+        file.write_text(json.dumps(content))
+    named = f"{root}/annotations/person_keypoints_%s2017.json: image 0 (id "
+    for split in ("train", "val"):
+        shown = failure(capsys, "data", "show", root, "--dataset", "coco", "--split", split)
+        assert named % split in shown and "key 'width' is missing" in shown
+    assert named % "train" in failure(capsys, "plan", config)
 
 
 @pytest.mark.parametrize(

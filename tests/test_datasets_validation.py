@@ -418,7 +418,7 @@ def test_a_jpeg_with_bytes_behind_its_end_opens(made: Path, tmp_path: Path) -> N
     assert inspect_dataset(tmp_path / "coco", "coco").problems == []
 
 
-def test_images_may_lie_in_folders_of_their_own(made: Path, tmp_path: Path) -> None:
+def test_images_may_lie_in_folders_of_their_own_and_have_absolute_names(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "coco", tmp_path / "coco")
     folder = tmp_path / "coco/val2017"
     content = json.loads(file_of(tmp_path, "coco", "val").read_text())
@@ -426,5 +426,6 @@ def test_images_may_lie_in_folders_of_their_own(made: Path, tmp_path: Path) -> N
     image = content["images"][0]
     (folder / image["file_name"]).rename(folder / "camera1" / image["file_name"])
     image["file_name"] = f"camera1/{image['file_name']}"
+    content["images"][1]["file_name"] = str(folder / content["images"][1]["file_name"])
     file_of(tmp_path, "coco", "val").write_text(json.dumps(content))
     assert inspect_dataset(tmp_path / "coco", "coco").problems == []
