@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -179,9 +180,12 @@ def _images_of_another_size(folder: Path, annotations: Annotations) -> list[str]
     """Images that are not of the size that the annotations give, once turned as the loader turns them."""
     places = [folder / name for name in annotations.image_names]
     expected = dict(zip(places, map(tuple, annotations.image_sizes.tolist()), strict=True))
-    problems = []
+    paths, problems = list(expected), []
+    # Handing a path over to a thread takes as long as reading a header.
+    portions = [paths[at : at + 256] for at in range(0, len(paths), 256)]
     with ThreadPoolExecutor() as pool:
-        for path, found in zip(expected, pool.map(turned_size, expected), strict=True):
+        sizes = pool.map(lambda portion: [turned_size(path) for path in portion], portions)
+        for path, found in zip(expected, chain.from_iterable(sizes), strict=True):
             if isinstance(found, str):
                 problems.append(f"{path}: expected an image, found {found}; fetch it again")
             elif found is not None and not np.isnan(expected[path]).any() and expected[path] != found[:2]:
