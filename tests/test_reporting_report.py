@@ -27,6 +27,7 @@ from builders.records import (
     record,
     samples,
     saved,
+    studied,
     three_losses,
     with_bootstrap,
     write,
@@ -39,7 +40,7 @@ from rspose.reporting.report.cells import rerun_command
 from rspose.reporting.report.page import make_report
 from rspose.reporting.results import read_results
 from rspose.reporting.table import Table, entry_text
-from rspose.reporting.tables import all_tables
+from rspose.reporting.tables import all_tables, make_tables
 
 
 class Page(HTMLParser):
@@ -226,13 +227,31 @@ def test_failed_and_missing_cells_are_rows_that_say_why(tmp_path: Path) -> None:
     assert "Seed 0 failed in the step train: ValueError: the loss is not finite" in words
 
 
+_MARKUP = "<img src=x onerror=alert(2)>"
+_QUOTED = '" onmouseover="alert(3)'
+_SIGNS = r"|`]($\input{x}\write18{id}$%{{7*7}}&#_^~ "
+
+
+def _hostile(value: Any, *above: str) -> Any:
+    """A record whose words are hostile, but for names, a date and what is encoded, and some of its keys."""
+    if isinstance(value, dict):
+        own = {key: _hostile(inner, *above, key) for key, inner in value.items()}
+        open_to_any_key = {*above[-1:]} & {"parameters", "ordering", "gain", "metrics"}
+        return own | ({_MARKUP: 0.25} if open_to_any_key else {})
+    kept = {"cell", "grid", "bootstrap", "changes", "checksum", "created"} & {*above}
+    return f"{value}{HOSTILE}{_QUOTED}{_SIGNS}" if isinstance(value, str) and not kept else value
+
+
 def test_words_of_a_record_stay_words(tmp_path: Path) -> None:
-    content = record(title=HOSTILE, loss="kl", provenance={"device": HOSTILE, "git_commit": HOSTILE})
-    content["loss"]["parameters"]["mode"] = HOSTILE
     write(tmp_path / "records", record())
     calm = report(tmp_path)
-    write(tmp_path / "records", content)
-    fail(tmp_path / "records", "dm", 0, "train", HOSTILE)
+    for dataset in ("coco", "hands"):
+        content = studied("kl", dataset=dataset, metrics={"AP": 0.4})
+        content["provenance"] |= {"device": "", "git_commit": "", "versions": {_MARKUP: "1"}}
+        content["loss"]["learned"] = {_MARKUP: [0.1] * 17}
+        content["training"]["pretrained"] = {"file": "", "matched": 3, "left_out": [""]}
+        write(tmp_path / "records", _hostile({**content, "grid": "demo"}))
+    fail(tmp_path / "records", "dm", 0, "train", HOSTILE + _SIGNS)
     page = report(tmp_path)
     scripts = [[tag for tag, _ in each.elements].count("script") for each in (page, calm)]
     assert scripts[0] == scripts[1]
@@ -240,10 +259,23 @@ def test_words_of_a_record_stay_words(tmp_path: Path) -> None:
     panels = page.panels()
     assert HOSTILE in panels["coco/tiny/heatmap/dm"].words
     panel = panels["coco/tiny/heatmap/kl"]
-    assert dict(panel.elements)["article"]["data-title"] == HOSTILE and panel.facts()["mode"] == [HOSTILE]
+    title = f"KL{HOSTILE}{_QUOTED}{_SIGNS}"
+    assert dict(panel.elements)["article"]["data-title"] == title
     for each in (page, *panels.values()):
-        assert not [tag for tag, attributes in each.elements if tag == "img" or "onerror" in attributes]
+        assert not [
+            tag
+            for tag, attributes in each.elements
+            if tag == "img" or {"onerror", "onmouseover"} & {*attributes}
+        ]
     assert not any(each.scripts for each in panels.values())
+    for path in make_tables(tmp_path / "records", tmp_path / "tables"):
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".tex":
+            assert not re.search(r"\\(input|write18)\b", text) and r"{\textbackslash}input" in text, path
+        elif path.suffix == ".md":
+            assert not re.search("<[a-z/!]|](?=[(])", text), path
+            rows = [re.sub(r"\\\\|\\[|]", "", line) for line in text.splitlines() if line.startswith("|")]
+            assert len({row.count("|") for row in rows}) == 1, path
 
 
 def test_predictions_beside_the_records_are_drawn_in_pixels_of_the_crop(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ _is_day = partial(re.match, r"\d{4}-\d\d-\d\d")
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, expecting("1 to 200 characters", lambda text: text.strip() and len(text) <= 200)]
 Pair = Field(min_length=2, max_length=2)
 Bins = Field(min_length=20, max_length=20)  # as evaluation makes them
 
