@@ -22,10 +22,14 @@ from builders.records import COCO_METRICS, fail, record, studied, with_bootstrap
 from rspose.grid.cell import Cell
 from rspose.grid.record import Record, RecordError, read_record
 from rspose.grid.records import load_failures, pack, unpack
-from rspose.reporting.frame import collect, ordered_records, to_csv
+from rspose.reporting.frame import ordered_records, tidy, to_csv
 from rspose.reporting.report.page import make_report
 from rspose.reporting.statistics import over_seeds
 from rspose.reporting.tables import make_tables
+
+
+def collect(*places: Path) -> pd.DataFrame:
+    return tidy(ordered_records(*places))
 
 
 def test_a_record_becomes_one_row_with_its_keys_joined_by_dots(tmp_path: Path) -> None:
@@ -397,6 +401,57 @@ def test_a_record_with_one_field_changed_is_refused_in_one_line_or_tabulated_bes
         write(tmp_path / "records", content)
     assert refused > 1000 and accepted > 300
     make_tables(tmp_path / "records", tmp_path)
+    make_report(tmp_path / "records", tmp_path / "report.html")
+    assert capsys.readouterr().err == ""
+
+
+def _least(**changes: Any) -> dict[str, Any]:
+    """A record without anything that a record may lack."""
+    nothing = {"spearman": None, "kendall": None, "n": 0}
+    return {
+        "format": 2,
+        "cell": {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "kl", "seed": 0},
+        "control": False,
+        "loss": {"title": "KL", "reference": "", "reconstruction": False, "parameters": {}},
+        "metrics": {},
+        "confidence": {"keypoint": nothing, "pose": nothing},
+        "protocol": {},
+        "data": {"generated": True, "checksum": "abc"},
+        "training": {},
+        "provenance": {},
+        **changes,
+    }
+
+
+_NEW_HERE = {"dataset": "hands", "model": "tiny", "head": "own", "loss": "kl", "seed": 0}
+_SECOND = {**_NEW_HERE, "dataset": "coco", "head": "heatmap", "seed": 1}
+_POINT = {"threshold": [0.5], "AP": [None], "AP_box_score": [0.1]}
+_POINTS = {"threshold": [0.4, 0.5], "AP": [0.1, 0.2], "AP_box_score": [None, 0.1]}
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        [_least()],
+        [_least(cell=_NEW_HERE)],
+        [_least(cell=_NEW_HERE | {"model": "control", "head": "control"}, control=True, training=None)],
+        [_least(training={"curve": {"iteration": [0], "loss": [1]}, "seconds_per_iteration": 0})],
+        [
+            _least(diagnosis={"thresholds": {"nms": _POINT}}),
+            _least(cell=_SECOND, diagnosis={"thresholds": {"nms": _POINTS, "keypoint_score": _POINT}}),
+        ],
+        [
+            _least(loss={**_least()["loss"], "learned": {"a": [0.5] * 17, "b": []}}),
+            _least(loss={**_least()["loss"], "learned": {"c": [0.5] * 16}}, cell=_SECOND),
+        ],
+    ],
+)
+def test_records_of_the_least_that_is_allowed_make_tables_and_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], contents: list[dict[str, Any]]
+) -> None:
+    for content in contents:
+        write(tmp_path / "records", content)
+    assert [path for path in make_tables(tmp_path / "records", tmp_path) if path.name == "main.md"]
     make_report(tmp_path / "records", tmp_path / "report.html")
     assert capsys.readouterr().err == ""
 

@@ -1,12 +1,14 @@
 """What the charts show, as tidy frames: one function a chart, over all records of the results at once.
 
 Every frame has the columns ``cell`` (``dataset/model/head/loss``), ``dataset``, ``model``, ``head`` and
-``loss``, the label of the loss. Accuracies, shares and differences are in percent, as in the tables; the
-seeds of a cell are put together unless there is a column ``seed``. A frame without rows has no columns.
+``loss``, the label of the loss; its rows come by model, head and loss in the order of the tables. Accuracies,
+shares and differences are in percent, as in the tables; the seeds of a cell are put together unless there is
+a column ``seed``. A frame without rows has no columns.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,10 +33,26 @@ PATHS = {
 """What happens to a heatmap whose localisation error grows, by name in the file of localisation."""
 LEVELS = {"keypoint": "keypoints", "pose": "poses"}
 
+T = TypeVar("T")
+Rows = Iterator[dict[Any, Any]]
 
-def differences(results: Results) -> pd.DataFrame:
+
+def _frame(rows: Callable[[Results], Rows]) -> Callable[[Results], pd.DataFrame]:
+    @wraps(rows)
+    def framed(results: Results) -> pd.DataFrame:
+        labels = list(losses(results).values())
+
+        def place(row: dict[Any, Any]) -> tuple[Any, ...]:
+            return row["model"], head_order(row["head"]), labels.index(row["loss"])
+
+        return pd.DataFrame(sorted(rows(results), key=place))
+
+    return framed
+
+
+@_frame
+def differences(results: Results) -> Rows:
     """Every loss minus MSE in the main metric: the comparisons of the table, with its corrected p-values."""
-    rows: list[dict[Any, Any]] = []
     one: Any  # pandas does not say what a row holds
     for one in results.differences.itertuples(index=False):
         if one.dataset != "all":
@@ -42,16 +60,15 @@ def differences(results: Results) -> pd.DataFrame:
             numbers = {name: 100 * getattr(one, name) for name in ("difference", "low", "high")}
             verdict = "differs" if differs else "may be a tie"
             row = {"metric": _plain(one.metric), **numbers, "p": one.p_holm, "filled": differs}
-            rows.append({**_named(results, one[:4]), **row, "verdict": verdict, "basis": one.basis})
-    return _frame(results, rows)
+            yield {**_named(results, one[:4]), **row, "verdict": verdict, "basis": one.basis}
 
 
-def calibration(results: Results) -> pd.DataFrame:
+@_frame
+def calibration(results: Results) -> Rows:
     """Mean confidence, mean quality and share (%) of the pairs of each bin; NaN in one with too few pairs."""
-    rows: list[dict[Any, Any]] = []
-    for named, records in _cells(results, lambda record: record.confidence.calibration):
+    for named, seeds in _cells(results, lambda record: record.confidence.calibration):
         for level, title in LEVELS.items():
-            curves = [one for record in records if (one := record.confidence.calibration.get(level))]
+            curves = [calibration[level] for _, calibration in seeds if level in calibration]
             if not curves:
                 continue
             counts = np.array([curve.count for curve in curves])
@@ -62,112 +79,100 @@ def calibration(results: Results) -> pd.DataFrame:
                 values = np.nan_to_num(np.array([getattr(curve, name) for curve in curves], dtype=float))
                 means = (values * counts).sum(axis=0) / np.maximum(pairs, 1)
                 row[name] = np.where(pairs >= FEWEST, means, np.nan)
-            rows += pd.DataFrame({**named, **row}).to_dict("records")
-    return _frame(results, rows)
+            yield from pd.DataFrame({**named, **row}).to_dict("records")
 
 
-def correlations(results: Results) -> pd.DataFrame:
+@_frame
+def correlations(results: Results) -> Rows:
     """Spearman's and Pearson's correlation of confidence and quality, as in the table."""
     signs = {"spearman": "Spearman's ρ", "pearson": "Pearson's r"}
     names = {f"confidence.{level}.{name}": (level, name) for level in LEVELS for name in signs}
-    rows: list[dict[Any, Any]] = []
     for row in _summary(results, names):
         level, name = names[row.metric]
         numbers = {"value": row.mean, "low": row.low, "high": row.high}
         which = {"level": LEVELS[level], "filled": name == "spearman", "coefficient": signs[name]}
-        rows.append({**_named(results, row[1:5]), **which, **numbers})
-    return _frame(results, rows)
+        yield {**_named(results, row[1:5]), **which, **numbers}
 
 
-def errors(results: Results) -> pd.DataFrame:
+@_frame
+def errors(results: Results) -> Rows:
     """Share of each kind of keypoint (:mod:`rspose.evaluation.errors`)."""
     return _errors(results, {f"diagnosis.errors.{kind}": kind for kind in ERRORS})
 
 
-def gains(results: Results) -> pd.DataFrame:
+@_frame
+def gains(results: Results) -> Rows:
     """Gain in the main metric if one kind of error were repaired, or scores were oracle scores."""
     names = {f"diagnosis.errors.gain.{kind}": kind for kind in ERRORS}
     return _errors(results, names | {"diagnosis.ordering.AP_lost": "oracle scores"})
 
 
-def _errors(results: Results, names: dict[str, str]) -> pd.DataFrame:
-    rows: list[dict[Any, Any]] = []
+def _errors(results: Results, names: dict[str, str]) -> Rows:
     for row in _summary(results, names):
         metric = _plain(results.main_metrics[row.dataset])
         shown = {"metric": metric, "kind": names[row.metric], "value": 100 * row.mean}
-        rows.append({**_named(results, row[1:5]), **shown})
-    return _frame(results, rows)
+        yield {**_named(results, row[1:5]), **shown}
 
 
-def thresholds(results: Results) -> pd.DataFrame:
+@_frame
+def thresholds(results: Results) -> Rows:
     """AP by the threshold of OKS-NMS and of keypoint scores, with and without rescoring."""
-    rows: list[dict[Any, Any]] = []
-    for named, records in _cells(results, lambda record: record.diagnosis and record.diagnosis.thresholds):
-        found = [
-            (kind, of) for each in records if each.diagnosis for kind, of in each.diagnosis.thresholds.items()
-        ]
+    for named, seeds in _cells(results, lambda record: record.diagnosis and record.diagnosis.thresholds):
         for kind, title in {"nms": "OKS-NMS", "keypoint_score": "keypoint scores"}.items():
-            curves = [pd.DataFrame(of.model_dump(), dtype=float) for name, of in found if name == kind]
+            curves = [pd.DataFrame(of[kind].model_dump(), dtype=float) for _, of in seeds if kind in of]
             if not curves:
                 continue
             means = pd.concat(curves).groupby("threshold", as_index=False).mean()
-            row = {"kind": title, "protocol": getattr(records[0].protocol, f"{kind}_threshold")}
+            row = {"kind": title, "protocol": getattr(seeds[0][0].protocol, f"{kind}_threshold")}
             for key, scores in (("AP", "from confidences"), ("AP_box_score", "of the boxes alone")):
                 points = {"scores": scores, "threshold": means.threshold, "value": 100 * means[key]}
-                rows += pd.DataFrame({**named, **row, **points}).to_dict("records")
-    return _frame(results, rows)
+                yield from pd.DataFrame({**named, **row, **points}).to_dict("records")
 
 
-def learning_curves(results: Results) -> pd.DataFrame:
+@_frame
+def learning_curves(results: Results) -> Rows:
     """The loss over the iterations of each seed, and its terms where it has several: a row each, of lists."""
-    rows: list[dict[Any, Any]] = []
-    for named, records in _cells(results, lambda record: record.training and record.training.curve):
-        for record in records:
-            curve = record.training.curve if record.training else {}
+    for named, seeds in _cells(results, lambda record: record.training and record.training.curve):
+        for record, curve in seeds:
             terms = [name for name in curve if name not in ("iteration", "loss")]
             for name in ("loss", *(terms if len(terms) > 1 else ())):
                 term = name if name == "loss" else name.removeprefix("loss_").replace("_", " ")
                 points = {"iteration": curve["iteration"], "value": curve[name]}
-                rows.append({**named, "seed": record.cell.seed, "term": term, **points})
-    return _frame(results, rows)
+                yield {**named, "seed": record.cell.seed, "term": term, **points}
 
 
-def factors(results: Results) -> pd.DataFrame:
+@_frame
+def factors(results: Results) -> Rows:
     """What a loss learned about each keypoint, and where that stands on a body (:func:`places`)."""
-    rows: list[dict[Any, Any]] = []
-    for named, records in _cells(results, lambda record: record.loss.learned):
+    for named, seeds in _cells(results, lambda record: record.loss.learned):
         if named["dataset"] not in DATASETS:
             continue
         joints = DATASETS[named["dataset"]].keypoints
         x, y = places(joints).T
-        for name in dict.fromkeys(name for record in records for name in record.loss.learned):
-            learned = [record.loss.learned.get(name, []) for record in records]
-            values = [of_seed for of_seed in learned if len(of_seed) == len(joints)]
+        for name in dict.fromkeys(name for _, learned in seeds for name in learned):
+            values = [learned[name] for _, learned in seeds if len(learned.get(name, ())) == len(joints)]
             if values:
                 each = {"name": name, "joint": joints.names, "x": x, "y": y, "value": np.mean(values, axis=0)}
-                rows += pd.DataFrame({**named, **each}).to_dict("records")
-    return _frame(results, rows)
+                yield from pd.DataFrame({**named, **each}).to_dict("records")
 
 
-def cost(results: Results) -> pd.DataFrame:
+@_frame
+def cost(results: Results) -> Rows:
     """The main metric and the time of a training step (ms): means over the seeds, and what these span."""
-    rows: list[dict[Any, Any]] = []
-    for named, records in _cells(
+    for named, seeds in _cells(
         results, lambda record: record.training and record.training.seconds_per_iteration
     ):
         metric = results.main_metrics[named["dataset"]]
         pairs = [
-            (1000 * record.training.seconds_per_iteration, 100 * score)
-            for record in records
-            if record.training and record.training.seconds_per_iteration
+            (1000 * seconds, 100 * score)
+            for record, seconds in seeds
             if (score := record.scores.get(metric)) is not None
         ]
         if pairs:
             row = {"metric": _plain(metric)}
             for name, numbers in zip(("ms", "value"), zip(*pairs, strict=True), strict=True):
                 row |= {name: np.mean(numbers), f"{name}_low": min(numbers), f"{name}_high": max(numbers)}
-            rows.append({**named, **row})
-    return _frame(results, rows)
+            yield {**named, **row}
 
 
 def localisation(content: dict[str, Any]) -> pd.DataFrame:
@@ -208,13 +213,14 @@ def _summary(results: Results, names: Iterable[str]) -> Iterator[Any]:
 
 
 def _cells(
-    results: Results, having: Callable[[Record], object]
-) -> Iterator[tuple[dict[str, Any], list[Record]]]:
-    """Each trained cell with its seeds for which ``having``: older records lack what newer ones have."""
+    results: Results, find: Callable[[Record], T | None]
+) -> Iterator[tuple[dict[str, Any], list[tuple[Record, T]]]]:
+    """Each trained cell with its seeds and what there is to find in them: older records lack some of it."""
     for key, records in results.cells.items():
-        usable = [record for record in records if not record.control and having(record)]
-        if usable:
-            yield _named(results, key), sorted(usable, key=lambda record: record.cell.seed)
+        by_seed = sorted(records, key=lambda record: record.cell.seed)
+        seeds = [(each, found) for each in by_seed if not each.control and (found := find(each))]
+        if seeds:
+            yield _named(results, key), seeds
 
 
 def _named(results: Results, key: tuple[str, ...]) -> dict[str, Any]:
@@ -224,10 +230,3 @@ def _named(results: Results, key: tuple[str, ...]) -> dict[str, Any]:
 
 def _plain(metric: str) -> str:
     return metric.removeprefix("metrics.")
-
-
-def _frame(results: Results, rows: Iterable[dict[Any, Any]]) -> pd.DataFrame:
-    """The rows by model, head and loss in the order of the tables, otherwise as they come."""
-    place = list(losses(results).values())
-    ordered = sorted(rows, key=lambda row: (row["model"], head_order(row["head"]), place.index(row["loss"])))
-    return pd.DataFrame(ordered)

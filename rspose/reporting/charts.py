@@ -94,6 +94,7 @@ def vega_config(losses: Mapping[str, str], page: bool = False) -> dict[str, Any]
         "text": {"color": ink},
         "style": {
             "guide": {"color": faint, "strokeWidth": 1, "strokeDash": [4, 3]},
+            "piece": {"stroke": either("#FFFFFF", "#16181B")},
             "limb": {"color": faint, "strokeWidth": 2},
             "better": {"color": line, "opacity": 0.6},
             "faint": {"color": faint},
@@ -183,7 +184,14 @@ def _calibration(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
         tooltip=_tooltip(loss="", confidence=".2f", quality=".2f", share=".1f"),
     )
     line = base.mark_line(strokeWidth=1.5).add_params(highlighted)
-    return _panels(_within(frame, "level"), _guide(x=0, x2=1, y=0, y2=1), line, points, height=300, most=2)
+    return _panels(
+        frame.assign(panel=frame.level + ", " + frame.panel),
+        _guide(x=0, x2=1, y=0, y2=1),
+        line,
+        points,
+        height=300,
+        most=2,
+    )
 
 
 @_chart(
@@ -202,7 +210,9 @@ def _correlations(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
             frame, labels, alt.X("value:Q", title=title, scale=alt.Scale(zero=False)), tooltip, 60
         )
     )
-    return _panels(_within(frame, "level"), interval, points, height=alt.Step(11), most=2)
+    return _panels(
+        frame.assign(panel=frame.level + ", " + frame.panel), interval, points, height=alt.Step(11), most=2
+    )
 
 
 @_chart(
@@ -215,7 +225,7 @@ def _errors(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     kinds = list(frames.ERRORS)
     share = alt.X("value:Q", title="share of the keypoints (%)", scale=alt.Scale(domain=[0, 100]))
     base = alt.Chart().encode(y=_rows(frame, labels), order="order:Q")
-    bars = base.mark_bar(stroke="white", strokeWidth=0.6).encode(
+    bars = base.mark_bar(style="piece", strokeWidth=0.6).encode(
         x=share.stack("zero"),
         color=alt.Color(
             "kind:N",
@@ -283,7 +293,14 @@ def _thresholds(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
         tooltip=_tooltip(loss="", scores="", threshold="", value=".1f"),
     )
     own = alt.Chart().mark_rule(style="guide").encode(x="mean(protocol):Q")
-    return _panels(_within(frame, "kind"), own, line.add_params(highlighted), points, height=260, most=2)
+    return _panels(
+        frame.assign(panel=frame.kind + ", " + frame.panel),
+        own,
+        line.add_params(highlighted),
+        points,
+        height=260,
+        most=2,
+    )
 
 
 @_chart(
@@ -432,11 +449,6 @@ def _highlighted(frame: pd.DataFrame, labels: Sequence[str]) -> tuple[alt.Chart,
     chosen = alt.selection_point(fields=["loss"], bind="legend")
     opacity = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.1))
     return alt.Chart().encode(color=_by_loss(alt.Color, labels, frame), opacity=opacity), chosen
-
-
-def _within(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Panels by a further column."""
-    return frame.assign(panel=frame[column] + ", " + frame.panel)
 
 
 def _guide(**ends: float) -> alt.Chart:

@@ -18,16 +18,13 @@ _AS_THEY_ARE = ("grid", "config", "protocol", "data", "training", "provenance")
 
 def ordered_records(*places: Path) -> list[Record]:
     """What :func:`rspose.grid.records.load_records` finds, in the order of the tables."""
-
-    def place(record: Record) -> tuple[object, ...]:
-        dataset, model, head, loss, seed = record.cell
-        return cell_order(dataset, model, head, loss, record.control), seed
-
-    return sorted(load_records(*places), key=place)
+    return sorted(
+        load_records(*places), key=lambda one: (cell_order(*one.cell[:4], one.control), one.cell.seed)
+    )
 
 
-def collect(*places: Path) -> pd.DataFrame:
-    """The usable records at the places as a tidy table, see :func:`rspose.grid.records.load_records`.
+def tidy(records: Iterable[Record]) -> pd.DataFrame:
+    """The records as a tidy table.
 
     Returns:
         One row a record. Columns: ``dataset``, ``model``, ``head``, ``loss``, ``seed``, ``control``, and the
@@ -35,11 +32,6 @@ def collect(*places: Path) -> pd.DataFrame:
         bootstrap as ``bootstrap.images`` and the ends of its intervals (``bootstrap.metrics.AP.low``). Lists,
         and the parameters of the loss, are JSON text. Scores are fractions; a missing one is NaN.
     """
-    return tidy(ordered_records(*places))
-
-
-def tidy(records: Iterable[Record]) -> pd.DataFrame:
-    """The tidy table of :func:`collect` for records already read."""
     rows = []
     for record in records:
         content = record.content

@@ -1,7 +1,6 @@
 """A table as HTML: the same words as in Markdown, and what a browser sorts by and links to."""
 
 from collections.abc import Collection, Sequence
-from functools import cache
 from itertools import groupby
 from typing import Any
 from urllib.parse import quote
@@ -14,24 +13,19 @@ from rspose.reporting.style import SIDE_COLOURS, loss_colour
 from rspose.reporting.table import Column, Entry, Table, Value, entry_text
 
 _LAST = -9.0  # sorts before every number: what has none
+_TEMPLATES = Environment(
+    loader=PackageLoader("rspose.reporting.report", "assets"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.globals["side_colours"] = SIDE_COLOURS
 
 
 def render(template: str, **values: Any) -> Markup:
     """A template of the report, filled; what is not markup is escaped."""
-    return Markup(_environment().get_template(template).render(**values))
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("rspose.reporting.report", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["side_colours"] = SIDE_COLOURS
-    return environment
+    return Markup(_TEMPLATES.get_template(template).render(**values))
 
 
 def to_html(table: Table, linked: Collection[CellKey] = (), name: str = "") -> Markup:

@@ -107,7 +107,8 @@ def gaps(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[str]:
         "Failed": [f"{cell_name(each.cell)} seed {each.cell.seed} ({each.error})" for each in failures],
         "Missing": [f"{cell_name(cell)} seed {', '.join(seeds)}" for cell, seeds in absent.items()],
     }
-    return [f"{what}: {_listed(words)}." for what, words in named.items() if words]
+    more = {what: f"; and {len(words) - 5} more" for what, words in named.items() if len(words) > 5}
+    return [f"{what}: {'; '.join(words[:5])}{more.get(what, '')}." for what, words in named.items() if words]
 
 
 def missing(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[Cell]:
@@ -125,11 +126,6 @@ def cell_name(cell: Sequence[Any]) -> str:
     """How sentences name a cell, without its seed."""
     dataset, model, head, loss = cell[:4]
     return f"{dataset_title(dataset)} {model} {head_label(head)} {loss}"
-
-
-def _listed(words: Sequence[str], most: int = 5) -> str:
-    more = [f"and {len(words) - most} more"] if len(words) > most else []
-    return "; ".join([*words[:most], *more])
 
 
 def _facts(runs: pd.DataFrame) -> list[str]:

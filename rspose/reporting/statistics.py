@@ -168,13 +168,10 @@ def _pairs(
             continue
         ours, theirs = run.scores.get(metric), other.scores.get(metric)
         if ours is not None and theirs is not None:
-            found.append((ours, theirs, _replicates(run, other, metric)))
+            drawn, others_drawn = run.replicates(metric), other.replicates(metric)
+            known = drawn is not None and others_drawn is not None and run.draws == other.draws
+            found.append((ours, theirs, drawn - others_drawn if known else None))
     return found
-
-
-def _replicates(first: Record, second: Record, metric: str) -> np.ndarray | None:
-    ours, theirs = first.replicates(metric), second.replicates(metric)
-    return None if ours is None or theirs is None or first.draws != second.draws else ours - theirs
 
 
 def _superiority(first: np.ndarray, second: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """How datasets, heads, metrics and losses are named, ordered and coloured, everywhere the same."""
 
+from collections.abc import Sequence
 from zlib import crc32
 
 from rspose.datasets import DATASETS
@@ -77,16 +78,19 @@ def loss_shape(loss: str) -> str:
     return _FURTHER_SHAPES[crc32(loss.encode()) % len(_FURTHER_SHAPES)]
 
 
+def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
+    """Sort key: the known ones in their order, further ones by name."""
+    return known.index(name) if name in known else len(known), name
+
+
 def loss_order(loss: str, control: bool) -> tuple[bool, int, str]:
     """Sort key of the rows: known losses, further losses by name, known controls, further controls."""
-    known = CONTROL_ORDER if control else LOSS_ORDER
-    return control, known.index(loss) if loss in known else len(known), loss
+    return control, *_place(loss, CONTROL_ORDER if control else LOSS_ORDER)
 
 
 def head_order(head: str) -> tuple[int, str]:
     """Sort key of the heads: 2D, 1D, further ones by name."""
-    known = list(HEAD_LABELS)
-    return known.index(head) if head in known else len(known), head
+    return _place(head, list(HEAD_LABELS))
 
 
 def head_label(head: str) -> str:
@@ -106,8 +110,7 @@ def main_metric(dataset: str) -> str:
 
 def dataset_order(dataset: str) -> tuple[int, str]:
     """Sort key of the datasets: COCO, CrowdPose, MPII, COCO-WholeBody, further ones by name."""
-    known = list(DATASETS)
-    return known.index(dataset) if dataset in known else len(known), dataset
+    return _place(dataset, list(DATASETS))
 
 
 def cell_order(dataset: str, model: str, head: str, loss: str, control: bool = False) -> tuple[object, ...]:

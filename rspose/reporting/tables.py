@@ -109,7 +109,7 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
     facts = results.runs[[*KEY, "control", "loss.title", "loss.reconstruction"]].drop_duplicates(KEY)
     facts = facts.rename(columns={"loss.title": "title", "loss.reconstruction": "reconstruction"})
     numbers = facts.merge(results.summary, on=KEY)
-    kind = numbers.metric.str.partition(".")[0]
+    kind = numbers.metric.str.split(".").str[0]
     of_dataset = {name: numbers[(kind == "metrics") & (numbers.dataset == name)] for name in results.datasets}
     tables: list[tuple[Table | None, pd.DataFrame]] = [
         *((_dataset_table(results, name), own) for name, own in of_dataset.items()),
@@ -119,7 +119,7 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
         _claim_table(results),
         (main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
     ]
-    return [(table, own) for table, own in tables if table is not None]
+    return [(table, own) for table, own in tables if table is not None and table.columns]
 
 
 def _dataset_table(results: Results, dataset: str) -> Table:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from rspose.grid.cell import Cell
 from rspose.reporting import notes
 from rspose.reporting.chart_frames import losses
-from rspose.reporting.charts import page_charts, vega_config
+from rspose.reporting.charts import LOCALISATION, page_charts, vega_config
 from rspose.reporting.figures import READ
 from rspose.reporting.html import address_of, render, to_html
 from rspose.reporting.published import PUBLISHED
@@ -62,23 +62,17 @@ def make_report(records: Path | Sequence[Path], out: Path, published: Path = PUB
         ValueError: If it holds no usable record, or the published numbers are damaged.
     """
     results = read_results(records, published)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(report_page(results), encoding="utf-8")
-    return out
-
-
-def report_page(results: Results) -> str:
-    """The page as HTML."""
     details = cell_details(results)
     localised = localisations(results)
     crops, drawn = drawings(results)
     panels = render("panels.html", cells=details, drawn=drawn, read=READ)
     kind = notes.data_kind(results.runs)
-    return render(
+    page = render(
         "report.html",
         summary=_summary(results),
         sections=_sections(results, {tuple(key.split("/")) for key in details}),
         localisations=localised,
+        localisation=LOCALISATION,
         heatmaps=heatmap_sheets(results),
         cells=_cell_rows(results),
         generated=kind == "generated data",
@@ -88,11 +82,14 @@ def report_page(results: Results) -> str:
         read=READ,
         data={
             "charts": _json(page_charts(results)),
-            "localisations": _json([picture.chart for picture in localised]),
+            "localisations": _json([picture["chart"] for picture in localised]),
             "looks": _json(vega_config(losses(results), page=True)),
         },
         packed={**_libraries(), "panels": _packed(panels)},
     )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    return out
 
 
 def _sections(results: Results, linked: set[Any]) -> list[dict[str, Any]]:

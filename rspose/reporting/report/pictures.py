@@ -3,13 +3,11 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from rspose.reporting.charts import LOCALISATION, specification, vega_config
@@ -26,42 +24,13 @@ _WIDTHS = (2000, 1400, 1000, 700)
 _STRIP = 4000  # pixels: WebP ends at 16383, and a browser draws what it sees
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its words.
-
-    Attributes:
-        title: What is drawn.
-        alt: What is seen, for readers who do not see it.
-        images: Its parts from top to bottom: address, width and height in pixels of each.
-    """
-
-    title: str
-    alt: str
-    images: list[tuple[str, int, int]]
-
-    @property
-    def shape(self) -> float:
-        """Height by width of its highest part, which paper has to hold."""
-        return max(height / width for _, width, height in self.images)
-
-
-@dataclass(frozen=True)
-class Localisation:
-    """Loss against localisation in one run: ``chart`` is ready for JSON, ``table`` has its numbers."""
-
-    title: str
-    chart: dict[str, Any]
-    table: Markup
-    notes: tuple[str, ...]
-    explained: str = LOCALISATION.explained
-
-
-def heatmap_sheets(results: Results) -> list[Picture]:
+def heatmap_sheets(results: Results) -> list[dict[str, Any]]:
     """The sheets of heatmaps (``figures/<dataset>_heatmaps.png``) beside the folders of records.
 
-    They become smaller where together they would take more than :data:`MOST_BYTES`. What is not usable, or
-    still too large, is left out with one line on stderr.
+    Each has a ``title``, words of what is seen (``alt``), ``images`` from top to bottom, of each its
+    address, width and height in pixels, and ``shape``, height by width of the highest, which paper has to
+    hold. They become smaller where together they would take more than :data:`MOST_BYTES`. What is not
+    usable, or still too large, is left out with one line on stderr.
     """
     found = []
     for dataset in results.datasets:
@@ -75,18 +44,20 @@ def heatmap_sheets(results: Results) -> list[Picture]:
     for path, title, alt, sheet in found:
         images = _within(sheet, MOST_BYTES // len(found))
         if images:
-            pictures.append(Picture(title, alt, images))
+            shape = max(height / width for _, width, height in images)
+            pictures.append({"title": title, "alt": alt, "images": images, "shape": shape})
         else:
             print(f"sheet left out: {path}: too large for the report", file=sys.stderr)
     return pictures
 
 
-def localisations(results: Results) -> list[Localisation]:
-    """Loss against localisation (``localisation/``) beside the folders of records: chart and table.
+def localisations(results: Results) -> list[dict[str, Any]]:
+    """Loss against localisation (``localisation/``) beside the folders of records.
 
-    What is not usable is left out with one line on stderr.
+    Each has a ``title``, a ``chart`` that is ready for JSON, and a ``table`` with its ``notes``. What is
+    not usable is left out with one line on stderr.
     """
-    found: list[Localisation] = []
+    found: list[dict[str, Any]] = []
     for source, title in _files(results, "localisation/losses.json", LOCALISATION.title):
         try:
             content = json.loads(source.read_text(encoding="utf-8"))
@@ -98,7 +69,7 @@ def localisations(results: Results) -> list[Localisation]:
             continue
         html = to_html(table, name=f"localisation-{len(found)}" if found else "localisation")
         chart = {"title": title, "spec": spec, "looks": vega_config(losses, page=True)}
-        found.append(Localisation(title, chart, html, table.notes))
+        found.append({"title": title, "chart": chart, "table": html, "notes": table.notes})
     return found
 
 

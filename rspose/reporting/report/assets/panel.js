@@ -57,7 +57,10 @@ function drawChartsOf(place, key) {
   if (!charts.length) place.remove();
   for (const { spec, title } of charts) {
     const transform = [{ filter: { field: "cell", equal: key } }, ...(spec.transform ?? [])];
-    place.append(chartPlace({ spec: { ...spec, transform } }, title));
+    // A curve alone has room for the names of its terms.
+    const zoom = place.dataset.chart === "learning_curves" ? 2 : 1;
+    const one = { ...spec.spec, width: zoom * spec.spec.width, height: zoom * spec.spec.height };
+    place.append(chartPlace({ spec: { ...spec, columns: 1, transform, spec: one } }, title));
   }
 }
 
