@@ -89,7 +89,7 @@ def test_a_fault_in_the_data_stops_the_run_before_its_first_job(finished: Path) 
         run = SnakemakeRun(finished, finished / "real.yaml")
         assert run.returncode != 0
         (error,) = [line for line in run.output.splitlines() if line.startswith("error: ")]
-        assert error.startswith(f"error: coco/{KNOWN.annotations['train']}: annotation 0 (id ")
+        assert error.startswith(f"error: data/coco/{KNOWN.annotations['train']}: annotation 0 (id ")
         assert "area: expected a number, found null" in error
         assert "Traceback" not in run.output
     finally:
