@@ -124,7 +124,7 @@ def test_what_cannot_be_made_or_shown_is_one_line(
     ("arguments", "named"),
     [
         ([], "COMMAND"),
-        (["data", "make", "--dataset", "lsp", "--out", "x"], "'lsp'"),
+        (["data", "make", "--dataset", "aic", "--out", "x"], "'aic'"),
         (["data", "make", "--dataset", "coco"], "--out"),
         (["data", "make", "--dataset", "coco", "--out", "x", "--images", "0"], "at least 1"),
         (["data", "show", "x", "--dataset", "coco", "--split", "test"], "'test'"),
@@ -224,7 +224,7 @@ def test_a_page_is_up_to_date_and_compared_with_what_it_is_made_from(
 
 def test_the_page_of_the_config_has_every_key() -> None:
     written = (pages.ROOT / "config/README.md").read_text()
-    named = "data.<coco&#124;crowdpose&#124;mpii&#124;wholebody>.root"
+    named = "data.<coco&#124;crowdpose&#124;lsp&#124;mpii&#124;wholebody>.root"
     for key in ("training.epochs", named, "loss_settings.<name>.parameters"):
         assert f"| `{key}` |" in written
 

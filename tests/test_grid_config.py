@@ -127,7 +127,7 @@ def test_completing_leaves_the_config_alone_and_a_second_time_changes_nothing(se
         (value("loss_settings/mine/loss", "mes"), ["'loss_settings.mine'", "'mes'", "awing", "rspose"]),
         (value("loss_settings/mine/title", "M"), ["'loss_settings.mine'", "'mine'", "awing", "rspose"]),
         (value("datasets", ["coco", "aic"]), ["'datasets.1'", "'aic'", "coco, crowdpose, lsp, mpii"]),
-        (value("data/lsp/root", "x"), ["'data'", "'aic'", "coco, crowdpose, lsp, mpii"]),
+        (value("data/aic/root", "x"), ["'data'", "'aic'", "coco, crowdpose, lsp, mpii"]),
         (value("heads", ["regression"]), ["'heads.0'", "'regression'", "heatmap, simcc"]),
         at("models", ["resnet50"], "'resnet50'", "tiny"),
         at("training/schedule", "linear", "'linear'", "step, cosine"),
