@@ -56,6 +56,7 @@ COCO = Dataset(
     mmpose_config="body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py",
     evaluator="keypoints",
     metrics={"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APM": "APM", "APL": "APL", "AR": "AR"},
+    measured="keypoint AP and AR",
     main_metric="AP",
     release=Release(
         counts={"train": SplitCounts(118_287, 262_465), "val": SplitCounts(5_000, 11_004)},

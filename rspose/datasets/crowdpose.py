@@ -28,6 +28,7 @@ CROWDPOSE = Dataset(
     mmpose_config="body_2d_keypoint/topdown_heatmap/crowdpose/td-hm_res50_8xb64-210e_crowdpose-256x192.py",
     evaluator="keypoints_crowd",
     metrics={"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APE": "APE", "APM": "APM", "APH": "APH"},
+    measured="keypoint AP, also on easy, medium and hard images",
     main_metric="AP",
     release=Release(
         # 10,000, 2,000 and 8,000 images to train, validate and test; the files here join the first two. The

@@ -133,13 +133,13 @@ class Dataset:
     mmpose_config: str  # whose dataset class, file names and augmentation are used
     evaluator: str  # one of rspose.evaluation.evaluate.EVALUATORS
     metrics: Mapping[str, str]  # in the order of the columns: name in a record, and header of the column
+    measured: str  # what the columns are, in words
     main_metric: str  # the one in overviews
     release: Release
     drawn: Drawn | None = None  # None where no pictures are drawn in its format
     detections: str | None = None  # of persons in val; None where ground-truth boxes are evaluated
     headboxes: str | None = None  # of val (MATLAB)
     extension: str | None = None  # a second annotation file of train
-    derived: str | None = None  # what the authors do not give and the project works out, for tables
     least_keypoints: int = 0  # labelled ones of a person that is trained on; a config may say another number
     first_pixel: int = 0  # coordinates of the first pixel's centre in the annotations
 

@@ -30,7 +30,6 @@ LSP = Dataset(
     annotations={split: "lsp/joints.mat" for split in SPLITS},
     extension="lspet/joints.mat",
     images={split: "." for split in SPLITS},
-    derived="boxes and areas are derived from the joints",
     least_keypoints=len(_NAMES),
     mmpose_config=CROWDPOSE.mmpose_config,
     evaluator="pck",
@@ -39,6 +38,7 @@ LSP = Dataset(
         "PCK_hip": "Hip", "PCK_knee": "Knee", "PCK_ankle": "Ank.", "PCK": "PCK", "AUC": "AUC", "PCP": "PCP",
         "AP": "AP", "AP50": "AP50", "AP75": "AP75",
     },
+    measured="PCK at 0.2 of the torso per joint group and of all, area under its curve, PCP, keypoint AP",
     main_metric="PCK",
     release=Release(
         # Of LSPET's 10,000 the persons with all 14 joints.

@@ -35,6 +35,7 @@ MPII = Dataset(
         "PCKh_head": "Head", "PCKh_shoulder": "Sho.", "PCKh_elbow": "Elb.", "PCKh_wrist": "Wri.",
         "PCKh_hip": "Hip", "PCKh_knee": "Knee", "PCKh_ankle": "Ank.", "PCKh": "Mean", "PCKh@0.1": "@0.1",
     },
+    measured="PCKh@0.5 per joint group, their mean, and mean PCKh@0.1",
     main_metric="PCKh",
     release=Release(
         counts={"train": SplitCounts(14_679, 22_246), "val": SplitCounts(2_729, 2_958)},

@@ -88,6 +88,7 @@ WHOLEBODY = Dataset(
     metrics={
         "AP": "Whole", "AP_body": "Body", "AP_foot": "Foot", "AP_face": "Face", "AP_hand": "Hand", "AR": "AR",
     },
+    measured="AP and AR of all 133 keypoints, AP of each part",
     main_metric="AP",
     release=Release(
         counts=COCO.release.counts,

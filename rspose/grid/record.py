@@ -201,6 +201,8 @@ class Protocol(_Part):
     nms: Maybe[str] = None
     nms_threshold: Maybe[Fraction] = None
     evaluator: Maybe[str] = None
+    boxes: Maybe[Literal["derived"]] = None
+    pck: Maybe[str] = None
 
 
 class Bootstrap(_Part):

@@ -135,6 +135,8 @@ def _facts(runs: pd.DataFrame) -> list[str]:
     copies = len(_distinct(runs, "data.checksum"))
     files = [PurePosixPath(name).name for name in _distinct(evaluated, "protocol.detection_file")]
     boxes = f"detection boxes {' / '.join(files)}" if files else "ground-truth boxes"
+    if _distinct(evaluated, "protocol.boxes"):
+        boxes = "boxes, and areas for AP, derived from the annotated joints"
     flips = _distinct(evaluated, "protocol.flip_test")
     nms = _said(evaluated, "protocol.nms").upper()
     batch = _said(trained, "training.batch_size", " of batch ")
@@ -154,6 +156,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _said(evaluated, "protocol.keypoint_score_threshold", "keypoint score threshold "),
         _said(evaluated, "protocol.nms_threshold", f"{nms}-NMS threshold "),
         _said(evaluated, "protocol.evaluator", "evaluator "),
+        _said(evaluated, "protocol.pck", "and "),
     )
     return [fact for fact in facts if fact]
 

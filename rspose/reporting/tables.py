@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from rspose.datasets import DATASETS
 from rspose.grid.record import Failure
 from rspose.reporting import notes
 from rspose.reporting.difference_tables import difference_table
@@ -27,12 +28,6 @@ from rspose.reporting.style import (
 )
 from rspose.reporting.table import TIE, Column, Entry, Row, Table, Value
 
-_CONTENTS = {
-    "coco": "keypoint AP and AR",
-    "crowdpose": "keypoint AP, also on easy, medium and hard images",
-    "mpii": "PCKh@0.5 per joint group, their mean, and mean PCKh@0.1",
-    "wholebody": "AP and AR of all 133 keypoints, AP of each part",
-}
 _CORRELATIONS = {
     "confidence.keypoint.spearman": "kpt. ρ",
     "confidence.keypoint.kendall": "kpt. τ",
@@ -61,9 +56,9 @@ _DIAGNOSIS = {
 }
 _DIAGNOSED = (
     "Pearson's r of confidence with quality, as in the table of rank correlations. Keypoints: share of "
-    "good ones and of each error after Ronchi and Perona (ICCV 2017), on detections, MPII: on "
-    "ground-truth boxes. Gain: percentage points of AP (MPII: PCKh) if an error were repaired; without "
-    "misordering: if the score of every detection that suppression kept were its OKS. Means over the "
+    "good ones and of each error after Ronchi and Perona (ICCV 2017), on detections, MPII and LSP: on "
+    "ground-truth boxes. Gain: percentage points of the main metric if an error were repaired; without "
+    "misordering, of AP: if the score of every detection that suppression kept were its OKS. Means over the "
     "seeds; their intervals stand in the CSV file."
 )
 _VERDICTS = (
@@ -131,7 +126,7 @@ def _dataset_table(results: Results, dataset: str) -> Table:
         for head in _heads(runs)
         for name, label in results.metrics(dataset).items()
     ]
-    contents = _CONTENTS.get(dataset, "all metrics")
+    contents = DATASETS[dataset].measured if dataset in DATASETS else "all metrics"
     caption = f"{dataset_title(dataset)} val, {notes.data_kind(runs)}: {contents} (%)"
     return _table(dataset, caption, results, sources, _places(runs, failures), dataset)
 
