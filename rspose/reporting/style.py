@@ -109,7 +109,7 @@ def main_metric(dataset: str) -> str:
 
 
 def dataset_order(dataset: str) -> tuple[int, str]:
-    """Sort key of the datasets: COCO, CrowdPose, MPII, COCO-WholeBody, further ones by name."""
+    """Sort key of the datasets: in the order of their modules, those that are unknown here behind."""
     return _place(dataset, list(DATASETS))
 
 
