@@ -225,7 +225,10 @@ def test_what_the_dataset_reads_is_what_mmposes_own_config_reads(trainable: Sett
 @pytest.mark.parametrize("dataset", ["coco", "mpii"])
 def test_a_loaded_dataset_still_names_its_files(dataset: str, trainable: Settings, tmp_path: Path) -> None:
     config = composed(trainable, Cell(dataset, "tiny", "simcc", "mse", 0), tmp_path)
-    ours = MMPOSE_DATASETS.build(config["predict_dataloader"]["dataset"])
+    settings = config["predict_dataloader"]["dataset"]
+    if DATASETS[dataset].detections:
+        settings["bbox_file"] = f"{trainable['data'][dataset]['root']}/{DATASETS[dataset].detections}"
+    ours = MMPOSE_DATASETS.build(settings)
     assert len(ours) > 0
     assert Path(ours.ann_file).is_file() and (ours.bbox_file is None or Path(ours.bbox_file).is_file())
 

@@ -261,16 +261,16 @@ class TimmBackbone(BaseModule):
 
     def _layers_of_a_deeper_network(self, weights: dict[str, Tensor]) -> list[str]:
         """What the modules of the network lack, if the file has its names and not those of another layout."""
-        network = timm.create_model(self.name, num_classes=0)
-        names = {name for name in network.state_dict() if not name.endswith(COUNTERS)}
-        if not names <= weights.keys():
+        network: Any = timm.create_model(self.name, num_classes=0)
+        ours = network.state_dict()
+        if not {name for name in ours if not name.endswith(COUNTERS)} <= weights.keys():
             return []
-        modules = {name.split(".")[0] for name in names}
+        modules = {name.split(".")[0] for name in ours}
         classifier = network.pretrained_cfg.get("classifier") or ()
         return [
             f"{name}, which this network lacks"
-            for name in weights.keys() - network.state_dict().keys()
-            if name.split(".")[0] in modules and not name.startswith(classifier)
+            for name in weights
+            if name not in ours and name.split(".")[0] in modules and not name.startswith(classifier)
         ]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
