@@ -45,7 +45,8 @@ def _frame(rows: Callable[[Results], Rows]) -> Callable[[Results], pd.DataFrame]
         def place(row: dict[Any, Any]) -> tuple[Any, ...]:
             return row["model"], head_order(row["head"]), labels.index(row["loss"])
 
-        return pd.DataFrame(sorted(rows(results), key=place))
+        ordered = sorted(rows(results), key=place)
+        return pd.DataFrame(ordered)
 
     return framed
 
@@ -117,7 +118,9 @@ def _errors(results: Results, names: dict[str, str]) -> Rows:
 @_frame
 def thresholds(results: Results) -> Rows:
     """AP by the threshold of OKS-NMS and of keypoint scores, with and without rescoring."""
-    for named, seeds in _cells(results, lambda record: record.diagnosis and record.diagnosis.thresholds):
+    for named, seeds in _cells(
+        results, lambda record: record.diagnosis.thresholds if record.diagnosis else None
+    ):
         for kind, title in {"nms": "OKS-NMS", "keypoint_score": "keypoint scores"}.items():
             curves = [pd.DataFrame(of[kind].model_dump(), dtype=float) for _, of in seeds if kind in of]
             if not curves:
@@ -132,7 +135,7 @@ def thresholds(results: Results) -> Rows:
 @_frame
 def learning_curves(results: Results) -> Rows:
     """The loss over the iterations of each seed, and its terms where it has several: a row each, of lists."""
-    for named, seeds in _cells(results, lambda record: record.training and record.training.curve):
+    for named, seeds in _cells(results, lambda record: record.training.curve if record.training else None):
         for record, curve in seeds:
             terms = [name for name in curve if name not in ("iteration", "loss")]
             for name in ("loss", *(terms if len(terms) > 1 else ())):
@@ -160,7 +163,7 @@ def factors(results: Results) -> Rows:
 def cost(results: Results) -> Rows:
     """The main metric and the time of a training step (ms): means over the seeds, and what these span."""
     for named, seeds in _cells(
-        results, lambda record: record.training and record.training.seconds_per_iteration
+        results, lambda record: record.training.seconds_per_iteration if record.training else None
     ):
         metric = results.main_metrics[named["dataset"]]
         pairs = [

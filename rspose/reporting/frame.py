@@ -18,9 +18,12 @@ _AS_THEY_ARE = ("grid", "config", "protocol", "data", "training", "provenance")
 
 def ordered_records(*places: Path) -> list[Record]:
     """What :func:`rspose.grid.records.load_records` finds, in the order of the tables."""
-    return sorted(
-        load_records(*places), key=lambda one: (cell_order(*one.cell[:4], one.control), one.cell.seed)
-    )
+
+    def place(record: Record) -> tuple[object, ...]:
+        dataset, model, head, loss, seed = record.cell
+        return cell_order(dataset, model, head, loss, record.control), seed
+
+    return sorted(load_records(*places), key=place)
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,17 @@ from rspose.grid.record import Failure, Record
 from rspose.grid.records import load_failures
 from rspose.reporting.frame import ordered_records, tidy
 from rspose.reporting.published import PUBLISHED, Claim, read_claims
-from rspose.reporting.statistics import KEY, CellKey, by_cell, differences, over_seeds, ties
-from rspose.reporting.style import dataset_order, main_metric
+from rspose.reporting.statistics import (
+    KEY,
+    SIGNIFICANCE,
+    CellKey,
+    by_cell,
+    difference,
+    differences,
+    holm,
+    over_seeds,
+)
+from rspose.reporting.style import cell_order, dataset_order, main_metric
 from rspose.reporting.table import DAGGER, Value
 
 
@@ -62,9 +72,20 @@ class Results:
         }
 
     def ties(self, metric: str) -> set[CellKey]:
-        """The cells whose metric cannot be told from that of the best loss."""
+        """The cells whose metric cannot be told from that of the best loss of their dataset, model and head.
+
+        Holm's correction is over the losses of a dataset, model and head: a column of a table.
+        """
         trained = [cell for cell in self.cells if cell[1] != "control" and (*cell, metric) in self.values]
-        return ties(self.cells, {cell: self.values[(*cell, metric)].mean for cell in trained}, metric)
+        tied: set[CellKey] = set()
+        for _, group in groupby(
+            sorted(trained, key=lambda cell: cell_order(*cell)), key=lambda cell: cell[:3]
+        ):
+            best, *others = sorted(group, key=lambda cell: -self.values[(*cell, metric)].mean)
+            found = [difference([(self.cells[best], self.cells[other], metric)]) for other in others]
+            corrected = holm([np.nan if one is None else one.p for one in found])
+            tied |= {other for other, p in zip(others, corrected, strict=True) if p >= SIGNIFICANCE}
+        return tied
 
     @cached_property
     def datasets(self) -> list[str]:

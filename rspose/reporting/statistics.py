@@ -8,7 +8,6 @@ record, and those of two losses are of the same images, so that their difference
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -169,8 +168,10 @@ def _pairs(
         ours, theirs = run.scores.get(metric), other.scores.get(metric)
         if ours is not None and theirs is not None:
             drawn, others_drawn = run.replicates(metric), other.replicates(metric)
-            known = drawn is not None and others_drawn is not None and run.draws == other.draws
-            found.append((ours, theirs, drawn - others_drawn if known else None))
+            gains = None
+            if drawn is not None and others_drawn is not None and run.draws == other.draws:
+                gains = drawn - others_drawn
+            found.append((ours, theirs, gains))
     return found
 
 
@@ -251,25 +252,3 @@ def differences(
         rows += [(*row, score) for row in of_score]
     frame = pd.DataFrame(rows, columns=[*KEY, "metric", *Difference._fields, "score"])
     return frame.assign(p_holm=holm(frame.p.where(frame.dataset != ALL).to_numpy()))
-
-
-def ties(
-    cells: Mapping[CellKey, Sequence[Record]], means: Mapping[CellKey, float], metric: str
-) -> set[CellKey]:
-    """The cells whose metric cannot be told from that of the best loss of their dataset, model and head.
-
-    Holm's correction is over the losses of a dataset, model and head: a column of a table.
-
-    Args:
-        cells: The records of each cell.
-        means: The metric of each cell that competes.
-        metric: Its name.
-    """
-    tied: set[CellKey] = set()
-    competing = sorted(means, key=lambda cell: cell_order(*cell))
-    for _, group in groupby(competing, key=lambda cell: cell[:3]):
-        best, *others = sorted(group, key=lambda cell: -means[cell])
-        found = [difference([(cells[best], cells[other], metric)]) for other in others]
-        corrected = holm([np.nan if one is None else one.p for one in found])
-        tied |= {other for other, p in zip(others, corrected, strict=True) if p >= SIGNIFICANCE}
-    return tied
