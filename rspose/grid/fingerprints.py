@@ -192,7 +192,8 @@ def training_fingerprint(config: GridConfig, cell: Cell) -> str:
 def initial_weights_fingerprint(config: GridConfig, model: str) -> str:
     """Changes when the initial weights of a model have to be trained again."""
     settings = config.model_settings[model].model_dump(mode="json")
-    return sha256_of([settings, sha256_of_modules("rspose.training.initial_weights")])
+    code = sha256_of_modules("rspose.training.initial_weights")
+    return sha256_of([settings, config.training.precision, code])
 
 
 def code_sha256(loss: ChosenLoss) -> str:

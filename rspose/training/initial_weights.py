@@ -46,7 +46,9 @@ def train_initial_weights(
     width, height = model.input_size[dataset]
     images, parts = figure_crops(settings.crops, settings.seed, (width, height), dataset)
 
-    network = _Segmenter(config, model_name, dataset).train()
+    cell = Cell(dataset, model_name, "heatmap", config.losses[0], config.seeds[0])
+    half = config.training_of(cell).precision == "bfloat16"
+    network = _Segmenter(config, cell).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     steps = settings.epochs * (len(images) // BATCH_SIZE)
@@ -55,7 +57,7 @@ def train_initial_weights(
     )
     weights = _class_weights(parts)
     for step, (batch, labels) in enumerate(_batches(images, parts, settings.epochs, settings.seed), start=1):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = network(batch)
         loss = cross_entropy(scores.float(), labels, weight=weights)
         optimizer.zero_grad()
@@ -73,9 +75,8 @@ def train_initial_weights(
 class _Segmenter(nn.Module):
     """What does not depend on head and keypoints in a model, with a part classifier on top."""
 
-    def __init__(self, config: GridConfig, model_name: str, dataset: str) -> None:
+    def __init__(self, config: GridConfig, cell: Cell) -> None:
         super().__init__()
-        cell = Cell(dataset, model_name, "heatmap", config.losses[0], config.seeds[0])
         composed = compose(config, cell, Path(), None)
         DefaultScope.get_instance("initial weights", scope_name="mmpose")
         composed["model"]["backbone"]["frozen_stages"] = -1

@@ -116,6 +116,13 @@ def check_pretrained_weights():
     problem = unfit_weights(CONFIG, untrained, Path(RESULTS, "work/weights.json"))
     if problem:
         sys.exit(f"error: {problem}")
+    in_bfloat16 = any(CONFIG.training_of(cell).precision == "bfloat16" for cell in untrained)
+    if in_bfloat16 and workflow.local_exec and not gpus(None):
+        from rspose.training.precision import slow_precision
+
+        note = slow_precision()
+        if note:
+            print(f"note: {note}", file=sys.stderr)
 
 
 def devices(wildcards):
