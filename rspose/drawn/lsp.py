@@ -49,10 +49,9 @@ def write_joints(
             _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
             (root / file.parent / "images" / name).write_bytes(encoded.tobytes())
             yield
-    none = np.empty((0, len(rows), 3))
-    of_main, of_extended = (np.array(joints[file]) if joints[file] else none for file in (main, extended))
-    (root / main).write_bytes(mat_file({"joints": of_main.transpose(2, 1, 0)}))
-    (root / extended).write_bytes(mat_file({"joints": of_extended.transpose(1, 2, 0)}))
+    for file, axes in ((main, (2, 1, 0)), (extended, (1, 2, 0))):
+        triples = np.reshape(joints[file], (-1, len(rows), 3))
+        (root / file).write_bytes(mat_file({"joints": triples.transpose(axes)}))
 
 
 def _triples(person: Person, rows: np.ndarray, of_main: bool) -> np.ndarray:

@@ -10,8 +10,8 @@ _SLOW = 1.5
 
 def bfloat16_slowness() -> float:
     """How many times as long as in float32 a convolution takes in bfloat16 on this CPU."""
-    layer = nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)
-    images = torch.zeros(8, 32, 32, 24).to(memory_format=torch.channels_last)
+    layer = nn.Conv2d(32, 32, 3, padding=1)
+    images = torch.zeros(8, 32, 32, 24)
 
     @torch.no_grad()
     def seconds(dtype: torch.dtype) -> float:
