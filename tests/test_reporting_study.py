@@ -72,6 +72,14 @@ def test_thresholds_are_means_in_percent_with_the_protocols_own_marked(tmp_path:
     assert dict(zip(frame.kind, frame.protocol, strict=True)) == {"OKS-NMS": 0.9, "keypoint scores": 0.2}
 
 
+def test_the_curve_of_pck_is_the_mean_over_seeds_in_percent(tmp_path: Path) -> None:
+    contents = [studied(seed=seed) for seed in (0, 1)]
+    for content, share in zip(contents, (0.5, 0.7), strict=True):
+        content["diagnosis"]["pck"] = {"limit": [0.1, 0.2], "share": [share, 0.8]}
+    frame = chart_frames.pck(read(tmp_path, *contents))
+    assert frame.limit.tolist() == [0.1, 0.2] and frame.value.tolist() == pytest.approx([60, 80])
+
+
 def test_learning_curves_have_a_panel_a_loss_and_a_line_a_seed_and_term(tmp_path: Path) -> None:
     rspose = studied("rspose")
     rspose["training"]["curve"] |= {"loss_rank": [0.7, 0.4, 0.3], "loss_sort": [0.3, 0.2, 0.2]}
@@ -165,7 +173,11 @@ def test_what_records_do_not_have_is_not_drawn(tmp_path: Path) -> None:
 
 
 def test_a_chart_carries_the_numbers_of_its_frame_and_a_loss_looks_the_same_in_all(tmp_path: Path) -> None:
-    results = read(tmp_path, *crowded())
+    contents = crowded()
+    for content in contents:
+        if "diagnosis" in content:
+            content["diagnosis"]["pck"] = {"limit": [0.1, 0.2], "share": [0.4, 0.7]}
+    results = read(tmp_path, *contents)
     losses = chart_frames.losses(results)
     looks = vega_config(losses)["range"]
     assert looks["category"] == [loss_colour(loss) for loss in losses]

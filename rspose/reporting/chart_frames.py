@@ -133,6 +133,15 @@ def thresholds(results: Results) -> Rows:
 
 
 @_frame
+def pck(results: Results) -> Rows:
+    """PCK by the fraction of the torso that counts as right."""
+    for named, seeds in _cells(results, lambda record: record.diagnosis.pck if record.diagnosis else None):
+        shares = pd.concat(pd.DataFrame(curve.model_dump(), dtype=float) for _, curve in seeds)
+        for limit, share in shares.groupby("limit").share.mean().items():
+            yield {**named, "limit": limit, "value": 100 * share}
+
+
+@_frame
 def learning_curves(results: Results) -> Rows:
     """The loss over the iterations of each seed, and its terms where it has several: a row each, of lists."""
     for named, seeds in _cells(results, lambda record: record.training.curve if record.training else None):

@@ -304,6 +304,25 @@ def _thresholds(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
 
 
 @_chart(
+    "pck",
+    "PCK by threshold",
+    "The share of joints nearer to their true place than a fraction of the torso. Means over the seeds.",
+    frames.pck,
+)
+def _pck(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
+    base, highlighted = _highlighted(frame, labels)
+    line = base.mark_line(strokeWidth=1.5).encode(
+        x=alt.X("limit:Q", title="fraction of the torso"),
+        y=alt.Y("value:Q", title="PCK (%)"),
+        tooltip=_tooltip(loss="", limit=".2f", value=".1f"),
+    )
+    points = base.mark_point(filled=True, size=20, opacity=1).encode(
+        x="limit:Q", y="value:Q", shape=_by_loss(alt.Shape, labels, frame)
+    )
+    return _panels(frame, line.add_params(highlighted), points, height=260, most=2)
+
+
+@_chart(
     "learning_curves",
     "Loss in training",
     "A line a seed; every panel has its own scale, since losses differ in what their values mean.",
