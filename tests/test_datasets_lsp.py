@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders.datasets import write_lsp_dataset
+from builders.grid import REPOSITORY
 from PIL import Image, ImageEnhance
 from scipy.io import loadmat, savemat
 
 from rspose.datasets.annotations import read_annotations
-from rspose.datasets.check import check_dataset, inspect_dataset
+from rspose.datasets.check import check_dataset, check_dataset_once, inspect_dataset
 from rspose.drawn import make_dataset
+from rspose.evaluation.controls import mean_pose
+from rspose.grid.config import ConfigError, load_config
+from rspose.grid.fingerprints import training_fingerprint
 
 
 def test_the_first_half_of_lsp_and_lspet_train_and_the_second_half_is_val(tmp_path: Path) -> None:
@@ -156,3 +160,24 @@ def test_drawn_pictures_are_read_back_as_they_were_drawn(tmp_path: Path) -> None
 def test_fewer_pictures_to_train_than_to_test_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="train images: expected at least as many as of val"):
         make_dataset("lsp", tmp_path / "drawn", 2, 0, 3)
+
+
+def test_a_run_checks_the_pictures_that_its_config_trains_on(tmp_path: Path) -> None:
+    write_lsp_dataset(tmp_path, seed=6, unlabelled=(1, 7))
+    (tmp_path / "lspet/images/im00002.jpg").unlink()
+    memory = tmp_path / "checked"
+    assert check_dataset_once(tmp_path, "lsp", memory).problems == []
+    (problem,) = check_dataset_once(tmp_path, "lsp", memory, 13).problems
+    assert "lspet/images/im00002.jpg: expected a picture" in problem
+
+
+def test_how_many_joints_a_person_needs_decides_who_trains_and_makes_the_mean_pose(tmp_path: Path) -> None:
+    write_lsp_dataset(tmp_path, seed=7, unlabelled=(1, 7))
+    photos = load_config(REPOSITORY / "config/photos.yaml")
+    cell = photos.cells()[0]
+    fewer = photos.changed(data={"lsp": {"root": "data", "least_keypoints": 13}})
+    assert training_fingerprint(photos, cell) != training_fingerprint(fewer, cell)
+    poses = [mean_pose("lsp", tmp_path, least).keypoints for least in (None, 14, 13)]
+    assert np.array_equal(poses[0], poses[1]) and not np.array_equal(poses[0], poses[2])
+    with pytest.raises(ConfigError, match="least_keypoints': expected at most 14; found 15"):
+        photos.changed(data={"lsp": {"root": "data", "least_keypoints": 15}})

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -54,21 +55,22 @@ def check_dataset(root: Path, name: str) -> list[str]:
     return _inspect_files(Path(root), dataset(name)).problems
 
 
-def check_dataset_once(root: Path, name: str, memory: Path) -> Inspection:
+def check_dataset_once(root: Path, name: str, memory: Path, least_keypoints: int | None = None) -> Inspection:
     """The same with its notes, but a dataset without problems is not read again until a file of it changes.
 
     The annotations of COCO-WholeBody have gigabytes, too much to be read at the start of every run.
-    ``memory`` is the file that keeps size and time of change of what was checked, and what was checked of it.
+    ``memory`` is the file that keeps size and time of change of what was checked, and what was checked of it;
+    ``least_keypoints`` as for :func:`rspose.datasets.annotations.read_annotations`.
     """
     known = dataset(name)
-    state: dict[str, list[int] | str | None] = {str(root.resolve()): None}
+    state: dict[str, Any] = {str(root.resolve()): least_keypoints}
     for each in (*known.files, *known.images.values()):
         status = (root / each).stat() if (root / each).exists() else None
         state[each] = None if status is None else [status.st_size, status.st_mtime_ns]
     state["checks"] = "".join(file_digest(Path(__file__).with_name(f"{each}.py")) for each in _CHECKS)
     if memory.is_file() and memory.read_text() == json.dumps(state, sort_keys=True):
         return Inspection()
-    found = _inspect_files(Path(root), known)
+    found = _inspect_files(Path(root), known, least_keypoints)
     if not found.problems:
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(json.dumps(state, sort_keys=True))
@@ -112,7 +114,7 @@ def what_to_fetch(root: Path, name: str) -> list[str]:
     return [described(each, root) for each in dataset(name).release.downloads]
 
 
-def _inspect_files(root: Path, known: Dataset) -> Inspection:
+def _inspect_files(root: Path, known: Dataset, least_keypoints: int | None = None) -> Inspection:
     """What is found out without decoding images."""
     found, val = Inspection(), None
     problems = found.problems
@@ -129,7 +131,7 @@ def _inspect_files(root: Path, known: Dataset) -> Inspection:
             problems.append(f"{folder}: expected the folder of {known.name}'s {split} images, found none")
         with _noting(problems):
             val = None  # frees what was read of the other split
-            val, findings = inspect_annotations(known, root, split)
+            val, findings = inspect_annotations(known, root, split, least_keypoints)
             found.take(findings)
             if val is None:
                 continue

@@ -20,18 +20,19 @@ _PADDING = 1.25
 _FOUND = 0.1
 
 
-def oracle(name: str, data_root: str | Path) -> Predictions:
+def oracle(name: str, data_root: str | Path, least_keypoints: int | None = None) -> Predictions:
     """The true keypoints in every box, with confidence 1.
 
     A detection gets the keypoints of the annotated person whose box has the highest intersection over union
     with its own; it keeps the mean pose where that is below 0.1. A person's keypoints without a label are
-    those of the mean pose in the person's box.
+    those of the mean pose in the person's box. ``least_keypoints`` as for
+    :func:`rspose.datasets.annotations.read_annotations`.
 
     Raises:
         FileNotFoundError: If a file of the dataset is missing.
         ValueError: If a file is damaged.
     """
-    predictions, annotations, pose = _boxes_with_mean_pose(name, data_root, "oracle")
+    predictions, annotations, pose = _boxes_with_mean_pose(name, data_root, "oracle", least_keypoints)
     truth = np.where(annotations.labelled[..., None], annotations.keypoints, _in_boxes(pose, annotations.box))
     on_truth = np.flatnonzero(predictions.annotation_id >= 0)
     persons = annotations.rows_of(predictions.annotation_id[on_truth], "oracle")
@@ -43,9 +44,9 @@ def oracle(name: str, data_root: str | Path) -> Predictions:
     return predictions
 
 
-def mean_pose(name: str, data_root: str | Path) -> Predictions:
-    """The mean training pose in every box, with confidence 1; errors as :func:`oracle`."""
-    return _boxes_with_mean_pose(name, data_root, "mean_pose")[0]
+def mean_pose(name: str, data_root: str | Path, least_keypoints: int | None = None) -> Predictions:
+    """The mean training pose in every box, with confidence 1; otherwise as :func:`oracle`."""
+    return _boxes_with_mean_pose(name, data_root, "mean_pose", least_keypoints)[0]
 
 
 def normalised_mean_pose(annotations: Annotations) -> np.ndarray:
@@ -72,11 +73,11 @@ def _in_boxes(pose: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _boxes_with_mean_pose(
-    name: str, data_root: str | Path, control: str
+    name: str, data_root: str | Path, control: str, least_keypoints: int | None
 ) -> tuple[Predictions, Annotations, np.ndarray]:
     """The mean pose in all boxes that a model is asked about, the annotations, and the normalised pose."""
     known, annotations = dataset(name), read_annotations(name, data_root, "val")
-    pose = normalised_mean_pose(read_annotations(name, data_root, "train"))
+    pose = normalised_mean_pose(read_annotations(name, data_root, "train", least_keypoints))
     # PCKh wants everybody.
     usable = _has_pose(annotations) if known.evaluator != "pckh" else np.full(len(annotations), True)
     of_truth = (annotations.image_id, annotations.annotation_id, annotations.box, np.ones(len(annotations)))

@@ -138,7 +138,7 @@ def dataset_settings(name: str) -> dict[str, str]:
     No import says which of the datasets a job needs, so their modules are in no fingerprint.
     """
     known = dataset(name)
-    of_tables = {"metrics", "main_metric", "release"}
+    of_tables = {"metrics", "measured", "main_metric", "release"}
     return {
         each.name: repr(getattr(known, each.name)) for each in fields(known) if each.name not in of_tables
     }
@@ -167,7 +167,7 @@ def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
     return {
         "cell": [cell.dataset, cell.model, cell.head, cell.loss, cell.seed],
         "dataset": dataset_settings(cell.dataset),
-        "data": data["generate"] or data["root"],
+        "data": [data["generate"] or data["root"], data["least_keypoints"]],
         "model": {
             "base": settings.base[cell.head],
             "backbone": settings.backbone,

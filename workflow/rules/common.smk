@@ -57,9 +57,11 @@ def contents(*uses):
     """
 
     def checksums(wildcards):
+        chosen = CONFIG.data[wildcards.dataset].least_keypoints if "train" in uses else None
         if is_generated(wildcards.dataset) or not data_root(wildcards.dataset).is_dir():
-            return None
-        return [DIGESTS.of(file) for file in CONFIG.dataset_files(wildcards.dataset, *uses)]
+            return chosen
+        files = CONFIG.dataset_files(wildcards.dataset, *uses)
+        return [DIGESTS.of(file) for file in files] + ([chosen] if chosen else [])
 
     return checksums
 
@@ -89,7 +91,12 @@ def check_real_datasets():
         recorded = all(Path(record).is_file() for record in records(dataset))
         if is_generated(dataset) or (recorded and not data_root(dataset).is_dir()):
             continue
-        found = check_dataset_once(data_root(dataset), dataset, Path(RESULTS, "work/checked", dataset))
+        found = check_dataset_once(
+            data_root(dataset),
+            dataset,
+            Path(RESULTS, "work/checked", dataset),
+            CONFIG.data[dataset].least_keypoints,
+        )
         for note in found.notes:
             print(f"note: {note}", file=sys.stderr)
         if found.problems:

@@ -13,8 +13,9 @@ with job(snakemake):
 
     dataset, control = snakemake.wildcards.dataset, snakemake.wildcards.control
     config, predictions = config_of(snakemake), Path(snakemake.output.predictions)
-    scores, root = Path(snakemake.output.scores), config.data[dataset].folder
-    getattr(controls, control)(dataset, root).save(predictions)
+    scores, data = Path(snakemake.output.scores), config.data[dataset]
+    root = data.folder
+    getattr(controls, control)(dataset, root, data.least_keypoints).save(predictions)
     write_json(scores, evaluate(dataset, predictions, root))
     cell = Cell(dataset, "control", "control", control, 0)
     write_record(config, cell, scores, None, Path(snakemake.output.record))
