@@ -64,7 +64,7 @@ def check_dataset_once(root: Path, name: str, memory: Path, least_keypoints: int
     """
     known = dataset(name)
     state: dict[str, Any] = {str(root.resolve()): least_keypoints}
-    for each in (*known.files, *known.images.values()):
+    for each in (*known.files, *known.image_folders):
         status = (root / each).stat() if (root / each).exists() else None
         state[each] = None if status is None else [status.st_size, status.st_mtime_ns]
     state["checks"] = "".join(file_digest(Path(__file__).with_name(f"{each}.py")) for each in _CHECKS)

@@ -149,6 +149,13 @@ class Dataset:
         every = (*self.annotations.values(), self.extension, self.detections, self.headboxes)
         return tuple(dict.fromkeys(path for path in every if path is not None))
 
+    @property
+    def image_folders(self) -> tuple[str, ...]:
+        """Every folder of images."""
+        if self.format == "joints":  # one beside each file
+            return tuple(file.rpartition("/")[0] + "/images" for file in self.files)
+        return tuple(sorted(set(self.images.values())))
+
     def files_of(self, *uses: str) -> tuple[str, ...]:
         """The files that are read to ``train``, to ``predict`` and to ``evaluate``."""
         val = self.annotations["val"]

@@ -19,8 +19,8 @@ def file_digest(path: Path) -> str:
 def folder_digest(path: Path) -> str:
     """SHA-256 over the names and contents of a folder's files, sorted by name."""
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path)}".encode() + b"\0" + file_digest(file).encode())
+    for file in sorted(path.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file_digest(file).encode())
     return digest.hexdigest()
 
 
@@ -28,7 +28,7 @@ def dataset_digests(root: Path, name: str) -> dict[str, str]:
     """Checksums of a dataset's files: one for each annotation file, one for each folder of images."""
     known = dataset(name)
     digests = {path: file_digest(root / path) for path in known.files}
-    return digests | {folder: folder_digest(root / folder) for folder in sorted(set(known.images.values()))}
+    return digests | {folder: folder_digest(root / folder) for folder in known.image_folders}
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:

@@ -20,7 +20,8 @@ from rspose.training.watch import watched_terms
 # A person covers 0.53 of its box (what CrowdPose's evaluation takes for the area); mmpose's crop is 1.25
 # times as wide and high as the box.
 _COVERED, _PADDING = 0.53, 1.25
-_SIGMAS = {len(each.keypoints): each.keypoints.sigmas for each in DATASETS.values()}
+# The first of those with as many: CrowdPose before LSP, which has its keypoints in another order.
+_SIGMAS = {len(each.keypoints): each.keypoints.sigmas for each in reversed(DATASETS.values())}
 
 
 class MapLoss(nn.Module):
