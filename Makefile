@@ -50,7 +50,7 @@ tables: $(INSTALLED)  ## Make the tables of CONFIG again, after the cells that h
 # One thread a test process: there is a process for every core. tests/conftest.py says which modules come first.
 PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test: $(INSTALLED)  ## Run the whole test suite: up to 30 minutes on two cores
+test: $(INSTALLED)  ## Run the whole test suite: up to 40 minutes on two cores
 	@$(PYTEST) $(ARGS)
 
 test-fast: $(INSTALLED)  ## Run the tests but those marked slow

@@ -198,7 +198,7 @@ def _unpack(file: Path, out: Path) -> None:
 
 @command(
     "diff",
-    "results/reference/demo results/records",
+    "results/reference/study results/records",
     path("first", "folder of records"),
     path("second", "folder of records to compare with it"),
 )

@@ -37,7 +37,7 @@ def register(loss: LossClass) -> LossClass:
 
     Raises:
         TypeError: the class is no :class:`HeatmapLoss`, or one of its class variables is missing or wrong.
-        NameTaken: another loss has the name.
+        NameTaken: another loss has the name, or its class has: mmpose knows losses by their classes.
     """
     if not (isinstance(loss, type) and issubclass(loss, HeatmapLoss)):
         raise TypeError(f"register: expected a subclass of HeatmapLoss, found {loss!r}")
@@ -53,6 +53,13 @@ def register(loss: LossClass) -> LossClass:
     if not (isinstance(loss.heads, tuple) and loss.heads and set(loss.heads) <= set(HEADS)):
         expected = "a tuple of 'heatmap' and 'simcc' (one alone: ('simcc',))"
         raise wrong("heads", f"expected {expected}, found {loss.heads!r}")
+    for other in _losses.values():
+        if other.__name__ == loss.__name__ and other.name not in (loss.name, *_unusable):
+            raise NameTaken(
+                loss.name,
+                f"class name {loss.__name__!r} of the loss {loss.name!r} is taken by {other.__module__}, the "
+                f"loss {other.name!r}: give the class another name",
+            )
     taken = _losses.setdefault(loss.name, loss)
     if taken is not loss:
         raise NameTaken(

@@ -71,6 +71,12 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
         raise NotADirectoryError(f"{folder}: no such folder")
     path, words = folder / f"{name}.py", name.split("_")
     class_name = "".join(word[:1].upper() + word[1:] for word in words).removesuffix("Loss") + "Loss"
+    for other in available().values():
+        if other.__name__ == class_name:
+            raise ValueError(
+                f"loss name {name!r}: its class would be {class_name}, as that of the loss {other.name!r}: "
+                "take another name"
+            )
     title = " ".join(words).strip()
     title = title[:1].upper() + title[1:]
     with open(path, "x") as file:
