@@ -135,7 +135,9 @@ def test_a_name_can_be_taken_once(fresh_registry: None) -> None:
 
 def test_a_class_can_be_named_once_for_mmpose_knows_losses_by_their_classes(fresh_registry: None) -> None:
     again = type("MSELoss", (available()["mse"],), {"name": "squared"})
-    with pytest.raises(ValueError, match=r"class name 'MSELoss' of the loss 'squared' is taken by .*loss 'mse'"):
+    with pytest.raises(
+        ValueError, match=r"class name 'MSELoss' of the loss 'squared' is taken by .*loss 'mse'"
+    ):
         register(again)
     assert "squared" not in available()
     assert available()["mse"].__module__ == "rspose.baselines.mse"

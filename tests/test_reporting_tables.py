@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from builders.grid import REPOSITORY
 from builders.processes import python
 from builders.records import (
     COCO_METRICS,
@@ -499,3 +500,13 @@ def test_tables_are_made_without_torch(tmp_path: Path) -> None:
     )
     # Two datasets, confidence, differences and the overview, three formats each.
     assert python("-c", script, tmp_path, tmp_path / "tables") == "15\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", ["ablation_dm", "ablation_fowkal", "ablation_rspose", "study"])
+def test_the_tables_beside_reference_records_are_those_that_the_records_give(
+    study: str, tmp_path: Path
+) -> None:
+    folder = REPOSITORY / "results/reference" / study
+    written = {path.name: path.read_text() for path in make_tables(folder, tmp_path)}
+    assert written == {path.name: path.read_text() for path in (folder / "tables").iterdir()}

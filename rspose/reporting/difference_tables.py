@@ -54,7 +54,7 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
         other: Name of the one that is subtracted.
 
     Raises:
-        ValueError: If a loss has no record, or nothing pairs up.
+        ValueError: If both are one loss, one has no record, or nothing pairs up.
     """
     there = sorted({record.cell.loss for record in records if not record.control})
     if not there:
@@ -62,6 +62,8 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
     for name in (loss, other):
         if name not in there:
             raise ValueError(f"no record of a loss {name!r}; there are records of {', '.join(there)}")
+    if loss == other:
+        raise ValueError(f"expected two losses, found {loss!r} twice")
     results = Results([record for record in records if record.cell.loss in (loss, other)])
     metrics = results.main_metrics
     scores = {" / ".join(sorted({metric.removeprefix("metrics.") for metric in metrics.values()})): metrics}

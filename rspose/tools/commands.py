@@ -82,7 +82,7 @@ def _dataset(name: str) -> str:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
     return number
