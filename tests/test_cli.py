@@ -256,13 +256,14 @@ def test_a_loss_is_checked_and_told_what_is_wrong(
         "good_loss: all checks passed",
     ]
 
+    text = (tmp_path / "good_loss.py").read_text()
+    path = tmp_path / "copied_loss.py"
+    path.write_text(text.replace("good_loss", "copied_loss"))
+    taken = "class name 'GoodLoss' of the loss 'copied_loss' is taken by"
+    assert taken in failure(capsys, "check-loss", "copied_loss", "--from", path)
+
     path = tmp_path / "bad_loss.py"
-    text = (tmp_path / "good_loss.py").read_text().replace("good_loss", "bad_loss")
-    path.write_text(text)
-    taken = "class name 'GoodLoss' of the loss 'bad_loss' is taken by"
-    assert taken in failure(capsys, "check-loss", "bad_loss", "--from", path)
-    text = text.replace("GoodLoss", "BadLoss")
-    path = tmp_path / "another_bad_loss.py"
+    text = text.replace("good_loss", "bad_loss").replace("GoodLoss", "BadLoss")
     path.write_text(
         text.replace("return (weight", "return -(weight").replace('("heatmap", "simcc")', '("simcc",)')
     )
