@@ -22,7 +22,10 @@ from rspose.evaluation import evaluate
 from rspose.evaluation.resampling import draws
 
 # Of the tests that want photographs alone: the others look for data where their configs say.
-PHOTOGRAPHS = os.environ.pop("RSPOSE_DATA", None)
+# Test processes inherit it from the one that starts them, under another name.
+PHOTOGRAPHS = os.environ.pop("RSPOSE_DATA", os.environ.get("RSPOSE_PHOTOGRAPHS"))
+if PHOTOGRAPHS:
+    os.environ["RSPOSE_PHOTOGRAPHS"] = PHOTOGRAPHS
 
 # Of several processes each takes a module at a time: what takes longest must not be left for the end.
 LONGEST = (

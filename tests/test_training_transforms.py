@@ -156,14 +156,6 @@ def test_an_augmentation_that_is_not_there_is_named() -> None:
         BlurAndDropout([{"type": "Posterize", "p": 1.0}])
 
 
-OF_MMPOSE = {
-    "fast_coco": "CocoDataset",
-    "fast_crowdpose": "CrowdPoseDataset",
-    "fast_mpii": "MpiiDataset",
-    "fast_wholebody": "CocoWholeBodyDataset",
-}
-
-
 @pytest.fixture(params=["coco", "crowdpose", "mpii", "wholebody"])
 def datasets(request: pytest.FixtureRequest, trainable: Settings) -> Settings:
     """The settings of a cell's dataset for each split."""
@@ -178,7 +170,7 @@ def test_samples_are_those_of_mmpose_without_the_outline(datasets: Settings, spl
     settings = {**datasets[split], "pipeline": []}
     ours = DATASETS.build(dict(settings))
     assert settings.pop("split") == {"train": "train", "predict": "val"}[split]
-    theirs = DATASETS.build({**settings, "type": OF_MMPOSE[settings["type"]]})
+    theirs = DATASETS.build({**settings, "type": settings["type"].removeprefix("Fast")})
     assert isinstance(ours, type(theirs))
     assert len(ours) == len(theirs) > 0
     for index in range(len(theirs)):

@@ -68,7 +68,8 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
         )
         settings = loader["dataset"]
         settings.update(
-            type=f"fast_{known.name}",  # of rspose.training.mmpose_datasets
+            # Of rspose.training.mmpose_datasets; mmpose has no LSP.
+            type="FastLspDataset" if known.format == "joints" else f"Fast{settings['type']}",
             split=split,
             data_root=str(data.folder),
             ann_file=known.annotations[split],

@@ -33,7 +33,7 @@ class _SharedSkeleton(BaseCocoStyleDataset):
     """Samples share the dataset's metainfo, so no step of the pipeline may write into it.
 
     Args:
-        split: ``train`` or ``val``.
+        split: ``train`` or ``val``, of LSP, which has both in one file.
         least_keypoints: As for :func:`rspose.datasets.annotations.read_annotations`.
         arguments: Those of mmpose's datasets.
     """
@@ -42,7 +42,7 @@ class _SharedSkeleton(BaseCocoStyleDataset):
     ann_file: str
     bbox_file: str | None
 
-    def __init__(self, *, split: str, least_keypoints: int | None = None, **arguments: Any) -> None:
+    def __init__(self, *, split: str = "train", least_keypoints: int | None = None, **arguments: Any) -> None:
         self.split, self.least_keypoints = split, least_keypoints
         super().__init__(**arguments)
 
@@ -143,4 +143,5 @@ for _name, _known in KNOWN.items():
         _base = BaseCocoStyleDataset
         _members["METAINFO"] = _metainfo_of(_name, _known.keypoints)
     _bases = (_SharedSkeleton,) if _base is BaseCocoStyleDataset else (_SharedSkeleton, _base)
-    DATASETS.register_module(name=f"fast_{_name}", module=type(f"Fast{_name.title()}", _bases, _members))
+    _class_name = f"Fast{_OF_MMPOSE.get(_name, f'{_name.title()}Dataset')}"
+    DATASETS.register_module(module=type(_class_name, _bases, _members))
