@@ -125,9 +125,10 @@ def test_what_cannot_be_is_named(
 
 def test_a_file_that_is_no_matlab_file_is_named(tmp_path: Path) -> None:
     write_lsp_dataset(tmp_path, seed=5)
-    (tmp_path / "lspet/joints.mat").write_text("<html>")
-    (problem,) = check_dataset(tmp_path, "lsp")
-    assert problem.startswith(f"{tmp_path / 'lspet/joints.mat'}: expected a MATLAB file, found ")
+    for file in ("lspet/joints.mat", "lsp/joints.mat"):
+        (tmp_path / file).write_text("<html>")
+        (problem,) = check_dataset(tmp_path, "lsp")
+        assert problem.startswith(f"{tmp_path / file}: expected a MATLAB file, found ")
 
 
 def test_nearly_the_same_picture_in_two_splits_is_noted(tmp_path: Path) -> None:

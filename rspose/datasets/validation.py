@@ -160,7 +160,8 @@ def contents(path: Path) -> bytes:
     """What a file holds; a FileNotFoundError says what to do."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such file; check the data root, or make the dataset with `rspose data make`"
+            f"{path}: no such file; check the data root, fetch the dataset (rspose data fetch) or draw it "
+            "(rspose data make)"
         )
     return path.read_bytes()
 
