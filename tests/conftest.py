@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # One thread a process: the test processes share the cores. Before anything loads an OpenMP library.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,11 +15,13 @@ import pytest
 import yaml
 from builders.grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
 from builders.losses import forget_later
-from playwright.sync_api import Browser, sync_playwright
 
 from rspose.drawn import make_dataset
 from rspose.evaluation import evaluate
 from rspose.evaluation.resampling import draws
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Of the tests that want photographs alone: the others look for data where their configs say.
 # Test processes inherit it from the one that starts them, under another name.
@@ -103,7 +105,7 @@ def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     """Any Chromium; where there is none its tests are left out, with CI=true they fail."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     program = next(filter(None, map(shutil.which, names)), None)
@@ -115,6 +117,8 @@ def browser() -> Iterator[Browser]:
     # The last ones keep the browser itself from asking for updates and the like.
     flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    from playwright.sync_api import sync_playwright  # a GPU machine without a registry has none
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags, timeout=120_000)
         yield browser

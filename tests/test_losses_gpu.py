@@ -7,6 +7,7 @@ import torch
 from builders.losses import every_loss_and_head
 from builders.targets import make_target, on_maps, random_prediction
 
+import rspose.training
 from rspose.losses import KeypointTarget, Maps, build, rank_sort
 from rspose.losses.interface import as_tuple
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def deterministic() -> Iterator[None]:
     """As in a training: an operation that has no deterministic form is an error."""
+    assert rspose.training  # sets what CUDA's matrix products need for it
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     yield
@@ -59,7 +61,7 @@ def test_the_operator_is_the_same_on_both_devices_on_whole_heatmaps(positives: i
     labels = labels.where(labels.argsort(dim=1).argsort(dim=1) < positives, 0)
     found = []
     for device in ("cpu", DEVICE, DEVICE):
-        rows = scores.to(device).requires_grad_()
+        rows = scores.to(device).detach().requires_grad_()
         rank, sort = rank_sort(rows, labels.to(device))
         (rank.sum() + 2 * sort.sum()).backward()
         found.append([rank.detach().cpu(), sort.detach().cpu(), rows.grad.cpu()])

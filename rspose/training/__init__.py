@@ -13,6 +13,8 @@ import_standins.install()
 
 # A checkpoint is data. torch then refuses one that brings code, which mmengine and torch.hub would run.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+# Trainings are deterministic, and on a GPU torch refuses matrix products that are not. Read when CUDA starts.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 from rspose.training import heads, hooks, map_losses, mmpose_datasets, necks, transforms  # noqa: E402  (mmpose is importable only now)
 
