@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from builders.datasets import write_lsp_dataset
 from builders.grid import REPOSITORY
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy.io import loadmat, savemat
 
@@ -80,14 +82,16 @@ def one_fewer(joints: np.ndarray) -> np.ndarray:
     return joints[:-1]
 
 
-def unknown(joints: np.ndarray) -> np.ndarray:
-    joints[0, 2, 4] = np.nan
-    return joints
+def as_text(joints: np.ndarray) -> np.ndarray:
+    return np.full(joints.shape, "1")
 
 
-def flagged(joints: np.ndarray) -> np.ndarray:
-    joints[1, 2, 0] = 2
-    return joints
+def in_cells(joints: np.ndarray) -> np.ndarray:
+    return joints.astype(object)
+
+
+def imaginary(joints: np.ndarray) -> np.ndarray:
+    return joints + 1j
 
 
 def fractions(joints: np.ndarray) -> np.ndarray:
@@ -100,15 +104,22 @@ def elsewhere(joints: np.ndarray) -> np.ndarray:
     return joints
 
 
+def extended_elsewhere(joints: np.ndarray) -> np.ndarray:
+    joints[:, :2] += 500
+    return joints
+
+
 @pytest.mark.parametrize(
     ("file", "change", "line"),
     [
         ("lsp", swapped, r"joints: expected shape \(3, 14, N\), found shape \(14, 3, 6\)"),
         ("lspet", one_fewer, r"joints: expected shape \(14, 3, N\), found shape \(13, 3, 3\)"),
-        ("lsp", unknown, r"picture 5, joint 3: expected x, y and a flag of 0 or 1, found \[nan, "),
-        ("lspet", flagged, r"picture 1, joint 2: expected x, y and a flag of 0 or 1, found .* 2.0\]"),
+        ("lsp", as_text, r"joints: expected real numbers, found an array of <U1"),
+        ("lspet", in_cells, r"joints: expected real numbers, found an array of object"),
+        ("lsp", imaginary, r"joints: expected real numbers, found an array of complex128"),
         ("lsp", fractions, r"picture 1: expected pixels, found numbers from 0 to 1 \(5 more like it\)"),
         ("lsp", elsewhere, r"lsp/images/im000\d.jpg: .* expected .* within 100 x 80 pixels"),
+        ("lspet", extended_elsewhere, r"lspet/images/im0000\d.jpg: .* expected .* within 100 x 80 pixels"),
     ],
 )
 def test_what_cannot_be_is_named(
@@ -121,6 +132,68 @@ def test_what_cannot_be_is_named(
     assert any(problem.startswith(f"{path}: ") and re.search(line, problem) for problem in problems), problems
     with pytest.raises(ValueError, match=r"joints\.mat: "):
         read_annotations("lsp", tmp_path, "train")
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("lsp")
+    write_lsp_dataset(root, seed=8)
+    return root
+
+
+def everything(root: Path) -> list[np.ndarray]:
+    both = [read_annotations("lsp", root, split) for split in ("train", "val")]
+    return [
+        array
+        for read in both
+        for array in (read.image_id, read.annotation_id, read.box, read.area, read.keypoints, read.flags)
+    ]
+
+
+FILES = st.sampled_from([("lsp", 6, (0, 1, 2)), ("lspet", 3, (1, 0, 2))])
+NO_NUMBER = [np.nan, np.inf, -np.inf, 1e300, -1e300]
+
+
+@given(
+    file=FILES,
+    picture=st.integers(0, 10**6),
+    joint=st.integers(0, 13),
+    fault=st.tuples(st.sampled_from([0, 1]), st.sampled_from(NO_NUMBER))
+    | st.tuples(st.just(2), st.sampled_from([*NO_NUMBER, -1, 0.5, 2, 3])),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_number_that_cannot_be_is_refused_by_file_picture_and_joint(
+    file: tuple[str, int, tuple[int, ...]], picture: int, joint: int, fault: tuple[int, float], noise: Path
+) -> None:
+    name, pictures, order = file
+    path, picture = noise / name / "joints.mat", picture % pictures
+    valid = path.read_bytes()
+    joints = loadmat(path)["joints"]
+    joints.transpose(order)[fault[0], joint, picture] = fault[1]
+    try:
+        savemat(path, {"joints": joints})
+        (problem,) = check_dataset(noise, "lsp")
+    finally:
+        path.write_bytes(valid)
+    place = f"{path}: picture {picture + 1}, joint {joint + 1}"
+    assert problem.startswith(f"{place}: expected x, y and a flag of 0 or 1, found [") and "\n" not in problem
+
+
+@given(file=FILES, at=st.integers(0, 183), value=st.integers(0, 255), end=st.none() | st.integers(0, 1000))
+@settings(max_examples=200, deadline=None)
+def test_a_header_that_is_damaged_is_refused_by_file_or_changes_no_number(
+    file: tuple[str, int, tuple[int, ...]], at: int, value: int, end: int | None, noise: Path
+) -> None:
+    path, before = noise / file[0] / "joints.mat", everything(noise)
+    valid = path.read_bytes()
+    try:
+        path.write_bytes((valid[:at] + bytes([value]) + valid[at + 1 :])[:end])
+        problems = check_dataset(noise, "lsp")
+        after = [] if problems else everything(noise)
+    finally:
+        path.write_bytes(valid)
+    assert all(problem.startswith(f"{path}: ") and "\n" not in problem for problem in problems), problems
+    assert problems or all(map(np.array_equal, before, after))
 
 
 def test_a_file_that_is_no_matlab_file_is_named(tmp_path: Path) -> None:

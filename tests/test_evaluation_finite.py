@@ -76,7 +76,17 @@ def test_in_a_head_box(wrong: float, tmp_path: Path) -> None:
     refused(path, "person 2: headboxes_src", evaluate, "mpii", predictions, tmp_path)
 
 
-@in_all_datasets
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_in_a_joint_of_lsp(row: int, wrong: float, tmp_path: Path) -> None:
+    predictions = written(tmp_path, "lsp")
+    path = tmp_path / "lsp/joints.mat"
+    joints = loadmat(path)["joints"]
+    joints[row, 4, 5] = wrong
+    savemat(path, {"joints": joints})
+    refused(path, "picture 6, joint 5", evaluate, "lsp", predictions, tmp_path)
+
+
+@pytest.mark.parametrize("dataset", [*JOINTS, "lsp"])
 def test_in_a_prediction(dataset: str, wrong: float, tmp_path: Path) -> None:
     path = written(tmp_path, dataset)
     with np.load(path) as archive:

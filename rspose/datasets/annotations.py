@@ -165,7 +165,7 @@ def inspect_detections(
     )
 
     def entry(at: int) -> str:
-        return f"detection {index[at]} (image_id {found.image_id[at]})"
+        return f"{path}: detection {index[at]} (image_id {found.image_id[at]})"
 
     if annotations is None:
         size = np.full((len(persons), 2), np.nan)
@@ -231,7 +231,7 @@ def read_head_sizes(name: str, data_root: str | Path, persons: int | None) -> np
     findings = Findings(path)
     findings.refuse(
         ~(np.isfinite(sizes) & (sizes > 0)),
-        lambda at: f"person {at}",
+        lambda at: f"{path}: person {at}",
         lambda at: f"headboxes_src: expected two corners of a head box, found {first[at]} and {second[at]}",
     )
     findings.raise_first()
@@ -284,12 +284,13 @@ def _coco_annotations(known: Dataset, path: Path, content: Any, findings: Findin
     )
 
     def image(at: int) -> str:
-        return f"image {at}"
+        return f"{path}: image {at}"
 
     def person(at: int) -> str:
-        if known.format == "joints":  # one person a picture
-            return annotations.image_names[at]
-        return f"annotation {at} (id {annotations.annotation_id[at]})"
+        if known.format == "joints":  # one person a picture, and its joints above its folder
+            name = annotations.image_names[at]
+            return f"{path.parents[1] / Path(name).parents[1] / path.name}: {name}"
+        return f"{path}: annotation {at} (id {annotations.annotation_id[at]})"
 
     findings.refuse(
         repeated(annotations.known_images),
@@ -376,7 +377,9 @@ def _mpii_annotations(known: Dataset, path: Path, content: Any, findings: Findin
         ignored=labelled.sum(axis=1) == 0,
         crowd=np.zeros(len(content), dtype=bool),
     )
-    check_keypoints(
-        findings, annotations.keypoints, labelled, annotations.box, unknown, lambda at: f"person {at}"
-    )
+
+    def person(at: int) -> str:
+        return f"{path}: person {at}"
+
+    check_keypoints(findings, annotations.keypoints, labelled, annotations.box, unknown, person)
     return annotations

@@ -29,7 +29,7 @@ from rspose.datasets.validation import Findings, more
 Progress = Callable[[int, int], None]
 
 # The modules that say what is right.
-_CHECKS = ("annotations", "check", "validation")
+_CHECKS = ("annotations", "check", "joints", "validation")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from scipy.io import loadmat
 
 from rspose.datasets.interface import Dataset
 from rspose.datasets.pictures import turned_size
-from rspose.datasets.validation import GET_AGAIN, PERSON_CATEGORY, Findings, contents, more
+from rspose.datasets.validation import GET_AGAIN, LARGEST, PERSON_CATEGORY, Findings, contents, more
 
 BOX_MARGIN = 0.1
 """Of the extent of the labelled joints, added on each side; the box ends with the picture."""
@@ -83,8 +83,11 @@ def _triples(path: Path, shape: tuple[int | None, ...], findings: Findings) -> n
         what = "none" if joints is None else f"shape {found}; is it the file of the other set?"
         findings.problems.append(f"{path}: joints: expected shape ({wanted}), found {what}")
         return None
+    if joints.dtype.kind not in "iuf":
+        findings.problems.append(f"{path}: joints: expected real numbers, found an array of {joints.dtype}")
+        return None
     triples = joints.astype(np.float64).transpose((2, 1, 0) if shape[0] == 3 else (2, 0, 1))
-    wrong = ~np.isfinite(triples).all(axis=2) | ~np.isin(triples[..., 2], (0, 1))
+    wrong = ~(np.abs(triples) <= LARGEST).all(axis=2) | ~np.isin(triples[..., 2], (0, 1))
     at = np.argwhere(wrong)
     if len(at):
         picture, joint = at[0].tolist()

@@ -35,10 +35,11 @@ def _whole(value: Any) -> Any:
 
 
 # What a training in float32 can still square, and an array of int64 hold.
-_LARGEST = Field(ge=-1e15, le=1e15)
+LARGEST = 1e15
+_IN_RANGE = Field(ge=-LARGEST, le=LARGEST)
 
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False), _LARGEST]
-Whole = Annotated[int, Strict(), BeforeValidator(_whole), _LARGEST]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False), _IN_RANGE]
+Whole = Annotated[int, Strict(), BeforeValidator(_whole), _IN_RANGE]
 Size = Annotated[Whole, Field(gt=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
@@ -127,7 +128,7 @@ class Findings:
 
         Args:
             wrong: bool, its first axis over the entries.
-            entry: Names the entry of an index.
+            entry: Names the file and the entry of an index.
             says: Field, what was expected and what was found in it.
         """
         return self._add(self.problems, wrong, entry, says)
@@ -141,7 +142,7 @@ class Findings:
     ) -> bool:
         at = np.flatnonzero(chosen.any(axis=tuple(range(1, chosen.ndim)))).tolist()
         if at:
-            lines.append(f"{self.path}: {entry(at[0])}: {says(at[0])}{more(len(at) - 1)}")
+            lines.append(f"{entry(at[0])}: {says(at[0])}{more(len(at) - 1)}")
         return bool(at)
 
     def raise_first(self) -> None:

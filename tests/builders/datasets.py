@@ -170,9 +170,11 @@ def write_lsp_dataset(
 
 
 def write_dataset(root: Path, dataset: str, seed: int, images: int = 30) -> None:
-    """Any dataset; MPII has 40 persons, whatever ``images`` says."""
+    """Any dataset; MPII has 40 persons and LSP 9, whatever ``images`` says."""
     if dataset == "mpii":
         write_mpii_dataset(root, seed)
+    elif dataset == "lsp":
+        write_lsp_dataset(root, seed)
     else:
         write_crowded_dataset(root, dataset, seed, images)
 
