@@ -292,6 +292,21 @@ def test_the_diagnosis_is_among_the_scores_and_an_older_record_goes_without(tmp_
     assert not any("curve" in name for name in table.columns)
 
 
+def test_a_mean_over_types_may_lie_beside_its_interval_and_older_records_have_none(
+    tmp_path: Path,
+) -> None:
+    """Replicates of few images lack some types; every other number lies in its interval."""
+    content = record()
+    content["confidence"]["within_types"] = {"spearman": 0.5}
+    values = {"confidence.within_types.spearman": np.linspace(0.1, 0.2, 11)}
+    found = read_record(write(tmp_path, with_bootstrap(content, values)))
+    assert found.scores["confidence.within_types.spearman"] == 0.5
+    assert found.interval("confidence.within_types.spearman") == pytest.approx((0.1025, 0.1975))
+    assert "confidence.within_types.spearman" not in read_record(write(tmp_path, record(seed=1))).scores
+    with pytest.raises(RecordError, match=r"expected one that holds confidence\.within_types"):
+        read_record(write(tmp_path, with_bootstrap(record(), values)))
+
+
 def test_a_record_and_its_older_version_without_a_diagnosis_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -223,6 +223,24 @@ def test_correlations_have_two_decimals_and_no_sign_on_zero(tmp_path: Path) -> N
     assert list(rows_of(text)[0]) == headers
 
 
+def test_correlations_by_type_stand_where_records_have_them_and_constants_below_mse(tmp_path: Path) -> None:
+    by_type = {"within_types": 0.45, "between_types": 0.9, "type_constants": 0.58}
+    of_mse, of_kl = (
+        {level: {"spearman": rho + more} for level, rho in by_type.items()} for more in (0.0, 0.01)
+    )
+    write(tmp_path, record("mpii", metrics=MPII_METRICS))
+    write(tmp_path, record(confidence=of_mse))
+    text = made(tmp_path, record(loss="kl", confidence=of_kl), name="confidence.md")
+    assert [tuple(row.values()) for row in rows_of(text)] == [
+        ("COCO", "MSE", "**0.31**", "**0.22**", "**0.41**", "**0.32**", "0.45", "0.90"),
+        ("", "*MSE with one constant a type*", "0.58", *["—"] * 5),
+        ("", "KL", "**0.31**", "**0.22**", "**0.41**", "**0.32**", "**0.46**", "0.91"),
+        ("MPII", "MSE", "0.31", "0.22", "0.41", "0.32", "—", "—"),
+    ]
+    assert list(rows_of(text)[0])[-2:] == ["2D within ρ", "2D between ρ"]
+    assert "constants fitted on other images" in text
+
+
 def test_notes_name_data_training_and_protocol(tmp_path: Path) -> None:
     mpii = record("mpii", metrics=MPII_METRICS, data={"generated": False, "val_instances": 2958})
     coco = made(tmp_path, record(), mpii)

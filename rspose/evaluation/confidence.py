@@ -5,6 +5,7 @@ monotone map. Pearson's r and the calibration curve take the confidence in [0, 1
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.stats import kendalltau, pearsonr, spearmanr
@@ -14,6 +15,7 @@ from rspose.evaluation.coco import MAX_DETECTIONS
 from rspose.evaluation.matching import pair
 from rspose.evaluation.oks import keypoint_similarity
 from rspose.evaluation.predictions import Predictions
+from rspose.evaluation.resampling import mean_of_known, spearman
 
 # The least OKS at which the evaluators match a prediction to a person.
 MATCH_THRESHOLD = 0.5
@@ -68,11 +70,35 @@ class KeypointQuality:
     similarity: np.ndarray
     labelled: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Self:
+        """That of some predictions, given as indices or as a boolean mask ``[N]``."""
+        return type(self)(self.confidence[rows], self.similarity[rows], self.labelled[rows])
+
     def pairs(self, keypoints: slice = slice(None)) -> Pairs:
         """Confidence and similarity of the labelled ones among some of the K keypoints."""
         labelled = self.labelled[:, keypoints]
         confidence, similarity = (each[:, keypoints][labelled] for each in (self.confidence, self.similarity))
         return Pairs(confidence, similarity, np.nonzero(labelled)[0])
+
+    def within_types(self, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Spearman's rho of the pairs of each type, the mean over the types that have one, float64 ``[R]``.
+
+        ``image`` is the index of the image of each prediction, which occurs ``counts`` ``[I, R]`` times.
+        """
+        types = [self.pairs(slice(k, k + 1)) for k in range(self.confidence.shape[1])]
+        return mean_of_known(
+            [spearman(each.confidence, each.quality, image[each.row], counts) for each in types]
+        )
+
+    def between_types(self) -> Pairs:
+        """Mean confidence and mean similarity of each type that has a labelled keypoint."""
+        labels = self.labelled.sum(axis=0)
+        types = np.flatnonzero(labels)
+        confidence, similarity = (
+            (values * self.labelled).sum(axis=0, dtype=np.float64)[types] / labels[types]
+            for values in (self.confidence, self.similarity)
+        )
+        return Pairs(confidence, similarity, types)
 
     def pose_pairs(self, scores: np.ndarray) -> Pairs:
         """Score ``[N]`` and OKS, the mean similarity, of the predictions with a labelled keypoint."""

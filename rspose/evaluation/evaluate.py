@@ -12,6 +12,7 @@ import numpy as np
 from rspose.datasets import Dataset, KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.evaluation import coco, lsp, mpii
+from rspose.evaluation.calibration import constant, cross_fitted, second_half, spearman_of_halves
 from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs, keypoint_quality
 from rspose.evaluation.detections import PROTOCOL, instance_scores, rescore_and_suppress
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
@@ -37,7 +38,10 @@ def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[
         - ``confidence``: how it goes with localisation quality. ``keypoint`` (on ground-truth boxes), each of
           ``keypoint_types``, ``pose`` and, where there are detections, ``keypoint_on_detections`` and
           ``pose_on_truth`` hold correlations, ``calibration`` the curves of ``keypoint`` and ``pose``
-          (:class:`~rspose.evaluation.confidence.Pairs`).
+          (:class:`~rspose.evaluation.confidence.Pairs`). Spearman's rho of ``keypoint`` comes apart into that
+          ``within_types``, the mean over them, and that of the means ``between_types``; ``type_constants``
+          has what confidences reach that are multiplied by one constant a type
+          (:mod:`~rspose.evaluation.calibration`).
         - ``diagnosis``: ``errors`` has the share of good keypoints and of each error, the number of
           ``keypoints`` judged and, as ``gain``, how much the main metric rises where one error or ``all`` are
           repaired (:mod:`~rspose.evaluation.errors`). But for MPII, also ``ordering`` and ``thresholds``
@@ -90,12 +94,13 @@ def _on_truth(
     quality = keypoint_quality(predictions, persons, annotations, joints.falloff)
     poses = quality.pose_pairs(predictions.confidence.mean(axis=1))
     levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images)}
+    by_type = _by_type(known, quality, images, counts)
     return {
         "metrics": _of_the_split(metrics),
-        "confidence": _confidence(quality, poses, joints),
+        "confidence": _confidence(quality, poses, joints, by_type),
         "diagnosis": {"errors": _errors(study, diagnosis)},
         "protocol": {"evaluator": mpii.EVALUATOR},
-        "bootstrap": _bootstrap(metrics, levels, study, counts),
+        "bootstrap": _bootstrap(metrics, by_type, levels, study, counts),
     }
 
 
@@ -150,7 +155,8 @@ def _on_detections(
     persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
     quality = keypoint_quality(on_truth, persons, annotations, falloff)
     poses = detection_pairs(kept, scores, annotations, falloff)
-    confidence = _confidence(quality, poses, joints)
+    by_type = _by_type(known, quality, images, counts)
+    confidence = _confidence(quality, poses, joints, by_type)
     if known.detections:
         # By the box alone: the choice must not look at the pose, whose quality is asked for.
         rows, persons = persons_in_boxes(kept, annotations, BOX_THRESHOLD, ~annotations.ignored)
@@ -168,7 +174,7 @@ def _on_detections(
             **curves,
         },
         "protocol": protocol,
-        "bootstrap": _bootstrap(metrics, levels, study, counts),
+        "bootstrap": _bootstrap(metrics, by_type, levels, study, counts),
     }
 
 
@@ -206,25 +212,43 @@ def _errors(study: dict[str, Numbers], diagnosis: Diagnosis) -> dict[str, Any]:
     return {**shares, "gain": gains, "keypoints": int((diagnosis.kind != NOT_JUDGED).sum())}
 
 
-def _confidence(quality: KeypointQuality, poses: Pairs, joints: KeypointSet) -> dict[str, Any]:
+def _by_type(known: Dataset, quality: KeypointQuality, images: np.ndarray, counts: np.ndarray) -> Numbers:
+    """Spearman's rho within types, and with one constant a type; ``images`` are those of the predictions."""
+    second = second_half(known.name, len(counts))
+    half = second[images]
+    scaled = cross_fitted(constant, True, quality.confidence, half, quality, half)
+    pairs = replace(quality, confidence=scaled).pairs()
+    return {
+        "within_types": quality.within_types(images, counts),
+        "type_constants": spearman_of_halves(pairs, images, second, counts),
+    }
+
+
+def _confidence(
+    quality: KeypointQuality, poses: Pairs, joints: KeypointSet, by_type: Numbers
+) -> dict[str, Any]:
     keypoints = quality.pairs()
-    by_type = [quality.pairs(slice(index, index + 1)).correlations() for index in range(len(joints))]
+    types = [quality.pairs(slice(index, index + 1)).correlations() for index in range(len(joints))]
     return {
         "keypoint": keypoints.correlations(),
         "pose": poses.correlations(),
-        "keypoint_types": dict(zip(joints.names, by_type, strict=True)),
+        "keypoint_types": dict(zip(joints.names, types, strict=True)),
+        **{level: {"spearman": value} for level, value in _of_the_split(by_type).items()},
+        "between_types": {"spearman": quality.between_types().correlations()["spearman"]},
         "calibration": {"keypoint": keypoints.calibration(), "pose": poses.calibration()},
     }
 
 
 def _bootstrap(
     metrics: Numbers,
+    by_type: Numbers,
     levels: dict[str, tuple[Pairs, np.ndarray]],
     study: dict[str, Numbers],
     counts: np.ndarray,
 ) -> dict[str, Any]:
     """``levels`` are pairs of confidence and quality with the index of each prediction's image."""
     replicates = {f"metrics.{name}": values[1:] for name, values in metrics.items()}
+    replicates |= {f"confidence.{level}.spearman": values[1:] for level, values in by_type.items()}
     for level, (pairs, image) in levels.items():
         for name, replicate in (("spearman", spearman), ("kendall", kendall), ("pearson", pearson)):
             replicates[f"confidence.{level}.{name}"] = replicate(

@@ -5,7 +5,7 @@ often as the image was drawn. For one split the draws are always the same: repli
 Everywhere image i of I occurs ``counts[i]`` times, int ``[I, R]``, in R replicates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -104,6 +104,13 @@ def spearman(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray
         defined = spread > 0
         result[start : start + _CHUNK][defined] = covariance[defined] / spread[defined]
     return result
+
+
+def mean_of_known(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of the numbers that are known, ``[n, R]`` to ``[R]``; NaN where none is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def _centred_ranks(values: np.ndarray, weight: np.ndarray, total: np.ndarray) -> np.ndarray:

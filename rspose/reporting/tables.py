@@ -16,7 +16,7 @@ from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.published import PUBLISHED, TOLERANCE, Claim, claimed, verdict
 from rspose.reporting.results import Results, read_results
-from rspose.reporting.statistics import KEY, CellKey
+from rspose.reporting.statistics import KEY, REFERENCE, CellKey
 from rspose.reporting.style import (
     cell_order,
     dataset_order,
@@ -37,6 +37,16 @@ _CORRELATIONS = {
 _CORRELATED = (
     "Spearman's ρ and Kendall's τ. Keypoint (kpt.): confidence of a keypoint against its keypoint "
     "similarity. Pose: score of an instance against its OKS."
+)
+# In records that have them.
+_BY_TYPE = {
+    "confidence.within_types.spearman": Column("", "within ρ", 1, 2),
+    "confidence.between_types.spearman": Column("", "between ρ", 1, 2, competes=False),
+}
+_CONSTANTS = ("confidence.keypoint.spearman", "confidence.type_constants.spearman")
+_TYPES = (
+    "Within: kpt. ρ within a keypoint type, the mean over the types; between: of the types' means. In "
+    "italics with one constant a type: what confidences reach times constants fitted on other images."
 )
 _PLACE = ("Dataset", "Model", "Head", "Loss")
 _ERRORS = {"jitter": "jitter", "inversion": "inv.", "swap": "swap", "miss": "miss"}
@@ -132,17 +142,37 @@ def _dataset_table(results: Results, dataset: str) -> Table:
 
 
 def _confidence_table(results: Results) -> Table:
+    by_type = {metric: column for metric, column in _BY_TYPE.items() if metric in results.runs}
+    columns = {**{metric: Column("", label, 1, 2) for metric, label in _CORRELATIONS.items()}, **by_type}
     sources = [
-        _Source(Column(head_label(head), label, 1, 2), metric, head=head)
+        _Source(replace(column, group=head_label(head)), metric, head=head)
         for head in _heads(results.runs)
-        for metric, label in _CORRELATIONS.items()
+        for metric, column in columns.items()
     ]
     places = [
         (dataset, *place[1:]) for dataset in results.datasets for place in _places(*results.of(dataset))
     ]
     caption = f"Rank correlation between confidence and localisation quality, {notes.data_kind(results.runs)}"
     table = _table("confidence", caption, results, sources, places)
-    return replace(table, notes=(_CORRELATED, *table.notes))
+    if not by_type:
+        return replace(table, notes=(_CORRELATED, *table.notes))
+    rows = [each for row in table.rows for each in (row, *_with_constants(results, sources, row))]
+    return replace(table, rows=tuple(rows), notes=(_CORRELATED, _TYPES, *table.notes))
+
+
+def _with_constants(results: Results, sources: Sequence[_Source], row: Row) -> list[Row]:
+    """The control that follows a row of MSE: its confidences times one constant a keypoint type."""
+    pooled, constants = _CONSTANTS
+    values = tuple(
+        results.values.get((*cell, constants))
+        if cell and cell[3] == REFERENCE and source.metric == pooled
+        else None
+        for source, cell in zip(sources, row.cells, strict=True)
+    )
+    if row.control or not any(values):
+        return []
+    stub = (*row.stub[:-1], f"{row.stub[-1]} with one constant a type")
+    return [replace(row, stub=stub, control=True, values=values, cells=(None,) * len(values))]
 
 
 def main_table(results: Results) -> Table:

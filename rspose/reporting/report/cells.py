@@ -21,6 +21,9 @@ _LEVELS = {
     "pose": "poses",
     "keypoint_on_detections": "keypoints, on detections",
     "pose_on_truth": "poses, on ground-truth boxes",
+    "within_types": "keypoints, within a type",
+    "between_types": "keypoint types, by their means",
+    "type_constants": "keypoints, with one constant a type",
 }
 _CORRELATIONS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ", "pearson": "Pearson's r"}
 
