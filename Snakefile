@@ -23,7 +23,7 @@ from rspose.grid.config import ConfigError, complete, extended, given, read_conf
 from rspose.grid.job import tells_more
 from rspose.grid.lock import claim
 from rspose.grid.record import CONTROLS
-from rspose.grid import fingerprints
+from rspose.grid import fingerprints, tuning
 from rspose.grid.records import record_files
 
 if workflow.local_exec:  # the jobs of a cluster have another terminal
@@ -66,6 +66,7 @@ wildcard_constraints:
     head="[^/]+",
     loss="[^/]+",
     seed=r"\d+",
+    trial=r"\d+",
 
 
 include: "workflow/rules/common.smk"
@@ -79,6 +80,10 @@ if not CONFIG.records:
         check_pretrained_weights()
 
     include: "workflow/rules/data.smk"
+
+    if CONFIG.tuning:
+
+        include: "workflow/rules/tuning.smk"
     include: "workflow/rules/training.smk"
     include: "workflow/rules/evaluation.smk"
 

@@ -13,6 +13,7 @@ from rspose.losses import (
     Maps,
     PerMapLoss,
     Reduction,
+    Tunable,
     check_choice,
     check_numbers,
     on_maps,
@@ -123,6 +124,7 @@ class AdaptiveWingLoss(PerMapLoss):
     name = "awing"
     title = "AWing"
     reference = "Wang et al., Adaptive Wing Loss for Robust Face Alignment, ICCV 2019, arXiv:1904.07399"
+    tunable = (Tunable("omega", 3.0, 30.0), Tunable("theta", 0.2, 0.8, log=False))
 
     def __init__(
         self,

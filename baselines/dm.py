@@ -11,6 +11,7 @@ from rspose.losses import (
     HeatmapLoss,
     KeypointTarget,
     Maps,
+    Tunable,
     as_tuple,
     check_choice,
     check_numbers,
@@ -239,6 +240,7 @@ class DMLoss(HeatmapLoss):
         "cumulative sums, Hou et al., 2016, arXiv:1611.05916"
     )
     reconstruction = True
+    tunable = (Tunable("beta", 3.0, 30.0), Tunable("beta_simcc", 0.3, 10.0))
 
     def __init__(
         self,

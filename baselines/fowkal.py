@@ -4,7 +4,7 @@ from torch import Tensor
 
 from rspose.baselines.kal import KALLoss, adaptive_pixels
 from rspose.baselines.wahr import Weighting, check_weighting, weighted
-from rspose.losses import register
+from rspose.losses import Tunable, register
 
 
 def fowkal(
@@ -53,6 +53,7 @@ class FoWKALLoss(KALLoss):
     name = "fowkal"
     title = "FoWKAL"
     reference = "Seong et al., FoWKAL, poster at AAAI 2023; WAHR: Luo et al., CVPR 2021, arXiv:2012.15175"
+    tunable = (Tunable("gamma", 0.001, 0.1), Tunable("regulariser_weight", 0.1, 10.0))
 
     def __init__(
         self,

@@ -1,13 +1,14 @@
 """KAL: AWing and MSE mixed by a learned factor per keypoint."""
 
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from rspose.baselines._parts import sum_over_parts
 from rspose.baselines.awing import awing
-from rspose.losses import HeatmapLoss, KeypointTarget, Maps, check_numbers, over_maps, register
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, Tunable, check_numbers, over_maps, register
 
 
 def adaptive_pixels(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
@@ -59,6 +60,7 @@ class KALLoss(HeatmapLoss):
     title = "KAL"
     reference = "Seong et al., FoWKAL, poster at AAAI 2023"
     reconstruction = True
+    tunable: ClassVar[tuple[Tunable, ...]] = (Tunable("regulariser_weight", 0.1, 10.0),)
 
     def __init__(self, num_keypoints: int, regulariser_weight: float = 1.0) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from rspose.losses import (
     Maps,
     PerMapLoss,
     Reduction,
+    Tunable,
     check_choice,
     check_numbers,
     full_precision,
@@ -73,6 +74,7 @@ class KLLoss(PerMapLoss):
     name = "kl"
     title = "KL"
     reference = "Li et al., SimCC, ECCV 2022, arXiv:2107.03332"
+    tunable = (Tunable("beta", 0.3, 10.0),)
 
     def __init__(
         self, beta: float = 1.0, label_beta: float | None = None, reduction: Reduction = "visible"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from rspose.losses import PerMapLoss, check_choice, check_numbers, register
+from rspose.losses import PerMapLoss, Tunable, check_choice, check_numbers, register
 
 Weighting = Literal["none", "wahr", "fwahr"]
 """Weight of the pixels in the losses of the FoWKAL poster: 1, WAHR's, or FWAHR's."""
@@ -90,6 +90,7 @@ class WAHRLoss(PerMapLoss):
     name = "wahr"
     title = "WAHR"
     reference = "Luo et al., Rethinking the Heatmap Regression, CVPR 2021, arXiv:2012.15175"
+    tunable = (Tunable("gamma", 0.001, 0.1),)
 
     def __init__(self, gamma: float = 0.01) -> None:
         super().__init__()
@@ -114,6 +115,7 @@ class FWAHRLoss(PerMapLoss):
     title = "FWAHR"
     reference = "Seong et al., FoWKAL, poster at AAAI 2023; WAHR: Luo et al., CVPR 2021, arXiv:2012.15175"
     reconstruction = True
+    tunable = (Tunable("gamma", 0.001, 0.1), Tunable("tau", 0.2, 0.8, log=False))
 
     def __init__(self, gamma: float = 0.01, tau: float = 0.5) -> None:
         super().__init__()

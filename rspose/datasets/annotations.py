@@ -1,7 +1,7 @@
 """Annotations, detections and head boxes, read from files as the datasets' authors publish them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -57,6 +57,11 @@ class Annotations:
     def labelled(self) -> np.ndarray:
         """Which keypoints are labelled, visible or not, bool ``[N, K]``."""
         return self.flags > 0
+
+    def take(self, rows: np.ndarray) -> "Annotations":
+        """Some of the persons, in all images of the split."""
+        of_persons = ("image_id", "annotation_id", "box", "area", "keypoints", "flags", "ignored", "crowd")
+        return replace(self, **{name: getattr(self, name)[rows] for name in of_persons})
 
     def rows_of(self, annotation_id: np.ndarray, source: str) -> np.ndarray:
         """Row of each annotation id of a file ``source``, int64, shape as given; ValueError for others."""

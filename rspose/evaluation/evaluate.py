@@ -57,6 +57,16 @@ def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[
     return evaluate_predictions(name, Predictions.load(predictions), data_root)
 
 
+def precision_on_boxes(name: str, predictions: Predictions, annotations: Annotations) -> float:
+    """Keypoint AP of predictions in annotated boxes, a fraction; NaN where no person counts.
+
+    The same for every dataset: MPII, which defines no OKS, has that of mmpose's sigmas.
+    """
+    pairs = pair(predictions, annotations, dataset(name).keypoints.falloff)
+    once = np.ones((len(pairs), 1), dtype=np.int64)
+    return float(replicated_precision(pairs, instance_scores(predictions), once)[0])
+
+
 def evaluate_predictions(name: str, predictions: Predictions, data_root: str | Path) -> dict[str, Any]:
     """Score predictions in memory; otherwise as ``evaluate``."""
     known = dataset(name)

@@ -251,6 +251,15 @@ class LearningRate(Settings):
 Rate = Annotated[LearningRate, BeforeValidator(_rate, json_schema_input_type=Positive | LearningRate)]
 
 
+class HeldOut(Settings):
+    """Training images that are kept out of a training, to score it on."""
+
+    share: Number = Field(gt=0, lt=1)
+    """Share of the training images."""
+    seed: Seed
+    """Seed of the choice of images."""
+
+
 class Training(Settings):
     """How cells are trained."""
 
@@ -287,6 +296,8 @@ class Training(Settings):
     """Keep decoded images in memory, for datasets that fit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU where there is one."""
+    held_out: HeldOut | None = None
+    """Train without a part of the training images. `tuning` sets it for its trials."""
     devices: Processes = 1
     """GPUs of one machine that divide a cell's batch among them; processes on the CPU where there is none."""
 
@@ -338,6 +349,32 @@ class Evaluation(Settings):
     """Validation instances drawn in the figures."""
 
 
+class Tuning(Settings):
+    """How each loss is tuned on each dataset, model and head before its cells are trained."""
+
+    trials: int = Field(ge=2, le=1000)
+    """Trainings of each loss, with another seed than any cell's: the recipe as it stands, then quasi-random
+    points (Halton's), the same for all losses. The best one says how the cells are trained."""
+    length: Number = Field(default=1.0, gt=0, le=1)
+    """Epochs of a trial, as a part of the training's."""
+    held_out: HeldOut = HeldOut(share=0.15, seed=0)
+    """Training images that trials do not train on and are scored on, by keypoint AP on annotated boxes."""
+    learning_rate: Annotated[list[Positive], Pair] = [0.1, 10.0]
+    """Least and largest factor on the learning rate."""
+    sigma: Annotated[list[Positive], Pair] = [0.5, 1.25]
+    """Least and largest factor on the standard deviation of the labels."""
+    seed: Seed = 0
+    """Seed of the points and of the trainings."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Tuning":
+        for key in ("learning_rate", "sigma"):
+            lowest, highest = getattr(self, key)
+            if not lowest < highest:
+                raise ValueError(f"{key}: expected the smaller factor first; found {[lowest, highest]}")
+        return self
+
+
 @dataclass(frozen=True)
 class ChosenLoss:
     """A loss of the grid on a head: what it is registered as, with every argument, defaults included."""
@@ -379,6 +416,8 @@ class GridConfig(Settings):
     """The models a grid can name."""
     training: Training
     """How every cell is trained. Only the loss changes within a (dataset, model, head, seed)."""
+    tuning: Tuning | None = None
+    """Tune every loss with the same number of trials; left out, all are trained by the recipe."""
     pretrained_folder: Folder = Path("pretrained")
     """Folder of the pretrained weights that URLs name; `rspose pretrained CONFIG` downloads them."""
     loss_settings: dict[Name, LossSettings] = {}
@@ -397,6 +436,10 @@ class GridConfig(Settings):
     def changed(self, **values: Any) -> "GridConfig":
         """The config with some keys changed, checked again by :func:`complete`."""
         return complete({**self.plain(), **values})
+
+    def laid_over(self, changes: dict[str, Any]) -> "GridConfig":
+        """The config with mappings merged into its own, as by ``extends``; checked key by key alone."""
+        return GridConfig.model_validate(_patched(self.plain(), changes))
 
     def dataset_files(self, name: str, *uses: str) -> list[Path]:
         """The files that stand for a dataset: the manifest of a drawn one, those in use of a real one.

@@ -25,6 +25,7 @@ from rspose.grid.config import GridConfig
 from rspose.grid.fields import Name, Seed, expecting, first_mistake
 from rspose.grid.files import write_json
 from rspose.grid.replicates import decode
+from rspose.grid.tuning import read_choice
 
 FORMAT = 2
 MOST_BYTES = 2**25
@@ -477,6 +478,7 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | 
 
     The training knows the loss, so that records are made without torch.
     """
+    choice = None if training is None else read_choice(config, cell)
     if training is None:
         title, reference = CONTROLS[cell.loss]
         loss = {"title": title, "reference": reference, "reconstruction": False, "parameters": {}}
@@ -494,6 +496,7 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | 
         **json.loads(scores.read_text()),
         "data": {**_data(config, cell.dataset), "train_instances": train_instances},
         "training": None if training is None else measured,
+        **({"tuning": choice} if choice else {}),
         "provenance": {
             **provenance,
             **_tree(),

@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,15 @@ Reduction = Literal["visible", "mmpose"]
 
 HEADS = ("heatmap", "simcc")
 """The heads by name: 2D heatmaps, and the 1D pairs of SimCC."""
+
+
+class Tunable(NamedTuple):
+    """A parameter of a loss that is tuned, and in which range; ``log`` on a logarithmic scale."""
+
+    parameter: str
+    lowest: float
+    highest: float
+    log: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class HeatmapLoss(nn.Module, ABC):
     - ``reconstruction``: True where details of the paper are not available to us, and choices are ours
     - ``heads``: the heads the loss can train, of ``"heatmap"`` (2D) and ``"simcc"`` (1D)
     - ``localises``: False where it orders confidences alone: it joins another loss in a ``sum``
+    - ``tunable``: at most two :class:`Tunable` parameters, tuned beside learning rate and label width
 
     Prediction and target are checked at every step, with one transfer to the host. ``checks = False``, of one
     loss or of the class for all, leaves that out, for code that is known to be right.
@@ -79,6 +89,7 @@ class HeatmapLoss(nn.Module, ABC):
     reconstruction: bool = False
     heads: tuple[str, ...] = HEADS
     localises: ClassVar[bool] = True
+    tunable: ClassVar[tuple[Tunable, ...]] = ()
     checks: bool = True
 
     def forward(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:

@@ -53,6 +53,15 @@ def register(loss: LossClass) -> LossClass:
     if not (isinstance(loss.heads, tuple) and loss.heads and set(loss.heads) <= set(HEADS)):
         expected = "a tuple of 'heatmap' and 'simcc' (one alone: ('simcc',))"
         raise wrong("heads", f"expected {expected}, found {loss.heads!r}")
+    most = 2
+    if len(loss.tunable) > most:
+        raise wrong("tunable", f"expected at most {most}, found {len(loss.tunable)}")
+    for parameter, lowest, highest, log in loss.tunable:
+        if parameter not in _arguments(loss):
+            raise wrong("tunable", f"the loss has no parameter {parameter!r}")
+        if not (lowest < highest and (lowest > 0 or not log)):
+            expected = "lowest < highest, and on a logarithmic scale above 0"
+            raise wrong("tunable", f"{parameter}: expected {expected}, found {lowest} and {highest}")
     for other in _losses.values():
         if other.__name__ == loss.__name__ and other.name not in (loss.name, *_unusable):
             raise NameTaken(

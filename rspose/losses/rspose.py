@@ -2,7 +2,7 @@
 
 from rspose.losses.composition import Sum
 from rspose.losses.instance_sort import Level, Scope
-from rspose.losses.interface import check_numbers
+from rspose.losses.interface import Tunable, check_numbers
 from rspose.losses.registry import register
 from rspose.losses.spatial_rs import Ranking
 
@@ -54,6 +54,7 @@ class RSPose(Sum):
     title = "RSPose"
     reference = "Keles et al., RSPose, 2025, arXiv:2511.13857"
     reconstruction = True
+    tunable = (Tunable("label_threshold", 0.01, 0.6), Tunable("delta", 0.1, 2.0))
 
     def __init__(
         self,

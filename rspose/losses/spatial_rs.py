@@ -9,6 +9,7 @@ from rspose.losses.interface import (
     HeatmapLoss,
     KeypointTarget,
     Maps,
+    Tunable,
     check_choice,
     check_numbers,
     full_precision,
@@ -77,6 +78,7 @@ class SpatialRS(HeatmapLoss):
     title = "Spatial-RS"
     reference = "Keles et al., RSPose, 2025, arXiv:2511.13857"
     reconstruction = True
+    tunable = (Tunable("label_threshold", 0.01, 0.6), Tunable("delta", 0.1, 2.0))
 
     def __init__(
         self,

@@ -86,6 +86,14 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
         steps = dataset_config["train_dataloader"]["dataset"]["pipeline"]
     val_steps = dataset_config["val_dataloader"]["dataset"]["pipeline"]
     composed["train_dataloader"] = dataloader(steps, "train", training.batch_size // training.devices)
+    if training.held_out is not None:
+        held_out, of_training = training.held_out.model_dump(), composed["train_dataloader"]["dataset"]
+        of_training["held_out"] = held_out
+        scoring = dataloader(val_steps, "val", config.evaluation.batch_size)
+        for key in ("split", "ann_file", "data_prefix"):
+            scoring["dataset"][key] = of_training[key]
+        scoring["dataset"].update(held_out=held_out, only_held_out=True)
+        composed["held_out_dataloader"] = scoring
     # Evaluation is a step of its own, from the predictions file, and nothing is selected on the reported
     # split: the runner gets no validation loop, and the prediction step reads its data from here.
     for part in ("dataloader", "evaluator", "cfg"):

@@ -16,6 +16,7 @@ from mmpose.registry import DATASETS
 from rspose.datasets import DATASETS as KNOWN
 from rspose.datasets import Dataset, KeypointSet
 from rspose.datasets.annotations import read_annotations
+from rspose.datasets.held_out import held_out_persons
 from rspose.datasets.validation import Findings, read
 
 _METAINFO = (
@@ -35,6 +36,8 @@ class _SharedSkeleton(BaseCocoStyleDataset):
     Args:
         split: ``train`` or ``val``, of LSP, which has both in one file.
         least_keypoints: As for :func:`rspose.datasets.annotations.read_annotations`.
+        held_out: Share and seed of the training images that are held out, if some are.
+        only_held_out: Whether they are what is wanted, or the others.
         arguments: Those of mmpose's datasets.
     """
 
@@ -42,8 +45,17 @@ class _SharedSkeleton(BaseCocoStyleDataset):
     ann_file: str
     bbox_file: str | None
 
-    def __init__(self, *, split: str = "train", least_keypoints: int | None = None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        split: str = "train",
+        least_keypoints: int | None = None,
+        held_out: dict[str, Any] | None = None,
+        only_held_out: bool = False,
+        **arguments: Any,
+    ) -> None:
         self.split, self.least_keypoints = split, least_keypoints
+        self.held_out, self.only_held_out = held_out, only_held_out
         super().__init__(**arguments)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
@@ -61,7 +73,11 @@ class _SharedSkeleton(BaseCocoStyleDataset):
                 self.ann_file = _rewritten(Path(self.ann_file), self.known.format, self.known, Path(folder))
             instances = super().load_data_list()
         self.ann_file, self.bbox_file = files
-        return instances
+        if self.held_out is None:
+            return instances
+        persons = read_annotations(self.known.name, self.data_root, self.split, self.least_keypoints)
+        held_out = set(persons.annotation_id[held_out_persons(persons, **self.held_out)].tolist())
+        return [each for each in instances if (each["id"] in held_out) == self.only_held_out]
 
     def _load_annotations(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if self.known.format == "mpii":

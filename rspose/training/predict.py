@@ -64,6 +64,16 @@ def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path,
     _save_samples(model, truth.dataset, known, config.evaluation.drawn_samples, samples)
 
 
+def predict_held_out(config: GridConfig, cell: Cell, checkpoint: Path) -> Predictions:
+    """Predict the training images that the cell was not trained on, in their annotated boxes."""
+    training = config.training_of(cell)
+    composed = compose(config, cell, checkpoint.parent, None)
+    DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
+    loader = Runner.build_dataloader(composed["held_out_dataloader"])
+    rows = list(_rows(_load(composed, checkpoint, training), loader, dataset(cell.dataset)))
+    return Predictions(**_stacked(rows), protocol={"dataset": cell.dataset, "split": "held out"})
+
+
 def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:
     device = "cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu"
     model = MODELS.build(composed["model"]).to(device)

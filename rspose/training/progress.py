@@ -5,7 +5,6 @@ from typing import Any, TextIO
 
 from mmengine.hooks import Hook
 
-from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.progress import duration
 
@@ -13,16 +12,16 @@ from rspose.grid.progress import duration
 class ProgressHook(Hook):
     """Print the step, the loss and the time left of a cell, and how many cells of its grid are trained.
 
-    Arguments as for :func:`rspose.training.train.train`.
+    ``title`` is what the training is called; other arguments as for :func:`rspose.training.train.train`.
     """
 
     priority = "VERY_LOW"
     interval = 10.0  # seconds between two lines
 
-    def __init__(self, config: GridConfig, cell: Cell, parallel: int, terminal: TextIO) -> None:
+    def __init__(self, config: GridConfig, title: str, parallel: int, terminal: TextIO) -> None:
         folder = config.results / "cells"
         self.checkpoints = [folder / each.path / "checkpoint.pth" for each in config.cells()]
-        self.cell, self.parallel, self.terminal = cell, parallel, terminal
+        self.title, self.parallel, self.terminal = title, parallel, terminal
 
     def before_train(self, runner: Any) -> None:
         """Start the clock."""
@@ -46,7 +45,7 @@ class ProgressHook(Hook):
             seconds = (total - done) * per_step * steps / self.parallel
             left = f", about {duration(seconds)} of training left"
         print(
-            f"{self.cell}: step {step}/{steps}{loss}, {per_step * 1000:.0f} ms a step, "
+            f"{self.title}: step {step}/{steps}{loss}, {per_step * 1000:.0f} ms a step, "
             f"{duration(per_step * (steps - step))} left | cells {done}/{total} trained{left}",
             file=self.terminal,
             flush=True,

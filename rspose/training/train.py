@@ -104,6 +104,7 @@ def train(
     initial_weights: Path | None = None,
     parallel: int = 1,
     terminal: TextIO = sys.stderr,
+    title: str = "",
 ) -> None:
     """Train a cell and write its weights.
 
@@ -117,6 +118,7 @@ def train(
         initial_weights: Weights that every cell of the model starts from.
         parallel: Cells that train at the same time, for the estimate of the time left; 0 if nobody knows.
         terminal: Where progress is printed.
+        title: What progress calls the training; the cell if left out.
     """
     settings = config.training_of(cell)
     gpus = torch.cuda.device_count() if settings.device != "cpu" and torch.cuda.is_available() else 0
@@ -134,7 +136,10 @@ def train(
     folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
     work_dir = config.results / "work" / cell.path / folder
     previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
-    training = Training(config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous)
+    called = title or str(cell)
+    training = Training(
+        config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous, called
+    )
     if settings.devices > 1:
         torchrun("rspose.training.train_process", training, settings.devices, settings.threads, terminal)
     else:
@@ -153,6 +158,7 @@ class Training:
     fingerprint: str  # of the settings and sources that decide the weights
     work_dir: Path
     previous: Path | None  # the checkpoint to go on from
+    title: str  # what progress calls it
 
     def run(self, terminal: TextIO) -> None:
         """Train in this process, together with those of its process group if there is one.
@@ -179,7 +185,7 @@ class Training:
             revert_sync_batchnorm(runner.model)  # torch has it on GPUs only
         runner.register_hook(measurements)
         if is_main_process():
-            runner.register_hook(ProgressHook(self.config, self.cell, self.parallel, terminal))
+            runner.register_hook(ProgressHook(self.config, self.title, self.parallel, terminal))
         # Under a gradient scaler an infinite gradient is no mistake.
         with_scaler = composed["optim_wrapper"].get("type") == "AmpOptimWrapper"
         _unwrapped(runner.model).head.watch_gradients = not with_scaler

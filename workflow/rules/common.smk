@@ -132,14 +132,20 @@ def check_pretrained_weights():
             print(f"note: {note}", file=sys.stderr)
 
 
+def training_of(wildcards):
+    """How a cell, or a trial, which has a seed of its own, is trained."""
+    names = [getattr(wildcards, name) for name in Cell._fields[:-1]]
+    return CONFIG.training_of(Cell(*names, getattr(wildcards, "seed", 0)))
+
+
 def devices(wildcards):
     """Processes that train a cell together, on a device each."""
-    return CONFIG.training_of(Cell.of(wildcards)).devices
+    return training_of(wildcards).devices
 
 
 def training_threads(wildcards):
     """CPU threads of a job that trains a cell, in all of its processes."""
-    return devices(wildcards) * CONFIG.training_of(Cell.of(wildcards)).threads
+    return devices(wildcards) * training_of(wildcards).threads
 
 
 def gpus(wildcards):
@@ -159,6 +165,11 @@ def initial_weights(wildcards):
     if CONFIG.model_settings[wildcards.model].initial_weights:
         return f"{RESULTS}/work/initial_weights/{wildcards.model}.pth"
     return []
+
+
+def choice(wildcards):
+    """What was chosen for the loss of a cell, where losses are tuned."""
+    return f"{tuning.folder(CONFIG, Cell.of(wildcards))}/choice.json" if CONFIG.tuning else []
 
 
 def localisation_code(wildcards):

@@ -22,6 +22,7 @@ rule train:
     input:
         dataset=drawing,
         initial_weights=initial_weights,
+        choice=choice,
     output:
         checkpoint=f"{RESULTS}/cells/{CELL}/checkpoint.pth",
         training=f"{RESULTS}/cells/{CELL}/training.json",
@@ -51,6 +52,7 @@ rule predict:
     input:
         dataset=drawing,
         checkpoint=rules.train.output.checkpoint,
+        choice=choice,
     output:
         predictions=f"{RESULTS}/cells/{CELL}/predictions.npz",
         samples=f"{RESULTS}/cells/{CELL}/samples.npz",

@@ -6,11 +6,13 @@ from rspose.grid.job import config_of, job
 
 with job(snakemake):
     from rspose.grid.cell import Cell
+    from rspose.grid.tuning import tuned
     from rspose.training.predict import predict
 
+    cell = Cell.of(snakemake.wildcards)
     predict(
-        config_of(snakemake),
-        Cell.of(snakemake.wildcards),
+        tuned(config_of(snakemake), cell),
+        cell,
         Path(snakemake.input.checkpoint),
         Path(snakemake.output.predictions),
         Path(snakemake.output.samples),

@@ -7,10 +7,12 @@ from rspose.grid.job import config_of, job
 with job(snakemake):
     from rspose.grid.cell import Cell
     from rspose.grid.record import write_record
+    from rspose.grid.tuning import tuned
 
+    cell = Cell.of(snakemake.wildcards)
     write_record(
-        config_of(snakemake),
-        Cell.of(snakemake.wildcards),
+        tuned(config_of(snakemake), cell),
+        cell,
         Path(snakemake.input.scores),
         Path(snakemake.input.training),
         Path(snakemake.output[0]),

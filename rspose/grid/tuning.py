@@ -1,0 +1,176 @@
+"""Tuning: every loss gets the same number of trials, at the same quasi-random points of the same space.
+
+The protocol of Dodge et al., "Show Your Work", EMNLP 2019, and of the external tuning rules of AlgoPerf
+(Dahl et al., arXiv 2306.07179): an equal budget, scored on images that no table reports on.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rspose.grid.cell import Cell
+from rspose.grid.config import GridConfig, LossSettings
+from rspose.grid.files import write_json
+
+SCORE = "keypoint AP on the annotated boxes of held-out training images"
+_EDGE = 0.05
+"""A value this near to an end, as a part of the range, lies at an edge of the space."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a trial changes: factors on learning rate and label width, and parameters of the loss."""
+
+    learning_rate: float = 1.0
+    sigma: float = 1.0
+    parameters: dict[str, float] = field(default_factory=dict)
+
+
+def tuned_cell(config: GridConfig, wildcards: Any) -> Cell:
+    """The loss, on a dataset, model and head, that the wildcards of a workflow's job name: trials' seed."""
+    assert config.tuning is not None
+    return Cell(wildcards.dataset, wildcards.model, wildcards.head, wildcards.loss, config.tuning.seed)
+
+
+def folder(config: GridConfig, cell: Cell) -> Path:
+    """Where the trials of a loss on a dataset, model and head lie, and what was chosen."""
+    return config.results / "tuning" / cell.dataset / cell.model / cell.head / cell.loss
+
+
+def points(config: GridConfig, loss: str, head: str) -> list[Point]:
+    """The points of a loss's trials: the recipe as it stands first, then Halton's.
+
+    Coordinates are those of one sequence for all losses: learning rate, label width, the parameters that the
+    loss declares as ``tunable`` in their order.
+    """
+    from scipy.stats import qmc  # tables of finished records do without
+
+    assert config.tuning is not None
+    ranges = _ranges(config, loss, head)
+    most = 4
+    unit = qmc.Halton(most, seed=config.tuning.seed).random(config.tuning.trials - 1)
+    found = [Point()]
+    for coordinates in unit.tolist():
+        values = {
+            name: _placed(at, *limits)
+            for at, (name, limits) in zip(coordinates, ranges.items(), strict=False)
+        }
+        found.append(_point(values))
+    return found
+
+
+def tried(config: GridConfig, cell: Cell, number: int) -> tuple[GridConfig, Cell]:
+    """Config and cell of a trial: a point, a shorter training, without the images that are held out."""
+    assert config.tuning is not None
+    cell = cell._replace(seed=config.tuning.seed)
+    epochs = max(1, round(config.tuning.length * config.training_of(cell).epochs))
+    held_out = config.tuning.held_out.model_dump()
+    changed = _at(config, cell, points(config, cell.loss, cell.head)[number])
+    training = {cell.dataset: {"epochs": epochs, "held_out": held_out}}
+    return changed.laid_over({"model_settings": {cell.model: {"dataset_training": training}}}), cell
+
+
+def choose(config: GridConfig, cell: Cell, trials: list[Path]) -> dict[str, Any]:
+    """What the record says of the tuning: all trials, the one chosen, and what of it lies at an edge.
+
+    Raises:
+        ValueError: No trial has a score.
+    """
+    assert config.tuning is not None
+    done = [json.loads(trial.read_text()) for trial in trials]
+    scores = [trial["score"] for trial in done]
+    if all(score is None for score in scores):
+        raise ValueError(f"{cell.loss} loss: all {len(done)} trials failed; the first: {done[0]['failed']}")
+    best = max(range(len(done)), key=lambda at: -1.0 if scores[at] is None else scores[at])
+    values = _values(Point(**done[best]["point"]))
+    ranges = _ranges(config, cell.loss, cell.head)
+    at_edge = [
+        name for name, limits in ranges.items() if name in values and _is_at_edge(values[name], *limits)
+    ]
+    settings = config.tuning.model_dump(mode="json")
+    return {**settings, "trials": done, "chosen": best, "at_edge": at_edge, "scored_by": SCORE}
+
+
+def write_choice(config: GridConfig, cell: Cell, trials: list[Path], choice: Path) -> None:
+    """Write what :func:`choose` finds."""
+    write_json(choice, choose(config, cell, trials))
+
+
+def read_choice(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
+    """What was chosen for a cell; None where nothing is tuned."""
+    if config.tuning is None:
+        return None
+    chosen: dict[str, Any] = json.loads((folder(config, cell) / "choice.json").read_text())
+    return chosen
+
+
+def tuned(config: GridConfig, cell: Cell) -> GridConfig:
+    """The config that a cell is trained by: at the point that was chosen for its loss, if there is tuning."""
+    choice = read_choice(config, cell)
+    if choice is None:
+        return config
+    return _at(config, cell, Point(**choice["trials"][choice["chosen"]]["point"]))
+
+
+def plain(point: Point) -> dict[str, Any]:
+    """A point as JSON has it."""
+    return asdict(point)
+
+
+def _ranges(config: GridConfig, loss: str, head: str) -> dict[str, tuple[float, float, bool]]:
+    from rspose.losses import available  # brings torch
+
+    assert config.tuning is not None
+    chosen = config.loss_of(loss, head)
+    ranges: dict[str, tuple[float, float, bool]] = {}
+    for name in ("learning_rate", "sigma"):
+        lowest, highest = getattr(config.tuning, name)
+        ranges[name] = (lowest, highest, True)
+    given = config.loss_settings.get(loss, LossSettings()).parameters
+    for parameter, lowest, highest, log in available()[chosen.loss].tunable:
+        if parameter not in given:  # what the config sets is meant
+            ranges[f"parameters.{parameter}"] = (lowest, highest, log)
+    return ranges
+
+
+def _placed(at: float, lowest: float, highest: float, log: bool) -> float:
+    value = lowest * (highest / lowest) ** at if log else lowest + (highest - lowest) * at
+    return float(f"{value:.4g}")
+
+
+def _is_at_edge(value: float, lowest: float, highest: float, log: bool) -> bool:
+    ends = _placed(_EDGE, lowest, highest, log), _placed(1 - _EDGE, lowest, highest, log)
+    return not ends[0] < value < ends[1]
+
+
+def _point(values: dict[str, float]) -> Point:
+    parameters = {
+        name.removeprefix("parameters."): value
+        for name, value in values.items()
+        if name.startswith("parameters.")
+    }
+    return Point(values["learning_rate"], values["sigma"], parameters)
+
+
+def _values(point: Point) -> dict[str, float]:
+    parameters = {f"parameters.{name}": value for name, value in point.parameters.items()}
+    return {"learning_rate": point.learning_rate, "sigma": point.sigma, **parameters}
+
+
+def _at(config: GridConfig, cell: Cell, point: Point) -> GridConfig:
+    """The config with the loss, and the labels of the cell's model and head, at a point."""
+    sigma = config.model_settings[cell.model].sigma_of(cell.head, cell.dataset)
+    scaled = [each * point.sigma for each in sigma] if isinstance(sigma, list) else sigma * point.sigma
+    chosen = config.loss_of(cell.loss, cell.head)
+    settings = config.loss_settings.get(cell.loss, LossSettings())
+    loss = {
+        "head_learning_rate_factor": {cell.head: chosen.learning_rate_factor * point.learning_rate},
+        **({"parameters": {**settings.parameters, **point.parameters}} if point.parameters else {}),
+    }
+    return config.laid_over(
+        {
+            "model_settings": {cell.model: {"sigma": {cell.head: scaled}}},
+            "loss_settings": {cell.loss: loss},
+        }
+    )

@@ -1,0 +1,56 @@
+"""Tuning: the trials of each loss on each dataset, model and head, and the choice among them."""
+
+TUNED = "{dataset}/{model}/{head}/{loss}"
+
+
+localrules:
+    choose,
+
+
+rule trial:
+    """A training at one point of the space and its score, on training images that it is not trained on."""
+    input:
+        dataset=drawing,
+        initial_weights=initial_weights,
+    output:
+        f"{RESULTS}/tuning/{TUNED}/trial{{trial}}.json",
+    log:
+        f"{RESULTS}/logs/tuning/{TUNED}/trial{{trial}}.log",
+    retries: 3
+    conda:
+        "../../envs/environment.yaml"
+    threads: training_threads
+    resources:
+        nodes=1,
+        gpu=lambda wildcards: gpus(wildcards) * devices(wildcards),
+        mem_mb=lambda wildcards, attempt: megabytes(16000)(wildcards, attempt) * devices(wildcards),
+        runtime=minutes(TRAINING_HOURS),
+        attempt=attempt_number,
+    params:
+        data=contents("train"),
+        pretrained=pretrained_contents,
+        fingerprint=lambda wildcards: fingerprints.training_fingerprint(
+            *tuning.tried(CONFIG, tuning.tuned_cell(CONFIG, wildcards), int(wildcards.trial))
+        ),
+        code=fingerprints.sha256_of_modules("rspose.training.trial"),
+    script:
+        "../scripts/trial.py"
+
+
+rule choose:
+    input:
+        lambda wildcards: expand(
+            f"{RESULTS}/tuning/{TUNED}/trial{{trial}}.json",
+            trial=range(CONFIG.tuning.trials),
+            **wildcards,
+        ),
+    output:
+        f"{RESULTS}/tuning/{TUNED}/choice.json",
+    log:
+        f"{RESULTS}/logs/tuning/{TUNED}/choice.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
+    script:
+        "../scripts/choose.py"
