@@ -528,3 +528,10 @@ def test_the_tables_beside_reference_records_are_those_that_the_records_give(
     folder = REPOSITORY / "results/reference" / study
     written = {path.name: path.read_text() for path in make_tables(folder, tmp_path)}
     assert written == {path.name: path.read_text() for path in (folder / "tables").iterdir()}
+
+
+def test_a_table_says_how_losses_were_tuned(tmp_path: Path) -> None:
+    tuned = record(loss="kl", training={"tuning": {"trials": 8, "chosen": 3}})
+    assert "tuned, 8 trials a loss" in made(tmp_path / "one", tuned)
+    assert "; as published / tuned, 8 trials a loss;" in made(tmp_path / "two", record(), tuned)
+    assert "as published" not in made(tmp_path / "three", record())

@@ -52,3 +52,12 @@ def test_an_evaluation_asks_for_the_memory_that_it_takes(tmp_path: Path) -> None
     assert asked.keys() == measured.keys()
     for dataset, taken in measured.items():
         assert 1.2 * taken < asked[dataset] < 1.4 * max(taken, 3000)
+
+
+def test_a_tuned_cell_is_trained_after_the_trials_of_its_loss(tmp_path: Path) -> None:
+    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "tuning": {"trials": 3}, "seeds": [0, 1]}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
+    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "train"])
+    assert planned.jobs == {"dataset_coco": 1, "trial": 6, "choose": 2, "train": 4}
+    of_rspose = re.search(r"rule train:\n *input: (.*)\n.*/rspose/seed1/", planned.output)
+    assert of_rspose is not None and "tuning/coco/tiny/simcc/rspose/choice.json" in of_rspose[1]

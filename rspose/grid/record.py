@@ -495,8 +495,7 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | 
         "loss": loss,
         **json.loads(scores.read_text()),
         "data": {**_data(config, cell.dataset), "train_instances": train_instances},
-        "training": None if training is None else measured,
-        **({"tuning": choice} if choice else {}),
+        "training": None if training is None else measured | ({"tuning": choice} if choice else {}),
         "provenance": {
             **provenance,
             **_tree(),

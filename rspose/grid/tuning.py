@@ -89,7 +89,7 @@ def choose(config: GridConfig, cell: Cell, trials: list[Path]) -> dict[str, Any]
         name for name, limits in ranges.items() if name in values and _is_at_edge(values[name], *limits)
     ]
     settings = config.tuning.model_dump(mode="json")
-    return {**settings, "trials": done, "chosen": best, "at_edge": at_edge, "scored_by": SCORE}
+    return {**settings, "tried": done, "chosen": best, "at_edge": at_edge, "scored_by": SCORE}
 
 
 def write_choice(config: GridConfig, cell: Cell, trials: list[Path], choice: Path) -> None:
@@ -110,7 +110,7 @@ def tuned(config: GridConfig, cell: Cell) -> GridConfig:
     choice = read_choice(config, cell)
     if choice is None:
         return config
-    return _at(config, cell, Point(**choice["trials"][choice["chosen"]]["point"]))
+    return _at(config, cell, Point(**choice["tried"][choice["chosen"]]["point"]))
 
 
 def plain(point: Point) -> dict[str, Any]:

@@ -140,7 +140,8 @@ def _facts(runs: pd.DataFrame) -> list[str]:
     flips = _distinct(evaluated, "protocol.flip_test")
     nms = _said(evaluated, "protocol.nms").upper()
     batch = _said(trained, "training.batch_size", " of batch ")
-    started = "training.pretrained.file"
+    started, trials = "training.pretrained.file", "training.tuning.trials"
+    budgets = _distinct(trained.fillna({trials: 0}), trials)
     facts = (
         data_kind(runs),
         _said(runs, "data.train_instances", "", " training instances"),
@@ -149,6 +150,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _said(trained, "model", "model "),
         _said(trained.fillna({started: "none"}), started, "pretrained weights "),
         _said(trained, "training.iterations", "", f" iterations{batch}"),
+        " / ".join(f"tuned, {count:.0f} trials a loss" if count else "as published" for count in budgets),
         _said(evaluated, "protocol.input_size", "input ").translate({91: None, 93: None, 44: " ×"}),
         boxes if "protocol.detection_file" in evaluated else "",
         " / ".join("flip test" if flip else "no flip test" for flip in flips),
