@@ -45,25 +45,15 @@ class Gap(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What two sets of results have in common, and what not.
+    """What two sets of results have in common, and what not."""
 
-    Attributes:
-        equal: Cells whose main metric is the same to the last digit in every seed.
-        within: Cells that differ by no more than their intervals.
-        beyond: Cells that differ by more, the largest difference first.
-        unknown: Cells that differ and have no interval.
-        only_first: Records of the first set alone, as ``COCO tiny 2D mse seed 0``.
-        only_second: Records of the second set alone.
-        settings: In how many records what differs in how both were made: by key and both values.
-    """
-
-    equal: list[Gap]
-    within: list[Gap]
-    beyond: list[Gap]
-    unknown: list[Gap]
-    only_first: list[str]
+    equal: list[Gap]  # the main metric is the same to the last digit in every seed
+    within: list[Gap]  # it differs by no more than its interval
+    beyond: list[Gap]  # by more, the largest difference first
+    unknown: list[Gap]  # it differs and has no interval
+    only_first: list[str]  # records of one set alone, as "COCO tiny 2D mse seed 0"
     only_second: list[str]
-    settings: Counter[tuple[str, str, str]]
+    settings: Counter[tuple[str, str, str]]  # records by what differs in how they were made: key, both values
 
     @property
     def complete(self) -> bool:

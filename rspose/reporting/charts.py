@@ -26,27 +26,18 @@ _KINDS = (*frames.ERRORS, "oracle scores")
 _DASHES: list[list[float]] = [[1, 0], [6, 2], [2, 1.5], [7, 2, 2, 2], [3, 3], [9, 1.5, 1.5, 1.5]]
 _BODY = {"height": 330, "width": 250}
 
-
 _Draw = Callable[[pd.DataFrame, Sequence[str]], alt.FacetChart]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart that can be made from any records.
+    """A chart that can be made from any records."""
 
-    Attributes:
-        name: Of its files, as ``<dataset>_<name>.png``.
-        title: What it shows.
-        explained: How it is read.
-        frame: Makes its numbers from all results, or from the file of :mod:`rspose.reporting.localisation`.
-        draw: Makes it from numbers, which have a column ``panel``, and the labels of all losses.
-    """
-
-    name: str
+    name: str  # of its files, as <dataset>_<name>.png
     title: str
-    explained: str
-    frame: Callable[[Any], pd.DataFrame]
-    draw: _Draw
+    explained: str  # how it is read
+    frame: Callable[[Any], pd.DataFrame]  # its numbers, of all results or of the file of localisation
+    draw: _Draw  # of numbers, which have a column "panel", and the labels of all losses
 
 
 def specification(chart: Chart, frame: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:

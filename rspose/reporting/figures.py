@@ -35,39 +35,22 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Samples:
-    """What is drawn of a cell, in pixels of the crop.
+    """What is drawn of a cell: S instances of K keypoints, in pixels of the crop."""
 
-    Attributes:
-        names: File name of each image.
-        crops: uint8 ``[S, H, W, 3]``, RGB.
-        heatmaps: ``[S, K, h, w]``.
-        people: Predicted x, y and confidence in [0, 1], ``[S, K, 3]``.
-        truth: Annotated x, y and flag, 0 (absent), 1 (hidden) or 2 (seen), ``[S, K, 3]``.
-        identity: The annotation in image pixels, ``[S, K, 3]``: tells which instances these are.
-    """
-
-    names: list[str]
-    crops: NDArray[np.uint8]
-    heatmaps: NDArray[np.floating]
-    people: NDArray[np.floating]
-    truth: NDArray[np.floating]
-    identity: NDArray[np.floating]
+    names: list[str]  # of the images' files
+    crops: NDArray[np.uint8]  # RGB, [S, H, W, 3]
+    heatmaps: NDArray[np.floating]  # [S, K, h, w]
+    people: NDArray[np.floating]  # predicted x, y and confidence in [0, 1], [S, K, 3]
+    truth: NDArray[np.floating]  # annotated x, y and flag, 0 (absent), 1 (hidden) or 2 (seen), [S, K, 3]
+    identity: NDArray[np.floating]  # the same in image pixels, which tells the instances, [S, K, 3]
 
 
 def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
-    """Draw the truth and the predicted skeletons over the crops, as PNG and SVG.
+    """Draw the truth and the predicted skeletons over the crops, as PNG at ``out`` and as SVG beside it.
 
     The first row is the truth (hollow: annotated but hidden); then a row per entry in canonical order, where
-    opacity is confidence. Limbs of the person's left and right side differ in colour.
-
-    Args:
-        dataset: Name of the dataset, for its keypoints.
-        entries: The rows; all must have saved the same instances.
-        out: The PNG file; the SVG stands beside it.
-        columns: Instances drawn, the first so many of those saved.
-
-    Returns:
-        The files written.
+    opacity is confidence. Limbs of the person's left and right side differ in colour. Drawn are the first
+    ``columns`` instances of those saved.
 
     Raises:
         ValueError: If there is no entry, or a file is damaged, lacks an array or shows other instances than

@@ -31,10 +31,7 @@ def render(template: str, **values: Any) -> Markup:
 def to_html(table: Table, linked: Collection[CellKey] = (), name: str = "") -> Markup:
     """The table as a ``<table>``: caption and numbers; the notes are the page's to place.
 
-    Args:
-        table: The table.
-        linked: The cells that the page can show: their numbers link to them.
-        name: What tells it from others of the page; its own name if left out.
+    Numbers link to those cells that are ``linked``; ``name`` in place of its own tells it from others.
     """
     table = table.on("screen")
     best, rows, above = table.best(), [], None

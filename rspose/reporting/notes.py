@@ -56,9 +56,7 @@ def metrics_named(metrics: Mapping[str, str]) -> str:
 def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
     """How sure the numbers are: over how many seeds, and what their intervals are from.
 
-    Args:
-        runs: One row a record.
-        summary: What is shown of them, as :func:`rspose.reporting.statistics.over_seeds` gives it.
+    ``summary`` is what is shown of the runs, as :func:`rspose.reporting.statistics.over_seeds` gives it.
     """
     counts = runs[~runs.control].groupby(KEY).size()
     trained = summary[summary.model != "control"]

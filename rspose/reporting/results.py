@@ -30,15 +30,9 @@ from rspose.reporting.table import DAGGER, Value
 
 @dataclass(frozen=True)
 class Results:
-    """What tables and figures are made of. Every statistic is computed once, here.
+    """What tables and figures are made of. Every statistic is computed once, here."""
 
-    Attributes:
-        records: The records, at least one.
-        failures: The cells that failed.
-        claims: Published numbers.
-    """
-
-    records: Sequence[Record]
+    records: Sequence[Record]  # at least one
     failures: Sequence[Failure] = ()
     claims: Sequence[Claim] = ()
 

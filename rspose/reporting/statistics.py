@@ -83,9 +83,7 @@ def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
         low, high, _ = over_strata([values])
         return Estimate(values.mean(), values.std(ddof=1), len(values), low, high, "seeds")
     interval = next(iter(of_seeds.values())).interval(metric)
-    if interval is None:
-        return Estimate(values[0], np.nan, 1, np.nan, np.nan, None)
-    return Estimate(values[0], np.nan, 1, *interval, "images")
+    return Estimate(values[0], np.nan, 1, *(interval or (np.nan, np.nan)), "images" if interval else None)
 
 
 def over_strata(strata: Sequence[np.ndarray]) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ import vl_convert
 from rspose.reporting.chart_frames import losses
 from rspose.reporting.charts import CHARTS, Chart, specification, vega_config
 from rspose.reporting.frame import ordered_records
+from rspose.reporting.notes import data_kind
 from rspose.reporting.results import Results
 from rspose.reporting.style import dataset_title
 
@@ -18,19 +19,9 @@ _LETTER = 6.0  # pixels of a letter below the title
 
 
 def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
-    """Draw every chart of every dataset, ``<dataset>_<chart>.png`` and ``.svg``.
+    """Draw every chart of every dataset, ``<dataset>_<chart>.png`` and ``.svg``; the files written.
 
-    A chart for which the records have nothing is left out.
-
-    Args:
-        records: Folder of records, or several, whose records are merged.
-        out: Folder of the figures, made if it is not there.
-
-    Returns:
-        The files written.
-
-    Raises:
-        FileNotFoundError: If there is no folder of records.
+    A chart for which the records have nothing is left out. FileNotFoundError if there is no such folder.
     """
     usable = ordered_records(*([records] if isinstance(records, Path) else records))
     out.mkdir(parents=True, exist_ok=True)
@@ -42,9 +33,7 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
         frame = chart.frame(results)
         for dataset in frame.dataset.unique() if len(frame) else ():
             part = frame[frame.dataset == dataset]
-            generated = results.runs[results.runs.dataset == dataset]["data.generated"].astype(bool)
-            kinds = ["generated data" if kind else "real data" for kind in sorted(set(generated))[::-1]]
-            where = f"{dataset_title(dataset)}, {' and '.join(kinds)}. "
+            where = f"{dataset_title(dataset)}, {data_kind(results.of(dataset)[0])}. "
             written += draw(chart, part, losses(results), out / f"{dataset}_{chart.name}.png", where)
     return written
 
@@ -52,14 +41,9 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
 def draw(
     chart: Chart, frame: pd.DataFrame, losses: Mapping[str, str], path: Path, where: str = ""
 ) -> list[Path]:
-    """Write a chart as PNG at ``path`` and as SVG beside it.
+    """Write the chart of a frame as PNG at ``path`` and as SVG beside it.
 
-    Args:
-        chart: The chart.
-        frame: Its numbers.
-        losses: All losses of the results and their labels.
-        path: The PNG file.
-        where: What is said first below the title.
+    ``losses`` are all of the results with their labels; ``where`` is said first below the title.
     """
     spec = specification(chart, frame, list(losses.values()))
     wide = int(spec["columns"] * spec["spec"]["width"] / _LETTER)

@@ -14,28 +14,18 @@ DIFFERS = "*"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers.
+    """A column of numbers, or of words."""
 
-    Attributes:
-        group: What it stands under together with its neighbours (a head, say).
-        scale: Factor from the stored number to the shown one: 100 for percent.
-        signed: Whether positive numbers have a sign: a difference.
-        competes: Whether the best number is bold.
-        least: Whether the least number is bold, an error, also where it stands alone.
-        text: Whether it holds words.
-        only: Where it is shown: on ``screen`` (Markdown, HTML), on ``paper`` (LaTeX), or, if empty, on both.
-    """
-
-    group: str
+    group: str  # what it stands under together with its neighbours (a head, say)
     label: str
-    scale: float = 100.0
+    scale: float = 100.0  # from the stored number to the shown one
     decimals: int = 1
-    interval: bool = True
-    signed: bool = False
-    competes: bool = True
-    least: bool = False
-    text: bool = False
-    only: str = ""
+    interval: bool = True  # shown where there is one
+    signed: bool = False  # positive numbers too: a difference
+    competes: bool = True  # the best number is bold
+    least: bool = False  # the least number is bold, an error, also where it stands alone
+    text: bool = False  # it holds words
+    only: str = ""  # shown on "screen" (Markdown, HTML) or on "paper" (LaTeX) alone
 
     @property
     def header(self) -> str:
@@ -62,33 +52,22 @@ Entry = Value | str | None
 
 @dataclass(frozen=True)
 class Row:
-    """A row of numbers.
+    """A row of numbers."""
 
-    Attributes:
-        stub: The labels at its left.
-        block: Rows of one block compete: in each the best of a column is bold.
-        control: A control frames the others and does not compete.
-        values: One a column.
-        cells: Of each value the cell that it is of, None for one of several; empty where no value has one.
-    """
-
-    stub: tuple[str, ...]
-    block: str
-    control: bool
-    values: tuple[Entry, ...]
-    cells: tuple[CellKey | None, ...] = ()
+    stub: tuple[str, ...]  # the labels at its left
+    block: str  # rows of one block compete: in each the best of a column is bold
+    control: bool  # frames the others and does not compete
+    values: tuple[Entry, ...]  # one a column
+    cells: tuple[CellKey | None, ...] = ()  # of each value; None for several, empty where none has one
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table and the words around it: the columns of one group and the rows of one block stand together.
+    """A table and the words around it: the columns of one group and the rows of one block stand together."""
 
-    ``stub`` are the headers of the labels, ``name`` is for files and references.
-    """
-
-    name: str
+    name: str  # of files and references
     caption: str
-    stub: tuple[str, ...]
+    stub: tuple[str, ...]  # headers of the labels
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]

@@ -74,14 +74,9 @@ def rerun_command(
     control: bool,
     given: Mapping[str, Any] | None = None,
 ) -> str:
-    """The command that makes a cell again, run in the repository.
+    """The command that makes a cell again, run in the repository; nobody trains a control.
 
-    Args:
-        grid: Name of the grid.
-        cell: Dataset, model, head and loss.
-        seeds: Its seeds.
-        control: Whether it is a control, which is trained by nobody.
-        given: What the grid was run from, as records say; older ones do not: ``config/<grid>.yaml``, then.
+    ``given`` is what the grid was run from; older records do not say it: ``config/<grid>.yaml``, then.
     """
     if not (given and given["files"]):
         given = {"files": [f"config/{grid}.yaml"], "directory": None, "changes": []}

@@ -43,23 +43,11 @@ _SECTIONS = {
 
 
 def make_report(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> Path:
-    """Write the report of finished records as one HTML file.
+    """Write the report of finished records as one HTML file, ``out``; the same records give the same file.
 
-    The same records give the same file. What lies beside the folders of records is used where it is there:
-    the predictions of the cells (``cells/``), which the report draws, the sheets of heatmaps (``figures/``)
-    and loss against localisation (``localisation/``).
-
-    Args:
-        records: Folder of records, or several, whose records are merged.
-        out: The file; its folder is made if it is not there.
-        published: Folder of published numbers.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        FileNotFoundError: If there is no folder of records.
-        ValueError: If it holds no usable record, or the published numbers are damaged.
+    What lies beside the folders of records is used where it is there: the predictions of the cells
+    (``cells/``), which the report draws, the sheets of heatmaps (``figures/``) and loss against localisation
+    (``localisation/``). Errors as :func:`rspose.reporting.results.read_results` has them.
     """
     results = read_results(records, published)
     details = cell_details(results)
