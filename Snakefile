@@ -39,7 +39,7 @@ changes = typed(workflow.config_settings.config)
 update_config(config, changes)
 
 try:
-    CONFIG = complete(extended(config, config_files[-1].parent))
+    CONFIG = complete(extended(config, config_files[-1].parent), config_files[-1])
 except ConfigError as error:
     sys.exit(f"error: {error}")
 # For the jobs, as plain data; here all is read from CONFIG.

@@ -412,7 +412,9 @@ def test_the_workflow_stops_at_a_mistake_before_anything_runs(tiny_config_file: 
     assert run.returncode != 0
     said = [line for line in run.output.splitlines() if "mes" in line]
     assert len(said) == 1
-    assert said[0].startswith("error: config key 'losses': unknown loss 'mes'; expected one of ")
+    assert said[0].startswith(
+        f"error: {tiny_config_file}: config key 'losses': unknown loss 'mes'; expected one of "
+    )
     assert "Traceback" not in run.output
     assert not (tmp_path / "results").exists()
 

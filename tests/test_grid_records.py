@@ -181,6 +181,10 @@ def test_records_of_one_cell_count_once_and_are_named_and_not_used_where_they_di
     (line,) = capsys.readouterr().err.splitlines()
     assert "coco tiny heatmap mse seed 0" in line
     assert f"metrics.AP75 is 0.5 in {first} and 0.25 in {second}" in line
+    write(tmp_path / "a", record(loss="kl", metrics={**COCO_METRICS, "AP75": 0.25}))
+    assert collect(tmp_path).empty
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(" (1 more cells like it)")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

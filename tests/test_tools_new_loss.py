@@ -10,7 +10,8 @@ from builders.processes import run
 from builders.targets import make_target
 
 from rspose.losses import available, build, load, parameters, unusable
-from rspose.tools.new_loss import new_loss
+from rspose.tools.check_loss import described
+from rspose.tools.new_loss import new_loss, what_to_do
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
 
@@ -34,6 +35,27 @@ def test_the_file_goes_to_the_baselines_of_a_clone_and_elsewhere_here(
     (tmp_path / "rspose/losses").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "rspose")
     assert new_loss("third") == tmp_path / "baselines/third.py"
+
+
+def test_outside_a_clone_the_command_that_compares_says_that_it_needs_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = new_loss("mine")
+    command = f"  rspose compare mine --from {path}"
+    assert what_to_do(path).splitlines()[1:] == [
+        "  rspose check-loss mine --from mine.py",
+        f"{command}   (in a clone of the project)",
+    ]
+    monkeypatch.chdir(REPOSITORY)
+    assert what_to_do(path).splitlines()[2] == command
+
+
+def test_sentences_of_the_template_that_are_left_are_noted(tmp_path: Path) -> None:
+    load(str(new_loss("mine", tmp_path)))
+    notes = [line for line in described("mine", []).splitlines() if line.startswith("note: ")]
+    assert ["compared with what" in notes[0], "its source belong here" in notes[1]] == [True, True]
+    assert described("mse", []) == "mse: all checks passed"
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])

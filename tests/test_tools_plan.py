@@ -140,7 +140,8 @@ def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> 
     # Three forward passes of every instance in every epoch.
     assert row["hours"] == pytest.approx(3 * row["flops"] * row["instances"] * 2 / 2e12 / 3600)
     assert after["missing_datasets"] == [] and after["missing_weights"] == []
-    assert "assumed 2 TFLOP/s" in after["time_from"]
+    assert "assumed 2 TFLOP/s" in after["time_from"] and after["hours_on"] == "a GPU that reaches 2 TFLOP/s"
+    assert torch.cuda.is_available() or "Here the CPU would train" in after["time_from"]
     assert row["devices"] == row["devices_needed"] == 1
     # A batch of 4: with half of it on a device, the weights are still there as a whole.
     fixed = 16 * row["parameters"] / 1e9
@@ -155,6 +156,7 @@ def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
     put(trainable, "training/device", "cpu")
     plan = make_plan(complete(trainable), measure=True)
     assert plan["time_from"].startswith("measured on this machine")
+    assert plan["hours_on"].startswith("this machine's ")
     (row,) = plan["rows"]
     assert 0 < row["hours"] < 1
     assert row["hours_left"] == pytest.approx(2 * row["hours"])
@@ -183,13 +185,14 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     small = {**row, **cell, "devices": 1, "hours": 0.25, "hours_left": 0.25}
     totals = {"cells": 7, "done": 2, "hours_left": 57.25, "disk_gb": 6.65}
     plan = {"rows": [row, small], "time_from": "guessed", "memory_from": "guessed too", "totals": totals}
+    plan["hours_on"] = "this machine's CPU"
     plan |= {"device_memory_gb": 24.0, "missing_datasets": ["coco: not there"], "missing_weights": []}
     text = plan_page(plan, Path("c.yaml"))
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
     assert " ".join(line) == "coco net simcc 6 2 210 512 0.0005 34.0 10.0 14.2 57.0 48.0 2 7.1 0.95"
     (line,) = (line.split() for line in text.splitlines() if line.startswith("mpii "))
     assert line[13:] == ["1", "<", "2", "0.25", "0.95"]
-    assert "c.yaml: 2 of 7 cells done; the others take about 57.2 device hours" in text
+    assert "c.yaml: 2 of 7 cells done; the others take about 57.2 hours on this machine's CPU\n" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
     assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text
     enough = plan_page({**plan, "rows": [row]}, Path("c.yaml"))

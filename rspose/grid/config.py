@@ -517,7 +517,7 @@ class GridConfig(Settings):
 
 def load_config(path: Path) -> GridConfig:
     """Read a YAML config, lay it over the one it extends, and complete it with :func:`complete`."""
-    return complete(extended(read_config(path), path.parent))
+    return complete(extended(read_config(path), path.parent), path)
 
 
 def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
@@ -623,12 +623,15 @@ def given(
     }
 
 
-def complete(config: Any) -> GridConfig:
-    """Check a config and fill in its defaults; :class:`ConfigError` says what is wrong."""
-    completed = _validated(GridConfig, config)
-    if not completed.records:
-        for key, problem in chain(_model_problems(completed), _loss_problems(completed)):
-            raise ConfigError.at(key, problem)
+def complete(config: Any, file: Path | None = None) -> GridConfig:
+    """Check a config, of a ``file``, and fill in its defaults; :class:`ConfigError` says what is wrong."""
+    try:
+        completed = _validated(GridConfig, config)
+        if not completed.records:
+            for key, problem in chain(_model_problems(completed), _loss_problems(completed)):
+                raise ConfigError.at(key, problem)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}" if file else str(error)) from None
     return completed
 
 

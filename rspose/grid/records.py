@@ -51,17 +51,22 @@ def load_failures(records: Iterable[Record], *places: Path) -> list[Failure]:
 def load_records(*places: Path) -> list[Record]:
     """Every usable record at the places of :func:`record_files`.
 
-    What cannot be used is left out with one line on stderr: damaged and foreign files, and cells with two
+    What cannot be used is left out with one line on stderr: a damaged or foreign file, and all cells with two
     records whose scores disagree (neither is used: nothing says which is right). Of equal records of one cell
     the first by path is used, one with a bootstrap before one without, and then one with a diagnosis.
     """
     found: dict[Cell, list[Record]] = {}
     for record in _read(Record, (file for file in record_files(*places) if not file.name.endswith(_FAILED))):
         found.setdefault(record.cell, []).append(record)
+    disagreeing = {cell: problem for cell, records in found.items() if (problem := _disagreement(records))}
+    if disagreeing:
+        cell, problem = next(iter(disagreeing.items()))
+        others = f" ({len(disagreeing) - 1} more cells like it)" if len(disagreeing) > 1 else ""
+        print(f"cell left out: {cell} has two records that disagree: {problem}{others}", file=sys.stderr)
     return [
         min(records, key=lambda record: (record.bootstrap is None, record.diagnosis is None))
-        for records in found.values()
-        if _agree(records)
+        for cell, records in found.items()
+        if cell not in disagreeing
     ]
 
 
@@ -118,7 +123,8 @@ def _texts(file: Path) -> Iterator[tuple[Path, bytes]]:
                 return
 
 
-def _agree(records: list[Record]) -> bool:
+def _disagreement(records: list[Record]) -> str | None:
+    """In what two records of a cell disagree; None if all agree."""
     first = records[0]
     for other in records[1:]:
         for name in sorted({*first.scores, *other.scores}):
@@ -126,10 +132,8 @@ def _agree(records: list[Record]) -> bool:
             if not name.startswith("metrics.") and None in (ours, theirs):
                 continue  # an older version did not ask for it
             if ours != theirs:
-                print(
-                    f"cell left out: {first.cell} has two records that disagree: {name} is {ours} in "
-                    f"{first.path} and {theirs} in {other.path}; remove the wrong one",
-                    file=sys.stderr,
+                return (
+                    f"{name} is {ours} in {first.path} and {theirs} in {other.path}; remove the wrong one, "
+                    "or name one of their places alone"
                 )
-                return False
-    return True
+    return None

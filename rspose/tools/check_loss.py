@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
 from rspose.losses.registry import available, build, parameters
+from rspose.tools.new_loss import still_to_say
 from rspose.tools.targets import (
     SMALL,
     gaussian_labels,
@@ -434,6 +435,8 @@ def described(name: str, findings: Iterable[Finding]) -> str:
         problems = [f"  - {each.check}\n    {each.problem}" for each in found if each.problem]
         lines += [f"{titles[part]}: {len(found) - len(problems)} of {len(found)} checks passed", *problems]
         end = "not yet a loss of the benchmark" if problems else end
+    source = inspect.getsource(sys.modules[available()[name].__module__])
+    lines += [f'note: the file still has "{each}", of the template' for each in still_to_say(source)]
     return "\n".join([*lines, f"{name}: {end}"])
 
 

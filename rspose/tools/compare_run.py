@@ -58,7 +58,8 @@ def compare_with(
     arguments = ["tables", "--configfile", str(path)]
     arguments += [] if cores is None else ["--cores", str(cores)]
     arguments += [] if Path.cwd() == _REPOSITORY else ["--snakefile", str(_REPOSITORY / "Snakefile")]
-    arguments += [*(["--dry-run"] if dry_run else []), "--config", f"losses=[{','.join(losses)}]"]
+    arguments += ["--dry-run", "--quiet", "rules"] if dry_run else []
+    arguments += ["--config", f"losses=[{','.join(losses)}]"]
     arguments += [f"losses_from={json.dumps(sources)}"] if sources else []
     return Comparison(config.changed(losses=losses), arguments, [each for each in others if each in without])
 
@@ -74,6 +75,8 @@ def run_comparison(path: Path, loss: str, source: str | None, cores: int | None,
     if planned.left_out:
         hint = f"some have no record; snakemake --configfile {path} trains them"
         print(f"Not compared in every cell with {', '.join(planned.left_out)}: {hint}", flush=True)
+    left = [str(cell) for cell in planned.config.unfinished()]
+    print("\n  ".join(["Cells without a record:", *left]) if left else "Every cell has a record", flush=True)
     tools = Path(sys.executable).parent  # the jobs look for python there
     environment = {**os.environ, "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
     command = [sys.executable, "-m", "snakemake", *planned.arguments]

@@ -56,7 +56,11 @@ def _resolved(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
 
 def _type(schema: dict[str, Any], models: dict[str, Any]) -> str:
     if several := schema.get("anyOf", schema.get("oneOf")):
-        return ", ".join(dict.fromkeys(_type(each, models) for each in several if each.get("type") != "null"))
+        kinds = [each for each in several if each.get("type") != "null"]
+        match kinds:
+            case [{"type": "array", "items": item}, one] if item == one:
+                return f"{_type(one, models)}; or a list of these"
+        return ", ".join(dict.fromkeys(_type(each, models) for each in kinds))
     schema = _resolved(schema, models)
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])

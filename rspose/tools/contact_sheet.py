@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from rspose.datasets import KeypointSet, dataset
@@ -43,7 +44,7 @@ def contact_sheet(root: Path, name: str, split: str, count: int, out: Path) -> N
     shown = list(ids)[:count]
     columns = max(1, round(math.sqrt(0.8 * len(shown))))
     rows = math.ceil(len(shown) / columns)
-    figure = Figure((4.1 * columns, 3.3 * rows), layout="tight", facecolor="#1E1E1E")
+    figure = Figure((4.1 * columns, 3.3 * rows + 0.4), layout="constrained", facecolor="#1E1E1E")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -66,8 +67,27 @@ def contact_sheet(root: Path, name: str, split: str, count: int, out: Path) -> N
                 axes.text(box[0], max(box[1], 0), f"{score:.2f}", **place)
         for row in np.flatnonzero(np.isin(people.image_id, ids[image_name])).tolist():
             _draw_person(axes, people, row, known.keypoints)
+    figure.legend(
+        handles=_legend(detections is not None),
+        loc="outside lower center",
+        ncols=min(4, 2 * columns),
+        frameon=False,
+        labelcolor="#EBEBEB",
+        fontsize=8,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, format="png")
+
+
+def _legend(detected: bool) -> list[Line2D]:
+    limbs = {"left": _LIMBS["left",], "right": _LIMBS["right",], "middle": _MIDDLE}
+    lines = [Line2D([], [], color=colour, label=f"{side} limb") for side, colour in limbs.items()]
+    for label, colour in {"visible keypoint": _VISIBLE, "hidden keypoint": _HIDDEN}.items():
+        lines.append(Line2D([], [], color=colour, marker="o", linestyle="", mec="black", label=label))
+    lines.append(Line2D([], [], color=_BOX, label="annotated box"))
+    if detected:
+        lines.append(Line2D([], [], color=_DETECTION, linestyle="--", label="detection and its score"))
+    return lines
 
 
 def _draw_person(axes: Axes, people: Annotations, row: int, keypoints: KeypointSet) -> None:

@@ -41,6 +41,11 @@ class $class_name(PerMapLoss):
         return (weight * (prediction - label).square()).mean(dim=-1)
 ''')
 
+_TO_BE_REPLACED = (
+    "say in one line what is compared with what",
+    "the formula and its source belong here",
+)
+
 
 def new_loss(name: str, folder: Path | None = None) -> Path:
     """Write a loss file that already runs, to be changed, and return it.
@@ -88,8 +93,16 @@ def what_to_do(path: Path) -> str:
     """What to do with a file of :func:`new_loss`, in three lines."""
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     source = "" if path.resolve().parent == baselines_folder() else f" --from {shown}"
+    compare = f"rspose compare {path.stem}{source}"
+    if not Path("config/demo.yaml").is_file():
+        compare = f"rspose compare {path.stem} --from {path.resolve()}   (in a clone of the project)"
     return (
         f"{shown} written: it already runs. Change it, then\n"
         f"  rspose check-loss {path.stem}{source}\n"
-        f"  rspose compare {path.stem}{source}"
+        f"  {compare}"
     )
+
+
+def still_to_say(source: str) -> list[str]:
+    """What the source of a loss still has of the sentences of the template that ask to be replaced."""
+    return [each for each in _TO_BE_REPLACED if each in source]

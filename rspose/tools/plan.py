@@ -99,13 +99,17 @@ def make_plan(
             }
         )
         bar(len(rows), len(groups))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    on = f"a GPU that reaches {tflops:g} TFLOP/s"
     time_from = (
         f"estimated: three forward passes an instance at an assumed {tflops:g} TFLOP/s, without loss, "
         "loading of data and evaluation"
     )
+    if device.type == "cpu":
+        time_from += ". Here the CPU would train, for much longer: --measure times it"
     memory_from = "estimated for the whole batch: weights, gradients, optimizer, what the backward pass keeps"
     if measure:
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+        on = f"this machine's {name}"
         time_from = f"measured on this machine ({name}), without loading of data and evaluation"
         if device.type == "cuda":
             memory_from = "measured on this machine, scaled to the batch"
@@ -114,6 +118,7 @@ def make_plan(
     return {
         "grid": config.name,
         "rows": rows,
+        "hours_on": on,
         "time_from": time_from,
         "memory_from": memory_from,
         "device_memory_gb": device_memory_gb,  # that devices_needed goes by
@@ -213,7 +218,7 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
     weights = [f"{each['file']}  {each['url'] or ''}".rstrip() for each in plan["missing_weights"]]
     hint = f" (rspose pretrained {config_file} downloads those with a URL)"
     return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \
-{_hours(totals["hours_left"])} device hours
+{_hours(totals["hours_left"])} hours on {plan["hours_on"]}
 
 {table}
 
