@@ -92,7 +92,7 @@ def test_a_variant_trains_its_own_cell_alone(capfd: pytest.CaptureFixture[str]) 
     assert planned.arguments[-2] == "losses=[mse,my_loss_wide]"
     status, said = compare(capfd, "my_loss_wide", "--dry-run")
     assert (status, jobs_of(said)["train"]) == (0, 1)
-    assert "Cells without a record:\n  coco tiny heatmap my_loss_wide seed 0\n" in said
+    assert "Cells without a record:\n  mpii tiny simcc my_loss_wide seed 0\n" in said
     assert len(said.splitlines()) < 80
 
 

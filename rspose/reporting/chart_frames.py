@@ -190,8 +190,7 @@ def cost(results: Results) -> Rows:
 def localisation(content: dict[str, Any]) -> pd.DataFrame:
     """Each loss along each path of :data:`PATHS`, relative to its end where the peak moves, else its start.
 
-    Args:
-        content: As :func:`rspose.tools.localisation.write_localisation` writes it.
+    ``content`` is as :func:`rspose.tools.localisation.write_localisation` writes it.
     """
     rows: list[dict[Any, Any]] = []
     for path, title in PATHS.items():

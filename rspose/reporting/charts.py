@@ -51,11 +51,9 @@ def specification(chart: Chart, frame: pd.DataFrame, labels: Sequence[str]) -> d
 
 
 def vega_config(losses: Mapping[str, str], page: bool = False) -> dict[str, Any]:
-    """How charts look.
+    """How charts look: all losses of the results, in their order, on the page or on paper.
 
-    Args:
-        losses: All losses of the results and their labels; what they look like goes by their order.
-        page: Whether for the page, whose browser chooses light or dark; paper is light.
+    The browser of the page chooses light or dark; paper is light.
     """
 
     def either(light: str, dark: str) -> str:

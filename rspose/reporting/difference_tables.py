@@ -46,12 +46,7 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
     """Paired differences between two losses: in accuracy, in confidence, and in what ordering costs.
 
     For each score a row a dataset, model and head that both losses have, and one for the mean over them.
-    Everything is shown times 100, correlations too.
-
-    Args:
-        records: Records of both losses, among others.
-        loss: Name of a loss.
-        other: Name of the one that is subtracted.
+    Everything is shown times 100, correlations too. The records may be of further losses.
 
     Raises:
         ValueError: If both are one loss, one has no record, or nothing pairs up.

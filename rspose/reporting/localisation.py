@@ -27,9 +27,7 @@ _EXPLAINED = (
 def make_localisation(source: Path, out: Path) -> list[Path]:
     """Write a table (``table.md``, ``.csv``) and a figure (``figure.svg``, ``.png``) into the folder ``out``.
 
-    Args:
-        source: File written by :func:`rspose.tools.localisation.write_localisation`.
-        out: Made if it is not there.
+    ``source`` is a file of :func:`rspose.tools.localisation.write_localisation`.
     """
     content = json.loads(source.read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)

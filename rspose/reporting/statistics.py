@@ -92,10 +92,8 @@ def over_strata(strata: Sequence[np.ndarray]) -> tuple[float, float, float]:
     A stratified bootstrap: each stratum (a dataset and head, say) is resampled on its own. With few values a
     bootstrap is too narrow, since its spread is that of a population of these values; its deviations are
     widened by sqrt(n / (n - 1)) and from the normal distribution to Student's t, with Welch and
-    Satterthwaite's degrees of freedom (Hesterberg, The American Statistician 69, 2015).
-
-    Args:
-        strata: Values of each stratum, two or more each.
+    Satterthwaite's degrees of freedom (Hesterberg, The American Statistician 69, 2015). A stratum has two
+    values or more.
     """
     deviation = np.zeros(_RESAMPLES)
     variances = np.array([values.var(ddof=1) / len(values) for values in strata])

@@ -9,40 +9,27 @@ LOSS_ORDER = ("mse", "kl", "awing", "fowkal", "dm", "rspose")
 CONTROL_ORDER = ("oracle", "mean_pose")
 HEAD_LABELS = {"heatmap": "2D", "simcc": "1D"}
 
-# Okabe and Ito's palette: told apart with any colour vision, and mostly by lightness on a grey print.
-LOSS_COLOURS = {
-    "mse": "#000000",
-    "kl": "#0072B2",
-    "awing": "#009E73",
-    "fowkal": "#CC79A7",
-    "dm": "#E69F00",
-    "rspose": "#D55E00",
-    "wahr": "#56B4E9",
-    "kal": "#7A5195",
-    "fwahr": "#8C6D31",
-    "heuristic": "#4C6A00",
-    "oracle": "#999999",
-    "mean_pose": "#CCCCCC",
-}
-_FURTHER_COLOURS = ("#A6761D", "#5F6B6D", "#17A2A2", "#B2182B", "#92C5DE", "#6A51A3")
-
-# Beside the colour: what tells lines and points apart where there is none. Names of Vega, and a path.
 _STAR = (
     "M0,-1L0.22,-0.31L0.95,-0.31L0.36,0.12L0.59,0.81L0,0.38L-0.59,0.81L-0.36,0.12L-0.95,-0.31L-0.22,-0.31Z"
 )
 _CROSSED = "M-0.5,-1L0,-0.5L0.5,-1L1,-0.5L0.5,0L1,0.5L0.5,1L0,0.5L-0.5,1L-1,0.5L-0.5,0L-1,-0.5Z"
-LOSS_SHAPES = {
-    "mse": "circle",
-    "kl": "square",
-    "awing": "triangle-up",
-    "fowkal": "diamond",
-    "dm": "triangle-down",
-    "rspose": _STAR,
-    "wahr": "cross",
-    "kal": _CROSSED,
-    "fwahr": "triangle-left",
-    "heuristic": "triangle-right",
+# Colours are Okabe and Ito's palette: told apart with any colour vision, and mostly by lightness on a grey
+# print. Beside them shapes, by Vega's names or as paths, tell apart what has no colour.
+_LOOKS = {
+    "mse": ("#000000", "circle"),
+    "kl": ("#0072B2", "square"),
+    "awing": ("#009E73", "triangle-up"),
+    "fowkal": ("#CC79A7", "diamond"),
+    "dm": ("#E69F00", "triangle-down"),
+    "rspose": ("#D55E00", _STAR),
+    "wahr": ("#56B4E9", "cross"),
+    "kal": ("#7A5195", _CROSSED),
+    "fwahr": ("#8C6D31", "triangle-left"),
+    "heuristic": ("#4C6A00", "triangle-right"),
+    "oracle": ("#999999", "circle"),
+    "mean_pose": ("#CCCCCC", "circle"),
 }
+_FURTHER_COLOURS = ("#A6761D", "#5F6B6D", "#17A2A2", "#B2182B", "#92C5DE", "#6A51A3")
 _HEXAGON = "M1,0L0.5,0.87L-0.5,0.87L-1,0L-0.5,-0.87L0.5,-0.87Z"
 _PENTAGON = "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z"
 _FURTHER_SHAPES = (
@@ -58,9 +45,8 @@ SIDE_COLOURS = {"left": "#0072B2", "right": "#E69F00", "middle": "#F0F0F0"}
 
 def loss_colour(loss: str) -> str:
     """The colour of ``loss`` as ``#RRGGBB``: the same in every figure, whichever other losses are drawn."""
-    if loss in LOSS_COLOURS:
-        return LOSS_COLOURS[loss]
-    return _FURTHER_COLOURS[crc32(loss.encode()) % len(_FURTHER_COLOURS)]
+    further = _FURTHER_COLOURS[crc32(loss.encode()) % len(_FURTHER_COLOURS)]
+    return _LOOKS[loss][0] if loss in _LOOKS else further
 
 
 def on_dark(colour: str) -> str:
@@ -73,9 +59,8 @@ def on_dark(colour: str) -> str:
 
 def loss_shape(loss: str) -> str:
     """The marker of ``loss`` as Vega names or draws it, the same in every figure."""
-    if loss in LOSS_SHAPES:
-        return LOSS_SHAPES[loss]
-    return _FURTHER_SHAPES[crc32(loss.encode()) % len(_FURTHER_SHAPES)]
+    further = _FURTHER_SHAPES[crc32(loss.encode()) % len(_FURTHER_SHAPES)]
+    return _LOOKS[loss][1] if loss in _LOOKS else further
 
 
 def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
