@@ -1,16 +1,20 @@
 """Confidence within and between keypoint types, and after a fit on other images, on constructed cases."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.datasets import noisy_predictions
+from builders.datasets import noisy_predictions, official_ap
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import read_annotations
-from rspose.evaluation.calibration import constant, cross_fitted, second_half, spearman_of_halves
-from rspose.evaluation.confidence import KeypointQuality, keypoint_quality
+from rspose.evaluation.calibration import constant, cross_fitted, isotonic, second_half, spearman_of_halves
+from rspose.evaluation.confidence import KeypointQuality, Pairs, keypoint_quality
+from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.evaluate import evaluate_predictions
 
 pytestmark = pytest.mark.usefixtures("few_replicates")
@@ -122,3 +126,109 @@ def test_an_evaluation_ranks_by_type_and_its_replicates_draw_images(dataset: str
     assert once == pytest.approx(thrice)
     for level in ("within_types", "type_constants"):
         assert f"confidence.{level}.spearman" in scores["bootstrap"]["values"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=30))
+def test_isotonic_is_the_best_monotone_fit_and_never_reverses_an_order(pairs: list[tuple[int, int]]) -> None:
+    """Against the definition of the fit: the greatest mean from below over the least mean from above."""
+    confidence, value = np.array(pairs, dtype=float).T / 8
+    told = Pairs(confidence, value, np.arange(len(pairs)))
+    levels = np.unique(confidence)
+    expected = [
+        max(
+            min(value[(low <= confidence) & (confidence <= high)].mean() for high in levels[levels >= level])
+            for low in levels[levels <= level]
+        )
+        for level in levels
+    ]
+    np.testing.assert_allclose(isotonic(told, levels), expected, atol=1e-9)
+    assert (np.diff(isotonic(told, np.linspace(0, 1, 50))) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("by_type", [False, True])
+def test_an_image_has_no_part_in_its_own_calibration(by_type: bool) -> None:
+    found = made(between=0.5, within=0.5)
+    half = second_half("coco", POSES)
+
+    def calibrated() -> np.ndarray:
+        return cross_fitted(isotonic, by_type, found.confidence, half, found, half)
+
+    before = calibrated()
+    found.similarity[half] = 1 - found.similarity[half]
+    found.labelled[half] ^= np.random.default_rng(1).uniform(size=found.labelled[half].shape) < 0.5
+    after = calibrated()
+    assert (after[half] == before[half]).all()
+    assert (after[~half] != before[~half]).mean() > 0.9
+
+
+def test_a_calibration_keeps_the_order_of_what_shares_a_fit() -> None:
+    """Pooled that is all of a half, by type a type of a half."""
+    found = made(between=0.5, within=0.5)
+    half = second_half("coco", POSES)
+    for by_type in (False, True):
+        changed = cross_fitted(isotonic, by_type, found.confidence, half, found, half)
+        for side in (False, True):
+            for k in range(TYPES):
+                among = k if by_type else slice(None)
+                old, new = (each[half == side][:, among].ravel() for each in (found.confidence, changed))
+                assert (np.diff(new[np.argsort(old)]) >= 0).all()
+    # A type that nobody labelled takes the pooled fit.
+    pooled = cross_fitted(isotonic, False, found.confidence, half, found, half)
+    found.labelled[:, 0] = False
+    assert (cross_fitted(isotonic, True, found.confidence, half, found, half)[:, 0] != pooled[:, 0]).any()
+    pooled = cross_fitted(isotonic, False, found.confidence, half, found, half)
+    assert (cross_fitted(isotonic, True, found.confidence, half, found, half)[:, 0] == pooled[:, 0]).all()
+
+
+def test_confidences_that_are_right_stay_and_others_become_so() -> None:
+    """To 0.03, the noise of a fit to some 1800 pairs of uniform quality."""
+    rng = np.random.default_rng(2)
+    expected = rng.uniform(0.2, 0.8, (POSES, TYPES))
+    similarity = (expected + rng.uniform(-0.2, 0.2, expected.shape)).clip(0, 1)
+    half, labelled = second_half("coco", POSES), np.ones(expected.shape, dtype=bool)
+    for confidence in (expected, 0.5 + expected / 8, expected**4):
+        found = quality(confidence, similarity, labelled)
+        changed = cross_fitted(isotonic, False, found.confidence, half, found, half)
+        assert np.abs(changed - expected).mean() < 0.03
+
+
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+def test_calibrated_ap_is_the_official_one_and_ignores_the_scale_of_confidence(
+    dataset: str, tmp_path: Path
+) -> None:
+    told = noisy_predictions(tmp_path, dataset, seed=8, images=30)
+    annotations, falloff = read_annotations(dataset, tmp_path, "val"), DATASETS[dataset].keypoints.falloff
+
+    def calibrated(confidence: np.ndarray) -> dict[str, dict[str, float]]:
+        return evaluate_predictions(dataset, replace(told, confidence=confidence), tmp_path)["confidence"][
+            "calibrated"
+        ]
+
+    found, squeezed = calibrated(told.confidence), calibrated(0.5 + told.confidence**2 / 8)
+    on_truth, images = told.ground_truth_boxes(), np.unique(annotations.known_images)
+    truth = keypoint_quality(on_truth, annotations.rows_of(on_truth.annotation_id, ""), annotations, falloff)
+    second = second_half(dataset, len(images))
+    half, of_truth = (second[np.searchsorted(images, each.image_id)] for each in (told, on_truth))
+    for fit in ("pooled", "by_type"):
+        confidence = cross_fitted(isotonic, fit == "by_type", told.confidence, half, truth, of_truth)
+        kept, scores = rescore_and_suppress(replace(told, confidence=confidence).detections(), falloff)
+        ap = official_ap(dataset, kept, scores, tmp_path)
+        assert found[fit]["AP"] == pytest.approx(ap, abs=1e-9)
+        assert found[fit]["AP_own_threshold"] >= ap - 1e-9
+        for name, value in found[fit].items():
+            assert squeezed[fit][name] == pytest.approx(value, abs=0.01)
+
+
+def test_an_already_calibrated_predictor_keeps_its_ap(tmp_path: Path) -> None:
+    """To two points on 60 images, where a fit has some thousand keypoints."""
+    told = noisy_predictions(tmp_path, "coco", seed=9, images=60)
+    annotations, falloff = read_annotations("coco", tmp_path, "val"), DATASETS["coco"].keypoints.falloff
+    on_truth = told.ground_truth_boxes()
+    truth = keypoint_quality(on_truth, annotations.rows_of(on_truth.annotation_id, ""), annotations, falloff)
+    right = replace(told, confidence=isotonic(truth.pairs(), told.confidence))
+    scores = evaluate_predictions("coco", right, tmp_path)
+    assert scores["confidence"]["calibrated"]["pooled"]["AP"] == pytest.approx(
+        scores["metrics"]["AP"], abs=0.02
+    )
+    assert scores["metrics"]["AP"] > 0.1
+    assert scores["protocol"]["calibration"] == "isotonic, two halves of the images, seed 0"

@@ -241,6 +241,26 @@ def test_correlations_by_type_stand_where_records_have_them_and_constants_below_
     assert "constants fitted on other images" in text
 
 
+def test_calibrated_scores_stand_beside_those_as_they_are(tmp_path: Path) -> None:
+    def of(shift: float) -> dict[str, Any]:
+        ranks = {"keypoint_spearman": 0.5 + shift, "pose_spearman": 0.6 + shift}
+        return {**ranks, "AP": 0.46 + shift, "AP_lost": 0.07 + shift, "AP_own_threshold": 0.47 + shift}
+
+    content = record(confidence={"calibrated": {"pooled": of(0.0), "by_type": of(0.01)}})
+    ordering = {"AP_lost": 0.08, "AP_own_threshold": 0.455}
+    write(tmp_path, {**content, "diagnosis": {"ordering": ordering}})
+    ranks = {"keypoint_spearman": 0.5, "pose_spearman": None}
+    of_mpii = {"calibrated": {"pooled": ranks, "by_type": ranks}}
+    write(tmp_path, record("mpii", metrics=MPII_METRICS, confidence=of_mpii))
+    text = made(tmp_path, record(loss="kl"), name="calibration.md")
+    as_scored, none = ("45.1", "45.5", "8.0", "0.31", "0.41"), ("—",) * 3
+    assert [tuple(row.values())[3:] for row in rows_of(text)] == [
+        (*as_scored, "46.0", "47.0", "7.0", "0.50", "0.60", "47.0", "48.0", "8.0", "0.51", "0.61"),
+        (*none, "0.31", "0.41", *none, "0.50", "—", *none, "0.50", "—"),
+    ]
+    assert "the other half of the images" in text
+
+
 def test_notes_name_data_training_and_protocol(tmp_path: Path) -> None:
     mpii = record("mpii", metrics=MPII_METRICS, data={"generated": False, "val_instances": 2958})
     coco = made(tmp_path, record(), mpii)

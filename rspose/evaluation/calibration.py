@@ -1,7 +1,7 @@
-"""Confidences that losses can be compared in: after one constant a keypoint type.
+"""Confidences that losses can be compared in: after a monotone calibration, or one constant a type.
 
-It is fitted, for every loss alike, to the labelled keypoints on annotated boxes of one half of the images
-and changes the predictions on the other half, and the other way round: no image has a part in its own fit.
+Both are fitted, for every loss alike, to the labelled keypoints on annotated boxes of one half of the images
+and change the predictions on the other half, and the other way round: no image has a part in its own fit.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from itertools import product
 from zlib import crc32
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from rspose.evaluation.confidence import KeypointQuality, Pairs
 from rspose.evaluation.resampling import SEED, mean_of_known, spearman
@@ -20,6 +21,18 @@ Rule = Callable[[Pairs, np.ndarray], np.ndarray]
 def second_half(dataset: str, images: int) -> np.ndarray:
     """Which images are in the second half, drawn at random, for a split always the same, bool ``[I]``."""
     return np.random.default_rng([SEED, crc32(dataset.encode()), 1]).permutation(images) < images // 2
+
+
+def isotonic(pairs: Pairs, confidence: np.ndarray) -> np.ndarray:
+    """The quality to be expected at each confidence: isotonic regression, linear between what it saw.
+
+    Of two confidences the higher may become equal to the other, never lower. Without a pair they stay.
+    """
+    if not len(pairs.row):
+        return confidence
+    seen, group, count = np.unique(pairs.confidence, return_inverse=True, return_counts=True)
+    mean = np.bincount(group, pairs.quality) / count
+    return np.interp(confidence, seen, isotonic_regression(mean, weights=count).x)
 
 
 def constant(pairs: Pairs, confidence: np.ndarray) -> np.ndarray:
@@ -39,7 +52,7 @@ def cross_fitted(
     """The confidences as ``rule`` changes them after it saw the other half, float64 ``[M, K]``.
 
     Args:
-        rule: A function such as :func:`constant`.
+        rule: :func:`isotonic` or :func:`constant`.
         by_type: Whether each keypoint type has a fit of its own; one without a label in the half that is
             learned from takes that of all types.
         confidence: Of M predictions, ``[M, K]``.

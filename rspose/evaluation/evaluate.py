@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rspose.datasets import Dataset, KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
 from rspose.evaluation import coco, lsp, mpii
-from rspose.evaluation.calibration import constant, cross_fitted, second_half, spearman_of_halves
+from rspose.evaluation.calibration import (
+    constant,
+    cross_fitted,
+    isotonic,
+    second_half,
+    spearman_of_halves,
+)
 from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs, keypoint_quality
 from rspose.evaluation.detections import PROTOCOL, instance_scores, rescore_and_suppress
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
@@ -20,11 +27,14 @@ from rspose.evaluation.matching import pair, persons_in_boxes, replicated_precis
 from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
 from rspose.evaluation.pck import judge
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
+from rspose.evaluation.resampling import SEED, draws, kendall, pearson, spearman, summary
 
 Numbers = dict[str, np.ndarray]
 # The least intersection over union at which a detector's box is taken to hold a person.
 BOX_THRESHOLD = 0.5
+# Whether each keypoint type has a calibration of its own.
+CALIBRATIONS = {"pooled": False, "by_type": True}
+CALIBRATION = f"isotonic, two halves of the images, seed {SEED}"
 
 
 def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[str, Any]:
@@ -41,11 +51,13 @@ def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[
           (:class:`~rspose.evaluation.confidence.Pairs`). Spearman's rho of ``keypoint`` comes apart into that
           ``within_types``, the mean over them, and that of the means ``between_types``; ``type_constants``
           has what confidences reach that are multiplied by one constant a type
-          (:mod:`~rspose.evaluation.calibration`).
+          (:mod:`~rspose.evaluation.calibration`). ``calibrated``, ``pooled`` or ``by_type``, has rho of
+          keypoints and poses after a monotone calibration and, but for MPII, AP, what ordering costs of it,
+          and AP at the best threshold on keypoint scores.
         - ``diagnosis``: ``errors`` has the share of good keypoints and of each error, the number of
           ``keypoints`` judged and, as ``gain``, how much the main metric rises where one error or ``all`` are
           repaired (:mod:`~rspose.evaluation.errors`). But for MPII, also ``ordering`` and ``thresholds``
-          (:mod:`~rspose.evaluation.ordering`).
+          (:mod:`~rspose.evaluation.ordering`), and among the first AP at the best of the second.
         - ``protocol``: that of the predictions and that of the evaluation.
         - ``bootstrap``: how far they would move with other images
           (:func:`~rspose.evaluation.resampling.summary`).
@@ -78,7 +90,7 @@ def evaluate_predictions(name: str, predictions: Predictions, data_root: str | P
         raise ValueError(f"{source}: expected the {expected} keypoints of {name}, found {found}")
     annotations = read_annotations(name, data_root, "val")
     scores = EVALUATORS[known.evaluator](known, predictions, annotations, data_root)
-    return {**scores, "protocol": {**predictions.protocol, **scores["protocol"]}}
+    return {**scores, "protocol": {**predictions.protocol, **scores["protocol"], "calibration": CALIBRATION}}
 
 
 def _on_truth(
@@ -104,13 +116,24 @@ def _on_truth(
     quality = keypoint_quality(predictions, persons, annotations, joints.falloff)
     poses = quality.pose_pairs(predictions.confidence.mean(axis=1))
     levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images)}
-    by_type = _by_type(known, quality, images, counts)
+    second = second_half(known.name, len(counts))
+    compared = _by_type(quality, images, second, counts)
+    for fit, of_type in CALIBRATIONS.items():
+        half = second[images]
+        told = replace(
+            quality, confidence=cross_fitted(isotonic, of_type, quality.confidence, half, quality, half)
+        )
+        scored = told.pose_pairs(told.confidence.mean(axis=1))
+        compared[f"calibrated.{fit}"] = {
+            "keypoint_spearman": spearman_of_halves(told.pairs(), images, second, counts),
+            "pose_spearman": spearman_of_halves(scored, images, second, counts),
+        }
     return {
         "metrics": _of_the_split(metrics),
-        "confidence": _confidence(quality, poses, joints, by_type),
+        "confidence": _confidence(quality, poses, joints, compared),
         "diagnosis": {"errors": _errors(study, diagnosis)},
         "protocol": {"evaluator": mpii.EVALUATOR},
-        "bootstrap": _bootstrap(metrics, by_type, levels, study, counts),
+        "bootstrap": _bootstrap(metrics, compared, levels, study, counts),
     }
 
 
@@ -131,10 +154,12 @@ def _on_detections(
     pairs = pair(kept, annotations, falloff)
 
     images_of_split = np.unique(annotations.known_images)
-    images, images_kept, images_of_pairs = (
-        np.searchsorted(images_of_split, image_id)
-        for image_id in (on_truth.image_id, kept.image_id, [image.image_id for image in pairs])
-    )
+
+    def place(image_id: ArrayLike) -> np.ndarray:
+        return np.searchsorted(images_of_split, image_id)
+
+    images, images_kept = place(on_truth.image_id), place(kept.image_id)
+    images_of_pairs = place([image.image_id for image in pairs])
     counts = _counts(known, len(images_of_split))
 
     def main_metric(keypoints: np.ndarray) -> np.ndarray:
@@ -165,8 +190,33 @@ def _on_detections(
     persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
     quality = keypoint_quality(on_truth, persons, annotations, falloff)
     poses = detection_pairs(kept, scores, annotations, falloff)
-    by_type = _by_type(known, quality, images, counts)
-    confidence = _confidence(quality, poses, joints, by_type)
+    second = second_half(known.name, len(counts))
+
+    def calibrated(of_type: bool) -> Numbers:
+        of_truth, of_detections = (
+            cross_fitted(
+                isotonic, of_type, each.confidence, second[place(each.image_id)], quality, second[images]
+            )
+            for each in (on_truth, detections)
+        )
+        told, rescored = replace(quality, confidence=of_truth), replace(detections, confidence=of_detections)
+        ranked, by_rank = rescore_and_suppress(rescored, falloff)
+        matched = pair(ranked, annotations, falloff)
+        ordering = lost_to_ordering(matched, by_rank, counts[place([image.image_id for image in matched])])
+        scored = detection_pairs(ranked, by_rank, annotations, falloff)
+        curves = threshold_curves(before_suppression, rescored, falloff)
+        return {
+            "keypoint_spearman": spearman_of_halves(told.pairs(), images, second, counts),
+            "pose_spearman": spearman_of_halves(scored, place(ranked.image_id), second, counts),
+            "AP": ordering["AP_oracle_scores"] - ordering["AP_lost"],
+            "AP_lost": ordering["AP_lost"],
+            "AP_own_threshold": _best(curves),
+        }
+
+    compared = _by_type(quality, images, second, counts)
+    compared |= {f"calibrated.{fit}": calibrated(of_type) for fit, of_type in CALIBRATIONS.items()}
+    confidence = _confidence(quality, poses, joints, compared)
+    thresholds = threshold_curves(before_suppression, detections, falloff)
     if known.detections:
         # By the box alone: the choice must not look at the pose, whose quality is asked for.
         rows, persons = persons_in_boxes(kept, annotations, BOX_THRESHOLD, ~annotations.ignored)
@@ -179,12 +229,12 @@ def _on_detections(
         "confidence": confidence,
         "diagnosis": {
             "errors": _errors(study, diagnosis),
-            "ordering": _of_the_split(study["ordering"]),
-            "thresholds": threshold_curves(before_suppression, detections, falloff),
+            "ordering": _of_the_split({**study["ordering"], "AP_own_threshold": _best(thresholds)}),
+            "thresholds": thresholds,
             **curves,
         },
         "protocol": protocol,
-        "bootstrap": _bootstrap(metrics, by_type, levels, study, counts),
+        "bootstrap": _bootstrap(metrics, compared, levels, study, counts),
     }
 
 
@@ -222,20 +272,27 @@ def _errors(study: dict[str, Numbers], diagnosis: Diagnosis) -> dict[str, Any]:
     return {**shares, "gain": gains, "keypoints": int((diagnosis.kind != NOT_JUDGED).sum())}
 
 
-def _by_type(known: Dataset, quality: KeypointQuality, images: np.ndarray, counts: np.ndarray) -> Numbers:
+def _best(thresholds: dict[str, dict[str, Any]]) -> np.ndarray:
+    """AP at the best threshold on keypoint scores, of the split alone, ``[1]``."""
+    curve = np.array(thresholds["keypoint_score"]["AP"], dtype=float)
+    return curve.max(keepdims=True)
+
+
+def _by_type(
+    quality: KeypointQuality, images: np.ndarray, second: np.ndarray, counts: np.ndarray
+) -> dict[str, Numbers]:
     """Spearman's rho within types, and with one constant a type; ``images`` are those of the predictions."""
-    second = second_half(known.name, len(counts))
     half = second[images]
     scaled = cross_fitted(constant, True, quality.confidence, half, quality, half)
     pairs = replace(quality, confidence=scaled).pairs()
     return {
-        "within_types": quality.within_types(images, counts),
-        "type_constants": spearman_of_halves(pairs, images, second, counts),
+        "within_types": {"spearman": quality.within_types(images, counts)},
+        "type_constants": {"spearman": spearman_of_halves(pairs, images, second, counts)},
     }
 
 
 def _confidence(
-    quality: KeypointQuality, poses: Pairs, joints: KeypointSet, by_type: Numbers
+    quality: KeypointQuality, poses: Pairs, joints: KeypointSet, compared: dict[str, Numbers]
 ) -> dict[str, Any]:
     keypoints = quality.pairs()
     types = [quality.pairs(slice(index, index + 1)).correlations() for index in range(len(joints))]
@@ -243,7 +300,8 @@ def _confidence(
         "keypoint": keypoints.correlations(),
         "pose": poses.correlations(),
         "keypoint_types": dict(zip(joints.names, types, strict=True)),
-        **{level: {"spearman": value} for level, value in _of_the_split(by_type).items()},
+        **{level: _of_the_split(compared[level]) for level in ("within_types", "type_constants")},
+        "calibrated": {fit: _of_the_split(compared[f"calibrated.{fit}"]) for fit in CALIBRATIONS},
         "between_types": {"spearman": quality.between_types().correlations()["spearman"]},
         "calibration": {"keypoint": keypoints.calibration(), "pose": poses.calibration()},
     }
@@ -251,14 +309,19 @@ def _confidence(
 
 def _bootstrap(
     metrics: Numbers,
-    by_type: Numbers,
+    compared: dict[str, Numbers],
     levels: dict[str, tuple[Pairs, np.ndarray]],
     study: dict[str, Numbers],
     counts: np.ndarray,
 ) -> dict[str, Any]:
     """``levels`` are pairs of confidence and quality with the index of each prediction's image."""
     replicates = {f"metrics.{name}": values[1:] for name, values in metrics.items()}
-    replicates |= {f"confidence.{level}.spearman": values[1:] for level, values in by_type.items()}
+    replicates |= {
+        f"confidence.{branch}.{name}": values[1:]
+        for branch, numbers in compared.items()
+        for name, values in numbers.items()
+        if len(values) > 1
+    }
     for level, (pairs, image) in levels.items():
         for name, replicate in (("spearman", spearman), ("kendall", kendall), ("pearson", pearson)):
             replicates[f"confidence.{level}.{name}"] = replicate(

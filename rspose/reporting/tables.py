@@ -1,6 +1,6 @@
 """The tables of a result set, from records alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +48,31 @@ _TYPES = (
     "Within: kpt. ρ within a keypoint type, the mean over the types; between: of the types' means. In "
     "italics with one constant a type: what confidences reach times constants fitted on other images."
 )
+_CALIBRATED = {
+    "metrics.AP": Column("As scored", "AP"),
+    "diagnosis.ordering.AP_own_threshold": Column("As scored", "own thr."),
+    "diagnosis.ordering.AP_lost": Column("As scored", "lost", competes=False),
+    "confidence.keypoint.spearman": Column("As scored", "kpt. ρ", 1, 2),
+    "confidence.pose.spearman": Column("As scored", "pose ρ", 1, 2),
+    **{
+        f"confidence.calibrated.{fit}.{name}": replace(column, group=title)
+        for fit, title in (("pooled", "Calibrated"), ("by_type", "By type"))
+        for name, column in {
+            "AP": Column("", "AP"),
+            "AP_own_threshold": Column("", "own thr."),
+            "AP_lost": Column("", "lost", competes=False),
+            "keypoint_spearman": Column("", "kpt. ρ", 1, 2),
+            "pose_spearman": Column("", "pose ρ", 1, 2),
+        }.items()
+    },
+}
+_CALIBRATION = (
+    "Calibrated: by one isotonic regression from confidence to keypoint similarity, the same for every loss, "
+    "fitted on the other half of the images; by type: one for each keypoint type. Own thr.: AP at the best "
+    "of ten thresholds on keypoint scores, chosen on these very images. Lost: AP lost to ordering. ρ: "
+    "Spearman's, calibrated the mean of both halves. Means over the seeds; their intervals stand in the CSV "
+    "file."
+)
 _PLACE = ("Dataset", "Model", "Head", "Loss")
 _ERRORS = {"jitter": "jitter", "inversion": "inv.", "swap": "swap", "miss": "miss"}
 _DIAGNOSIS = {
@@ -90,9 +115,9 @@ class _Source(NamedTuple):
 def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
     """Write every table as Markdown, LaTeX and CSV into the folder ``out``; the files written.
 
-    A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` if records have one, ``differences``
-    if there is something to compare, ``claimed`` if there are records of real data, and ``main``. The CSV
-    holds what the others show, one number a line, as fractions in full precision.
+    A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` and ``calibration`` if records have
+    one, ``differences`` if there is something to compare, ``claimed`` if there are records of real data, and
+    ``main``. The CSV holds what the others show, one number a line, as fractions in full precision.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
@@ -120,6 +145,7 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
         *((_dataset_table(results, name), own) for name, own in of_dataset.items()),
         (_confidence_table(results), numbers[kind == "confidence"]),
         (diagnosis_table(results), numbers[kind == "diagnosis"]),
+        (calibration_table(results), numbers[numbers.metric.isin(_CALIBRATED)]),
         (difference_table(results), results.differences.drop(columns="score")),
         _claim_table(results),
         (main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
@@ -207,18 +233,31 @@ def diagnosis_table(results: Results) -> Table | None:
 
     None where no record has a diagnosis.
     """
-    sources = [_Source(column, metric, kind="mean") for metric, column in _DIAGNOSIS.items()]
-    diagnosed = [metric for metric in _DIAGNOSIS if metric.startswith("diagnosis.")]
+    caption = "Scoring and localisation"
+    return _table_of_means(results, "diagnosis", caption, _DIAGNOSIS, "diagnosis.", _DIAGNOSED)
+
+
+def calibration_table(results: Results) -> Table | None:
+    """Scores as a loss has them beside calibrated ones, otherwise as :func:`diagnosis_table`."""
+    caption, only = "Scores as they are and calibrated", "confidence.calibrated."
+    return _table_of_means(results, "calibration", caption, _CALIBRATED, only, _CALIBRATION)
+
+
+def _table_of_means(
+    results: Results, name: str, caption: str, columns: Mapping[str, Column], only: str, note: str
+) -> Table | None:
+    """A row for each dataset, model, head and loss with a number in a column that starts with ``only``."""
+    sources = [_Source(column, metric, kind="mean") for metric, column in columns.items()]
+    needed = [metric for metric in columns if metric.startswith(only)]
     places = [
         cell
         for cell in sorted(results.cells, key=lambda cell: cell_order(*cell))
-        if cell[1] != "control" and any((*cell, metric) in results.values for metric in diagnosed)
+        if cell[1] != "control" and any((*cell, metric) in results.values for metric in needed)
     ]
     if not places:
         return None
-    caption = f"Scoring and localisation, {notes.data_kind(results.runs)}"
-    table = _table("diagnosis", caption, results, sources, places)
-    said = (_DIAGNOSED, *notes.gaps(results.runs, results.failures), " ".join(notes.marks(table.rows)))
+    table = _table(name, f"{caption}, {notes.data_kind(results.runs)}", results, sources, places)
+    said = (note, *notes.gaps(results.runs, results.failures), " ".join(notes.marks(table.rows)))
     return replace(table, notes=said)
 
 
@@ -296,7 +335,8 @@ def _table(
     runs, failures = results.of(of)
     several = runs.model[~runs.control].nunique() > 1
     metrics = {source.metric for source in sources}
-    tied = {metric: results.ties(metric) for metric in metrics if metric not in _DIAGNOSIS}
+    marked = {source.metric for source in sources if source.kind != "mean"}
+    tied = {metric: results.ties(metric) for metric in marked}
     used = (any(place[0] for place in places), several, any(place[2] for place in places), True)
     headers = tuple(header for header, use in zip(_PLACE, used, strict=True) if use)
     rows = []

@@ -148,6 +148,10 @@ def _score_label(results: Results, dataset: str, name: str) -> tuple[str, str, C
     kind, _, rest = name.partition(".")
     if kind == "metrics":
         return "Accuracy (%)", results.metrics(dataset).get(rest, rest), _PERCENT
+    if rest.startswith("calibrated."):
+        fit, label = rest.removeprefix("calibrated.").replace("_", " ").split(".")
+        column = _CORRELATION if label.endswith("spearman") else _PERCENT
+        return f"Calibrated, {fit}", label, column
     if kind == "confidence":
         level, _, correlation = rest.partition(".")
         return "Confidence against quality", f"{_CORRELATIONS[correlation]}, {_LEVELS[level]}", _CORRELATION
