@@ -1,7 +1,7 @@
 # The two commands to know are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare named tables test test-fast lint format docs site clean
+.PHONY: help setup demo compare named tables test test-fast lint format docs site gpu-bundle clean
 
 # Any Python 3.11 or 3.12; name another with `make PYTHON=/path/to/python3.12 ...`.
 IS_SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 help:  ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED)  ## Create .venv with everything that envs/ pins
 
@@ -82,6 +82,9 @@ docs: $(INSTALLED)  ## Write config/README.md and schema.json, docs/losses.md an
 
 site: $(INSTALLED)  ## Build the documentation as a website in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+gpu-bundle: $(INSTALLED)  ## Pack into .gpu/ what a GPU machine without a package registry lacks (envs/README.md)
+	@envs/gpu/pack.sh
 
 clean:  ## Remove everything in results/ but published and reference (not .venv)
 	find results -mindepth 1 -maxdepth 1 ! -name published ! -name reference -exec rm -rf {} +

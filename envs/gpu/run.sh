@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Runs on a GPU machine without a package registry, in the folder of the repository: bash envs/gpu/run.sh PART..., with parts
+#   setup    the packages of .gpu/ into SITE (/tmp/rspose-site), photographs into DATA (/tmp/rspose-data); more of them with each call
+#   tests    the tests that need a GPU
+#   bench    every loss beside MSE, and training steps of ResNet-50
+#   resume   six losses on two heads on drawings, twice at a time: one grid is killed and resumed, and compared to the bit
+#   photos   config/photos.yaml, seed by seed (SEEDS="0 1 2"), as many cells at a time as there are cores (CELLS)
+# LOSSES=mse,rspose takes some of the losses. A part ends after SECONDS_A_PART (300) and writes what it has into OUT (.gpu/out) as it goes. DEVICE=cpu tries it without a GPU.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+out="${OUT:-$PWD/.gpu/out}" python="${PYTHON:-python3}" site="${SITE:-/tmp/rspose-site}" data="${DATA:-/tmp/rspose-data}" bound="${SECONDS_A_PART:-300}"
+cores="${CORES:-$(nproc)}" device="${DEVICE:-cuda}"
+cells="${CELLS:-$cores}"
+mkdir -p "$out"
+export PYTHONPATH="$PWD:$site" PATH="$site/bin:$PATH" PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 RSPOSE_DATA="$data"
+
+say() { printf '%s %s\n' "$(date +%T)" "$*" | tee -a "$out/log.txt"; }
+rspose() { timeout "$bound" "$python" -c 'import sys; from rspose.cli import main; sys.exit(main())' "$@"; }
+# The target comes first: options that take several values would swallow it.
+grid() { timeout --kill-after 10 "$bound" "$python" -m snakemake tables "$@" --workflow-profile none --keep-going --rerun-incomplete --show-failed-logs \
+  --quiet rules --scheduler greedy --nolock --cores "$cores" --resources gpu="$cells"; }
+keep() { tar czf "$out/.$1" "${@:2}" 2>>"$out/log.txt" && mv "$out/.$1" "$out/$1"; }
+
+setup() {
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$site" .gpu/wheels/*.whl || return
+  "$python" -m pip install --quiet --no-index --no-deps --no-build-isolation --target "$site" .gpu/wheels/xtcocotools-* || return
+  local photographs
+  for photographs in .gpu/[0-9]*; do [ -d "$photographs" ] && mkdir -p "$data" && cp -r "$photographs"/. "$data"; done
+  "$python" -c 'import sys, torch, rspose.training, xtcocotools.coco, snakemake
+print("python", sys.version.split()[0], "torch", torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")'
+}
+
+tests() { timeout "$bound" "$python" -m pytest -q -p no:cacheprovider -n 4 tests/test_losses_gpu.py tests/test_losses_rank_sort.py >"$out/tests.txt" 2>&1; tail -4 "$out/tests.txt"; }
+
+bench() {
+  rspose bench losses --device "$device" --repeats 25 --json >"$out/bench_losses.jsonl" || return
+  for head in heatmap simcc; do
+    rspose bench steps --device "$device" --head $head --losses mse rspose --batch "${BATCH:-64}" --rounds 25 --json >"$out/bench_steps_$head.jsonl" || return
+  done
+}
+
+resume() {
+  local drawn="data={lsp: {root: results/gpu/data, generate: {train_images: 480, val_images: 64, seed: 3}}}" settings="training={epochs: 4, warmup_iterations: 5}"
+  run() { grid --configfile config/photos.yaml --config seeds=0 ${LOSSES:+"losses=[$LOSSES]"} "$drawn" "$settings" results="results/gpu/$1" >"$out/resume_$1_$2.txt" 2>&1; }
+  rm -rf results/gpu
+  run whole 1 &
+  # A group of its own, so that all of it can be killed.
+  set -m; run killed 1 & local killed=$!; set +m
+  until [ "$(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l)" -ge 8 ] || ! kill -0 $killed 2>/dev/null; do sleep 0.3; done
+  say "killed with $(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l) checkpoints there"
+  kill -9 -- -$killed; wait $killed 2>/dev/null
+  run killed 2
+  wait
+  "$python" - <<'P' | tee "$out/resume.txt"
+from pathlib import Path
+
+import torch
+
+same = []
+for whole in sorted(Path("results/gpu/whole/cells").rglob("checkpoint.pth")):
+    killed = Path(str(whole).replace("/whole/", "/killed/"))
+    first, second = (torch.load(file, map_location="cpu", weights_only=True)["state_dict"] for file in (whole, killed))
+    differ = [name for name in first if not torch.equal(first[name], second[name])]
+    same.append(not differ)
+    if differ:
+        print(f"{whole}: {len(differ)} of {len(first)} tensors differ")
+print(f"{sum(same)} of {len(same)} trainings that were killed and resumed equal the others to the bit")
+P
+  keep resume_records.tgz results/gpu/whole/records
+}
+
+photos() {
+  (while sleep 20; do keep photos_records.tgz results/photos/records results/photos/tables; done) &
+  local keeping=$! ended=$((SECONDS + bound)) seeds=""
+  for seed in ${SEEDS:-0 1 2}; do
+    seeds="${seeds:+$seeds,}$seed"
+    bound=$((ended - SECONDS))
+    [ $bound -gt 0 ] && grid --configfile config/photos.yaml --config "seeds=[$seeds]" ${LOSSES:+"losses=[$LOSSES]"} >>"$out/photos.txt" 2>&1
+    say "seeds $seeds: $(find results/photos/records -name 'seed*.json' -not -path '*control*' | wc -l) records"
+  done
+  kill $keeping
+  keep photos_records.tgz results/photos/records results/photos/tables
+}
+
+for part in "$@"; do
+  case $part in
+    setup | tests | bench | resume | photos) started=$SECONDS; $part; say "$part: exit $?, $((SECONDS - started)) s" ;;
+    *) say "error: $part: no such part; there are setup, tests, bench, resume, photos"; exit 1 ;;
+  esac
+done
