@@ -240,6 +240,7 @@ def test_any_network_of_timm_gives_its_feature_maps_and_takes_its_weights(tmp_pa
     ours.init_weights()
     for one, other in zip(ours.eval()(IMAGES), theirs(IMAGES), strict=True):
         assert torch.equal(one, other)
+    assert ours.loaded_weights.matched == len(ours.network.state_dict())
     assert [each.shape[1] for each in TimmBackbone("resnet18")(IMAGES)] == [512]
 
 
