@@ -24,7 +24,7 @@ from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs
 from rspose.evaluation.detections import PROTOCOL, instance_scores, rescore_and_suppress
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
 from rspose.evaluation.matching import pair, persons_in_boxes, replicated_precision
-from rspose.evaluation.ordering import lost_to_ordering, threshold_curves
+from rspose.evaluation.ordering import keypoint_score_curve, lost_to_ordering, threshold_curves
 from rspose.evaluation.pck import judge
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import SEED, draws, kendall, pearson, spearman, summary
@@ -204,13 +204,13 @@ def _on_detections(
         matched = pair(ranked, annotations, falloff)
         ordering = lost_to_ordering(matched, by_rank, counts[place([image.image_id for image in matched])])
         scored = detection_pairs(ranked, by_rank, annotations, falloff)
-        curves = threshold_curves(before_suppression, rescored, falloff)
+        curve = keypoint_score_curve(before_suppression, rescored, falloff)
         return {
             "keypoint_spearman": spearman_of_halves(told.pairs(), images, second, counts),
             "pose_spearman": spearman_of_halves(scored, place(ranked.image_id), second, counts),
             "AP": ordering["AP_oracle_scores"] - ordering["AP_lost"],
             "AP_lost": ordering["AP_lost"],
-            "AP_own_threshold": _best(curves),
+            "AP_own_threshold": _best(curve),
         }
 
     compared = _by_type(quality, images, second, counts)
@@ -229,7 +229,9 @@ def _on_detections(
         "confidence": confidence,
         "diagnosis": {
             "errors": _errors(study, diagnosis),
-            "ordering": _of_the_split({**study["ordering"], "AP_own_threshold": _best(thresholds)}),
+            "ordering": _of_the_split(
+                {**study["ordering"], "AP_own_threshold": _best(thresholds["keypoint_score"]["AP"])}
+            ),
             "thresholds": thresholds,
             **curves,
         },
@@ -272,10 +274,9 @@ def _errors(study: dict[str, Numbers], diagnosis: Diagnosis) -> dict[str, Any]:
     return {**shares, "gain": gains, "keypoints": int((diagnosis.kind != NOT_JUDGED).sum())}
 
 
-def _best(thresholds: dict[str, dict[str, Any]]) -> np.ndarray:
-    """AP at the best threshold on keypoint scores, of the split alone, ``[1]``."""
-    curve = np.array(thresholds["keypoint_score"]["AP"], dtype=float)
-    return curve.max(keepdims=True)
+def _best(curve: list[float | None]) -> np.ndarray:
+    """The highest AP of a curve, of the split alone, ``[1]``."""
+    return np.array(curve, dtype=float).max(keepdims=True)
 
 
 def _by_type(

@@ -1,6 +1,6 @@
 """What the order of predictions is worth: AP with oracle scores, and against the thresholds on scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,14 +50,7 @@ def threshold_curves(
     Each has the lists ``threshold``, ``AP`` (scores from confidences) and ``AP_box_score`` (a detection keeps
     the score of its box, in which keypoint scores have no part). ``pairs`` are of all, before suppression.
     """
-    once = np.ones((len(pairs), 1), dtype=np.int32)
-    oks = [oks_of_pairs(detections.keypoints[p.rows], detections.area[p.rows], falloff) for p in pairs]
-
-    def precision(scores: np.ndarray, nms: float) -> float | None:
-        kept = [suppress(between, scores[image.rows], nms) for image, between in zip(pairs, oks, strict=True)]
-        found = float(replicated_precision(pairs, scores, once, kept)[0])
-        return None if np.isnan(found) else found
-
+    precision = _suppressed_precision(pairs, detections, falloff)
     box, rescored = detections.box_score, instance_scores(detections)
     return {
         "nms": {
@@ -67,7 +60,30 @@ def threshold_curves(
         },
         "keypoint_score": {
             "threshold": list(SCORE_THRESHOLDS),
-            "AP": [precision(instance_scores(detections, each), NMS_THRESHOLD) for each in SCORE_THRESHOLDS],
+            "AP": keypoint_score_curve(pairs, detections, falloff),
             "AP_box_score": [precision(box, NMS_THRESHOLD)] * len(SCORE_THRESHOLDS),
         },
     }
+
+
+def keypoint_score_curve(
+    pairs: Sequence[ImagePairs], detections: Predictions, falloff: np.ndarray
+) -> list[float | None]:
+    """AP at each threshold on keypoint scores, otherwise as :func:`threshold_curves`."""
+    precision = _suppressed_precision(pairs, detections, falloff)
+    return [precision(instance_scores(detections, each), NMS_THRESHOLD) for each in SCORE_THRESHOLDS]
+
+
+def _suppressed_precision(
+    pairs: Sequence[ImagePairs], detections: Predictions, falloff: np.ndarray
+) -> Callable[[np.ndarray, float], float | None]:
+    """AP by scores and threshold of OKS-NMS."""
+    once = np.ones((len(pairs), 1), dtype=np.int32)
+    oks = [oks_of_pairs(detections.keypoints[p.rows], detections.area[p.rows], falloff) for p in pairs]
+
+    def precision(scores: np.ndarray, nms: float) -> float | None:
+        kept = [suppress(between, scores[image.rows], nms) for image, between in zip(pairs, oks, strict=True)]
+        found = float(replicated_precision(pairs, scores, once, kept)[0])
+        return None if np.isnan(found) else found
+
+    return precision
