@@ -70,11 +70,17 @@ def others(problems, command):
     return f" ({len(problems)} other problems: {command} lists them)" if problems else ""
 
 
+def starts_from_weights(model):
+    """Whether a backbone may start from weights of a file: to be sure takes seconds, which go into importing mmpose."""
+    settings = CONFIG.model_settings[model]
+    backbone = settings.overrides.get("model", {}).get("backbone", {})
+    random = "_delete_" in backbone and "init_cfg" not in backbone
+    return settings.pretrained != "none" and not (settings.pretrained is None and random)
+
+
 def pretrained_contents(wildcards):
     """Checksum of the weights that a cell's backbone starts from; None for random ones."""
-    settings = CONFIG.model_settings[wildcards.model]
-    backbone = settings.overrides.get("model", {}).get("backbone", {})
-    if settings.pretrained in (None, "none") and "_delete_" in backbone and "init_cfg" not in backbone:
+    if not starts_from_weights(wildcards.model):
         return None
     from rspose.training.pretrained import pretrained  # it may ask mmpose, and tables need none
 
@@ -111,18 +117,20 @@ def check_pretrained_weights():
         for cell in CONFIG.unfinished()
         if not Path(f"{RESULTS}/cells/{cell.path}/checkpoint.pth").is_file()
     ]
-    if not untrained:
-        return
-    # not above: tables of records need no torch
-    from rspose.training.pretrained import missing_weights, unfit_weights
+    with_weights = [cell for cell in untrained if starts_from_weights(cell.model)]
+    if with_weights:
+        # not above: tables of records need no torch
+        from rspose.training.pretrained import missing_weights, unfit_weights
 
-    missing = missing_weights(CONFIG, untrained)
-    if missing:
-        more = f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
-        sys.exit(f"error: {missing[0].problem()}{more}")
-    problem = unfit_weights(CONFIG, untrained, Path(RESULTS, "work/weights.json"))
-    if problem:
-        sys.exit(f"error: {problem}")
+        missing = missing_weights(CONFIG, with_weights)
+        if missing:
+            more = (
+                f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
+            )
+            sys.exit(f"error: {missing[0].problem()}{more}")
+        problem = unfit_weights(CONFIG, with_weights, Path(RESULTS, "work/weights.json"))
+        if problem:
+            sys.exit(f"error: {problem}")
     in_bfloat16 = any(CONFIG.training_of(cell).precision == "bfloat16" for cell in untrained)
     if in_bfloat16 and workflow.local_exec and not gpus(None):
         from rspose.training.precision import slow_precision
