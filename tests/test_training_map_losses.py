@@ -1,6 +1,8 @@
 """Losses in mmpose's registry: what is derived for them, and training with the documented configs."""
 
+import colorsys
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from builders.targets import SIZE, gaussian_labels, make_target, on_maps, random
 
 from rspose.datasets import DATASETS
 from rspose.losses import as_tuple, available, build
+from rspose.training.import_standins import deferring
 from rspose.training.map_losses import label_centres, map_scale
 
 # isort: split
@@ -26,7 +29,7 @@ CONFIGS = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, re.MULTIL
 TRAIN = """
 import sys
 import rspose.training, mmpose.models
-print("imported", flush=True)
+print("imported", *{"matplotlib.pyplot", "scipy.stats"} & set(sys.modules), flush=True)
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -57,7 +60,7 @@ def test_mmpose_is_imported_without_a_word_and_trains_the_documented_configs_wit
     for name, text in CONFIGS.items():
         (tmp_path / name).write_text(text)
     said = python("-c", TRAIN, tiny_datasets / "coco", *(tmp_path / name for name in CONFIGS))
-    assert said.startswith("imported\n")
+    assert said.startswith("imported\n")  # nor what only takes time
     for name, log in zip(CONFIGS, said.split("trained:")[1:], strict=True):
         losses = [float(value) for value in re.findall(r"Epoch\(train\) .* loss: ([\d.]+)", log)]
         assert len(losses) == 3 and all(0 < value < 10 for value in losses), log
@@ -153,3 +156,13 @@ def test_a_joint_outside_the_map_keeps_its_low_label() -> None:
     ours = MODELS.build({"type": "BenchmarkMSELoss", "reduction": "mmpose"})
     assert 0 < label.max() < 0.5
     torch.testing.assert_close(ours(prediction, label, weights), theirs)
+
+
+def test_a_deferred_module_is_imported_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys")
+    with deferring("colorsys"):
+        import colorsys as whole
+        from colorsys import rgb_to_hls
+    assert "colorsys" not in sys.modules
+    assert rgb_to_hls(1.0, 0.0, 0.0) == whole.rgb_to_hls(1.0, 0.0, 0.0) == (0.0, 0.5, 1.0)
+    assert sys.modules["colorsys"] is not colorsys and whole.ONE_SIXTH * 6 == 1

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from rspose.datasets.interface import Dataset
 from rspose.datasets.pictures import turned_size
@@ -70,6 +69,8 @@ def read_joints(
 
 def _triples(path: Path, shape: tuple[int | None, ...], findings: Findings) -> np.ndarray | None:
     """x, y and flag of each joint of each picture, float64 ``[N, K, 3]``."""
+    from scipy.io import loadmat  # here, since of the datasets two need it
+
     stream = BytesIO(contents(path))
     try:
         joints = loadmat(stream, variable_names=["joints"]).get("joints")

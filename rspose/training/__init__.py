@@ -16,6 +16,11 @@ os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 # Trainings are deterministic, and on a GPU torch refuses matrix products that are not. Read when CUDA starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
+# For a few functions that no training calls these modules take a third of the time of the import.
+with import_standins.deferring("matplotlib.pyplot", "scipy.io", "scipy.stats"):
+    import mmpose.datasets
+    import mmpose.models  # noqa: F401
+
 from rspose.training import heads, hooks, map_losses, mmpose_datasets, necks, transforms  # noqa: E402  (mmpose is importable only now)
 
 __all__ = ["heads", "hooks", "map_losses", "mmpose_datasets", "necks", "transforms"]

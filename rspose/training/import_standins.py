@@ -1,10 +1,13 @@
-"""Make mmpose importable beside mmcv-lite.
+"""Make mmpose importable beside mmcv-lite, and in less time.
 
 Two modules of mmpose 1.3 import names that only a compiled mmcv or mmdet has; heatmap and SimCC heads need
 neither. Where the package is missing, a stand-in takes its place that says so to whoever uses it.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -35,3 +38,43 @@ def install() -> None:
         vars(utils).update(ConfigType=Any, reduce_mean=_missing("mmdet", "reduce_mean"))
         # mmpose looks for `mmdet.datasets` to decide whether mmdet is there: it must not find one.
         sys.modules.update({"mmdet": ModuleType("mmdet"), "mmdet.utils": utils})
+
+
+class _Deferred:
+    """A name of a module that is imported when the name is used."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._place = module, name
+
+    def _found(self) -> Any:
+        module, name = self._place
+        return getattr(import_module(module), name)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._found()(*arguments, **named)
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._found(), attribute)
+
+
+def _deferring(module: str) -> ModuleType:
+    def deferred(name: str) -> _Deferred:
+        if name.startswith("__"):  # what the import system and inspect ask of a module
+            raise AttributeError(name)
+        return _Deferred(module, name)
+
+    standin = ModuleType(module)
+    vars(standin)["__getattr__"] = deferred
+    return standin
+
+
+@contextmanager
+def deferring(*modules: str) -> Iterator[None]:
+    """Let what is imported meanwhile import these modules when it first uses them."""
+    standins = {module: _deferring(module) for module in modules if module not in sys.modules}
+    sys.modules.update(standins)
+    try:
+        yield
+    finally:
+        for module in standins:
+            del sys.modules[module]
