@@ -2,22 +2,38 @@
 
 import pstats
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from builders.grid import REPOSITORY, SETTINGS, SnakemakeRun
+from builders.processes import python
 
 pytestmark = pytest.mark.slow
 
+# A dry-run in each of some folders. What all of them import is imported once, and not counted.
+COUNT_CALLS = """
+import cProfile, os, sys
+from snakemake.cli import main
+import rspose.losses
 
-def planning(folder: Path, cells: int) -> tuple[int, int]:
-    """Function calls of a dry-run of a grid, of this repository's functions and of all.
+rspose.losses.available()
+snakefile, *folders = sys.argv[1:]
+for folder in folders:
+    if os.fork() == 0:
+        os.chdir(folder)
+        command = f"--snakefile {snakefile} --configfile grid.yaml --cores 1 --dry-run --quiet all"
+        calls = cProfile.Profile()
+        try:
+            calls.runcall(main, command.split())
+        except SystemExit as ended:
+            calls.dump_stats("calls")
+            os._exit(ended.code)
+    assert os.wait()[1] == 0
+"""
 
-    Counts, unlike times, are the same on a busy machine.
-    """
+
+def write_grid(folder: Path, cells: int) -> Path:
     folder.mkdir()
     config = {
         **SETTINGS,
@@ -27,17 +43,23 @@ def planning(folder: Path, cells: int) -> tuple[int, int]:
         "seeds": list(range(cells // 4)),
     }
     (folder / "grid.yaml").write_text(yaml.safe_dump(config))
-    snakemake = ["-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", "grid.yaml"]
-    profiled = [sys.executable, "-m", "cProfile", "-o", "calls", *snakemake]
-    subprocess.run([*profiled, "--cores", "1", "--dry-run", "--quiet", "all"], cwd=folder, check=True)
+    return folder
+
+
+def calls_of(folder: Path) -> tuple[int, int]:
+    """Function calls of a dry-run, of this repository's functions and of all.
+
+    Counts, unlike times, are the same on a busy machine.
+    """
     calls = pstats.Stats(str(folder / "calls")).stats.items()
     ours = sum(count for (file, *_), (_, count, *_) in calls if file.startswith(f"{REPOSITORY}/"))
     return ours, sum(count for _, (_, count, *_) in calls)
 
 
 def test_the_work_of_planning_a_cell_does_not_grow_with_the_grid(tmp_path: Path) -> None:
-    work = [planning(tmp_path / str(cells), cells) for cells in (20, 40, 60)]
-    for few, some, many in zip(*work, strict=True):
+    grids = [write_grid(tmp_path / str(cells), cells) for cells in (20, 40, 60)]
+    python("-c", COUNT_CALLS, REPOSITORY / "Snakefile", *grids)
+    for few, some, many in zip(*map(calls_of, grids), strict=True):
         assert some > few
         assert many - some <= 1.02 * (some - few)
 

@@ -85,16 +85,17 @@ class TestAGridWhoseJobsAreDisturbed:
 
 
 def test_a_job_that_fails_is_reported_with_its_log(disturbed: Grid) -> None:
-    cell = f"results/cells/{TIMED_OUT.path}"
-    (disturbed.folder / cell / "checkpoint.pth").write_text("damaged")
+    # The steps of a cell say themselves how often they are tried, which is four jobs; this one does not.
+    measured, target = "results/localisation/losses.json", "results/localisation/table.md"
+    (disturbed.folder / measured).parent.mkdir()
+    (disturbed.folder / measured).write_text("damaged")
     before = disturbed.output
-    assert disturbed.start("--retries", "0", "--", f"{cell}/predictions.npz").wait() == 1
+    assert disturbed.start("--retries", "0", "--", target).wait() == 1
     said = disturbed.output.removeprefix(before)
-    (job,) = [job for job in disturbed.cluster.jobs() if job.comment.startswith("rule_predict")][-1:]
+    (job,) = [job for job in disturbed.cluster.jobs() if job.comment.startswith("rule_localisation_report")]
     assert disturbed.cluster.accounted(job.number, "State") == ["FAILED"]
-    log = f"results/logs/predict/{TIMED_OUT.path}.log"
-    reported = (
-        rf"^predict failed: SLURM-job '{job.number}' failed, SLURM status is: 'FAILED'.* \(log: {log}\)$"
-    )
+    log = "results/logs/localisation_report.log"
+    status = rf"SLURM-job '{job.number}' failed, SLURM status is: 'FAILED'"
+    reported = rf"^localisation_report failed: {status}.* \(log: {log}\)$"
     assert len(re.findall(reported, said, re.MULTILINE)) == 1
-    assert "checkpoint.pth: expected a file of weights alone" in (disturbed.folder / log).read_text()
+    assert "JSONDecodeError" in (disturbed.folder / log).read_text()
