@@ -41,7 +41,7 @@ def install() -> None:
 
 
 class _Deferred:
-    """A name of a module that is imported when the name is used."""
+    """A function or class of a module that is imported when it is used."""
 
     def __init__(self, module: str, name: str) -> None:
         self._place = module, name
@@ -70,7 +70,7 @@ def _deferring(module: str) -> ModuleType:
 
 @contextmanager
 def deferring(*modules: str) -> Iterator[None]:
-    """Let what is imported meanwhile import these modules when it first uses them."""
+    """Let what is imported meanwhile import these modules when it first calls something of them."""
     standins = {module: _deferring(module) for module in modules if module not in sys.modules}
     sys.modules.update(standins)
     try:
