@@ -37,7 +37,7 @@ class Gap(NamedTuple):
         elif found.basis is None:
             how = f"{100 * found.difference:+.2f}, no interval"
         else:
-            basis = "images" if found.basis == "images" else f"{found.pairs} seeds"
+            basis = found.basis if found.basis == "images" else f"{found.pairs} {found.basis}"
             ends = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
             how = f"{100 * found.difference:+.2f} {ends} over {basis}"
         metric = self.metric.removeprefix("metrics.")

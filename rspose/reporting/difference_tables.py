@@ -239,12 +239,16 @@ def _table(
 
 def _explained(compared: pd.DataFrame, probability: str) -> Iterator[str]:
     """How the losses are compared, and what the column of probabilities means, which is called so."""
-    pairs = compared.pairs[compared.basis == "seeds"]
-    if len(pairs):
+    seeded = compared[compared.basis.isin(["seeds and images", "seeds"])]
+    if len(seeded):
+        pairs = seeded.pairs
         count = f"{pairs.min()}" if pairs.nunique() == 1 else f"{pairs.min()} to {pairs.max()}"
+        bases = set(seeded.basis)
+        alone = ", over seeds alone where records have no replicates over images" * (len(bases) > 1)
         yield (
-            f"Paired by seed, {count} seeds: 95 % interval of a bootstrap over the seeds, p of a paired "
-            f"t-test, {probability}: probability that a run of the loss scores higher than one of the other."
+            f"Paired by seed, {count} seeds: 95 % interval over {max(bases, key=len)}{alone}, p of a t-test "
+            f"with its standard error, {probability}: probability that a run of the loss scores higher than "
+            "one of the other."
         )
     if (compared.basis == "images").any():
         yield (
@@ -258,6 +262,5 @@ def _explained(compared: pd.DataFrame, probability: str) -> Iterator[str]:
         yield f"{DIFFERS} p below {SIGNIFICANCE} after Holm's correction over {corrected} comparisons."
     if (compared.dataset == ALL).any():
         yield (
-            "All: mean over the datasets and heads above, each resampled on its own; no further comparison, "
-            "hence without a corrected p."
+            "All: mean over the datasets and heads above, no further comparison, hence without a corrected p."
         )

@@ -16,8 +16,10 @@ RECONSTRUCTION = f"{DAGGER} Reconstruction: the publication leaves details open,
 _INTERVALS = {
     "images": "In brackets: 95 % interval of a bootstrap over the validation images, which says what other "
     "images would change, not what another seed would.",
-    "seeds": "In brackets: 95 % interval of a bootstrap over the seeds, which says what other seeds would "
-    "change, not what other images would.",
+    "seeds and images": "In brackets: 95 % interval over seeds and validation images together, which says "
+    "what other seeds and other images would change.",
+    "seeds": "In brackets: 95 % interval over the seeds, which says what other seeds would change, not what "
+    "other images would.",
 }
 
 
@@ -70,12 +72,13 @@ def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
         if trained[trained.metric.isin(trained.metric[trained.basis == "images"])].basis.isna().any():
             sentence += " A number without an interval is from a record of an earlier version."
         return sentence
+    over_seeds = " ".join(text for basis, text in _INTERVALS.items() if basis in bases - {"images"})
     if counts.min() == counts.max():
-        return f"Mean ± standard deviation over {counts.max()} seeds. {_INTERVALS['seeds']}"
+        return f"Mean ± standard deviation over {counts.max()} seeds. {over_seeds}"
     single = "its interval is from a bootstrap over the images" if "images" in bases else "has no interval"
     return (
         f"Mean ± standard deviation over {counts.min()} to {counts.max()} seeds per cell; "
-        f"a number without ± is from one seed and {single}. {_INTERVALS['seeds']}"
+        f"a number without ± is from one seed and {single}. {over_seeds}"
     )
 
 

@@ -1,18 +1,17 @@
 """How sure the numbers are: intervals of cells, differences between losses, and which of them are ties.
 
-Two sources of uncertainty, of which a number shows one and names it. With several seeds, a bootstrap over the
-seeds says how much another training would change it on the same images. With one seed, a bootstrap over the
-validation images says how much other images would change it for the same training; the replicates are in the
-record, and those of two losses are of the same images, so that their difference is paired.
+Two sources of uncertainty: other seeds, and other images. The replicates of a bootstrap over the validation
+images are in the records; those of all losses and seeds are of the same images, so that differences and means
+pair up. With several seeds an interval holds both sources, with one seed that of images; it names what it is
+from.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
 from rspose.grid.record import Record
 from rspose.reporting.style import cell_order
@@ -32,8 +31,7 @@ REFERENCE = "mse"
 ALL = "all"
 """Stands for dataset and head in a mean over several."""
 
-Basis = Literal["seeds", "images"]
-_RESAMPLES = 4000
+Basis = Literal["seeds and images", "seeds", "images"]
 _ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
 
@@ -60,8 +58,8 @@ class Difference(NamedTuple):
         probability: Probability that the first is better. Over seeds: that a run of the first beats a run of
             the second, over all pairs of runs (Agarwal et al., NeurIPS 2021, arXiv:2108.13264). Over images:
             share of the replicates in which it does. Ties count half.
-        p: Of no difference, two-sided: a paired t-test over seeds, a z-test with the bootstrap's standard
-            error over images; not corrected.
+        p: Of no difference, two-sided: a t-test with the standard error of :func:`crossed`, which over seeds
+            alone is the paired one; over images a z-test with the bootstrap's; not corrected.
     """
 
     difference: float
@@ -80,40 +78,49 @@ def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
     if not len(values):
         return None
     if len(values) > 1:
-        low, high, _ = over_strata([values])
-        return Estimate(values.mean(), values.std(ddof=1), len(values), low, high, "seeds")
+        drawn = _together([(run.draws, run.replicates(metric)) for run in of_seeds.values()])
+        low, high, _ = crossed([values], None if drawn is None else [drawn])
+        basis: Basis = "seeds" if drawn is None else "seeds and images"
+        return Estimate(values.mean(), values.std(ddof=1), len(values), low, high, basis)
     interval = next(iter(of_seeds.values())).interval(metric)
     return Estimate(values[0], np.nan, 1, *(interval or (np.nan, np.nan)), "images" if interval else None)
 
 
-def over_strata(strata: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """95 % interval of the mean over strata of their means, and the p-value of that being 0.
+def crossed(
+    values: Sequence[np.ndarray], replicates: Sequence[np.ndarray] | None = None
+) -> tuple[float, float, float]:
+    """95 % interval of the mean over strata of their means over seeds, and the p-value of that being 0.
 
-    A stratified bootstrap: each stratum (a dataset and head, say) is resampled on its own. With few values a
-    bootstrap is too narrow, since its spread is that of a population of these values; its deviations are
-    widened by sqrt(n / (n - 1)) and from the normal distribution to Student's t, with Welch and
-    Satterthwaite's degrees of freedom (Hesterberg, The American Statistician 69, 2015). A stratum has two
-    values or more.
+    Seeds and images are crossed: each seed is scored on the same images. The variances of the two add up,
+    that of seeds from the values, that of images from replicates of the mean over all seeds and strata. What
+    a seed makes of single images is in both: the interval errs on the wide side. Student's t, with
+    Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946).
+
+    Args:
+        values: Of each stratum (a dataset and head, say), one a seed, two or more.
+        replicates: Of each stratum, the mean over its seeds for each draw of images, ``[R]``; None to leave
+            images out.
     """
-    deviation = np.zeros(_RESAMPLES)
-    variances = np.array([values.var(ddof=1) / len(values) for values in strata])
-    mean = float(np.mean([values.mean() for values in strata]))
-    for index, values in enumerate(strata):
-        widened = np.sqrt(len(values) / (len(values) - 1))
-        deviation += widened * (values[_drawn(index, len(values))].mean(axis=1) - values.mean())
-    error = np.sqrt(variances.sum()) / len(strata)
+    mean = float(np.mean([of.mean() for of in values]))
+    parts = [(of.var(ddof=1) / len(of) / len(values) ** 2, len(of) - 1) for of in values]
+    if replicates is not None:
+        drawn = np.mean(replicates, axis=0)
+        parts.append((np.nanvar(drawn, ddof=1), len(drawn) - 1))
+    variances, freedoms = np.array(parts).T
+    error = np.sqrt(variances.sum())
     if error == 0:
         return mean, mean, float(mean == 0)
-    freedom = variances.sum() ** 2 / (variances**2 / [len(values) - 1 for values in strata]).sum()
-    heavier = stdtrit(freedom, _ENDS[1]) / ndtri(_ENDS[1])
-    low, high = mean + heavier * np.quantile(deviation / len(strata), _ENDS)
-    return float(low), float(high), float(2 * stdtr(freedom, -abs(mean) / error))
+    freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum()
+    reach = stdtrit(freedom, _ENDS[1]) * error
+    return mean - reach, mean + reach, float(2 * stdtr(freedom, -abs(mean) / error))
 
 
-@cache
-def _drawn(stratum: int, count: int) -> np.ndarray:
-    """Indices of ``count`` values drawn with replacement, ``[resamples, count]``, always the same."""
-    return np.random.default_rng([stratum, count]).integers(0, count, (_RESAMPLES, count))
+def _together(drawn: Sequence[tuple[Any, np.ndarray | None]]) -> np.ndarray | None:
+    """The mean of replicates, each with what it is a draw of, ``[R]``; None if they are of other images."""
+    known = [replicates for _, replicates in drawn if replicates is not None]
+    if len(known) < len(drawn) or len({draws for draws, _ in drawn}) > 1:
+        return None
+    return np.mean(known, axis=0)
 
 
 def difference(
@@ -135,9 +142,13 @@ def difference(
     mean = float(np.mean([gain.mean() for gain in gains]))
     seeds = min(map(len, gains))
     if seeds > 1:
-        low, high, p = over_strata(gains)
+        together = [_together([(None, drawn) for *_, drawn in pairs]) for pairs in paired]
+        complete = [drawn for drawn in together if drawn is not None]
+        alike = len(complete) == len(together) and len(set(map(len, complete))) == 1
+        low, high, p = crossed(gains, complete if alike else None)
         better = np.mean([_superiority(of[:, 0], of[:, 1]) for of in values])
-        return Difference(mean, low, high, float(better), p, seeds, "seeds")
+        basis: Basis = "seeds and images" if alike else "seeds"
+        return Difference(mean, low, high, float(better), p, seeds, basis)
     replicates = [found for pairs in paired for *_, found in pairs if found is not None]
     one_each = len(replicates) == len(paired) == sum(map(len, paired))
     comparable = one_each and len(set(map(len, replicates))) == 1
