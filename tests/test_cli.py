@@ -253,6 +253,8 @@ def test_a_loss_is_checked_and_told_what_is_wrong(
         "description: 1 of 1 checks passed",
         f"2D (heatmap): {every}",
         f"1D (simcc): {every}",
+        'note: the file still has "say in one line what is compared with what", of the template',
+        'note: the file still has "the formula and its source belong here", of the template',
         "good_loss: all checks passed",
     ]
 
