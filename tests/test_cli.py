@@ -197,6 +197,7 @@ def test_a_fault_in_a_dataset_is_named_by_all_that_read_it(
     assert named % "train" in failure(capsys, "plan", config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "edit", "complaint"),
     [
@@ -243,6 +244,7 @@ def test_a_new_loss_is_written_and_listed(
     assert "no such file" in failure(capsys, "list", "losses", "--from", tmp_path / "no.py")
 
 
+@pytest.mark.slow
 def test_a_loss_is_checked_and_told_what_is_wrong(
     fresh_registry: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ from rspose.evaluation.oks import oks_of_pairs, suppress
 from rspose.evaluation.predictions import Predictions
 
 pytestmark = [
+    pytest.mark.slow,
     # mmpose finds its own metainfo file inside its wheel and says so.
     pytest.mark.filterwarnings("ignore:The metainfo config file"),
     pytest.mark.filterwarnings("ignore:.*use 'score' instead"),

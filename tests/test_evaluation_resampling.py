@@ -20,6 +20,8 @@ from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, kendall, pearson, spearman, summary
 from rspose.grid.replicates import decode, encode
 
+pytestmark = pytest.mark.slow
+
 # CrowdPose's evaluator rounds these to four decimals.
 ROUNDED = ("metrics.APE", "metrics.APM", "metrics.APH")
 

@@ -15,6 +15,8 @@ from rspose.grid.config import complete
 from rspose.grid.fingerprints import loss_sources, sha256_of, training_fingerprint
 from rspose.losses import load
 
+pytestmark = pytest.mark.slow
+
 Settings = dict[str, Any]
 
 

@@ -390,6 +390,7 @@ def _places(value: Any, *above: str | int) -> Iterator[tuple[str | int, ...]]:
         yield from _places(inner, *above, key)
 
 
+@pytest.mark.slow
 def test_a_record_with_one_field_changed_is_refused_in_one_line_or_tabulated_beside_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rspose.losses import InstanceSort, KeypointTarget, available, build
 
+pytestmark = pytest.mark.slow
+
 KEYPOINTS, INSTANCES = 3, 6
 LOSSES: dict[str, dict[str, Any]] = {
     **{name: {} for name in available()},

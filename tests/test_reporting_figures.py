@@ -64,6 +64,7 @@ class Sheet:
         return self._image[round(2 * line), round(2 * column)]
 
 
+@pytest.mark.slow
 def test_a_sheet_has_a_row_for_the_truth_and_each_cell_and_a_column_an_instance(tmp_path: Path) -> None:
     entries = [
         saved(tmp_path / f"{loss}{head}", samples(5), predictions(6), loss=loss, head=head)

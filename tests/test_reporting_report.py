@@ -397,6 +397,7 @@ def test_the_same_records_give_the_same_file(tmp_path: Path) -> None:
     assert make_report(tmp_path / "records", tmp_path / "second.html").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_five_hundred_records_with_curves_and_drawings_stay_below_fifteen_megabytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, (4, 256, 192, 3), dtype=np.uint8)  # noise: larger than any photograph
@@ -418,6 +419,7 @@ def test_five_hundred_records_with_curves_and_drawings_stay_below_fifteen_megaby
     assert (tmp_path / "report.html").stat().st_size < 15e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])
 def test_the_command_of_a_cell_runs_that_cell_alone(seeds: list[int]) -> None:
     command = rerun_command("demo", ("coco", "resnet18-w24", "heatmap", "mse"), seeds, control=False)

@@ -127,6 +127,7 @@ def test_the_interval_over_images_covers_the_true_ap_in_95_of_100_experiments() 
     assert coverage(intervals, average_precision(many)) == pytest.approx(0.95, abs=0.045)
 
 
+@pytest.mark.slow
 def test_the_paired_interval_over_images_covers_the_true_difference_of_ap_in_95_of_100_experiments() -> None:
     rng = np.random.default_rng(5)
     first, second = map(average_precision, matches(rng, 200_000, models=2))

@@ -200,6 +200,7 @@ def test_a_chart_carries_the_numbers_of_its_frame_and_a_loss_looks_the_same_in_a
         assert {scale["range"] for scale in scales} <= {"category", "symbol"}
 
 
+@pytest.mark.slow
 def test_every_chart_is_written_twice_says_its_data_and_is_the_same_each_time(tmp_path: Path) -> None:
     real = studied("mse", dataset="mpii", data={"generated": False})
     read(tmp_path / "records", studied("mse"), studied("kl"), real)

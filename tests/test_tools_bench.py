@@ -12,6 +12,8 @@ from rspose.losses.rank_sort.reference import rank_sort_reference
 from rspose.tools import bench
 from rspose.tools.bench import dense_form, published_form, row_by_row
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("form", [published_form, dense_form])
 @pytest.mark.parametrize("delta", [0.1, 0.5])

@@ -121,6 +121,7 @@ def test_the_overnight_grid_is_the_papers_but_for_what_it_says() -> None:
     assert overnight.model_settings["resnet50"] == paper.model_settings["resnet50"]
 
 
+@pytest.mark.slow
 def test_what_is_done_is_counted_and_takes_no_more_time(trainable: Settings) -> None:
     trainable["losses"] = ["mse", "kl"]
     config = complete(trainable)

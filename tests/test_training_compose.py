@@ -24,7 +24,10 @@ from rspose.training.mmpose_configs import mmpose_config
 from mmpose.registry import DATASETS as MMPOSE_DATASETS
 from mmpose.registry import MODELS
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
 
 LOSSES = ["mse", "kl", "awing", "fowkal", "dm", "rspose"]
 

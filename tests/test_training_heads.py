@@ -19,7 +19,10 @@ from rspose.training.heads import build_loss
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 
 both_heads = pytest.mark.parametrize("head", ["heatmap", "simcc"])
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
 
 
 class Case:

@@ -24,7 +24,7 @@ from rspose.training.timm_backbones import TimmBackbone, TimmVisionTransformer, 
 import mmpose.engine.optim_wrappers  # noqa: F401  (registers the layer-wise decay)
 from mmpose.registry import MODELS
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 DIMS, HEADS, LAYERS, HIDDEN = 24, 3, 2, 96
 ARCH = {"embed_dims": DIMS, "num_heads": HEADS, "num_layers": LAYERS, "feedforward_channels": HIDDEN}

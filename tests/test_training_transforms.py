@@ -28,6 +28,8 @@ from mmpose.datasets.transforms import LoadImage, PackPoseInputs, RandomBBoxTran
 from mmpose.registry import DATASETS
 from mmpose.structures import PoseDataSample
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
