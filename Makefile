@@ -53,7 +53,7 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto 
 test: $(INSTALLED)  ## Run the whole test suite: up to 40 minutes on two cores
 	@$(PYTEST) $(ARGS)
 
-test-fast: $(INSTALLED)  ## Run the tests but those marked slow
+test-fast: $(INSTALLED)  ## Run the tests but those marked slow: 3 minutes on two cores
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(INSTALLED)  ## Check style, imports, the workflow, types and the documentation
