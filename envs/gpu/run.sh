@@ -40,15 +40,16 @@ bench() {
 }
 
 resume() {
-  local drawn="data={lsp: {root: results/gpu/data, generate: {train_images: 480, val_images: 64, seed: 3}}}" settings="training={epochs: 4, warmup_iterations: 5}"
-  run() { grid --configfile config/photos.yaml --config seeds=0 ${LOSSES:+"losses=[$LOSSES]"} "$drawn" "$settings" results="results/gpu/$1" >"$out/resume_$1_$2.txt" 2>&1; }
+  # Each grid draws its own copy: two at once would draw into one folder.
+  run() { grid --configfile config/photos.yaml --config seeds=0 ${LOSSES:+"losses=[$LOSSES]"} "training={epochs: 4, warmup_iterations: 5}" \
+    "data={lsp: {root: results/gpu/$1/data, generate: {train_images: 480, val_images: 64, seed: 3}}}" results="results/gpu/$1" >"$out/resume_$1_$2.txt" 2>&1; }
   rm -rf results/gpu
   run whole 1 &
   # A group of its own, so that all of it can be killed.
   set -m; run killed 1 & local killed=$!; set +m
-  until [ "$(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l)" -ge 8 ] || ! kill -0 $killed 2>/dev/null; do sleep 0.3; done
+  until [ "$(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l)" -ge 1 ] || ! kill -0 $killed 2>/dev/null; do sleep 0.3; done
   say "killed with $(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l) checkpoints there"
-  kill -9 -- -$killed; wait $killed 2>/dev/null
+  kill -9 -- -$killed 2>/dev/null; wait $killed 2>/dev/null
   run killed 2
   wait
   "$python" - <<'P' | tee "$out/resume.txt"
