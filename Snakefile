@@ -66,6 +66,7 @@ wildcard_constraints:
     head="[^/]+",
     loss="[^/]+",
     seed=r"\d+",
+    length=r"(-length[\d.]+)?",
     trial=r"\d+",
 
 

@@ -154,16 +154,23 @@ def _report(records: list[Path], out: Path) -> None:
     argument("loss", "name of a loss"),
     argument("other", "name of the loss to subtract"),
     path("--records", "folders of records", nargs="+", default=(Path("results/records"),)),
+    argument("--length", "training length (default: that with the most cells)", type=float),
     flag("--latex", "print the table in LaTeX instead of Markdown"),
 )
-def _versus(loss: str, other: str, records: list[Path], latex: bool) -> None:
+def _versus(loss: str, other: str, records: list[Path], length: float | None, latex: bool) -> None:
     """Print one loss minus another, paired: accuracy, confidence, what ordering costs."""
     from rspose.reporting.difference_tables import versus
-    from rspose.reporting.frame import ordered_records
     from rspose.reporting.latex import to_latex
     from rspose.reporting.markdown import to_markdown
+    from rspose.reporting.results import read_results
 
-    table = versus(ordered_records(*records), loss, other)
+    results = read_results(records)
+    found = {each.length: each for each in results.lengths}
+    if length is not None and length not in found:
+        raise ValueError(
+            f"--length: expected one of {', '.join(f'{each:g}' for each in found)}; found {length:g}"
+        )
+    table = versus((results if length is None else found[length]).records, loss, other)
     print(to_latex(table) if latex else to_markdown(table))
 
 

@@ -55,6 +55,24 @@ def test_the_grid_is_every_combination_in_the_order_of_the_config(settings: Sett
     assert grid[0].path == "mpii/tiny/heatmap/rspose/seed3"
 
 
+def test_a_length_multiplies_the_epochs_and_names_the_folder(settings: Settings) -> None:
+    settings.update(lengths=[1, 0.5, 4], seeds=[7])
+    put(settings, "training/epochs", 6)
+    config = complete(settings)
+    cells = [cell for cell in config.cells() if (cell.head, cell.loss) == ("simcc", "mse")][:3]
+    assert [config.training_of(cell).epochs for cell in cells] == [6, 3, 24]
+    assert [cell.path for cell in cells] == [
+        f"{cells[0].dataset}/tiny/simcc/mse/seed7{suffix}" for suffix in ("", "-length0.5", "-length4")
+    ]
+    assert config.changed(lengths=[0.01]).training_of(cells[0]._replace(length=0.01)).epochs == 1
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [-1], [1, 1], ["long"], [1000]])
+def test_a_length_that_nobody_could_train_is_refused(settings: Settings, lengths: Any) -> None:
+    settings["lengths"] = lengths
+    assert "'lengths" in message(settings)
+
+
 def test_real_data_is_looked_for_where_the_environment_says_and_drawn_data_is_not(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

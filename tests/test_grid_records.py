@@ -133,7 +133,7 @@ def _changed(**changes: Any) -> str:
         (_changed(format=True), "format is true: expected a whole number"),
         (_changed(cell__seed=-1), "cell.seed is -1: expected greater than or equal to 0"),
         (_changed()[:-1] + ', "grid": "a", "grid": "b"}', 'the key "grid" stands twice'),
-        (_changed(cell__dataset="all"), 'cell.dataset is "all": expected none of all, claimed'),
+        (_changed(cell__dataset="all"), 'cell.dataset is "all": expected none of all, calibration'),
         (_changed(cell__model="control"), 'cell.model is "control": expected "control" of a control, and'),
         (_changed(confidence__pose={}), "the key confidence.pose.spearman is missing"),
         (_changed(confidence__calibration={"pose": {}}), "the key confidence.calibration.pose.confidence is"),

@@ -1,5 +1,6 @@
 """Charts and table of the confidence study: what they show, what is left out, and that files are the same."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,10 @@ def test_a_chart_carries_the_numbers_of_its_frame_and_a_loss_looks_the_same_in_a
         if "diagnosis" in content:
             content["diagnosis"]["pck"] = {"limit": [0.1, 0.2], "share": [0.4, 0.7]}
     results = read(tmp_path, *contents)
+    others = [
+        read_record(write(tmp_path, record("coco", loss, cell={"length": 2.0}))) for loss in ("mse", "rspose")
+    ]
+    results = replace(results, others=[Results(others)])
     losses = chart_frames.losses(results)
     looks = vega_config(losses)["range"]
     assert looks["category"] == [loss_colour(loss) for loss in losses]

@@ -76,6 +76,17 @@ def test_an_evaluation_asks_for_the_memory_that_it_takes(tmp_path: Path) -> None
         assert 1.2 * taken < asked[dataset] < 1.4 * max(taken, 3000)
 
 
+def test_every_length_is_trained_and_tuned_once_for_all(tmp_path: Path) -> None:
+    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse"], "seeds": [0]}
+    (tmp_path / "grid.yaml").write_text(
+        yaml.safe_dump({**config, "lengths": [1, 2.5], "tuning": {"trials": 3}})
+    )
+    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "train"])
+    assert planned.jobs == {"dataset_coco": 1, "trial": 3, "choose": 1, "train": 2}
+    trained = re.findall(r"mse/(seed\S+)/checkpoint.pth", planned.output)
+    assert sorted(set(trained)) == ["seed0", "seed0-length2.5"]
+
+
 def test_a_tuned_cell_is_trained_after_the_trials_of_its_loss(tmp_path: Path) -> None:
     config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "tuning": {"trials": 3}, "seeds": [0, 1]}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))

@@ -2,7 +2,9 @@
 
 from typing import Any, NamedTuple, Self
 
-from rspose.grid.fields import Name, Seed
+from rspose.grid.fields import Length, Name, Seed
+
+_LENGTH = "-length"
 
 
 class Cell(NamedTuple):
@@ -13,16 +15,20 @@ class Cell(NamedTuple):
     head: Name
     loss: Name
     seed: Seed
+    length: Length = 1.0
 
     @classmethod
     def of(cls, wildcards: Any) -> Self:
         """The cell that the wildcards of a workflow's job name."""
-        return cls(wildcards.dataset, wildcards.model, wildcards.head, wildcards.loss, int(wildcards.seed))
+        names = wildcards.dataset, wildcards.model, wildcards.head, wildcards.loss
+        return cls(*names, int(wildcards.seed), float(wildcards.length.removeprefix(_LENGTH) or 1))
 
     @property
     def path(self) -> str:
         """Folder of the cell below ``cells`` and ``records``."""
-        return f"{self.dataset}/{self.model}/{self.head}/{self.loss}/seed{self.seed}"
+        length = "" if self.length == 1 else f"{_LENGTH}{self.length:g}"
+        return f"{self.dataset}/{self.model}/{self.head}/{self.loss}/seed{self.seed}{length}"
 
     def __str__(self) -> str:
-        return f"{self.dataset} {self.model} {self.head} {self.loss} seed {self.seed}"
+        length = "" if self.length == 1 else f", {self.length:g} times as long"
+        return f"{self.dataset} {self.model} {self.head} {self.loss} seed {self.seed}{length}"

@@ -32,7 +32,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
-from rspose.grid.fields import Name, Seed, first_mistake
+from rspose.grid.fields import Length, Name, Seed, first_mistake
 
 if TYPE_CHECKING:
     Dataset = str
@@ -90,7 +90,7 @@ class _Listed:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def checked(value: Any, validate: Callable[[Any], list[Any]]) -> list[Any]:
-            values = validate([value] if isinstance(value, str | int) else value)
+            values = validate([value] if isinstance(value, str | int | float) else value)
             if len(set(values)) < len(values):
                 raise ValueError(f"every entry must stand once; found {value!r}")
             return values
@@ -410,6 +410,10 @@ class GridConfig(Settings):
     group `rspose.losses`."""
     seeds: Annotated[list[Seed], Field(min_length=1), _Listed()]
     """Seeds of the grid. A seed sets the initial weights of the head, the data order and the augmentation."""
+    lengths: Annotated[list[Annotated[Length, BeforeValidator(_numbers)]], Field(min_length=1), _Listed()] = [
+        1.0
+    ]
+    """Lengths of the trainings, factors on `training.epochs`. Tables are of one length each."""
     data: dict[Dataset, DataSettings]
     """Where each dataset is. Every dataset of the grid needs an entry."""
     model_settings: dict[Name, ModelSettings]
@@ -480,7 +484,8 @@ class GridConfig(Settings):
         for _, level in self.training_levels(cell.model, cell.dataset):
             rate = level.get("head_learning_rate", {}).get(cell.head, level.get("learning_rate"))
             changes.update(level, **({} if rate is None else {"learning_rate": rate}))
-        return Training.model_validate({**changes, "head_learning_rate": {}})
+        recipe = Training.model_validate({**changes, "head_learning_rate": {}})
+        return recipe.model_copy(update={"epochs": max(1, round(recipe.epochs * cell.length))})
 
     def training_levels(self, model: str, dataset: str) -> list[tuple[str, dict[str, Any]]]:
         """The keys that say how a model is trained on a dataset, with what they say; later ones decide."""
@@ -497,7 +502,7 @@ class GridConfig(Settings):
             (loss, head): head in self.served_heads(loss, head) for loss in self.losses for head in self.heads
         }
         return [
-            Cell(dataset, model, head, loss, seed)
+            Cell(dataset, model, head, loss, seed, length)
             for dataset in self.datasets
             for model in self.models
             if dataset in self.model_settings[model].input_size
@@ -506,6 +511,7 @@ class GridConfig(Settings):
             for loss in self.losses
             if serves[loss, head]
             and model in (self.loss_settings.get(loss, LossSettings()).models or [model])
+            for length in self.lengths
             for seed in self.seeds
         ]
 

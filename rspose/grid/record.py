@@ -33,7 +33,8 @@ CONTROLS = {
     "oracle": ("Oracle keypoints", "the annotated keypoints of the person that each box overlaps most"),
     "mean_pose": ("Mean pose", "the mean training pose, stretched into every box"),
 }
-_TAKEN = "all, claimed, confidence, diagnosis, differences, main"  # by tables, and by the mean over datasets
+# By tables, and by the mean over datasets.
+_TAKEN = "all, calibration, claimed, confidence, diagnosis, differences, lengths, main"
 # Means over keypoint types or halves of the images: replicates of few images lack some of them.
 _MEANS = tuple(f"confidence.{branch}." for branch in ("within_types", "type_constants", "calibrated"))
 _PACKAGES = "torch torchvision mmpose onedl-mmengine mmcv-lite numpy xtcocotools opencv-python-headless"

@@ -1,14 +1,14 @@
 """Two sets of results compared cell by cell: after an update, on another machine, after a refactoring."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from rspose.grid.record import Record
-from rspose.reporting.notes import cell_name
+from rspose.reporting.notes import cell_name, run_name
 from rspose.reporting.results import Results
-from rspose.reporting.statistics import CellKey, Difference, by_cell, difference
+from rspose.reporting.statistics import CellKey, Difference, difference
 from rspose.reporting.style import dataset_title
 
 # How long it took, on which day, and hashes, which say only that something differs.
@@ -68,11 +68,11 @@ def compare(first: Sequence[Record], second: Sequence[Record]) -> Agreement:
     the validation images. A cell differs beyond it if it leaves out 0.
     """
     metrics = Results(first).main_metrics | Results(second).main_metrics
-    theirs = by_cell(second)
+    ours, theirs = map(_by_cell_and_length, (first, second))
     gaps: tuple[list[Gap], list[Gap], list[Gap], list[Gap]] = ([], [], [], [])
     equal, within, beyond, unknown = gaps
-    for cell, runs in by_cell(first).items():
-        metric, others = metrics[cell[0]], theirs.get(cell, [])
+    for (cell, length), runs in ours.items():
+        metric, others = metrics[cell[0]], theirs.get((cell, length), [])
         before, after = (
             {run.cell.seed: score for run in of if (score := run.scores.get(metric)) is not None}
             for of in (runs, others)
@@ -118,10 +118,17 @@ def described(agreement: Agreement, first: str, second: str) -> str:
     return "\n".join(lines)
 
 
+def _by_cell_and_length(records: Iterable[Record]) -> dict[tuple[CellKey, float], list[Record]]:
+    found: dict[tuple[CellKey, float], list[Record]] = {}
+    for record in records:
+        found.setdefault((record.cell[:4], record.cell.length), []).append(record)
+    return found
+
+
 def _name(record: Record) -> str:
     if record.control:
         return f"{dataset_title(record.cell.dataset)} control {record.cell.loss}"
-    return f"{cell_name(record.cell)} seed {record.cell.seed}"
+    return f"{cell_name(record.cell)} {run_name(record.cell)}"
 
 
 def _changes(first: Record, second: Record) -> Iterator[tuple[str, str, str]]:

@@ -65,6 +65,16 @@ def differences(results: Results) -> Rows:
 
 
 @_frame
+def lengths(results: Results) -> Rows:
+    """The differences to MSE at every training length; nothing where there is one length."""
+    one: Any  # pandas does not say what a row holds
+    for one in results.along_lengths.itertuples(index=False) if results.others else ():
+        if one.dataset != "all":
+            numbers = {name: 100 * getattr(one, name) for name in ("difference", "low", "high")}
+            yield {**_named(results, one[:4]), "metric": _plain(one.metric), **numbers, "length": one.length}
+
+
+@_frame
 def calibration(results: Results) -> Rows:
     """Mean confidence, mean quality and share (%) of the pairs of each bin; NaN in one with too few pairs."""
     for named, seeds in _cells(results, lambda record: record.confidence.calibration):
@@ -213,7 +223,7 @@ def loss_label(entry: dict[str, Any]) -> str:
 
 def losses(results: Results) -> dict[str, str]:
     """Every trained loss and its label, in the order of the tables."""
-    trained = results.runs.loss[~results.runs.control].unique()
+    trained = {loss for each in results.lengths for loss in each.runs.loss[~each.runs.control]}
     return {loss: results.labels[loss] for loss in sorted(trained, key=lambda loss: loss_order(loss, False))}
 
 

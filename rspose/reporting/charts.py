@@ -154,6 +154,44 @@ def _forest(
 
 
 @_chart(
+    "lengths",
+    "Difference to MSE along the training length",
+    "Paired differences in the main metric with their 95 % intervals, by the training length as a multiple "
+    "of the recipe's. Above the dashed line a loss is better than MSE.",
+    frames.lengths,
+)
+def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
+    # Beside each other, or the intervals of one length would hide each other.
+    present = [label for label in labels if (frame.loss == label).any()]
+    beside = frame.loss.map(present.index) - (len(present) - 1) / 2
+    base, highlighted = _highlighted(frame, labels)
+    base = base.encode(
+        x=alt.X(
+            "shown:Q",
+            title="training length (times the recipe's epochs)",
+            scale=alt.Scale(type="log", base=2, nice=False, padding=12),
+            axis=alt.Axis(values=sorted(frame.length.unique()), format="~g"),
+        ),
+        tooltip=_tooltip(loss="", length="", difference="+.2f", low="+.2f", high="+.2f"),
+    )
+    y = alt.Y("difference:Q", title=f"{frame.metric.iloc[0]} minus MSE's, percentage points")
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
+        y=y, shape=_by_loss(alt.Shape, labels, frame)
+    )
+    line = base.mark_line(strokeWidth=1.5).encode(y=y).add_params(highlighted)
+    interval = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q")
+    return _panels(
+        frame.assign(shown=frame.length * 2 ** (0.06 * beside)),
+        _guide(y=0),
+        interval,
+        line,
+        points,
+        height=300,
+        most=2,
+    )
+
+
+@_chart(
     "calibration",
     "Confidence against quality",
     "Mean similarity of the keypoints by their confidence, mean OKS of the poses by their score. Dashed: "

@@ -10,7 +10,7 @@ from rspose.grid.records import Record
 from rspose.reporting import notes
 from rspose.reporting.results import Results
 from rspose.reporting.statistics import ALL, KEY, REFERENCE, SIGNIFICANCE, CellKey, difference, differences
-from rspose.reporting.style import dataset_title, head_label
+from rspose.reporting.style import cell_order, dataset_title, head_label
 from rspose.reporting.table import DAGGER, DIFFERS, MISSING, Column, Entry, Row, Table, Value
 
 _SCORES = {
@@ -40,6 +40,65 @@ def difference_table(results: Results) -> Table | None:
     differ = any(seeds[place] != seeds[(*place[:3], REFERENCE)] for place in places)
     stub, headers = ["Dataset", "Model", "Head", "Loss"], (reference, "loss", "P(better)")
     return _table("differences", caption, results, compared, REFERENCE, stub, headers, [unequal] * differ)
+
+
+def length_table(results: Results) -> Table | None:
+    """A row for each dataset, model, head and loss: along the training length its main metric and minus MSE.
+
+    None where all records are of one length.
+    """
+    if not results.others:
+        return None
+    one: Any  # pandas does not say what a row holds
+    found = {(*one[:4], one.length): one for one in results.along_lengths.itertuples(index=False)}
+    places = sorted(
+        {cell for each in results.lengths for cell in each.cells if cell[1] != "control"},
+        key=lambda cell: cell_order(*cell),
+    )
+    rows, turned = [], []
+    for cell in places:
+        metric = results.main_metrics[cell[0]]
+        entries: list[Entry] = []
+        signs = {}
+        for each in results.lengths:
+            value = each.values.get((*cell, metric))
+            one = found.get((*cell, each.length))
+            minus: Entry = "" if cell[3] == REFERENCE else None
+            if one is not None:
+                signs[each.length] = one.difference > 0
+                minus = _gain(one)
+            entries += [None if value is None else Value(value.mean), minus]
+        stub = (dataset_title(cell[0]), cell[1], head_label(cell[2]), results.labels[cell[3]])
+        rows.append(Row(stub, " ".join(cell[:3]), False, tuple(entries)))
+        if len(set(signs.values())) > 1:
+            spans = ", ".join(
+                f"{'above' if sign else 'below'} at {notes.times(at)}" for at, sign in signs.items()
+            )
+            turned.append(f"{stub[0]} {stub[2]} {stub[3]} ({spans})")
+    columns = [
+        Column(f"{notes.times(each.length)} the epochs", label, signed=bool(signed), competes=not signed)
+        for each in results.lengths
+        for signed, label in enumerate(("score", f"minus {results.labels[REFERENCE]}"))
+    ]
+    metrics = notes.metrics_named(results.main_metrics)
+    caption = f"Along the training length, {notes.data_kind(results.runs)}: {metrics} (%)"
+    order = (
+        f"The difference changes its sign: {'; '.join(turned)}."
+        if turned
+        else "No difference changes its sign."
+    )
+    said = (
+        f"Differences over the seeds of both losses, with 95 % intervals. {DIFFERS} p below {SIGNIFICANCE} "
+        f"after Holm's correction over the comparisons of its length. {order}",
+        *[notes.RECONSTRUCTION] * any(label.endswith(DAGGER) for label in results.labels.values()),
+    )
+    return Table("lengths", caption, ("Dataset", "Model", "Head", "Loss"), tuple(columns), tuple(rows), said)
+
+
+def _gain(one: Any) -> Value:
+    """A difference as a row of a frame has it, with its interval and its mark."""
+    interval = None if one.basis is None else (one.low, one.high)
+    return Value(one.difference, interval=interval, mark=DIFFERS if one.p_holm < SIGNIFICANCE else "")
 
 
 def versus(records: Sequence[Record], loss: str, other: str) -> Table:
@@ -206,11 +265,7 @@ def _table(
         entries = (
             "" if theirs is None else Value(theirs.mean),
             "" if ours is None else Value(ours.mean),
-            Value(
-                one.difference,
-                interval=(one.low, one.high) if known else None,
-                mark=DIFFERS if one.p_holm < SIGNIFICANCE else "",
-            ),
+            _gain(one),
             Value(one.probability) if known else None,
             "" if np.isnan(one.p_holm) else "< 0.001" if one.p_holm < 0.0005 else Value(one.p_holm),
         )

@@ -20,8 +20,8 @@ def ordered_records(*places: Path) -> list[Record]:
     """What :func:`rspose.grid.records.load_records` finds, in the order of the tables."""
 
     def place(record: Record) -> tuple[object, ...]:
-        dataset, model, head, loss, seed = record.cell
-        return cell_order(dataset, model, head, loss, record.control), seed
+        cell = record.cell
+        return cell_order(*cell[:4], record.control), cell.length, cell.seed
 
     return sorted(load_records(*places), key=place)
 
@@ -30,10 +30,11 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     """The records as a tidy table.
 
     Returns:
-        One row a record. Columns: ``dataset``, ``model``, ``head``, ``loss``, ``seed``, ``control``, and the
-        rest of the record with its keys joined by dots (``metrics.AP``, ``training.iterations``), the
-        bootstrap as ``bootstrap.images`` and the ends of its intervals (``bootstrap.metrics.AP.low``). Lists,
-        and the parameters of the loss, are JSON text. Scores are fractions; a missing one is NaN.
+        One row a record. Columns: ``dataset``, ``model``, ``head``, ``loss``, ``seed``, ``length``,
+        ``control``, and the rest of the record with its keys joined by dots (``metrics.AP``,
+        ``training.iterations``), the bootstrap as ``bootstrap.images`` and the ends of its intervals
+        (``bootstrap.metrics.AP.low``). Lists, and the parameters of the loss, are JSON text. Scores are
+        fractions; a missing one is NaN.
     """
     rows = []
     for record in records:

@@ -105,7 +105,7 @@ def gaps(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[str]:
     for cell in missing(runs, failures):
         absent.setdefault(cell[:4], []).append(str(cell.seed))
     named = {
-        "Failed": [f"{cell_name(each.cell)} seed {each.cell.seed} ({each.error})" for each in failures],
+        "Failed": [f"{cell_name(each.cell)} {run_name(each.cell)} ({each.error})" for each in failures],
         "Missing": [f"{cell_name(cell)} seed {', '.join(seeds)}" for cell, seeds in absent.items()],
     }
     more = {what: f"; and {len(words) - 5} more" for what, words in named.items() if len(words) > 5}
@@ -118,7 +118,8 @@ def missing(runs: pd.DataFrame, failures: Sequence[Failure]) -> list[Cell]:
     for (dataset, model), group in runs[~runs.control].groupby(["dataset", "model"], sort=False):
         for (head, loss), cell in group.groupby(["head", "loss"], sort=False):
             absent = sorted(set(group.seed) - set(cell.seed))
-            lacking += [Cell(str(dataset), str(model), str(head), str(loss), int(seed)) for seed in absent]
+            place = str(dataset), str(model), str(head), str(loss)
+            lacking += [Cell(*place, int(seed), float(cell.length.iloc[0])) for seed in absent]
     failed = {failure.cell for failure in failures}
     return [cell for cell in lacking if cell not in failed]
 
@@ -127,6 +128,16 @@ def cell_name(cell: Sequence[Any]) -> str:
     """How sentences name a cell, without its seed."""
     dataset, model, head, loss = cell[:4]
     return f"{dataset_title(dataset)} {model} {head_label(head)} {loss}"
+
+
+def run_name(cell: Cell) -> str:
+    """How sentences name one training among those of :func:`cell_name`."""
+    return f"seed {cell.seed}" if cell.length == 1 else f"seed {cell.seed}, {times(cell.length)}"
+
+
+def times(length: float) -> str:
+    """How a training length is written."""
+    return f"{length:g} ×"
 
 
 def _facts(runs: pd.DataFrame) -> list[str]:
@@ -142,6 +153,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
     nms = _said(evaluated, "protocol.nms").upper()
     batch = _said(trained, "training.batch_size", " of batch ")
     started, trials = "training.pretrained.file", "training.tuning.trials"
+    lengths = [times(length) for length in _distinct(trained, "length")]
     budgets = _distinct(trained.fillna({trials: 0}), trials)
     facts = (
         data_kind(runs),
@@ -151,6 +163,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _said(trained, "model", "model "),
         _said(trained.fillna({started: "none"}), started, "pretrained weights "),
         _said(trained, "training.iterations", "", f" iterations{batch}"),
+        f"training length {' / '.join(lengths)} the recipe's" if lengths not in ([], [times(1)]) else "",
         " / ".join(f"tuned, {count:.0f} trials a loss" if count else "as published" for count in budgets),
         _said(evaluated, "protocol.input_size", "input ").translate({91: None, 93: None, 44: " ×"}),
         boxes if "protocol.detection_file" in evaluated else "",

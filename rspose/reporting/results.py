@@ -1,7 +1,7 @@
 """A set of results: the records, what they say together, and how their losses are written."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from rspose.reporting.statistics import (
     SIGNIFICANCE,
     CellKey,
     by_cell,
+    by_length,
     difference,
     differences,
     holm,
@@ -32,9 +33,10 @@ from rspose.reporting.table import DAGGER, Value
 class Results:
     """What tables and figures are made of. Every statistic is computed once, here."""
 
-    records: Sequence[Record]  # at least one
+    records: Sequence[Record]  # at least one, all of one training length
     failures: Sequence[Failure] = ()
     claims: Sequence[Claim] = ()
+    others: Sequence["Results"] = ()  # what the same records say at other training lengths
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -50,6 +52,21 @@ class Results:
     def differences(self) -> pd.DataFrame:
         """The differences to MSE in the main metrics, one row a comparison; see :func:`differences`."""
         return differences(self.records, {"main": self.main_metrics})
+
+    @cached_property
+    def length(self) -> float:
+        """How long was trained, as a multiple of the recipe's epochs."""
+        return max((record.cell.length for record in self.records if not record.control), default=1.0)
+
+    @cached_property
+    def lengths(self) -> list["Results"]:
+        """These results and those at other training lengths, the shortest first."""
+        return sorted([self, *self.others], key=lambda results: results.length)
+
+    @cached_property
+    def along_lengths(self) -> pd.DataFrame:
+        """:attr:`differences` at every training length, with a column ``length``."""
+        return pd.concat([each.differences.assign(length=each.length) for each in self.lengths])
 
     @cached_property
     def cells(self) -> dict[CellKey, list[Record]]:
@@ -122,7 +139,8 @@ class Results:
         """
         labels = {failure.cell.loss: failure.cell.loss for failure in self.failures}
         labels |= {claim.loss: claim.title for claim in self.claims}
-        losses = self.runs.drop_duplicates("loss")[["loss", "loss.title", "loss.reconstruction"]]
+        runs = pd.concat([each.runs for each in self.lengths])
+        losses = runs.drop_duplicates("loss")[["loss", "loss.title", "loss.reconstruction"]]
         titles = list(losses["loss.title"])
         for loss, title, reconstruction in losses.itertuples(index=False):
             name = f"{title} ({loss})" if titles.count(title) > 1 else title
@@ -142,4 +160,23 @@ def read_results(places: Path | Sequence[Path], published: Path = PUBLISHED) -> 
     if not usable:
         where = ", ".join(map(str, folders))
         raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
-    return Results(usable, load_failures(usable, *folders), read_claims(published))
+    return results_of(usable, load_failures(usable, *folders), read_claims(published))
+
+
+def results_of(
+    records: Iterable[Record], failures: Sequence[Failure] = (), claims: Sequence[Claim] = ()
+) -> Results:
+    """Results at the training length with the most cells, the longest such, with those at the others.
+
+    Published numbers are of the recipe as it stands, and stand beside that length alone.
+    """
+    found = {
+        length: Results(
+            of_length,
+            [failure for failure in failures if failure.cell.length == length],
+            claims if length == 1 else (),
+        )
+        for length, of_length in by_length(records).items()
+    }
+    most = max(found.values(), key=lambda results: (len(results.cells), results.length))
+    return replace(most, others=[results for results in found.values() if results is not most])

@@ -206,6 +206,16 @@ def by_cell(records: Iterable[Record]) -> dict[CellKey, list[Record]]:
     return cells
 
 
+def by_length(records: Iterable[Record]) -> dict[float, list[Record]]:
+    """The records of each training length, the shortest first, each with the controls, which have none."""
+    known = list(records)
+    lengths = sorted({record.cell.length for record in known if not record.control}) or [1.0]
+    return {
+        length: [record for record in known if record.control or record.cell.length == length]
+        for length in lengths
+    }
+
+
 def over_seeds(records: Iterable[Record]) -> pd.DataFrame:
     """Every metric and correlation of every cell, over its seeds.
 

@@ -11,7 +11,7 @@ from rspose.reporting.chart_frames import losses
 from rspose.reporting.charts import CHARTS, Chart, specification, vega_config
 from rspose.reporting.frame import ordered_records
 from rspose.reporting.notes import data_kind
-from rspose.reporting.results import Results
+from rspose.reporting.results import results_of
 from rspose.reporting.style import dataset_title
 
 _SCALE = 2.0  # pixels of a PNG for one of the figure
@@ -27,7 +27,7 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     if not usable:
         return []
-    results = Results(usable)
+    results = results_of(usable)
     written = []
     for chart in CHARTS:
         frame = chart.frame(results)

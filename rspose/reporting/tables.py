@@ -10,7 +10,7 @@ import pandas as pd
 from rspose.datasets import DATASETS
 from rspose.grid.record import Failure
 from rspose.reporting import notes
-from rspose.reporting.difference_tables import difference_table
+from rspose.reporting.difference_tables import difference_table, length_table
 from rspose.reporting.frame import to_csv
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
@@ -115,6 +115,9 @@ class _Source(NamedTuple):
 def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
     """Write every table as Markdown, LaTeX and CSV into the folder ``out``; the files written.
 
+    Those of the training length with the most cells stand there, of each other length ``L`` in ``lengthL``;
+    ``lengths`` has the differences along it.
+
     A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` and ``calibration`` if records have
     one, ``differences`` if there is something to compare, ``claimed`` if there are records of real data, and
     ``main``. The CSV holds what the others show, one number a line, as fractions in full precision.
@@ -123,14 +126,16 @@ def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUB
         FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
     """
     results = read_results(records, published)
-    out.mkdir(parents=True, exist_ok=True)
     written = []
-    for table, numbers in all_tables(results):
-        texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": to_csv(numbers)}
-        for suffix, text in texts.items():
-            path = out / f"{table.name}.{suffix}"
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
+    for of_length in results.lengths:
+        folder = out if of_length is results else out / f"length{of_length.length:g}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for table, numbers in all_tables(of_length):
+            texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": to_csv(numbers)}
+            for suffix, text in texts.items():
+                path = folder / f"{table.name}.{suffix}"
+                path.write_text(text, encoding="utf-8")
+                written.append(path)
     return written
 
 
@@ -147,6 +152,7 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
         (diagnosis_table(results), numbers[kind == "diagnosis"]),
         (calibration_table(results), numbers[numbers.metric.isin(_CALIBRATED)]),
         (difference_table(results), results.differences.drop(columns="score")),
+        (length_table(results), results.along_lengths.drop(columns="score")),
         _claim_table(results),
         (main_table(results), numbers[numbers.metric == numbers.dataset.map(results.main_metrics)]),
     ]

@@ -35,7 +35,7 @@ def make_plan(
 ) -> dict[str, Any]:
     """Plan the grid of a config; what `rspose plan --json` prints.
 
-    It has a row for each (dataset, model, head), whose cells differ in loss and seed.
+    It has a row for each (dataset, model, head, length), whose cells differ in loss and seed.
 
     Args:
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
@@ -48,9 +48,9 @@ def make_plan(
     if not tflops > 0:
         raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
     unfinished = config.unfinished()
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str, float], list[Cell]] = {}
     for cell in config.cells():
-        groups.setdefault(cell[:3], []).append(cell)
+        groups.setdefault((*cell[:3], cell.length), []).append(cell)
     device = torch.device(training_device(config))
     instances: dict[str, tuple[int, str]] = {}
     rows: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ def make_plan(
             needed *= 2
         rows.append(
             {
-                **dict(zip(Cell._fields, key, strict=False)),
+                **dict(zip(("dataset", "model", "head", "length"), key, strict=True)),
                 "cells": len(group),
                 "done": len(group) - len(left),  # have a record
                 "instances": count,  # that are trained on

@@ -25,6 +25,7 @@ from rspose.tools.bench import Columns, machine, report
 from rspose.tools.targets import Layout, make_target
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
+from rspose.training.memory import hold_memory
 
 CPU_BATCH = 16  # where the batch of the training would take minutes
 
@@ -125,6 +126,7 @@ def measure_steps(
     """
     training = config.training_of(cell)
     torch.set_num_threads(training.threads)
+    hold_memory()
     set_random_seed(cell.seed, deterministic=True)  # deterministic kernels, like a training
     if batch is None:
         batch = training.batch_size if device.type == "cuda" else min(CPU_BATCH, training.batch_size)

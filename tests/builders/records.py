@@ -10,6 +10,7 @@ import numpy as np
 
 from rspose.datasets.coco import COCO
 from rspose.evaluation.resampling import summary
+from rspose.grid.cell import Cell
 from rspose.grid.record import read_record
 from rspose.reporting.figures import Entry
 
@@ -124,8 +125,7 @@ def fail(root: Path, loss: str, seed: int, rule: str, error: str) -> Path:
 
 def write(root: Path, content: dict[str, Any]) -> Path:
     """Write ``content`` where its cell belongs under ``root``."""
-    cell = content["cell"]
-    path = root / cell["dataset"] / cell["model"] / cell["head"] / cell["loss"] / f"seed{cell['seed']}.json"
+    path = root / f"{Cell(**content['cell']).path}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
     return path

@@ -1,6 +1,6 @@
 """Paths and the inputs that depend on the grid."""
 
-CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}"
+CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}{length}"
 
 # What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
 TRAINING_HOURS = float(os.environ.get("RSPOSE_SLURM_HOURS", 24))
@@ -142,8 +142,8 @@ def check_pretrained_weights():
 
 def training_of(wildcards):
     """How a cell, or a trial, which has a seed of its own, is trained."""
-    names = [getattr(wildcards, name) for name in Cell._fields[:-1]]
-    return CONFIG.training_of(Cell(*names, getattr(wildcards, "seed", 0)))
+    is_trial = hasattr(wildcards, "trial")
+    return CONFIG.training_of(tuning.tuned_cell(CONFIG, wildcards) if is_trial else Cell.of(wildcards))
 
 
 def devices(wildcards):
@@ -194,8 +194,9 @@ def records_folder(wildcards):
 
 
 def drawn_cells(dataset):
-    """The cells whose predictions are drawn: those of the first seed."""
-    return [cell for cell in CELLS if cell.dataset == dataset and cell.seed == CONFIG.seeds[0]]
+    """The cells whose predictions are drawn: those of the first seed, trained longest."""
+    drawn = CONFIG.seeds[0], max(CONFIG.lengths)
+    return [cell for cell in CELLS if cell.dataset == dataset and (cell.seed, cell.length) == drawn]
 
 
 def figure_sheets():

@@ -38,7 +38,9 @@ _SECTIONS = {
     "claimed": ("claimed", "Claimed and measured"),
     "confidence": ("confidence", "Confidence"),
     "diagnosis": ("diagnosis", "Diagnosis"),
+    "calibration": ("calibration", "Calibration"),
     "differences": ("differences", "Differences to MSE"),
+    "lengths": ("lengths", "Along the training length"),
 }
 
 
@@ -121,7 +123,8 @@ def _summary(results: Results) -> dict[str, Any]:
 def _cell_rows(results: Results) -> list[dict[str, Any]]:
     """A row a record, and a row a cell that failed or is missing, in the order of the tables."""
     rows = []
-    for record in results.records:
+    trained = chain.from_iterable(each.records for each in results.others)
+    for record in chain(results.records, (record for record in trained if not record.control)):
         metric = results.main_metrics[record.cell.dataset]
         numbers = []
         columns = {metric: Column("", ""), **dict.fromkeys(_SPEARMAN, Column("", "", 1, 2))}
@@ -149,7 +152,7 @@ def _row(results: Results, cell: Cell, status: str, note: str, **known: Any) -> 
         "head": "" if control else head_label(cell.head),
         "loss": results.labels[cell.loss],
         "colour": loss_colour(cell.loss),
-        "seed": "" if control else cell.seed,
+        "seed": "" if control else notes.run_name(cell).removeprefix("seed "),
         "status": status,
         "note": note,
         **({"data": "", "metric": "", "numbers": [(MISSING, -9.0)] * 3 + [("", -9.0)]} | known),

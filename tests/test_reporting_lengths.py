@@ -1,0 +1,105 @@
+"""Results at several training lengths: tables of one length each, and what changes along it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders.records import fail, record, rows_of, with_bootstrap, write
+
+from rspose.cli import main
+from rspose.reporting import chart_frames
+from rspose.reporting.difference_tables import length_table
+from rspose.reporting.results import read_results
+from rspose.reporting.study_figures import make_study_figures
+from rspose.reporting.tables import make_tables
+
+GAIN = {1.0: 0.04, 2.0: 0.01, 4.0: -0.02}
+"""Of a loss that learns faster at first and is overtaken, by length."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """MSE, a loss that is better only early, and one at the recipe's length alone; four seeds."""
+    rng = np.random.default_rng(0)
+    for length, gain in GAIN.items():
+        for loss, ap in (("mse", 0.4), ("rspose", 0.4 + gain)):
+            for seed in range(4):
+                value = ap + 0.05 * np.log2(length) + 0.001 * seed
+                content = record(loss=loss, seed=seed, metrics={"AP": value}, cell={"length": length})
+                write(tmp_path, with_bootstrap(content, {"metrics.AP": rng.normal(value, 0.001, 50)}))
+    write(tmp_path, record(loss="kl", metrics={"AP": 0.3}))
+    write(tmp_path, record(loss="oracle", control=True, metrics={"AP": 1.0}))
+    return tmp_path
+
+
+def test_the_lengths_are_told_apart_and_the_controls_stand_beside_each(folder: Path) -> None:
+    results = read_results(folder)
+    assert [each.length for each in results.lengths] == [1.0, 2.0, 4.0]
+    assert results.length == 1.0  # with the most losses
+    for each in results.lengths:
+        assert {record.cell.length for record in each.records if not record.control} == {each.length}
+        assert sum(record.control for record in each.records) == 1
+        assert each.values["coco", "tiny", "heatmap", "mse", "metrics.AP"].mean == pytest.approx(
+            0.4 + 0.05 * np.log2(each.length) + 0.0015
+        )
+
+
+def test_of_lengths_with_equally_many_losses_the_longest_is_the_main_one(folder: Path) -> None:
+    (folder / "coco/tiny/heatmap/kl/seed0.json").unlink()
+    assert read_results(folder).length == 4.0
+
+
+def test_a_loss_that_is_better_only_early_shows_its_crossing(folder: Path) -> None:
+    results = read_results(folder)
+    table = length_table(results)
+    assert table is not None
+    assert "COCO 2D RSPOSE (above at 1 ×, above at 2 ×, below at 4 ×)" in table.notes[0]
+    assert "KL" not in table.notes[0]
+    frame = chart_frames.lengths(results).query("loss == 'RSPOSE'").set_index("length")
+    for length, gain in GAIN.items():
+        at = frame.loc[length]
+        assert at.difference == pytest.approx(100 * gain)
+        assert at.low < 100 * gain < at.high and (at.low > 0 or at.high < 0)
+
+
+def test_every_length_has_its_tables_and_the_differences_along_it_one(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tables"
+    make_tables(folder, out)
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"length2", "length4"}
+    assert "training length 4 × the recipe's" in (out / "length4/coco.md").read_text()
+    assert "training length" not in (out / "coco.md").read_text()
+    rows = rows_of((out / "lengths.md").read_text())
+    assert [row["Loss"] for row in rows] == ["MSE", "KL", "RSPOSE"]
+    assert list(rows[1].values())[-4:] == ["—"] * 4  # of KL at the other lengths
+    figures = {path.name for path in make_study_figures(folder, tmp_path / "figures")}
+    assert "coco_lengths.png" in figures
+
+
+def test_one_length_makes_no_table_along_it(tmp_path: Path) -> None:
+    write(tmp_path, record(loss="mse"))
+    write(tmp_path, record(loss="kl"))
+    results = read_results(tmp_path)
+    assert length_table(results) is None and chart_frames.lengths(results).empty
+
+
+def test_a_failure_is_told_at_its_length(folder: Path) -> None:
+    path = fail(folder, "dm", 0, "train", "no memory")
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 0, "length": 4.0'))
+    results = read_results(folder)
+    assert [len(each.failures) for each in results.lengths] == [0, 0, 1]
+
+
+def test_two_losses_are_compared_at_the_length_that_is_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for length, gain in GAIN.items():
+        assert main(["versus", "rspose", "mse", "--records", str(folder), "--length", f"{length:g}"]) == 0
+        (row,) = (row for row in rows_of(capsys.readouterr().out) if row["Score"] == "AP")
+        assert row["difference"].startswith((f"{100 * gain:+.1f}* [", f"{100 * gain:+.1f} ["))
+    assert main(["versus", "rspose", "mse", "--records", str(folder), "--length", "3"]) == 1
+    assert "--length: expected one of 1, 2, 4; found 3" in capsys.readouterr().err
+
+
+def test_result_sets_are_compared_length_by_length(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", str(folder), str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("8 cells equal, 0")
