@@ -40,6 +40,9 @@ _DATASET = dataset_name("--dataset", required=True)
 _CONFIG = path("config", "config of a grid")
 _GRID = path("--config", "config of a grid", default=Path("config/demo.yaml"))
 _RECORDS = path("records", "folders or packed files of records, which are merged", nargs="+")
+_REGION = argument(
+    "--equivalence", "half width of the region of practical equivalence in points", type=float, default=0.5
+)
 _FROM = "of a loss from outside the project: a .py file, or an entry point of the group rspose.losses"
 _SOURCE = argument("--from", _FROM, dest="source", metavar="SOURCE")
 
@@ -116,8 +119,9 @@ def _fetch(dataset: str, root: Path | None, yes: bool) -> int:
     path("records", "folders or packed files of records; without any, the tables of a grid", nargs="*"),
     path("--out", "folder of all tables of the records (default: print their main table)"),
     _GRID,
+    _REGION,
 )
-def _tables(records: list[Path], out: Path | None, config: Path) -> None:
+def _tables(records: list[Path], out: Path | None, config: Path, equivalence: float) -> None:
     """Make all tables of finished records, without torch; or print the main table, also of a grid."""
     from rspose.grid.config import load_config
     from rspose.reporting.markdown import to_markdown
@@ -125,11 +129,11 @@ def _tables(records: list[Path], out: Path | None, config: Path) -> None:
     from rspose.reporting.tables import main_table, make_tables
 
     if records and out is None:
-        print(to_markdown(main_table(read_results(records))), end="")
+        print(to_markdown(main_table(read_results(records, region=equivalence))), end="")
         return
     out = out if records and out else load_config(config).results / "tables"
     if records:
-        make_tables(records, out)
+        make_tables(records, out, region=equivalence)
     elif not (out / "main.md").is_file():
         raise ValueError(f"{out}/main.md: no such table; run snakemake --configfile {config} first")
     print((out / "main.md").read_text(encoding="utf-8"))
@@ -138,13 +142,17 @@ def _tables(records: list[Path], out: Path | None, config: Path) -> None:
 
 
 @command(
-    "report", "results/records", _RECORDS, path("--out", "the page to write", default=Path("report.html"))
+    "report",
+    "results/records",
+    _RECORDS,
+    path("--out", "the page to write", default=Path("report.html")),
+    _REGION,
 )
-def _report(records: list[Path], out: Path) -> None:
+def _report(records: list[Path], out: Path, equivalence: float) -> None:
     """Make the report of finished records, one HTML file; needs no torch."""
     from rspose.reporting.report.page import make_report
 
-    path = make_report(records, out)
+    path = make_report(records, out, region=equivalence)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
@@ -155,9 +163,12 @@ def _report(records: list[Path], out: Path) -> None:
     argument("other", "name of the loss to subtract"),
     path("--records", "folders of records", nargs="+", default=(Path("results/records"),)),
     argument("--length", "training length (default: that with the most cells)", type=float),
+    _REGION,
     flag("--latex", "print the table in LaTeX instead of Markdown"),
 )
-def _versus(loss: str, other: str, records: list[Path], length: float | None, latex: bool) -> None:
+def _versus(
+    loss: str, other: str, records: list[Path], length: float | None, equivalence: float, latex: bool
+) -> None:
     """Print one loss minus another, paired: accuracy, confidence, what ordering costs."""
     from rspose.reporting.difference_tables import versus
     from rspose.reporting.latex import to_latex
@@ -170,7 +181,7 @@ def _versus(loss: str, other: str, records: list[Path], length: float | None, la
         raise ValueError(
             f"--length: expected one of {', '.join(f'{each:g}' for each in found)}; found {length:g}"
         )
-    table = versus((results if length is None else found[length]).records, loss, other)
+    table = versus((results if length is None else found[length]).records, loss, other, equivalence)
     print(to_latex(table) if latex else to_markdown(table))
 
 

@@ -116,22 +116,22 @@ def test_losses_stand_in_canonical_order_and_controls_last(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-def test_the_best_loss_is_bold_with_ties_at_the_shown_precision(tmp_path: Path) -> None:
-    text = made(tmp_path, *aps({"mse": 0.45123, "kl": 0.45149, "awing": 0.44, "dm": 0.4494}))
-    assert column(text, "2D AP") == {
-        "MSE": "**45.1**", "KL": "**45.1**", "AWING": "44.0", "DM": "44.9",
-    }  # fmt: skip
-    assert column(made(tmp_path, name="main.md"), "COCO 2D AP")["KL"] == "**45.1**"
+def test_one_seed_prints_nothing_bold_and_says_why(tmp_path: Path) -> None:
+    text = made(tmp_path, drawn("mse", 0.45, 0.01, seed=1), drawn("kl", 0.25, 0.01, seed=2))
+    assert "**" not in "".join(line for line in text.splitlines() if line.startswith("|"))
+    assert "nothing is bold: another may turn the order round" in text and "≈" not in text
 
 
 def test_controls_are_never_bold_and_stand_under_both_heads(tmp_path: Path) -> None:
     oracle = record(loss="oracle", title="Oracle keypoints", control=True, metrics=with_ap(0.9))
     mean = record(loss="mean_pose", title="Mean pose", control=True, metrics=with_ap(0.1))
-    losses = [each for head in ("heatmap", "simcc") for each in aps({"mse": 0.4, "kl": 0.3}, head=head)]
-    text = made(tmp_path, oracle, mean, *losses)
+    for head, seed in product(("heatmap", "simcc"), range(3)):
+        values = {"mse": 0.4 + 0.001 * seed, "kl": 0.3 - 0.001 * seed}
+        text = made(tmp_path, oracle, mean, *aps(values, head=head, seed=seed))
     for head in ("2D", "1D"):
-        expected = {"MSE": "**40.0**", "KL": "30.0", "*Oracle keypoints*": "90.0", "*Mean pose*": "10.0"}
-        assert column(text, f"{head} AP") == expected
+        shown = {loss: value.split(" ")[0] for loss, value in column(text, f"{head} AP").items()}
+        expected = {"MSE": "**40.1**", "KL": "29.9", "*Oracle keypoints*": "90.0", "*Mean pose*": "10.0"}
+        assert shown == expected
 
 
 def test_a_loss_without_a_rival_is_not_bold(tmp_path: Path) -> None:
@@ -141,9 +141,11 @@ def test_a_loss_without_a_rival_is_not_bold(tmp_path: Path) -> None:
 
 def test_each_model_is_a_group_of_rows_with_its_own_best(tmp_path: Path) -> None:
     oracle = record(loss="oracle", control=True, metrics=with_ap(0.9))
-    small, large = aps({"mse": 0.3, "kl": 0.2}, model="small"), aps({"mse": 0.5, "kl": 0.6}, model="large")
-    rows = rows_of(made(tmp_path, oracle, *small, *large))
-    assert [(row["Model"], row["Loss"], row["2D AP"]) for row in rows] == [
+    for seed, more in enumerate((0.0, 0.001, -0.001)):
+        small = aps({"mse": 0.3 + more, "kl": 0.2}, model="small", seed=seed)
+        large = aps({"mse": 0.5, "kl": 0.6 + more}, model="large", seed=seed)
+        rows = rows_of(made(tmp_path, oracle, *small, *large))
+    assert [(row["Model"], row["Loss"], row["2D AP"].split(" ")[0]) for row in rows] == [
         ("large", "MSE", "50.0"),
         ("", "KL", "**60.0**"),
         ("small", "MSE", "**30.0**"),
@@ -156,7 +158,7 @@ def test_missing_cells_and_empty_splits_are_dashes_and_do_not_compete(tmp_path: 
     large = {"mse": None, "kl": 0.1, "awing": 0.2}
     losses = [record(loss=loss, metrics={**COCO_METRICS, "APL": value}) for loss, value in large.items()]
     text = made(tmp_path, *losses, record(loss="kl", head="simcc"))
-    assert column(text, "2D APL") == {"MSE": "—", "KL": "10.0", "AWING": "**20.0**"}
+    assert column(text, "2D APL") == {"MSE": "—", "KL": "10.0", "AWING": "20.0"}
     assert column(text, "1D AP") == {"MSE": "—", "KL": "45.1", "AWING": "—"}
     assert "— No record of this cell" in text
 
@@ -187,12 +189,12 @@ def test_several_seeds_show_mean_and_deviation_and_one_seed_says_so(tmp_path: Pa
     text = made(tmp_path, *seeds, *aps({"kl": 0.44}))
     # mean 0.43; deviations -3, +1, +2 percent: the root of (9 + 1 + 4) / 2 is 2.65.
     found = column(text, "2D AP")
-    assert found["KL"] == "**44.0**"
+    assert found["KL"] == "44.0"
     low, high = re.fullmatch(r"43\.0 ± 2\.6 \[([\d.]+), ([\d.]+)\]", found["MSE"]).groups()
     assert float(low) < 40 and float(high) > 45
     assert "over 1 to 3 seeds per cell; a number without ± is from one seed and has no interval" in text
     # Columns beside the main metric show no interval.
-    assert column(text, "2D AP50")["MSE"] == "**70.0** ± 0.0"
+    assert column(text, "2D AP50")["MSE"] == "70.0 ± 0.0"
     expected = rf"43.0 &  {{\scriptsize$\pm$2.6}} & {{\scriptsize [{low}, {high}]}}"
     assert expected in (tmp_path / "tables" / "coco.tex").read_text()
 
@@ -215,8 +217,8 @@ def test_correlations_have_two_decimals_and_no_sign_on_zero(tmp_path: Path) -> N
         name="confidence.md",
     )
     assert [tuple(row.values()) for row in rows_of(text)] == [
-        ("COCO", "MSE", "0.00", "**0.22**", "**0.52**", "-0.13"),
-        ("", "KL", "**0.10**", "0.20", "0.30", "—"),
+        ("COCO", "MSE", "0.00", "0.22", "0.52", "-0.13"),
+        ("", "KL", "0.10", "0.20", "0.30", "—"),
         ("MPII", "MSE", "0.60", "0.50", "0.40", "0.30"),
     ]
     headers = ["Dataset", "Loss", "2D kpt. ρ", "2D kpt. τ", "2D pose ρ", "2D pose τ"]
@@ -232,9 +234,9 @@ def test_correlations_by_type_stand_where_records_have_them_and_constants_below_
     write(tmp_path, record(confidence=of_mse))
     text = made(tmp_path, record(loss="kl", confidence=of_kl), name="confidence.md")
     assert [tuple(row.values()) for row in rows_of(text)] == [
-        ("COCO", "MSE", "**0.31**", "**0.22**", "**0.41**", "**0.32**", "0.45", "0.90"),
+        ("COCO", "MSE", "0.31", "0.22", "0.41", "0.32", "0.45", "0.90"),
         ("", "*MSE with one constant a type*", "0.58", *["—"] * 5),
-        ("", "KL", "**0.31**", "**0.22**", "**0.41**", "**0.32**", "**0.46**", "0.91"),
+        ("", "KL", "0.31", "0.22", "0.41", "0.32", "0.46", "0.91"),
         ("MPII", "MSE", "0.31", "0.22", "0.41", "0.32", "—", "—"),
     ]
     assert list(rows_of(text)[0])[-2:] == ["2D within ρ", "2D between ρ"]
@@ -296,7 +298,7 @@ def test_intervals_over_images_stand_beside_the_main_metric_and_are_explained(tm
     text = made(tmp_path, with_bootstrap(record(metrics=with_ap(0.45)), values))
     assert column(text, "2D AP") == {"MSE": "45.0 [40.2, 49.8]"}
     assert column(text, "2D AP50") == {"MSE": "70.0"}
-    assert "One seed per cell. In brackets: 95 % interval of a bootstrap over the validation images" in text
+    assert "In brackets: 95 % interval of a bootstrap over the validation images" in text
     folder = tmp_path / "tables"
     assert column((folder / "main.md").read_text(), "COCO 2D AP") == {"MSE": "45.0 [40.2, 49.8]"}
     assert "45.0 & {\\scriptsize [40.2, 49.8]}" in (folder / "main.tex").read_text()
@@ -313,25 +315,22 @@ def test_a_record_without_a_bootstrap_is_shown_without_an_interval_beside_others
     assert "A number without an interval is from a record of an earlier version." in text
 
 
-def test_what_cannot_be_told_from_the_best_is_a_tie_and_not_bold(tmp_path: Path) -> None:
-    # Paired differences spread by 1.4 points: 0.04 points are nothing, 20 points are.
-    losses = (("mse", 0.4504), ("kl", 0.4500), ("dm", 0.25))
-    text = made(tmp_path, *(drawn(loss, ap, 0.01, seed) for seed, (loss, ap) in enumerate(losses)))
-    shown = {loss: value.split(" [")[0] for loss, value in column(text, "2D AP").items()}
-    assert shown == {"MSE": "**45.0**", "KL": "45.0≈", "DM": "25.0"}
-    assert "≈ A tie: it cannot be told from the best one" in text
-    assert r"45.0 & {\ensuremath{\approx}}" in (tmp_path / "tables" / "coco.tex").read_text()
-
-
-def test_ties_over_seeds_go_by_differences_of_the_same_seeds(tmp_path: Path) -> None:
-    # Seeds differ by far more than losses do; KL is half a point below MSE in every one of them.
-    hard = (0.03, -0.02, 0.0, 0.04, -0.05)
-    lower = {"mse": (0,) * 5, "kl": (0.005,) * 5, "dm": (0.01, -0.01, 0.01, -0.012, 0.005)}
-    for seed, of_seed in enumerate(hard):
+def test_what_is_not_shown_to_be_worse_than_the_best_is_bold_and_an_equal_marked(tmp_path: Path) -> None:
+    # Seeds differ by far more than losses do; what counts are the differences of the same seeds.
+    lower = {
+        "mse": (0,) * 5,
+        "kl": (0.02, 0.021, 0.019, 0.02, 0.02),  # worse in each of them
+        "dm": (0.02, -0.02, 0.02, -0.022, 0.015),  # nothing is known
+        "awing": (0.0001, 0.0003, 0.0002, 0.0001, 0.0003),  # within half a point for sure
+    }
+    for seed, of_seed in enumerate((0.03, -0.02, 0.0, 0.04, -0.05)):
         values = {loss: 0.5 + of_seed - offsets[seed] for loss, offsets in lower.items()}
         text = made(tmp_path, *aps(values, seed=seed))
     means = {loss: value.split(" ")[0] for loss, value in column(text, "2D AP").items()}
-    assert means == {"MSE": "**50.0**", "KL": "49.5", "DM": "49.9≈"}
+    assert means == {"MSE": "**50.0**", "KL": "48.0", "AWING": "**50.0**≈", "DM": "**49.7**"}
+    assert "all that are not shown to be worse by more than 0.5 points" in text
+    assert "≈ Equivalent to the best: within 0.5 points of it." in text
+    assert r"{\ensuremath{\approx}}" in (tmp_path / "tables" / "coco.tex").read_text()
 
 
 def test_differences_to_mse_stand_with_interval_probability_and_corrected_p(tmp_path: Path) -> None:
@@ -347,12 +346,19 @@ def test_differences_to_mse_stand_with_interval_probability_and_corrected_p(tmp_
         ("COCO", "1D", "KL"), ("", "", "DM"),
         ("All", "all", "KL"), ("", "", "DM"),
     ]  # fmt: skip
-    gain, low, high = re.fullmatch(r"\+([\d.]+)\* \[\+([\d.]+), \+([\d.]+)\]", rows[0]["difference"]).groups()
+    gain, low, high = re.fullmatch(r"\+([\d.]+) \[\+([\d.]+), \+([\d.]+)\]", rows[0]["difference"]).groups()
     assert float(low) < float(gain) < float(high) and float(gain) == pytest.approx(5, abs=0.3)
-    assert rows[0]["P(better)"] == "1.00" and rows[0]["p (Holm)"] == "< 0.001"
-    assert "*" not in rows[1]["difference"]
-    assert rows[4]["p (Holm)"] == "" and rows[4]["MSE"] == ""
-    assert "* p below 0.05 after Holm's correction over 4 comparisons." in text
+    assert rows[0]["P(better)"] == "1.00 [0.57, 1.00]" and rows[0]["p"] == "< 0.001"
+    assert rows[0]["p (signs)"] == "0.062"  # 2 of 2^5
+    assert [row["verdict"] for row in rows[:4]] == [
+        "better",
+        rows[1]["verdict"],
+        "better",
+        rows[3]["verdict"],
+    ]
+    assert {rows[1]["verdict"], rows[3]["verdict"]} <= {"equivalent", "undecided"}
+    assert rows[4]["p"] == rows[4]["verdict"] == "" and rows[4]["MSE"] == ""
+    assert "all 4 comparisons together" in text
     assert "Paired by seed, 5 seeds" in text
     full = pd.read_csv(tmp_path / "tables" / "differences.csv")
     assert list(full.columns[:9]) == [
@@ -408,7 +414,7 @@ def test_claimed_and_measured_stand_side_by_side_with_a_verdict(tmp_path: Path) 
                for what in ("claimed", "measured", "verdict")]  # fmt: skip
     assert list(rows[0]) == ["Loss", *columns]
     assert [tuple(row.values()) for row in rows] == [
-        ("MSE", "71.8", "**72.3**", "reproduced", "", "—", "", "63.7", "64.2", "above"),
+        ("MSE", "71.8", "72.3", "reproduced", "", "—", "", "63.7", "64.2", "above"),
         ("KL", "", "—", "", "72.1", "71.5", "below", "", "—", ""),
         ("DM", "", "70.0", "", "", "—", "", "", "—", ""),
         ("RSPose", "", "—", "", "73.6", "not run", "not run", "", "—", ""),

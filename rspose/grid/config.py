@@ -428,6 +428,9 @@ class GridConfig(Settings):
     """Changes to a loss, or variants of one under a name of their own."""
     evaluation: Evaluation = Evaluation()
     """How every cell is evaluated."""
+    equivalence: Number = Field(default=0.5, ge=0, le=100)
+    """Half width of the region of practical equivalence, in percentage points of the main metric: what tables
+    call better or worse lies beyond it, what they call equivalent within it."""
     controls: bool = True
     """Add the control rows, oracle keypoints and the mean pose."""
     given: dict[str, Any] | None = None

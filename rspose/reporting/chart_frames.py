@@ -17,7 +17,7 @@ from rspose.datasets import DATASETS
 from rspose.grid.record import Record
 from rspose.reporting.results import Results
 from rspose.reporting.skeleton import places
-from rspose.reporting.statistics import SIGNIFICANCE
+from rspose.reporting.statistics import Verdict
 from rspose.reporting.style import head_order, loss_order
 from rspose.reporting.table import DAGGER
 
@@ -53,15 +53,15 @@ def _frame(rows: Callable[[Results], Rows]) -> Callable[[Results], pd.DataFrame]
 
 @_frame
 def differences(results: Results) -> Rows:
-    """Every loss minus MSE in the main metric: the comparisons of the table, with its corrected p-values."""
+    """Every loss minus MSE in the main metric: the comparisons of the table, with its verdicts."""
     one: Any  # pandas does not say what a row holds
     for one in results.differences.itertuples(index=False):
         if one.dataset != "all":
-            differs = one.p_holm < SIGNIFICANCE
             numbers = {name: 100 * getattr(one, name) for name in ("difference", "low", "high")}
-            verdict = "differs" if differs else "may be a tie"
-            row = {"metric": _plain(one.metric), **numbers, "p": one.p_holm, "filled": differs}
-            yield {**_named(results, one[:4]), **row, "verdict": verdict, "basis": one.basis}
+            decided = one.verdict in (Verdict.BETTER, Verdict.WORSE)
+            row = {"metric": _plain(one.metric), **numbers, "p": one.p, "filled": decided}
+            row |= {"verdict": one.verdict or "one seed", "basis": one.basis, "region": results.region}
+            yield {**_named(results, one[:4]), **row}
 
 
 @_frame
@@ -71,7 +71,8 @@ def lengths(results: Results) -> Rows:
     for one in results.along_lengths.itertuples(index=False) if results.others else ():
         if one.dataset != "all":
             numbers = {name: 100 * getattr(one, name) for name in ("difference", "low", "high")}
-            yield {**_named(results, one[:4]), "metric": _plain(one.metric), **numbers, "length": one.length}
+            row = {"metric": _plain(one.metric), **numbers, "length": one.length, "region": results.region}
+            yield {**_named(results, one[:4]), **row, "verdict": one.verdict or "one seed"}
 
 
 @_frame

@@ -127,8 +127,9 @@ def _chart(
 @_chart(
     "differences",
     "Difference to MSE",
-    "Paired differences in the main metric with their 95 % intervals. Filled: a difference after Holm's "
-    "correction over all comparisons of the table; hollow: it may be a tie.",
+    "Paired differences in the main metric with 95 % intervals of all comparisons together. Filled: better "
+    "or worse by more than the grey region, which is of no practical importance; hollow: equivalent or "
+    "undecided.",
     frames.differences,
 )
 def _differences(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
@@ -136,7 +137,7 @@ def _differences(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     tooltip = _tooltip(loss="", difference="+.2f", low="+.2f", high="+.2f", p=".3f", verdict="", basis="")
     interval, points = _forest(frame, labels, x, tooltip, 110)
     points = points.encode(shape=_by_loss(alt.Shape, labels))
-    return _panels(frame, _guide(x=0), interval, points, height=alt.Step(22))
+    return _panels(frame, _region(frame, "x"), _guide(x=0), interval, points, height=alt.Step(22))
 
 
 def _forest(
@@ -156,8 +157,8 @@ def _forest(
 @_chart(
     "lengths",
     "Difference to MSE along the training length",
-    "Paired differences in the main metric with their 95 % intervals, by the training length as a multiple "
-    "of the recipe's. Above the dashed line a loss is better than MSE.",
+    "Paired differences in the main metric with 95 % intervals of all comparisons together, by the training "
+    "length as a multiple of the recipe's. Grey: a region of no practical importance.",
     frames.lengths,
 )
 def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
@@ -172,7 +173,7 @@ def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
             scale=alt.Scale(type="log", base=2, nice=False, padding=12),
             axis=alt.Axis(values=sorted(frame.length.unique()), format="~g"),
         ),
-        tooltip=_tooltip(loss="", length="", difference="+.2f", low="+.2f", high="+.2f"),
+        tooltip=_tooltip(loss="", length="", difference="+.2f", low="+.2f", high="+.2f", verdict=""),
     )
     y = alt.Y("difference:Q", title=f"{frame.metric.iloc[0]} minus MSE's, percentage points")
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
@@ -182,6 +183,7 @@ def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     interval = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q")
     return _panels(
         frame.assign(shown=frame.length * 2 ** (0.06 * beside)),
+        _region(frame, "y"),
         _guide(y=0),
         interval,
         line,
@@ -504,6 +506,13 @@ def _guide(**ends: float) -> alt.Chart:
         .mark_rule(style="guide")
         .encode(**{name: alt.datum(value) for name, value in ends.items()})
     )
+
+
+def _region(frame: pd.DataFrame, axis: str) -> alt.Chart:
+    """The region of practical equivalence as a band along the other axis."""
+    reach = float(frame.region.iloc[0])
+    ends = {axis: alt.datum(-reach), f"{axis}2": alt.datum(reach)}
+    return alt.Chart(alt.InlineData(values=[{}])).mark_rect(style="better").encode(**ends)
 
 
 def _tooltip(**formats: str) -> list[alt.Tooltip]:

@@ -1,6 +1,7 @@
 """Tables of paired differences: every loss to MSE, one loss to another, and one loss beside all others."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,18 @@ import pandas as pd
 from rspose.grid.records import Record
 from rspose.reporting import notes
 from rspose.reporting.results import Results
-from rspose.reporting.statistics import ALL, KEY, REFERENCE, SIGNIFICANCE, CellKey, difference, differences
+from rspose.reporting.statistics import (
+    ALL,
+    EQUIVALENCE,
+    KEY,
+    REFERENCE,
+    CellKey,
+    Verdict,
+    difference,
+    differences,
+)
 from rspose.reporting.style import cell_order, dataset_title, head_label
-from rspose.reporting.table import DAGGER, DIFFERS, MISSING, Column, Entry, Row, Table, Value
+from rspose.reporting.table import DAGGER, DIFFERS, EQUIVALENT, MISSING, Column, Entry, Row, Table, Value
 
 _SCORES = {
     "confidence.keypoint.spearman": "kpt. ρ",
@@ -23,7 +33,7 @@ _SCORES = {
 
 
 def difference_table(results: Results) -> Table | None:
-    """A row a comparison with MSE: both losses, their difference, its probability and its corrected p."""
+    """A row a comparison with MSE: both losses, their difference, how sure it is, and a verdict."""
     compared = results.differences
     if compared.empty:
         return None
@@ -76,7 +86,7 @@ def length_table(results: Results) -> Table | None:
             )
             turned.append(f"{stub[0]} {stub[2]} {stub[3]} ({spans})")
     columns = [
-        Column(f"{notes.times(each.length)} the epochs", label, signed=bool(signed), competes=not signed)
+        Column(f"{notes.times(each.length)} the epochs", label, signed=bool(signed))
         for each in results.lengths
         for signed, label in enumerate(("score", f"minus {results.labels[REFERENCE]}"))
     ]
@@ -87,21 +97,31 @@ def length_table(results: Results) -> Table | None:
         if turned
         else "No difference changes its sign."
     )
+    together = int(results.along_lengths.p.notna().sum())
     said = (
-        f"Differences over the seeds of both losses, with 95 % intervals. {DIFFERS} p below {SIGNIFICANCE} "
-        f"after Holm's correction over the comparisons of its length. {order}",
+        f"Differences over the seeds of both losses, with 95 % intervals of all {together} comparisons "
+        f"together. {DIFFERS} better or worse, {EQUIVALENT} equivalent. {explained_verdicts(results.region)} "
+        f"{order}",
         *[notes.RECONSTRUCTION] * any(label.endswith(DAGGER) for label in results.labels.values()),
     )
     return Table("lengths", caption, ("Dataset", "Model", "Head", "Loss"), tuple(columns), tuple(rows), said)
 
 
+MARKS = {Verdict.BETTER: DIFFERS, Verdict.WORSE: DIFFERS, Verdict.EQUIVALENT: EQUIVALENT}
+"""Signs after a difference, where there is no column for its verdict."""
+
+
+# Of scores some are better the lower they are.
+_HIGHER = {Verdict.BETTER: "higher", Verdict.WORSE: "lower"}
+
+
 def _gain(one: Any) -> Value:
     """A difference as a row of a frame has it, with its interval and its mark."""
     interval = None if one.basis is None else (one.low, one.high)
-    return Value(one.difference, interval=interval, mark=DIFFERS if one.p_holm < SIGNIFICANCE else "")
+    return Value(one.difference, interval=interval, mark=MARKS.get(one.verdict, ""))
 
 
-def versus(records: Sequence[Record], loss: str, other: str) -> Table:
+def versus(records: Sequence[Record], loss: str, other: str, region: float = EQUIVALENCE) -> Table:
     """Paired differences between two losses: in accuracy, in confidence, and in what ordering costs.
 
     For each score a row a dataset, model and head that both losses have, and one for the mean over them.
@@ -118,11 +138,11 @@ def versus(records: Sequence[Record], loss: str, other: str) -> Table:
             raise ValueError(f"no record of a loss {name!r}; there are records of {', '.join(there)}")
     if loss == other:
         raise ValueError(f"expected two losses, found {loss!r} twice")
-    results = Results([record for record in records if record.cell.loss in (loss, other)])
+    results = Results([record for record in records if record.cell.loss in (loss, other)], region=region)
     metrics = results.main_metrics
     scores = {" / ".join(sorted({metric.removeprefix("metrics.") for metric in metrics.values()})): metrics}
     scores |= {label: dict.fromkeys(metrics, score) for score, label in _SCORES.items()}
-    compared = differences(results.records, scores, other)
+    compared = differences(results.records, scores, other, region)
     if compared.empty:
         raise ValueError(f"{loss} and {other} have no seed in common on the same data: nothing pairs up")
     ours, theirs = results.labels[loss], results.labels[other]
@@ -176,8 +196,8 @@ def beside(results: Results, loss: str) -> Table:
         tuple(rows),
         (
             "Differences in percentage points over the seeds that both have, with 95 % intervals: over "
-            "seeds, or for one seed over the validation images. tables/differences.md corrects for comparing "
-            "many.",
+            "seeds, or for one seed over the validation images. tables/differences.md has those of all "
+            "losses together.",
         ),
     )
 
@@ -247,7 +267,7 @@ def _table(
     headers: tuple[str, str, str],
     sentences: Sequence[str],
 ) -> Table:
-    """A row a comparison: both losses, their difference, its probability and its corrected p-value.
+    """A row a comparison: both losses, their difference, how sure it is, and a verdict.
 
     Args:
         stub: Headers of the labels. Each score is a block of rows if it is one of them, else each place.
@@ -261,13 +281,14 @@ def _table(
     for one in compared.itertuples(index=False):
         own, others = ((*one[:3], loss) for loss in (one.loss, reference))
         ours, theirs = (results.values.get((*cell, one.metric)) for cell in (own, others))
-        known = one.basis is not None
         entries = (
             "" if theirs is None else Value(theirs.mean),
             "" if ours is None else Value(ours.mean),
-            _gain(one),
-            Value(one.probability) if known else None,
-            "" if np.isnan(one.p_holm) else "< 0.001" if one.p_holm < 0.0005 else Value(one.p_holm),
+            replace(_gain(one), mark=""),
+            _probability(one),
+            p_value(one.p),
+            p_value(one.flip),
+            _HIGHER.get(one.verdict, one.verdict) if "Score" in stub else one.verdict,
         )
         overall = one.dataset == ALL
         labels = {
@@ -278,44 +299,68 @@ def _table(
             "Loss": results.labels[one.loss],
         }
         block = one.score if "Score" in stub else " ".join(one[:3])
-        cells = () if overall else (others, own, own, None, None)
+        cells = () if overall else (others, own, own, *[None] * 4)
         rows.append(Row(tuple(labels[header] for header in stub), block, False, entries, cells))
     columns = (
-        Column("", headers[0], competes=False),
-        Column("", headers[1], competes=False),
-        Column("", "difference", signed=True, competes=False),
-        Column("", headers[2], 1, 2, competes=False),
-        Column("", "p (Holm)", 1, 3, competes=False),
+        Column("", headers[0]),
+        Column("", headers[1]),
+        Column("", "difference", signed=True),
+        Column("", headers[2], 1, 2),
+        Column("", "p", 1, 3),
+        Column("", "p (signs)", 1, 3),
+        Column("", "verdict", text=True),
     )
-    words = " ".join([*_explained(compared, headers[2]), *sentences])
+    words = " ".join([*_explained(compared, headers[2], results.region), *sentences])
     said = (*notes.gaps(results.runs, results.failures), words)
     return Table(name, caption, tuple(stub), columns, tuple(rows), said)
 
 
-def _explained(compared: pd.DataFrame, probability: str) -> Iterator[str]:
+def _probability(one: Any) -> Entry:
+    if one.basis is None:
+        return None
+    known = not np.isnan(one.probability_low)
+    return Value(one.probability, interval=(one.probability_low, one.probability_high) if known else None)
+
+
+def p_value(p: float) -> Entry:
+    """A p-value as tables have it, nothing where there is none."""
+    return "" if np.isnan(p) else "< 0.001" if p < 0.0005 else Value(p)
+
+
+def explained_verdicts(region: float) -> str:
+    """What the verdicts say."""
+    return (
+        "Verdict: better or worse (higher or lower) where the interval lies beyond a region of "
+        f"±{region:g} points (correlations: ±{region / 100:g}) that is of no practical importance, "
+        "equivalent where it lies in it, else undecided."
+    )
+
+
+def _explained(compared: pd.DataFrame, probability: str, region: float) -> Iterator[str]:
     """How the losses are compared, and what the column of probabilities means, which is called so."""
+    count = int(compared.p.notna().sum())
+    together = (
+        f", all {count} comparisons together (min-p over their joint distribution)" if count > 1 else ""
+    )
     seeded = compared[compared.basis.isin(["seeds and images", "seeds"])]
     if len(seeded):
         pairs = seeded.pairs
-        count = f"{pairs.min()}" if pairs.nunique() == 1 else f"{pairs.min()} to {pairs.max()}"
+        number = f"{pairs.min()}" if pairs.nunique() == 1 else f"{pairs.min()} to {pairs.max()}"
         bases = set(seeded.basis)
         alone = ", over seeds alone where records have no replicates over images" * (len(bases) > 1)
         yield (
-            f"Paired by seed, {count} seeds: 95 % interval over {max(bases, key=len)}{alone}, p of a t-test "
-            f"with its standard error, {probability}: probability that a run of the loss scores higher than "
-            "one of the other."
+            f"Paired by seed, {number} seeds: 95 % interval over {max(bases, key=len)}{alone}{together}, and "
+            "its p; p (signs): exact, over all changes of signs of the seeds' differences, uncorrected. "
+            f"{probability}: share of the seeds in which the loss scores higher, with Wilson's 95 % interval."
         )
+        yield explained_verdicts(region)
     if (compared.basis == "images").any():
         yield (
-            "One seed, paired by validation image: 95 % interval of a bootstrap over the images, p from its "
-            f"standard error, {probability}: share of the replicates in which the loss scores higher. What "
-            "another seed would change is left out."
+            f"One seed, paired by validation image: 95 % interval of a bootstrap over the images"
+            f"{'' if len(seeded) else together}, and its p; {probability}: share of the replicates in which "
+            "the loss scores higher. What another seed would change is left out, hence no verdict."
         )
     if compared.basis.isna().any():
         yield "Differences without an interval are of one seed, and have no bootstrap over the same images."
-    if corrected := compared.p_holm.notna().sum():
-        yield f"{DIFFERS} p below {SIGNIFICANCE} after Holm's correction over {corrected} comparisons."
     if (compared.dataset == ALL).any():
-        yield (
-            "All: mean over the datasets and heads above, no further comparison, hence without a corrected p."
-        )
+        yield "All: mean over the datasets and heads above, with its own interval: no further comparison."

@@ -34,7 +34,7 @@ def to_html(table: Table, linked: Collection[CellKey] = (), name: str = "") -> M
     Numbers link to those cells that are ``linked``; ``name`` in place of its own tells it from others.
     """
     table = table.on("screen")
-    best, rows, above = table.best(), [], None
+    best, rows, above = table.bold(), [], None
     for i, row in enumerate(table.rows):
         entries = []
         for j, (entry, column) in enumerate(zip(row.values, table.columns, strict=True)):

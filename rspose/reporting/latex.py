@@ -40,7 +40,7 @@ def to_latex(table: Table) -> str:
     panels, below = _layout(table)
     lines = [r"% Needs \usepackage{booktabs,graphicx}."]
     pages = _pages(table, len(panels), 2 if below else 1)
-    best = table.best()
+    best = table.bold()
     for number, page in enumerate(pages, start=1):
         first, last = number == 1, number == len(pages)
         lines += [

@@ -10,7 +10,7 @@ from rspose.reporting.table import Table, entry_text, without_repeats
 def to_markdown(table: Table) -> str:
     """The table in Markdown, caption above, notes below; column groups are prefixes of the headers."""
     table = table.on("screen")
-    best = table.best()
+    best = table.bold()
     body = []
     for i, row in enumerate(table.rows):
         labels = [_inert(label) for label in row.stub]

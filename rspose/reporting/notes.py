@@ -10,7 +10,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.record import Failure
 from rspose.reporting.statistics import KEY
 from rspose.reporting.style import dataset_title, head_label
-from rspose.reporting.table import DAGGER, MISSING, TIE, Row, Value
+from rspose.reporting.table import DAGGER, EQUIVALENT, MISSING, Row, Value
 
 RECONSTRUCTION = f"{DAGGER} Reconstruction: the publication leaves details open, which were filled in here."
 _INTERVALS = {
@@ -68,7 +68,8 @@ def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
     if counts.empty or counts.max() == 1:
         if not bases:
             return "One seed per cell: the numbers have no interval."
-        sentence = f"One seed per cell. {_INTERVALS['images']}"
+        sentence = "One seed per cell, so that nothing is bold: another may turn the order round. "
+        sentence += _INTERVALS["images"]
         if trained[trained.metric.isin(trained.metric[trained.basis == "images"])].basis.isna().any():
             sentence += " A number without an interval is from a record of an earlier version."
         return sentence
@@ -82,16 +83,20 @@ def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
     )
 
 
-def marks(rows: Sequence[Row]) -> list[str]:
+def marks(rows: Sequence[Row], region: float) -> list[str]:
     """What bold, signs, italics and the dash stand for, those that occur in ``rows``."""
     entries = [entry for row in rows for entry in row.values]
-    bold = "Bold: the best loss of a column for one dataset and model"
-    tied = any(isinstance(entry, Value) and entry.mark == TIE for entry in entries)
-    tie = "cannot be told from the best one (paired difference, 5 %, Holm's correction over the column)."
+    values = [entry for entry in entries if isinstance(entry, Value)]
+    bold = (
+        "Bold: the best loss of a column for one dataset and model, and all that are not shown to be worse "
+        f"by more than {region:g} points, correlations by {region / 100:g} (simultaneous 95 % intervals of "
+        "the paired differences to the best)."
+    )
+    equivalent = f"{EQUIVALENT} Equivalent to the best: within {region:g} points of it."
     control = "Italics: controls, without a model and a head; they frame the losses and do not compete."
     sentences = (
-        (not tied, f"{bold}, ties included."),
-        (tied, f"{bold}. {TIE} A tie: it {tie}"),
+        (any(value.bold for value in values), bold),
+        (any(value.mark == EQUIVALENT for value in values), equivalent),
         (any(label.endswith(DAGGER) for row in rows for label in row.stub), RECONSTRUCTION),
         (any(row.control for row in rows), control),
         (None in entries, f"{MISSING} No record of this cell, or nothing to compute the number from."),

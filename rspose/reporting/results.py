@@ -15,18 +15,33 @@ from rspose.grid.records import load_failures
 from rspose.reporting.frame import ordered_records, tidy
 from rspose.reporting.published import PUBLISHED, Claim, read_claims
 from rspose.reporting.statistics import (
+    EQUIVALENCE,
     KEY,
-    SIGNIFICANCE,
     CellKey,
+    Verdict,
     by_cell,
     by_length,
-    difference,
     differences,
-    holm,
     over_seeds,
+    paired,
+    simultaneous,
 )
+from rspose.reporting.statistics import verdict as against
 from rspose.reporting.style import cell_order, dataset_order, main_metric
 from rspose.reporting.table import DAGGER, Value
+
+
+@dataclass(frozen=True)
+class Family:
+    """All differences to MSE that a set of records is asked for: what is corrected together."""
+
+    records: Sequence[Record]  # of all training lengths
+    region: float  # of practical equivalence, in percentage points
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """See :func:`rspose.reporting.statistics.differences`."""
+        return differences(self.records, {"main": Results(self.records).main_metrics}, region=self.region)
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,8 @@ class Results:
     failures: Sequence[Failure] = ()
     claims: Sequence[Claim] = ()
     others: Sequence["Results"] = ()  # what the same records say at other training lengths
+    family: Family | None = None  # of these and the others
+    region: float = EQUIVALENCE  # of practical equivalence, in percentage points
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -51,7 +68,7 @@ class Results:
     @cached_property
     def differences(self) -> pd.DataFrame:
         """The differences to MSE in the main metrics, one row a comparison; see :func:`differences`."""
-        return differences(self.records, {"main": self.main_metrics})
+        return self.along_lengths[self.along_lengths.length == self.length]
 
     @cached_property
     def length(self) -> float:
@@ -65,8 +82,8 @@ class Results:
 
     @cached_property
     def along_lengths(self) -> pd.DataFrame:
-        """:attr:`differences` at every training length, with a column ``length``."""
-        return pd.concat([each.differences.assign(length=each.length) for each in self.lengths])
+        """:attr:`differences` at every training length: one family, computed once for all of them."""
+        return (self.family or Family(self.records, self.region)).differences
 
     @cached_property
     def cells(self) -> dict[CellKey, list[Record]]:
@@ -82,21 +99,33 @@ class Results:
             for *key, mean, std, low, high in numbers.itertuples(index=False)
         }
 
-    def ties(self, metric: str) -> set[CellKey]:
-        """The cells whose metric cannot be told from that of the best loss of their dataset, model and head.
+    def standing(self, metric: str) -> dict[CellKey, Verdict | None]:
+        """How each loss stands to the best of its dataset, model and head in a metric; None of the best.
 
-        Holm's correction is over the losses of a dataset, model and head: a column of a table.
+        What has one seed is not there: another seed might turn the order round. The losses of a dataset,
+        model and head, a column of a table, are one family.
         """
-        trained = [cell for cell in self.cells if cell[1] != "control" and (*cell, metric) in self.values]
-        tied: set[CellKey] = set()
-        for _, group in groupby(
-            sorted(trained, key=lambda cell: cell_order(*cell)), key=lambda cell: cell[:3]
-        ):
+        seeded = [
+            cell
+            for cell in self.cells
+            if (value := self.values.get((*cell, metric))) is not None and value.std is not None
+        ]
+        found: dict[CellKey, Verdict | None] = {}
+        ordered = sorted(
+            (cell for cell in seeded if cell[1] != "control"), key=lambda cell: cell_order(*cell)
+        )
+        for _, group in groupby(ordered, key=lambda cell: cell[:3]):
             best, *others = sorted(group, key=lambda cell: -self.values[(*cell, metric)].mean)
-            found = [difference([(self.cells[best], self.cells[other], metric)]) for other in others]
-            corrected = holm([np.nan if one is None else one.p for one in found])
-            tied |= {other for other, p in zip(others, corrected, strict=True) if p >= SIGNIFICANCE}
-        return tied
+            pairs = {other: paired([(self.cells[other], self.cells[best], metric)]) for other in others}
+            family = [pair for pair in pairs.values() if pair is not None]
+            corrected = dict(zip(map(id, family), simultaneous(family), strict=True))
+            if others:
+                found[best] = None
+            for other, pair in pairs.items():
+                # Equal numbers, or nothing that pairs up: undecided.
+                one = corrected.get(id(pair))
+                found[other] = Verdict.UNDECIDED if one is None else against(one, self.region)
+        return found
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -148,7 +177,9 @@ class Results:
         return labels
 
 
-def read_results(places: Path | Sequence[Path], published: Path = PUBLISHED) -> Results:
+def read_results(
+    places: Path | Sequence[Path], published: Path = PUBLISHED, region: float = EQUIVALENCE
+) -> Results:
     """The records and failures in a folder or several, merged, and the published numbers.
 
     Raises:
@@ -160,23 +191,30 @@ def read_results(places: Path | Sequence[Path], published: Path = PUBLISHED) -> 
     if not usable:
         where = ", ".join(map(str, folders))
         raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
-    return results_of(usable, load_failures(usable, *folders), read_claims(published))
+    return results_of(usable, load_failures(usable, *folders), read_claims(published), region)
 
 
 def results_of(
-    records: Iterable[Record], failures: Sequence[Failure] = (), claims: Sequence[Claim] = ()
+    records: Iterable[Record],
+    failures: Sequence[Failure] = (),
+    claims: Sequence[Claim] = (),
+    region: float = EQUIVALENCE,
 ) -> Results:
     """Results at the training length with the most cells, the longest such, with those at the others.
 
     Published numbers are of the recipe as it stands, and stand beside that length alone.
     """
+    known = list(records)
+    family = Family(known, region)
     found = {
         length: Results(
             of_length,
             [failure for failure in failures if failure.cell.length == length],
             claims if length == 1 else (),
+            family=family,
+            region=region,
         )
-        for length, of_length in by_length(records).items()
+        for length, of_length in by_length(known).items()
     }
     most = max(found.values(), key=lambda results: (len(results.cells), results.length))
     return replace(most, others=[results for results in found.values() if results is not most])

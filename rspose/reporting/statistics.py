@@ -3,15 +3,19 @@
 Two sources of uncertainty: other seeds, and other images. The replicates of a bootstrap over the validation
 images are in the records; those of all losses and seeds are of the same images, so that differences and means
 pair up. With several seeds an interval holds both sources, with one seed that of images; it names what it is
-from.
+from. Comparisons that are shown together are one family: :func:`simultaneous` makes their intervals and
+p-values, so that both say the same of all of them at once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import gammaincinv, stdtr, stdtrit
 
 from rspose.grid.record import Record
 from rspose.reporting.style import cell_order
@@ -23,8 +27,8 @@ KEY = ["dataset", "model", "head", "loss"]
 """What a group of seeds has in common."""
 
 LEVEL = 0.95
-SIGNIFICANCE = 0.05
-"""A difference with a corrected p-value below it is called one."""
+EQUIVALENCE = 0.5
+"""Half width of the region of practical equivalence in percentage points of the main metric, by default."""
 REFERENCE = "mse"
 """The loss that the others are compared with."""
 
@@ -33,6 +37,11 @@ ALL = "all"
 
 Basis = Literal["seeds and images", "seeds", "images"]
 _ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+_DRAWS = 10_000
+_MOST_FLIPPED = 16
+
+Stratum = tuple[Sequence[Record], Sequence[Record], str]
+"""The records of two losses in one dataset, model and head, and a metric."""
 
 
 class Estimate(NamedTuple):
@@ -55,20 +64,62 @@ class Difference(NamedTuple):
     ``basis`` is what the 95 % interval, ``probability`` and ``p`` are from; without one they are NaN.
 
     Attributes:
-        probability: Probability that the first is better. Over seeds: that a run of the first beats a run of
-            the second, over all pairs of runs (Agarwal et al., NeurIPS 2021, arXiv:2108.13264). Over images:
-            share of the replicates in which it does. Ties count half.
+        probability: Over seeds: share of the seeds in which the first is better, with Wilson's 95 % interval
+            (JASA 22, 1927), ``probability_low`` and ``probability_high``. Over images: share of the
+            replicates in which it is, without an interval. Ties count half.
         p: Of no difference, two-sided: a t-test with the standard error of :func:`crossed`, which over seeds
-            alone is the paired one; over images a z-test with the bootstrap's; not corrected.
+            alone is the paired one; over images a z-test with the bootstrap's. In a family it is adjusted.
+        flip: Of no difference, two-sided and exact: the share of all changes of signs of the differences of
+            the seeds whose mean is as far from 0. It asks nothing of their distribution, and knows no images;
+            with n seeds it is at least 2 / 2^n.
     """
 
     difference: float
     low: float
     high: float
     probability: float
+    probability_low: float
+    probability_high: float
     p: float
+    flip: float
     pairs: int
     basis: Basis | None
+
+
+class Verdict(StrEnum):
+    """What a simultaneous 95 % interval says of a difference and the region of practical equivalence.
+
+    The rule of Kruschke (AMPPS 1, 2018), as for classifiers in Benavoli et al. (JMLR 18, 2017): above or
+    below the whole region, inside it, or across one of its ends. One seed gets none.
+    """
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What a paired difference is made from, for :func:`simultaneous`.
+
+    Attributes:
+        found: The difference on its own.
+        place: What its seeds belong to (dataset, model, head): comparisons of one place share their seeds,
+            those of one dataset, ``place[0]``, their images.
+        seeds: The seeds, none where there is one only.
+        gains: The difference of each of them.
+        drawn: Replicates of the mean difference over draws of images, or None.
+        error, freedom: The standard error of the difference, and its degrees of freedom.
+    """
+
+    found: Difference
+    place: tuple[Any, ...]
+    seeds: tuple[int, ...]
+    gains: np.ndarray
+    drawn: np.ndarray | None
+    error: float
+    freedom: float
 
 
 def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
@@ -91,27 +142,39 @@ def crossed(
 ) -> tuple[float, float, float]:
     """95 % interval of the mean over strata of their means over seeds, and the p-value of that being 0.
 
+    The standard error is that of :func:`standard_error`; Student's t.
+    """
+    return _interval(float(np.mean([of.mean() for of in values])), *standard_error(values, replicates))
+
+
+def standard_error(
+    values: Sequence[np.ndarray], replicates: Sequence[np.ndarray] | None = None
+) -> tuple[float, float]:
+    """Standard error of the mean over strata of their means over seeds, and its degrees of freedom.
+
     Seeds and images are crossed: each seed is scored on the same images. The variances of the two add up,
     that of seeds from the values, that of images from replicates of the mean over all seeds and strata. What
-    a seed makes of single images is in both: the interval errs on the wide side. Student's t, with
-    Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946).
+    a seed makes of single images is in both: the error is on the large side. Satterthwaite's degrees of
+    freedom (Biometrics Bulletin 2, 1946).
 
     Args:
         values: Of each stratum (a dataset and head, say), one a seed, two or more.
         replicates: Of each stratum, the mean over its seeds for each draw of images, ``[R]``; None to leave
             images out.
     """
-    mean = float(np.mean([of.mean() for of in values]))
     parts = [(of.var(ddof=1) / len(of) / len(values) ** 2, len(of) - 1) for of in values]
     if replicates is not None:
         drawn = np.mean(replicates, axis=0)
         parts.append((np.nanvar(drawn, ddof=1), len(drawn) - 1))
     variances, freedoms = np.array(parts).T
-    error = np.sqrt(variances.sum())
+    total = variances.sum()
+    return float(np.sqrt(total)), float(total**2 / (variances**2 / freedoms).sum()) if total else np.inf
+
+
+def _interval(mean: float, error: float, freedom: float, level: float = LEVEL) -> tuple[float, float, float]:
     if error == 0:
         return mean, mean, float(mean == 0)
-    freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum()
-    reach = stdtrit(freedom, _ENDS[1]) * error
+    reach = stdtrit(freedom, (1 + level) / 2) * error
     return mean - reach, mean + reach, float(2 * stdtr(freedom, -abs(mean) / error))
 
 
@@ -123,9 +186,13 @@ def _together(drawn: Sequence[tuple[Any, np.ndarray | None]]) -> np.ndarray | No
     return np.mean(known, axis=0)
 
 
-def difference(
-    strata: Sequence[tuple[Sequence[Record], Sequence[Record], str]],
-) -> Difference | None:
+def difference(strata: Sequence[Stratum]) -> Difference | None:
+    """The paired difference between two losses on its own: :func:`paired` has the arguments."""
+    found = paired(strata)
+    return None if found is None else found.found
+
+
+def paired(strata: Sequence[Stratum]) -> Paired | None:
     """The paired difference between two losses, in one cell or as a mean over several.
 
     Args:
@@ -134,38 +201,121 @@ def difference(
     Returns:
         None if nothing pairs up in some stratum: no seed in common, or other copies of the data.
     """
-    paired = [_pairs(*stratum) for stratum in strata]
-    if not paired or not all(paired):
+    pairs_of = [_pairs(*stratum) for stratum in strata]
+    if not pairs_of or not all(pairs_of):
         return None
-    values = [np.array([scores for *scores, _ in pairs]) for pairs in paired]
-    gains = [of[:, 0] - of[:, 1] for of in values]
+    gains = [np.array([ours - theirs for _, ours, theirs, _ in pairs]) for pairs in pairs_of]
     mean = float(np.mean([gain.mean() for gain in gains]))
-    seeds = min(map(len, gains))
-    if seeds > 1:
-        together = [_together([(None, drawn) for *_, drawn in pairs]) for pairs in paired]
-        complete = [drawn for drawn in together if drawn is not None]
-        alike = len(complete) == len(together) and len(set(map(len, complete))) == 1
-        low, high, p = crossed(gains, complete if alike else None)
-        better = np.mean([_superiority(of[:, 0], of[:, 1]) for of in values])
+    count = min(map(len, gains))
+    together = [_together([(None, drawn) for *_, drawn in pairs]) for pairs in pairs_of]
+    complete = [drawn for drawn in together if drawn is not None]
+    alike = len(complete) == len(together) and len(set(map(len, complete))) == 1
+    drawn = np.mean(complete, axis=0) if alike else None
+    cell = strata[0][0][0].cell
+    place = (cell.dataset, cell.model, cell.head, cell.length)
+    if count > 1:
+        error, freedom = standard_error(gains, complete if alike else None)
+        low, high, p = _interval(mean, error, freedom)
+        better = [_share_above(gain) for gain in gains]
+        ends = _wilson(better[0], count) if len(gains) == 1 else (np.nan, np.nan)
+        flip = _sign_flip(gains[0]) if len(gains) == 1 else np.nan
         basis: Basis = "seeds and images" if alike else "seeds"
-        return Difference(mean, low, high, float(better), p, seeds, basis)
-    replicates = [found for pairs in paired for *_, found in pairs if found is not None]
-    one_each = len(replicates) == len(paired) == sum(map(len, paired))
-    comparable = one_each and len(set(map(len, replicates))) == 1
-    drawn = np.mean(replicates, axis=0) if comparable else np.array([])
-    drawn = drawn[~np.isnan(drawn)]
-    if len(drawn) < 2:
-        return Difference(mean, np.nan, np.nan, np.nan, np.nan, seeds, None)
-    low, high = map(float, np.quantile(drawn, _ENDS))
-    error = drawn.std(ddof=1)
-    p = float(2 * ndtr(-abs(mean) / error)) if error > 0 else float(mean == 0)
-    return Difference(mean, low, high, _superiority(drawn, np.zeros(1)), p, seeds, "images")
+        found = Difference(mean, low, high, float(np.mean(better)), *ends, p, flip, count, basis)
+        seeds = tuple(seed for seed, *_ in pairs_of[0])
+        return Paired(found, place, seeds, gains[0], drawn, error, freedom)
+    missing = np.nan, np.nan, np.nan
+    kept = np.array([]) if drawn is None or max(map(len, gains)) > 1 else drawn[~np.isnan(drawn)]
+    if len(kept) < 2:
+        nothing = Difference(mean, np.nan, np.nan, *missing, np.nan, np.nan, count, None)
+        return Paired(nothing, place, (), gains[0], None, np.nan, np.nan)
+    low, high = map(float, np.quantile(kept, _ENDS))
+    error = float(kept.std(ddof=1))
+    p = _interval(mean, error, np.inf)[2]
+    found = Difference(mean, low, high, _share_above(kept), *missing[:2], p, np.nan, count, "images")
+    return Paired(found, place, (), gains[0], drawn, error, np.inf)
+
+
+def simultaneous(family: Sequence[Paired]) -> list[Difference]:
+    """The differences of a family with 95 % intervals that hold all at once, and the p-values beside them.
+
+    Single-step min-p (Westfall and Young, Resampling-Based Multiple Testing, 1993), which is max-T where all
+    have the same degrees of freedom: under no difference anywhere the comparisons are drawn together, from
+    their seeds by normal multipliers, those of one place with the same, and from the replicates over images,
+    those of one dataset with the same draw, each divided by an error as uncertain as its degrees of freedom
+    say. So comparisons that share MSE and images are corrected for no more than they are. A p-value is below
+    0.05 just where the interval leaves out 0. Differences of one family by themselves stay as they are.
+    """
+    known = [one for one in family if one.found.basis is not None and one.error > 0]
+    if len(known) < 2:
+        return [one.found for one in family]
+    rng = np.random.default_rng(0)
+    least = np.ones(_DRAWS)
+    multipliers: dict[Any, np.ndarray] = {}
+
+    def shared(key: Any, draw: Callable[[], np.ndarray]) -> np.ndarray:
+        return multipliers[key] if key in multipliers else multipliers.setdefault(key, draw())
+
+    for one in known:
+        total = np.zeros(_DRAWS)
+        count = len(one.seeds)
+        for seed, gain in zip(one.seeds, one.gains - one.gains.mean(), strict=False):
+            normal = shared((one.place, seed), lambda: rng.standard_normal(_DRAWS))
+            total += normal * gain / np.sqrt(count * (count - 1))
+        if one.drawn is not None:
+            drawn = np.nan_to_num(one.drawn - np.nanmean(one.drawn))
+            size = len(drawn)
+            total += drawn[
+                shared((one.place[0], size), lambda size=size: rng.integers(size, size=_DRAWS))  # type: ignore[misc]
+            ]
+        if np.isfinite(one.freedom):
+            uniform = shared(one.place, lambda: rng.uniform(size=_DRAWS))
+            total /= np.sqrt(2 * gammaincinv(one.freedom / 2, uniform) / one.freedom)
+        least = np.minimum(least, 2 * stdtr(one.freedom, -np.abs(total) / one.error))
+    least.sort()
+    level = max(LEVEL, 1 - least[round((1 - LEVEL) * _DRAWS) - 1])  # no narrower than on their own
+    corrected = []
+    for one in family:
+        found = one.found
+        if found.basis is not None and one.error > 0:
+            low, high, p = _interval(found.difference, one.error, one.freedom, level)
+            below = float(np.searchsorted(least, p, side="right") / _DRAWS)
+            found = found._replace(low=low, high=high, p=max(p, below))
+        corrected.append(found)
+    return corrected
+
+
+def verdict(found: Difference, region: float = EQUIVALENCE) -> Verdict | None:
+    """What an interval says against a region of plus and minus ``region`` points; None of one seed."""
+    if found.basis in (None, "images"):
+        return None
+    low, high = 100 * found.low, 100 * found.high
+    if low > region or high < -region:
+        return Verdict.BETTER if low > region else Verdict.WORSE
+    return Verdict.EQUIVALENT if -region <= low and high <= region else Verdict.UNDECIDED
+
+
+def _share_above(gains: np.ndarray) -> float:
+    return float(((gains > 0) + 0.5 * (gains == 0)).mean())
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    z = float(stdtrit(np.inf, _ENDS[1]))
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return float(max(0.0, middle - reach)), float(min(1.0, middle + reach))
+
+
+def _sign_flip(gains: np.ndarray) -> float:
+    if len(gains) > _MOST_FLIPPED:
+        return np.nan
+    signs = 1 - 2 * (np.arange(2 ** len(gains))[:, None] >> np.arange(len(gains)) & 1)
+    return float((np.abs(signs @ gains) >= abs(gains.sum()) * (1 - 1e-9)).mean())
 
 
 def _pairs(
     first: Sequence[Record], second: Sequence[Record], metric: str
-) -> list[tuple[float, float, np.ndarray | None]]:
-    """Both values and the replicates of their difference, for each seed that both have on the same data."""
+) -> list[tuple[int, float, float, np.ndarray | None]]:
+    """Seed, both values and the replicates of their difference, for each seed of both on the same data."""
     others = {run.cell.seed: run for run in second}
     found = []
     for run in first:
@@ -178,24 +328,8 @@ def _pairs(
             gains = None
             if drawn is not None and others_drawn is not None and run.draws == other.draws:
                 gains = drawn - others_drawn
-            found.append((ours, theirs, gains))
+            found.append((run.cell.seed, ours, theirs, gains))
     return found
-
-
-def _superiority(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of all pairs in which the first is larger; equal ones count half."""
-    gap = np.subtract.outer(first, second)
-    return float(((gap > 0) + 0.5 * (gap == 0)).mean())
-
-
-def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm's correction of several p-values (Scandinavian Journal of Statistics 6, 1979); NaN stays NaN."""
-    values = np.asarray(p, dtype=float)
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    adjusted = values.copy()
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
-    return adjusted
 
 
 def by_cell(records: Iterable[Record]) -> dict[CellKey, list[Record]]:
@@ -233,39 +367,51 @@ def over_seeds(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def differences(
-    records: Iterable[Record], scores: Mapping[str, Mapping[str, str]], reference: str = REFERENCE
+    records: Iterable[Record],
+    scores: Mapping[str, Mapping[str, str]],
+    reference: str = REFERENCE,
+    region: float = EQUIVALENCE,
 ) -> pd.DataFrame:
-    """Every loss minus the reference, in the same dataset, model and head and over the same seeds.
+    """Every loss minus the reference, in the same dataset, model, head and length, over the same seeds.
 
     A loss that can be compared in several datasets and heads of a model is also compared in the mean of them.
-    All rows are one family: Holm's correction is over every comparison in the frame.
+    All other rows are one family, corrected by :func:`simultaneous`.
 
     Args:
-        records: Records; controls are left out.
+        records: Records, of any lengths; controls are left out.
         scores: What to compare: by the name of a score, for each dataset the metric, as ``metrics.AP``.
         reference: The loss to compare with.
+        region: As for :func:`verdict`.
 
     Returns:
-        One row a comparison, in the order of the scores and then of the tables: ``dataset``, ``model``,
-        ``head``, ``loss``, ``metric``, the fields of :class:`Difference`, ``p_holm`` and ``score``. In a
-        mean over several, dataset and head are ``all``, the metric is ``mean``, and ``p_holm`` is NaN: it is
-        no further comparison.
+        One row a comparison, in the order of the scores, the lengths and then of the tables: ``dataset``,
+        ``model``, ``head``, ``loss``, ``metric``, the fields of :class:`Difference`, ``verdict``, ``length``
+        and ``score``. In a mean over several, dataset and head are ``all``, the metric is ``mean``, its
+        interval stands alone, and ``p`` is NaN: it is no further comparison.
     """
-    cells = by_cell(record for record in records if not record.content["control"])
-    compared = [cell for cell in cells if cell[3] != reference and (*cell[:3], reference) in cells]
-    rows = []
-    for score, metrics in scores.items():
-        of_score = []
-        strata_of: dict[tuple[str, str], list[tuple[list[Record], list[Record], str]]] = {}
+    of_lengths = by_length(record for record in records if not record.content["control"])
+    rows: list[tuple[Any, ...]] = []
+    family: list[Paired] = []
+    for (score, metrics), (length, known) in product(scores.items(), of_lengths.items()):
+        cells = by_cell(known)
+        compared = [cell for cell in cells if cell[3] != reference and (*cell[:3], reference) in cells]
+        compared.sort(key=lambda cell: cell_order(*cell))
+        strata_of: dict[tuple[str, str], list[Stratum]] = {}
         for cell in compared:
             stratum = (cells[cell], cells[(*cell[:3], reference)], metrics[cell[0]])
-            if (found := difference([stratum])) is not None:
-                of_score.append((*cell, metrics[cell[0]], *found))
+            if (found := paired([stratum])) is not None:
+                rows.append((*cell, metrics[cell[0]], len(family), length, score))
+                family.append(found)
                 strata_of.setdefault((cell[1], cell[3]), []).append(stratum)
-        for (model, loss), strata in strata_of.items():
-            if len(strata) > 1 and (overall := difference(strata)) is not None:
-                of_score.append((ALL, model, ALL, loss, "mean", *overall))
-        of_score.sort(key=lambda row: (row[0] == ALL, cell_order(*row[:4])))
-        rows += [(*row, score) for row in of_score]
-    frame = pd.DataFrame(rows, columns=[*KEY, "metric", *Difference._fields, "score"])
-    return frame.assign(p_holm=holm(frame.p.where(frame.dataset != ALL).to_numpy()))
+        overall = [
+            (ALL, model, ALL, loss, "mean", mean._replace(p=np.nan), length, score)
+            for (model, loss), strata in strata_of.items()
+            if len(strata) > 1 and (mean := difference(strata)) is not None
+        ]
+        rows += sorted(overall, key=lambda row: cell_order(*row[:4]))
+    corrected = simultaneous(family)
+    lines = []
+    for *place, found, length, score in rows:
+        one = corrected[found] if isinstance(found, int) else found
+        lines.append((*place, *one, verdict(one, region) if place[0] != ALL else None, length, score))
+    return pd.DataFrame(lines, columns=[*KEY, "metric", *Difference._fields, "verdict", "length", "score"])

@@ -12,13 +12,14 @@ from rspose.reporting.charts import CHARTS, Chart, specification, vega_config
 from rspose.reporting.frame import ordered_records
 from rspose.reporting.notes import data_kind
 from rspose.reporting.results import results_of
+from rspose.reporting.statistics import EQUIVALENCE
 from rspose.reporting.style import dataset_title
 
 _SCALE = 2.0  # pixels of a PNG for one of the figure
 _LETTER = 6.0  # pixels of a letter below the title
 
 
-def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
+def make_study_figures(records: Path | Sequence[Path], out: Path, region: float = EQUIVALENCE) -> list[Path]:
     """Draw every chart of every dataset, ``<dataset>_<chart>.png`` and ``.svg``; the files written.
 
     A chart for which the records have nothing is left out. FileNotFoundError if there is no such folder.
@@ -27,7 +28,7 @@ def make_study_figures(records: Path | Sequence[Path], out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     if not usable:
         return []
-    results = results_of(usable)
+    results = results_of(usable, region=region)
     written = []
     for chart in CHARTS:
         frame = chart.frame(results)

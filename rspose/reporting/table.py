@@ -8,7 +8,7 @@ from rspose.reporting.statistics import CellKey
 
 MISSING = "—"
 DAGGER = "†"
-TIE = "≈"
+EQUIVALENT = "≈"
 DIFFERS = "*"
 
 
@@ -22,8 +22,8 @@ class Column:
     decimals: int = 1
     interval: bool = True  # shown where there is one
     signed: bool = False  # positive numbers too: a difference
-    competes: bool = True  # the best number is bold
-    least: bool = False  # the least number is bold, an error, also where it stands alone
+    competes: bool = True  # what is not shown to be worse than the best number is bold
+    least: bool = False  # the least number is bold: an error, a time
     text: bool = False  # it holds words
     only: str = ""  # shown on "screen" (Markdown, HTML) or on "paper" (LaTeX) alone
 
@@ -37,13 +37,14 @@ class Column:
 class Value:
     """A number as stored: a mean over seeds, and what there is of their deviation and of a 95 % interval.
 
-    ``mark`` is a sign after it: :data:`TIE` or :data:`DIFFERS`.
+    ``mark`` is a sign after it: :data:`EQUIVALENT` or :data:`DIFFERS`.
     """
 
     mean: float
     std: float | None = None
     interval: tuple[float, float] | None = None
     mark: str = ""
+    bold: bool = False  # the best of its column, or not shown to be worse
 
 
 Entry = Value | str | None
@@ -85,28 +86,24 @@ class Table:
         )
         return replace(self, columns=tuple(self.columns[j] for j in kept), rows=rows)
 
-    def best(self) -> set[tuple[int, int]]:
-        """Row and column indices of the best numbers: the largest of each column and block, or the least.
-
-        Numbers that are shown alike are all of them best, unless they are marked as ties. Controls do not
-        compete, and a loss that stands alone has won nothing.
-        """
-        best: set[tuple[int, int]] = set()
-        competing = [(j, column) for j, column in enumerate(self.columns) if column.competes]
-        for block, (j, column) in product({row.block for row in self.rows}, competing):
+    def bold(self) -> set[tuple[int, int]]:
+        """Row and column indices of the bold numbers: those that are so, and the least of some columns."""
+        bold = {
+            (i, j)
+            for i, row in enumerate(self.rows)
+            for j, value in enumerate(row.values)
+            if isinstance(value, Value) and value.bold
+        }
+        least = [(j, column) for j, column in enumerate(self.columns) if column.least]
+        for block, (j, column) in product({row.block for row in self.rows}, least):
             values = {
-                i: value
+                i: value.mean
                 for i, row in enumerate(self.rows)
                 if row.block == block and not row.control and isinstance(value := row.values[j], Value)
             }
-            if len(values) > (0 if column.least else 1):
-                top = (min if column.least else max)(value.mean for value in values.values())
-                best |= {
-                    (i, j)
-                    for i, value in values.items()
-                    if shown(value.mean, column) == shown(top, column) and value.mark != TIE
-                }
-        return best
+            top = shown(min(values.values(), default=0.0), column)
+            bold |= {(i, j) for i, mean in values.items() if shown(mean, column) == top}
+        return bold
 
 
 def shown(number: float, column: Column) -> str:

@@ -16,7 +16,7 @@ from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.published import PUBLISHED, TOLERANCE, Claim, claimed, verdict
 from rspose.reporting.results import Results, read_results
-from rspose.reporting.statistics import KEY, REFERENCE, CellKey
+from rspose.reporting.statistics import EQUIVALENCE, KEY, REFERENCE, CellKey, Verdict
 from rspose.reporting.style import (
     cell_order,
     dataset_order,
@@ -26,7 +26,7 @@ from rspose.reporting.style import (
     loss_order,
     main_metric,
 )
-from rspose.reporting.table import TIE, Column, Entry, Row, Table, Value
+from rspose.reporting.table import EQUIVALENT, Column, Entry, Row, Table, Value
 
 _CORRELATIONS = {
     "confidence.keypoint.spearman": "kpt. ρ",
@@ -112,7 +112,9 @@ class _Source(NamedTuple):
     kind: str = "measured"  # or "mean", "claimed" or "verdict"
 
 
-def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> list[Path]:
+def make_tables(
+    records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED, region: float = EQUIVALENCE
+) -> list[Path]:
     """Write every table as Markdown, LaTeX and CSV into the folder ``out``; the files written.
 
     Those of the training length with the most cells stand there, of each other length ``L`` in ``lengthL``;
@@ -125,10 +127,10 @@ def make_tables(records: Path | Sequence[Path], out: Path, published: Path = PUB
     Raises:
         FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
     """
-    results = read_results(records, published)
+    results = read_results(records, published, region)
     written = []
     for of_length in results.lengths:
-        folder = out if of_length is results else out / f"length{of_length.length:g}"
+        folder = out if of_length.length == results.length else out / f"length{of_length.length:g}"
         folder.mkdir(parents=True, exist_ok=True)
         for table, numbers in all_tables(of_length):
             texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": to_csv(numbers)}
@@ -263,7 +265,11 @@ def _table_of_means(
     if not places:
         return None
     table = _table(name, f"{caption}, {notes.data_kind(results.runs)}", results, sources, places)
-    said = (note, *notes.gaps(results.runs, results.failures), " ".join(notes.marks(table.rows)))
+    said = (
+        note,
+        *notes.gaps(results.runs, results.failures),
+        " ".join(notes.marks(table.rows, results.region)),
+    )
     return replace(table, notes=said)
 
 
@@ -341,8 +347,8 @@ def _table(
     runs, failures = results.of(of)
     several = runs.model[~runs.control].nunique() > 1
     metrics = {source.metric for source in sources}
-    marked = {source.metric for source in sources if source.kind != "mean"}
-    tied = {metric: results.ties(metric) for metric in marked}
+    competing = {source.metric for source in sources if source.kind == "measured" and source.column.competes}
+    standing = {metric: results.standing(metric) for metric in competing}
     used = (any(place[0] for place in places), several, any(place[2] for place in places), True)
     headers = tuple(header for header, use in zip(_PLACE, used, strict=True) if use)
     rows = []
@@ -354,7 +360,7 @@ def _table(
             for source in sources
         )
         values = tuple(
-            _entry(results, source, cell, cell in tied.get(source.metric, ()))
+            _entry(results, source, cell, standing.get(source.metric, {}))
             for source, cell in zip(sources, cells, strict=True)
         )
         if control and not any(values):  # a constant confidence has no rank correlation
@@ -366,13 +372,15 @@ def _table(
     if of is not None:
         shown = shown[shown.dataset == of]
     sentences = [*notes.provenance(runs), *notes.gaps(runs, failures)]
-    sentences.append(" ".join([notes.spread(runs, shown), *notes.marks(rows)]))
+    sentences.append(" ".join([notes.spread(runs, shown), *notes.marks(rows, results.region)]))
     columns = tuple(source.column for source in sources)
     return Table(name, caption, headers, columns, tuple(rows), tuple(sentences))
 
 
-def _entry(results: Results, source: _Source, cell: CellKey, tie: bool) -> Entry:
-    """What stands in the row of a cell."""
+def _entry(
+    results: Results, source: _Source, cell: CellKey, standing: Mapping[CellKey, Verdict | None]
+) -> Entry:
+    """What stands in the row of a cell; bold is what is the best of its column or not shown to be worse."""
     value = results.values.get((*cell, source.metric))
     if source.kind == "mean":
         return None if value is None else Value(value.mean)
@@ -384,7 +392,11 @@ def _entry(results: Results, source: _Source, cell: CellKey, tie: bool) -> Entry
     if source.kind == "verdict":
         return "" if claim is None else verdict(claim, None if value is None else value.mean)
     if value is not None:
-        return replace(value, mark=TIE) if tie else value
+        if cell not in standing:
+            return value
+        found = standing[cell]
+        mark = EQUIVALENT if found is Verdict.EQUIVALENT else ""
+        return replace(value, mark=mark, bold=found is not Verdict.WORSE)
     if cell not in results.cells and any(failure.cell[:4] == cell for failure in results.failures):
         return "failed"
     return None if claim is None else "not run"

@@ -42,6 +42,7 @@ rule tables:
         **WITHOUT_MODEL,
     params:
         records=records_folder,
+        region=CONFIG.equivalence,
         code=fingerprints.sha256_of_modules("rspose.reporting.tables"),
     script:
         "../scripts/tables.py"
@@ -67,6 +68,7 @@ rule study:
         **WITHOUT_MODEL,
     params:
         records=records_folder,
+        region=CONFIG.equivalence,
         code=fingerprints.sha256_of_modules("rspose.reporting.study_figures"),
     script:
         "../scripts/study.py"
@@ -164,6 +166,7 @@ rule report:
         **WITHOUT_MODEL,
     params:
         records=records_folder,
+        region=CONFIG.equivalence,
         code=fingerprints.sha256_of_modules("rspose.reporting.report.page"),
         assets=ASSETS,
     script:

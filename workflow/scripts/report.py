@@ -7,4 +7,5 @@ from rspose.grid.job import job
 with job(snakemake):
     from rspose.reporting.report.page import make_report
 
-    make_report([Path(folder) for folder in snakemake.params.records], Path(snakemake.output[0]))
+    folders = [Path(folder) for folder in snakemake.params.records]
+    make_report(folders, Path(snakemake.output[0]), region=snakemake.params.region)

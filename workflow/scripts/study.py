@@ -7,4 +7,5 @@ from rspose.grid.job import job
 with job(snakemake):
     from rspose.reporting.study_figures import make_study_figures
 
-    make_study_figures([Path(folder) for folder in snakemake.params.records], Path(snakemake.output[0]))
+    folders = [Path(folder) for folder in snakemake.params.records]
+    make_study_figures(folders, Path(snakemake.output[0]), region=snakemake.params.region)

@@ -7,4 +7,5 @@ from rspose.grid.job import job
 with job(snakemake):
     from rspose.reporting.tables import make_tables
 
-    make_tables([Path(folder) for folder in snakemake.params.records], Path(snakemake.output.main).parent)
+    folders = [Path(folder) for folder in snakemake.params.records]
+    make_tables(folders, Path(snakemake.output.main).parent, region=snakemake.params.region)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rspose.grid.progress import duration
 from rspose.grid.record import Failure, Record
+from rspose.reporting.difference_tables import p_value
 from rspose.reporting.published import verdict
 from rspose.reporting.results import Results
 from rspose.reporting.statistics import REFERENCE, CellKey
@@ -227,7 +228,8 @@ def _difference(one: Any) -> dict[str, str] | None:
             Value(one.difference, interval=(one.low, one.high) if known else None), signed
         ),
         "probability": f"{100 * one.probability:.0f} %" if known else "—",
-        "p": "—" if np.isnan(one.p_holm) else "< 0.001" if one.p_holm < 0.0005 else f"{one.p_holm:.3f}",
+        "p": "—" if np.isnan(one.p) else entry_text(p_value(one.p), Column("", "", 1, 3)),
+        "verdict": one.verdict or "",
         "basis": f"over {one.basis}" if known else "without an interval",
     }
 

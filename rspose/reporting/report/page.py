@@ -24,6 +24,7 @@ from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.drawings import drawings
 from rspose.reporting.report.pictures import heatmap_sheets, localisations
 from rspose.reporting.results import Results, read_results
+from rspose.reporting.statistics import EQUIVALENCE
 from rspose.reporting.style import dataset_title, head_label, loss_colour
 from rspose.reporting.table import MISSING, Column, Value, entry_text
 from rspose.reporting.tables import all_tables
@@ -44,14 +45,16 @@ _SECTIONS = {
 }
 
 
-def make_report(records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED) -> Path:
+def make_report(
+    records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED, region: float = EQUIVALENCE
+) -> Path:
     """Write the report of finished records as one HTML file, ``out``; the same records give the same file.
 
     What lies beside the folders of records is used where it is there: the predictions of the cells
     (``cells/``), which the report draws, the sheets of heatmaps (``figures/``) and loss against localisation
     (``localisation/``). Errors as :func:`rspose.reporting.results.read_results` has them.
     """
-    results = read_results(records, published)
+    results = read_results(records, published, region)
     details = cell_details(results)
     localised = localisations(results)
     crops, drawn = drawings(results)
