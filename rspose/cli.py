@@ -234,6 +234,24 @@ def _diff(first: Path, second: Path) -> int:
 
 
 @command(
+    "doctor",
+    "config/paper.yaml",
+    path("config", "config of a grid, whose data and weights are looked for", nargs="?"),
+    flag("--json", "everything as JSON"),
+    argument("--device", "cpu takes the place of a GPU (default: a GPU)", choices=("cpu", "cuda")),
+)
+def _doctor(config: Path | None, json: bool, device: str | None) -> int:
+    """Examine this machine before the first run: versions, data, GPU, losses on it, speed."""
+    from rspose.tools.doctor import examine, page
+
+    examined = examine(config, device)
+    print(dumps(examined, indent=1) if json else page(examined))
+    if json:
+        print(page(examined, only=("slow", "wrong")), file=sys.stderr)
+    return int(any(line["verdict"] == "wrong" for line in examined["lines"]))
+
+
+@command(
     "plan",
     "config/paper.yaml --measure",
     _CONFIG,

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs on a GPU machine without a package registry, in the folder of the repository: bash envs/gpu/run.sh PART..., with parts
 #   setup    the packages of .gpu/ into SITE (/tmp/rspose-site), photographs into DATA (/tmp/rspose-data); more of them with each call
+#   doctor   what is wrong with the machine, and how fast it is
 #   tests    the tests that need a GPU
 #   bench    every loss beside MSE, and training steps of ResNet-50
 #   resume   six losses on two heads on drawings, twice at a time: one grid is killed and resumed, and compared to the bit
@@ -29,6 +30,8 @@ setup() {
   "$python" -c 'import sys, torch, rspose.training, xtcocotools.coco, snakemake
 print("python", sys.version.split()[0], "torch", torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")'
 }
+
+doctor() { rspose doctor config/photos.yaml ${DEVICE:+--device "$DEVICE"} --json >"$out/doctor.json"; }
 
 tests() { timeout "$bound" "$python" -m pytest -q -p no:cacheprovider -n 4 tests/test_losses_gpu.py tests/test_losses_rank_sort.py >"$out/tests.txt" 2>&1; tail -4 "$out/tests.txt"; }
 
@@ -85,7 +88,7 @@ photos() {
 
 for part in "$@"; do
   case $part in
-    setup | tests | bench | resume | photos) started=$SECONDS; $part; say "$part: exit $?, $((SECONDS - started)) s" ;;
-    *) say "error: $part: no such part; there are setup, tests, bench, resume, photos"; exit 1 ;;
+    setup | doctor | tests | bench | resume | photos) started=$SECONDS; $part; say "$part: exit $?, $((SECONDS - started)) s" ;;
+    *) say "error: $part: no such part; there are setup, doctor, tests, bench, resume, photos"; exit 1 ;;
   esac
 done
