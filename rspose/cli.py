@@ -260,14 +260,17 @@ def _doctor(config: Path | None, json: bool, device: str | None) -> int:
     argument(
         "--tflops", "trillion operations a second, assumed if nothing is measured", type=float, default=20.0
     ),
+    path("--machine", "what rspose doctor --json printed: its speed takes the place of --tflops"),
     argument("--device-memory", "GB of a GPU of the cluster", type=float, default=80.0),
 )
-def _plan(config: Path, json: bool, measure: bool, tflops: float, device_memory: float) -> None:
+def _plan(
+    config: Path, json: bool, measure: bool, tflops: float, machine: Path | None, device_memory: float
+) -> None:
     """Say what a grid takes before it is launched: hours, memory, disk, what is missing."""
     from rspose.grid.config import load_config
     from rspose.tools.plan import make_plan, plan_page
 
-    plan = make_plan(load_config(config), tflops, measure, device_memory)
+    plan = make_plan(load_config(config), tflops, measure, device_memory, machine)
     print(dumps(plan, indent=1, default=str) if json else plan_page(plan, config))
 
 

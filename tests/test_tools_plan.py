@@ -107,6 +107,25 @@ def test_the_overnight_grid_takes_a_night_on_a_gpu_of_24_gb() -> None:
     assert [(row["devices"], row["devices_needed"]) for row in plan["rows"]] == [(1, 1), (1, 1)]
 
 
+def test_a_plan_takes_the_speed_that_the_doctor_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overnight, machine = REPOSITORY / "config" / "overnight.yaml", tmp_path / "node.json"
+    steps = [{"numbers": {"tflops": 60.0}}, {"numbers": {}}, {"numbers": {"tflops": 40.0}}]
+    machine.write_text(json.dumps({"device": "NVIDIA H100", "seconds": 9.0, "lines": steps}))
+    assumed, measured = (make_plan(load_config(overnight), machine=each) for each in (None, machine))
+    assert measured["totals"]["hours"] == pytest.approx(assumed["totals"]["hours"] * 20 / 40)
+    assert measured["hours_on"] == "NVIDIA H100 that reaches 40 TFLOP/s"
+    assert f"at what ResNet-50 reached on NVIDIA H100 ({machine}), 40 TFLOP/s" in measured["time_from"]
+    capsys.readouterr()
+    for text in ('{"device": "AMD EPYC", "lines": [{"numbers": {}}]}', "{", "[]"):
+        machine.write_text(text)
+        assert main(["plan", str(overnight), "--machine", str(machine)]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {machine}: expected what rspose doctor --json prints")
+        assert said.count("\n") == 1
+
+
 def test_the_overnight_grid_is_the_papers_but_for_what_it_says() -> None:
     overnight, paper, demo = (
         load_config(REPOSITORY / "config" / f"{name}.yaml") for name in ("overnight", "paper", "demo")

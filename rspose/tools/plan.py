@@ -1,6 +1,7 @@
 """What a grid takes, said before it is launched: time, memory and disk; what is done and what is missing."""
 
 import io
+import json
 import statistics
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -31,7 +32,11 @@ _SOURCES = {"files": "counted", "published": "not there, published", "estimated"
 
 
 def make_plan(
-    config: GridConfig, tflops: float = TFLOPS, measure: bool = False, device_memory_gb: float = 80.0
+    config: GridConfig,
+    tflops: float = TFLOPS,
+    measure: bool = False,
+    device_memory_gb: float = 80.0,
+    machine: Path | None = None,
 ) -> dict[str, Any]:
     """Plan the grid of a config; what `rspose plan --json` prints.
 
@@ -41,10 +46,16 @@ def make_plan(
         tflops: Trillion operations a second that a training reaches, where nothing is measured.
         measure: Measure a training step of each row, with each of its losses, on this machine.
         device_memory_gb: Memory of a GPU that the grid is to run on.
+        machine: What `rspose doctor --json` printed on the machine that it is to run on: the speed of its
+            training step takes the place of ``tflops``.
 
     Raises:
-        ValueError: ``tflops`` is not above 0.
+        ValueError: ``tflops`` is not above 0, or ``machine`` has no such speed.
     """
+    on, said_of = "a GPU", "an assumed"
+    if machine is not None:
+        on, tflops = _measured(machine)
+        said_of = f"what ResNet-50 reached on {on} ({machine}),"
     if not tflops > 0:
         raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
     unfinished = config.unfinished()
@@ -100,9 +111,9 @@ def make_plan(
         )
         bar(len(rows), len(groups))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    on = f"a GPU that reaches {tflops:g} TFLOP/s"
+    on += f" that reaches {tflops:.3g} TFLOP/s"
     time_from = (
-        f"estimated: three forward passes an instance at an assumed {tflops:g} TFLOP/s, without loss, "
+        f"estimated: three forward passes an instance at {said_of} {tflops:.3g} TFLOP/s, without loss, "
         "loading of data and evaluation"
     )
     if device.type == "cpu":
@@ -126,6 +137,17 @@ def make_plan(
         "missing_weights": [asdict(weights) for weights in missing_weights(config, unfinished)],
         "totals": whole | each,
     }
+
+
+def _measured(machine: Path) -> tuple[str, float]:
+    """The device that `rspose doctor --json` examined, and what its training steps reached at least."""
+    try:
+        examined = json.loads(machine.read_text())
+        steps = [each["numbers"]["tflops"] for each in examined["lines"] if "tflops" in each["numbers"]]
+        return examined["device"], float(min(steps))
+    except (ValueError, KeyError, TypeError) as error:
+        expected = "expected what rspose doctor --json prints on a machine with a GPU"
+        raise ValueError(f"{machine}: {expected}; found no time of a training step") from error
 
 
 class NetworkCost(NamedTuple):
