@@ -4,7 +4,7 @@ import pytest
 import torch
 from builders.losses import every_loss_and_head
 
-from rspose.tools.doctor import compare_loss, compare_operator
+from rspose.tools.devices import compare_loss, compare_operator
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU that torch sees: a torch built for it, and its driver"

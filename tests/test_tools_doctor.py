@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from rspose.baselines.mse import MSELoss
 from rspose.cli import main
 from rspose.grid.config import complete
 from rspose.losses import rank_sort
-from rspose.tools import bench, doctor, steps
+from rspose.tools import bench, devices, doctor, steps
 from rspose.tools.doctor import PARTS, Line, Subject, examine, page
 from rspose.tools.steps import Steps
 
@@ -114,7 +115,7 @@ def test_a_broken_kernel_is_wrong(
 
     assert main(["doctor", "--device", "cpu"]) == 0
     capsys.readouterr()
-    monkeypatch.setattr(doctor, "rank_sort", kernel)
+    monkeypatch.setattr(devices, "rank_sort", kernel)
     assert main(["doctor", "--device", "cpu", "--json"]) == 1
     lines = json.loads(capsys.readouterr().out)["lines"]
     assert len(lines) == 10
@@ -237,6 +238,24 @@ def test_a_gpu_that_torch_does_not_see_is_wrong_unless_it_is_hidden(
     assert torch.__version__ in seen.found and "found none" in seen.found
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert look("GPU")[1].verdict == "not here"
+
+
+@pytest.mark.parametrize(
+    ("version", "arch", "verdict"), [("", 90, "ok"), ("2.0.0", 90, "wrong"), ("", 80, "wrong")]
+)
+def test_triton_is_the_one_that_torch_wants_and_compiles_for_the_gpu(
+    version: str, arch: int, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triton = pytest.importorskip("triton")
+    for name, value in {"is_available": True, "device_count": 1, "get_device_capability": (9, 0)}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    driver = SimpleNamespace(get_current_target=lambda: SimpleNamespace(backend="cuda", arch=arch))
+    monkeypatch.setattr(triton.runtime, "driver", SimpleNamespace(active=driver))
+    monkeypatch.setattr(triton, "__version__", version or triton.__version__)
+    seen, line = look("GPU")[-2:]
+    assert "1 GPUs of capability 9.0" in seen.found
+    assert (line.what, line.verdict) == ("Triton", verdict)
+    assert f"torch wants triton=={metadata.version('triton')}" in line.found
 
 
 @on_a_cpu

@@ -9,30 +9,28 @@ import time
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import torch
 from packaging.specifiers import SpecifierSet
 from tabulate import tabulate
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, load_config
 from rspose.grid.machine import cpu_name
 from rspose.grid.progress import duration, progress
-from rspose.losses import available, build, on_maps, rank_sort
-from rspose.losses.interface import as_tuple
+from rspose.losses import available, build
 from rspose.tools import bench
+from rspose.tools.devices import compare_loss, compare_operator
 from rspose.tools.pages import ROOT
-from rspose.tools.targets import FULL, learnable, make_target, noise
+from rspose.tools.targets import FULL
 
 # What needs mmpose is imported where it is used: that it cannot be imported is one of the lines.
 
@@ -44,9 +42,9 @@ TIMES_STEP = 1.03
 _ROWS = 64
 _POSITIVES = [(3072, 169), (3072, 29), (512, 37), (384, 37), (1088, 1088)]
 """Elements and positives of the rows that losses rank: heatmaps, SimCC vectors, a batch's keypoints."""
-_KEYPOINTS = 5
 _STEP = {"cuda": (64, 15), "cpu": (2, 2)}  # instances of a training step, and rounds of steps
 _SECONDS = 10  # that a program may take to answer
+_PIPELINE_SECONDS = 2
 
 Verdict = Literal["ok", "slow", "wrong", "not here"]
 
@@ -144,8 +142,6 @@ def _versions(subject: Subject) -> Iterator[Line]:
 
 
 def _machine(subject: Subject) -> Iterator[Line]:
-    from rspose.training.precision import slow_precision
-
     yield Line("processor", f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores for this process")
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total, free = (int(lines[key].split()[0]) / 1e6 for key in ("MemTotal", "MemAvailable"))
@@ -159,6 +155,8 @@ def _machine(subject: Subject) -> Iterator[Line]:
         yield Line("results", f"{folder}: {shutil.disk_usage(there).free / 1e9:,.0f} GB free")
     else:
         yield Line("results", f"{there}: expected a folder to write to", "wrong")
+    from rspose.training.precision import slow_precision
+
     if note := slow_precision():
         yield Line("bfloat16", note, "slow", "float32")
 
@@ -270,64 +268,6 @@ def _compared(what: str, of: str, compare: Callable[..., float], *arguments: Any
         return Line(what, f"{of}{_joined(error)}", "wrong")
 
 
-def compare_operator(scores: Tensor, labels: Tensor, valid: Tensor | None, device: str) -> float:
-    """The largest difference of the ranking operator on a device and on the CPU, in value or gradient.
-
-    Args as for :func:`rspose.losses.rank_sort`. Raises an ``AssertionError`` where it is more than rounding,
-    and where two runs on the device differ.
-    """
-
-    def run(device: str, implementation: Any) -> list[Tensor]:
-        rows = scores.to(device).detach().requires_grad_()
-        mask = None if valid is None else valid.to(device)
-        rank, sort = rank_sort(rows, labels.to(device), mask, implementation=implementation)
-        (rank.sum() + 2 * sort.sum()).backward()
-        return [rank.detach(), sort.detach(), rows.grad]  # type: ignore[list-item]
-
-    with _deterministic():
-        return _difference(run("cpu", "torch"), run(device, "auto"), run(device, "auto"))
-
-
-def compare_loss(name: str, head: str, device: str, half: bool) -> float:
-    """The same of a loss, by its registered name, with small maps; ``half``: under autocast to bfloat16."""
-    target = make_target(head, keypoints=_KEYPOINTS)
-    target.weights[0, 1] = 0
-    maps = noise(target.heatmaps, seed=1)
-
-    def run(device: str) -> list[Tensor]:
-        prediction = learnable(on_maps(lambda map_: map_.to(device), maps))
-        loss = build(name, {}, _KEYPOINTS).to(device)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-            terms = loss(prediction, target.map(lambda each: each.to(device)))
-        value = torch.stack(list(terms.values())).sum()
-        value.backward()
-        return [value.detach(), *(map_.grad for map_ in as_tuple(prediction))]  # type: ignore[list-item]
-
-    with _deterministic():
-        return _difference(run("cpu"), run(device), run(device))
-
-
-def _difference(expected: list[Tensor], first: list[Tensor], second: list[Tensor]) -> float:
-    relative, absolute = (1e-4, 1e-6) if expected[0].dtype == torch.float32 else (1e-8, 1e-10)
-    for right, a, b in zip(expected, first, second, strict=True):
-        torch.testing.assert_close(a.cpu(), right, rtol=relative, atol=absolute)
-        assert torch.equal(a, b), "two runs differ"
-    return max(float((a.cpu() - right).abs().max()) for right, a in zip(expected, first, strict=True))
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """As in a training: an operation that has no deterministic form is an error."""
-    import rspose.training  # noqa: F401  (sets what CUDA's matrix products need for it)
-
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
 def _loss_times(subject: Subject) -> Iterator[Line]:
     benches = {head: bench.Bench(head, str(subject.device)) for head in FULL}
     for each in benches.values():
@@ -391,17 +331,18 @@ def _pipeline(subject: Subject) -> Iterator[Line]:
     workers = (subject.config or paper).training.workers
     with TemporaryDirectory() as folder, DefaultScope.overwrite_default_scope("mmpose"):
         root, training = Path(folder, "coco"), {"workers": workers, "batch_size": 16}
-        make_dataset("coco", root, 48, 0, 1, (640, 480))
+        make_dataset("coco", root, 24, 0, 1, (640, 480))
         config = paper.laid_over({"data": {"coco": {"root": str(root)}}, "training": training})
         composed = compose(config, Cell("coco", "resnet50", "heatmap", "mse", 0), Path(), None)
         set_multi_processing(opencv_num_threads=0)  # as in a training
-        loader = Runner.build_dataloader(composed["train_dataloader"])
-        seconds = []
-        for _ in range(4):
-            started = time.monotonic()
-            instances = sum(len(batch["inputs"]) for batch in loader)
-            seconds.append(time.monotonic() - started)
-    rate = instances / median(seconds[1:])  # the first starts the workers
+        endless = {**composed["train_dataloader"], "sampler": {"type": "InfiniteSampler"}}
+        batches = iter(Runner.build_dataloader(endless))
+        for _ in range(4 * (workers + 1)):  # until what was loaded ahead is used up
+            next(batches)
+        started, instances = time.monotonic(), 0
+        while time.monotonic() - started < _PIPELINE_SECONDS:
+            instances += len(next(batches)["inputs"])
+        rate = instances / (time.monotonic() - started)
     wanted = max((line["numbers"].get("images_a_second", 0) for line in subject.lines), default=0)
     found = f"{rate:.0f} instances a second, 640 x 480 to 192 x 256, with {workers} workers"
     slow = _slow(rate < wanted, f"the {wanted:.0f} of a training step")
