@@ -247,13 +247,14 @@ def test_triton_is_the_one_that_torch_wants_and_compiles_for_the_gpu(
     version: str, arch: int, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     triton = pytest.importorskip("triton")
-    for name, value in {"is_available": True, "device_count": 1, "get_device_capability": (9, 0)}.items():
-        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    gpu = SimpleNamespace(name="NVIDIA H100", total_memory=85e9, major=9, minor=0)
+    for name, value in {"is_available": True, "device_count": 2, "get_device_properties": gpu}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     driver = SimpleNamespace(get_current_target=lambda: SimpleNamespace(backend="cuda", arch=arch))
     monkeypatch.setattr(triton.runtime, "driver", SimpleNamespace(active=driver))
     monkeypatch.setattr(triton, "__version__", version or triton.__version__)
     seen, line = look("GPU")[-2:]
-    assert "1 GPUs of capability 9.0" in seen.found
+    assert seen.found.endswith("sees 2; the first: NVIDIA H100, 85 GB, capability 9.0")
     assert (line.what, line.verdict) == ("Triton", verdict)
     assert f"torch wants triton=={metadata.version('triton')}" in line.found
 

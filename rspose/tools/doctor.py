@@ -223,8 +223,9 @@ def _devices(subject: Subject) -> Iterator[Line]:
         except (RuntimeError, AssertionError) as error:
             yield Line("torch", f"{built}, {expected}: {_joined(error)}", "not here" if hidden else "wrong")
         return
-    major, minor = torch.cuda.get_device_capability()
-    yield Line("torch", f"{built}, {torch.cuda.device_count()} GPUs of capability {major}.{minor}")
+    seen = torch.cuda.get_device_properties(0)
+    first = f"{seen.name}, {seen.total_memory / 1e9:.0f} GB, capability {seen.major}.{seen.minor}"
+    yield Line("torch", f"{built}, sees {torch.cuda.device_count()}; the first: {first}")
     if not find_spec("triton"):
         yield Line("Triton", "none: the ranking operator takes its slower form", "not here")
         return
@@ -233,7 +234,7 @@ def _devices(subject: Subject) -> Iterator[Line]:
     wanted = {each.partition(";")[0].strip() for each in metadata.requires("torch") or []}
     wanted = {each for each in wanted if each.startswith("triton==")} or {f"triton=={triton.__version__}"}
     target = triton.runtime.driver.active.get_current_target()
-    fits = f"triton=={triton.__version__}" in wanted and target.arch == 10 * major + minor
+    fits = f"triton=={triton.__version__}" in wanted and target.arch == 10 * seen.major + seen.minor
     found = f"{triton.__version__} for {target.backend} {target.arch}; torch wants {', '.join(wanted)}"
     yield Line("Triton", found, "ok" if fits else "wrong")
 
