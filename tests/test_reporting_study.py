@@ -1,6 +1,7 @@
 """Charts and table of the confidence study: what they show, what is left out, and that files are the same."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,18 @@ def test_errors_fill_a_bar_and_gains_have_that_of_oracle_scores_on_detections(tm
     assert "oracle scores" not in set(mpii.kind) and set(mpii.metric) == {"PCKh"}
 
 
+def test_the_expected_best_of_trials_is_that_of_drawing_them_with_replacement(tmp_path: Path) -> None:
+    tried = [0.3, 0.5, None, 0.4]
+    content = studied("mse")
+    content["training"]["tuning"] = {"tried": [{"score": score} for score in tried]}
+    frame = chart_frames.tuning(read(tmp_path, content, studied("kl"))).set_index("trials")
+    assert set(frame.loss) == {"MSE"}
+    scores = [score or 0.0 for score in tried]
+    for number in (1, 2, 3, 4):
+        best = [max(drawn) for drawn in product(scores, repeat=number)]
+        assert frame.loc[number].value == pytest.approx(100 * np.mean(best))
+
+
 def test_a_marker_is_filled_where_the_table_is_decided(tmp_path: Path) -> None:
     """Which is by the intervals of all comparisons, not of those of a chart."""
     contents = []
@@ -178,6 +191,9 @@ def test_a_chart_carries_the_numbers_of_its_frame_and_a_loss_looks_the_same_in_a
     for content in contents:
         if "diagnosis" in content:
             content["diagnosis"]["pck"] = {"limit": [0.1, 0.2], "share": [0.4, 0.7]}
+    for content in contents:
+        if content["training"]:
+            content["training"]["tuning"] = {"tried": [{"score": 0.2}, {"score": None}, {"score": 0.4}]}
     results = read(tmp_path, *contents)
     others = [
         read_record(write(tmp_path, record("coco", loss, cell={"length": 2.0}))) for loss in ("mse", "rspose")

@@ -165,6 +165,22 @@ def learning_curves(results: Results) -> Rows:
 
 
 @_frame
+def tuning(results: Results) -> Rows:
+    """The best score (%) that a number of trials may be expected to find, for each loss that was tuned.
+
+    Of ``N`` trials with the scores ``v_1 <= ... <= v_N`` the best of ``n`` drawn with replacement is expected
+    to be ``sum_i v_i ((i / N)^n - ((i - 1) / N)^n)`` (Dodge et al., EMNLP 2019, equation 7). A trial that
+    failed counts as 0.
+    """
+    for named, seeds in _cells(results, lambda record: (record.content["training"] or {}).get("tuning")):
+        tried = [trial["score"] or 0.0 for trial in seeds[0][1]["tried"]]
+        place = np.arange(1, len(tried) + 1) / len(tried)
+        for number in range(1, len(tried) + 1):
+            chance = np.diff(place**number, prepend=0.0)
+            yield {**named, "trials": number, "value": 100 * float(np.sort(tried) @ chance)}
+
+
+@_frame
 def factors(results: Results) -> Rows:
     """What a loss learned about each keypoint, and where that stands on a body (:func:`places`)."""
     for named, seeds in _cells(results, lambda record: record.loss.learned):

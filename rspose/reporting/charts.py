@@ -333,6 +333,25 @@ def _thresholds(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
 
 
 @_chart(
+    "tuning",
+    "What tuning found",
+    "Expected best score of a number of trials (Dodge et al., 2019): keypoint AP on training images that were "
+    "held out. Where a line still rises, more trials would have found more.",
+    frames.tuning,
+)
+def _tuning(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
+    base, highlighted = _highlighted(frame, labels)
+    base = base.encode(
+        x=alt.X("trials:Q", title="trials", axis=alt.Axis(format="d", tickMinStep=1)),
+        y=alt.Y("value:Q", title="expected best score (%)", scale=alt.Scale(zero=False)),
+        tooltip=_tooltip(loss="", trials="", value=".1f"),
+    )
+    points = base.mark_point(filled=True, size=50, opacity=1).encode(shape=_by_loss(alt.Shape, labels, frame))
+    line = base.mark_line(strokeWidth=1.5).add_params(highlighted)
+    return _panels(frame, line, points, height=260, most=2)
+
+
+@_chart(
     "pck",
     "PCK by threshold",
     "The share of joints nearer to their true place than a fraction of the torso. Means over the seeds.",

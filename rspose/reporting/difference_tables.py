@@ -288,7 +288,7 @@ def _table(
             _probability(one),
             p_value(one.p),
             p_value(one.flip),
-            _HIGHER.get(one.verdict, one.verdict) if "Score" in stub else one.verdict,
+            (_HIGHER.get(one.verdict, one.verdict) if "Score" in stub else one.verdict) or "",
         )
         overall = one.dataset == ALL
         labels = {
