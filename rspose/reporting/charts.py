@@ -335,7 +335,7 @@ def _thresholds(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
 @_chart(
     "tuning",
     "What tuning found",
-    "Expected best score of a number of trials (Dodge et al., 2019): keypoint AP on training images that were "
+    "Expected best score of a number of trials (Dodge et al., 2019): keypoint AP on training images that are "
     "held out. Where a line still rises, more trials would have found more.",
     frames.tuning,
 )
