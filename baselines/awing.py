@@ -150,9 +150,9 @@ class AdaptiveWingLoss(PerMapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return one term, called like the loss."""
-        labels, weights = target.heatmaps, target.weights
-        if not (self.map_weight and weights.numel()):
+        labels = target.heatmaps
+        if not (self.map_weight and target.weights.numel()):
             return super().terms(prediction, target)
         # Dilation needs the maps in their shape, before they are flattened.
         near = on_maps(lambda label: weighted_loss_map(label, self.map_weight), labels)
-        return {self.name: self.reduce(over_maps(self.map_loss, weights, prediction, labels, near), weights)}
+        return {self.name: self.reduce(over_maps(self.map_loss, target, prediction, labels, near), target)}

@@ -262,15 +262,15 @@ class DMLoss(HeatmapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the term ``dm``."""
-        weights, places = target.weights, target.keypoints
+        places = target.keypoints
         if isinstance(prediction, tuple):
             line, axes = (self.beta_simcc, self.power, self.demand), (places[..., :1], places[..., 1:])
-            value = over_maps(lambda maps, place: dm_1d(maps, place[:, 0], *line), weights, prediction, axes)
+            value = over_maps(lambda maps, place: dm_1d(maps, place[:, 0], *line), target, prediction, axes)
         else:
             size = prediction.shape[2], prediction.shape[3]
             solver = self.beta, self.epsilon, self.iterations, self.demand, self.transport
-            value = over_maps(lambda maps, place: dm(maps, place, size, *solver), weights, prediction, places)
-        return {"dm": weighted_mean(value, visible_weights(weights))}
+            value = over_maps(lambda maps, place: dm(maps, place, size, *solver), target, prediction, places)
+        return {"dm": weighted_mean(value, visible_weights(target))}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the mass around each pixel or bin, weighted by a Gaussian of peak 1 as wide as sigma."""

@@ -49,10 +49,10 @@ class HeuristicLoss(HeatmapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return one term, called like the loss."""
-        weights = target.weights
-        whole_body = weights.shape[1] == WHOLE_BODY
+        number = target.weights.shape[1]
+        whole_body = number == WHOLE_BODY
         # Of each visible map; face and hands come last.
-        dense = ((weights > 0).nonzero()[:, 1] >= FACE.start) & whole_body
+        dense = (target.visible % number >= FACE.start) & whole_body
 
         def map_loss(prediction: Tensor, label: Tensor) -> Tensor:
             pixels = (prediction - label).square()
@@ -62,4 +62,4 @@ class HeuristicLoss(HeatmapLoss):
             value = pixels.mean(dim=-1)
             return (self.dense_weight * value).where(dense, self.coarse_weight * value)
 
-        return {self.name: sum_over_parts(over_maps(map_loss, weights, prediction, target.heatmaps), weights)}
+        return {self.name: sum_over_parts(over_maps(map_loss, target, prediction, target.heatmaps), target)}

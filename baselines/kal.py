@@ -83,10 +83,10 @@ class KALLoss(HeatmapLoss):
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return a term called like the loss, and ``regulariser``."""
-        weights, known = target.weights, len(self.factor_logits)
-        if weights.shape[1] != known:
-            raise self._error("prediction", f"{known} keypoints (num_keypoints)", str(weights.shape[1]))
-        factor = self.factors.to(weights.dtype)[(weights > 0).nonzero()[:, 1]]  # of each visible map
-        value = over_maps(partial(self.map_loss, factor=factor), weights, prediction, target.heatmaps)
-        value, regulariser = (sum_over_parts(each, weights) for each in (value, (2 * factor - 1).square()))
+        number, known = target.weights.shape[1], len(self.factor_logits)
+        if number != known:
+            raise self._error("prediction", f"{known} keypoints (num_keypoints)", str(number))
+        factor = self.factors.to(target.weights.dtype)[target.visible % number]  # of each visible map
+        value = over_maps(partial(self.map_loss, factor=factor), target, prediction, target.heatmaps)
+        value, regulariser = (sum_over_parts(each, target) for each in (value, (2 * factor - 1).square()))
         return {self.name: value, "regulariser": self.regulariser_weight * regulariser}

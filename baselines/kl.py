@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from rspose.losses import (
+    KeypointTarget,
     Maps,
     PerMapLoss,
     Reduction,
@@ -89,10 +90,10 @@ class KLLoss(PerMapLoss):
         value = kl(prediction, label, self.beta, self.label_beta)
         return value / label.shape[-1] if self.reduction == "mmpose" else value
 
-    def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
+    def reduce(self, value: Tensor, target: KeypointTarget) -> Tensor:
         """Return the mean over visible keypoints, or the sum over the batch of the mean over all."""
-        value = super().reduce(value, weights)
-        return value * len(weights) if self.reduction == "mmpose" else value
+        value = super().reduce(value, target)
+        return value * len(target.weights) if self.reduction == "mmpose" else value
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return the softmax of each map, scaled to a peak below 1."""

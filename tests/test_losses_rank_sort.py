@@ -44,13 +44,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from rspose.losses.rank_sort import triton_kernels as rank_sort_triton
 
-kinds = {"count": "*i32", "negative": "*i1", "length": "i32", "width": "i32", "slope": "constexpr"}
-for name in ("sum_errors", "push_negatives", "pull_positives"):
+kinds = {"count": "*i32", "places": "*i32", "positive": "*i1", "negative": "*i1", "length": "i32"}
+for name in ("pack_positives", "sum_errors", "push_negatives", "pull_positives"):
     kernel = getattr(rank_sort_triton, name)
     for number in ("*fp32", "*fp64"):
         signature = {argument: kinds.get(argument, number) for argument in kernel.arg_names}
-        for slope in (1.0, 0.0):
-            source = ASTSource(fn=kernel, signature=signature, constexprs={"slope": slope})
+        for slope in [1.0, 0.0] if "slope" in kernel.arg_names else [None]:
+            constants = {} if slope is None else {"slope": slope}
+            kind = signature | dict.fromkeys(constants, "constexpr")
+            source = ASTSource(fn=kernel, signature=kind, constexprs=constants)
             assert ".entry " + name in triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
 print("compiled")
 """

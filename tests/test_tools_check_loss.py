@@ -218,9 +218,7 @@ def unmasked(self: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> dic
 
 
 def values(prediction: Maps, target: KeypointTarget) -> Tensor:
-    pairs = zip(
-        visible_maps(prediction, target.weights), visible_maps(target.heatmaps, target.weights), strict=True
-    )
+    pairs = zip(visible_maps(prediction, target), visible_maps(target.heatmaps, target), strict=True)
     return sum((p - y).square().mean(-1) for p, y in pairs)
 
 
@@ -274,7 +272,7 @@ BROKEN: dict[str, tuple[str, Callable | dict[str, Callable], str]] = {
     ),
     "a sum instead of a mean": (
         "weights",
-        {"terms": lambda self, p, target: {"x": (visible_weights(target.weights) * values(p, target)).sum()}},
+        {"terms": lambda self, p, target: {"x": (visible_weights(target) * values(p, target)).sum()}},
         "twice the weights change the loss",
     ),
     "the mean of nothing": (

@@ -15,6 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -65,6 +66,31 @@ class KeypointTarget:
         rest = {name: function(getattr(self, name)) for name in ("keypoints", "weights", "scale", "sigmas")}
         return KeypointTarget(on_maps(function, self.heatmaps), **rest)
 
+    @cached_property
+    def visible(self) -> Tensor:
+        """Which keypoints have a weight above 0: their places ``[M]`` in ``weights`` read row by row.
+
+        They are looked up once, for which a GPU has to be waited for; :meth:`to` hands them on.
+        """
+        return (self.weights.flatten() > 0).nonzero().squeeze(1)
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "KeypointTarget":
+        """Return the target on a device, in a floating-point type; None leaves it where or as it is.
+
+        From the host to a GPU it goes without waiting for the GPU, then or later.
+        """
+
+        def moved(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+            to_gpu = device is not None and torch.device(device).type == "cuda" and not tensor.is_cuda
+            tensor = tensor.pin_memory() if to_gpu else tensor
+            return tensor.to(device=device, dtype=dtype, non_blocking=to_gpu)
+
+        target = self.map(lambda each: moved(each, dtype))
+        vars(target)["visible"] = moved(self.visible)
+        return target
+
 
 class HeatmapLoss(nn.Module, ABC):
     """A loss between predicted keypoint maps and their target, for 2D heatmaps and for SimCC.
@@ -80,7 +106,8 @@ class HeatmapLoss(nn.Module, ABC):
     - ``tunable``: at most two :class:`Tunable` parameters, tuned beside learning rate and label width
 
     Prediction and target are checked at every step, with one transfer to the host. ``checks = False``, of one
-    loss or of the class for all, leaves that out, for code that is known to be right.
+    loss or of the class for all, leaves that out, for code that is known to be right. :meth:`extremes`,
+    :meth:`unchecked` and :meth:`check` are the parts of a call, for code that has more to transfer.
     """
 
     name: ClassVar[str]
@@ -100,11 +127,14 @@ class HeatmapLoss(nn.Module, ABC):
                 something is not finite, or the loss does not serve this head.
         """
         if self.checks:
-            self._check(prediction, target)
+            self.check(prediction, self.extremes(prediction, target).tolist())
+        return self.unchecked(prediction, target)
+
+    def unchecked(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
+        """Return the named terms of input that nobody has looked at."""
         with torch.autocast(device_type=as_tuple(prediction)[0].device.type, enabled=False):
             prediction = full_precision(prediction)
-            dtype = as_tuple(prediction)[0].dtype
-            return self.terms(prediction, target.map(lambda each: each.to(dtype)))
+            return self.terms(prediction, target.to(dtype=as_tuple(prediction)[0].dtype))
 
     @abstractmethod
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
@@ -131,8 +161,12 @@ class HeatmapLoss(nn.Module, ABC):
         """Return what the loss has learned per keypoint, by name: it is logged and recorded with the cell."""
         return {}
 
-    def _check(self, prediction: Maps, target: KeypointTarget) -> None:
-        """Raise a ValueError that names this loss, the argument, what was expected and what was found."""
+    def extremes(self, prediction: Maps, target: KeypointTarget) -> Tensor:
+        """Return the least and the largest value of each tensor, ``[2T]`` on its device; empty if they are.
+
+        Raises:
+            ValueError: shapes disagree, or the loss does not serve this head.
+        """
         if not isinstance(target, KeypointTarget):
             raise self._error("target", "a KeypointTarget", f"a {type(target).__name__}")
         pair = isinstance(prediction, tuple)
@@ -157,20 +191,27 @@ class HeatmapLoss(nn.Module, ABC):
                 raise self._error(f"target.{argument}", f"shape {shape}", f"{list(tensor.shape)}")
         if any(0 in map_.shape[2:] for map_ in maps):
             raise self._error("prediction", "maps with pixels", f"shape {list(maps[0].shape)}")
-        if all(map_.numel() for map_ in maps):
-            self._check_values(maps, target)
-
-    def _check_values(self, maps: tuple[Tensor, ...], target: KeypointTarget) -> None:
+        if not all(map_.numel() for map_ in maps):
+            return maps[0].new_empty(0, dtype=torch.float64)
         places = target.keypoints.where(target.weights[..., None] > 0, 0)  # a masked one may be anything
-        limits = [("prediction", each, "finite values", -math.inf, math.inf) for each in maps]
-        limits += [("target.heatmaps", each, "labels in [0, 1]", 0, 1) for each in as_tuple(target.heatmaps)]
-        positive = {"weights": target.weights, "scale": target.scale, "sigmas": target.sigmas}
-        for name, each in positive.items():
-            limits.append((f"target.{name}", each, "finite values of at least 0", 0, math.inf))
-        limits.append(("target.keypoints", places, "finite places of visible keypoints", -math.inf, math.inf))
-        # One pass over each tensor and one transfer to the host. Where anything is NaN, both ends are.
-        ends = torch.stack([end.double() for _, each, *_ in limits for end in torch.aminmax(each.detach())])
-        for (argument, _, expected, least, most), both in zip(limits, ends.view(-1, 2).tolist(), strict=True):
+        looked_at = [*maps, *labels, target.weights, target.scale, target.sigmas, places]
+        # One pass over each tensor. Where anything is NaN, both ends are.
+        return torch.stack([end.double() for each in looked_at for end in torch.aminmax(each.detach())])
+
+    def check(self, prediction: Maps, extremes: list[float]) -> None:
+        """Look at the :meth:`extremes` of the input, on the host.
+
+        Raises:
+            ValueError: with this loss, the argument, what was expected and what was found.
+        """
+        maps = as_tuple(prediction)
+        limits = [("prediction", "finite values", -math.inf, math.inf)] * len(maps)
+        limits += [("target.heatmaps", "labels in [0, 1]", 0, 1)] * len(maps)
+        for name in ("weights", "scale", "sigmas"):
+            limits.append((f"target.{name}", "finite values of at least 0", 0, math.inf))
+        limits.append(("target.keypoints", "finite places of visible keypoints", -math.inf, math.inf))
+        ends = zip(extremes[::2], extremes[1::2], strict=True)
+        for (argument, expected, least, most), both in zip(limits if extremes else (), ends, strict=True):
             wrong = [end for end in both if not (math.isfinite(end) and least <= end <= most)]
             if wrong:
                 bad = sum(int((~each.isfinite()).sum()) for each in maps)
@@ -201,14 +242,14 @@ class PerMapLoss(HeatmapLoss):
                 raise self._error("map_loss", f"a number a map, shape [{len(maps)}]", found)
             return value
 
-        value = over_maps(checked, target.weights, prediction, target.heatmaps)
-        return {self.name: self.reduce(value, target.weights)}
+        value = over_maps(checked, target, prediction, target.heatmaps)
+        return {self.name: self.reduce(value, target)}
 
-    def reduce(self, value: Tensor, weights: Tensor) -> Tensor:
-        """Return the term from the loss ``[M]`` of the visible keypoints and all weights ``[B, K]``."""
-        visible = visible_weights(weights)
+    def reduce(self, value: Tensor, target: KeypointTarget) -> Tensor:
+        """Return the term from the loss ``[M]`` of the visible keypoints."""
+        visible = visible_weights(target)
         if self.reduction == "mmpose":  # masked keypoints count in the mean
-            return (visible * value).sum() / max(1, weights.numel())
+            return (visible * value).sum() / max(1, target.weights.numel())
         return weighted_mean(value, visible)
 
 
@@ -217,26 +258,27 @@ def as_tuple(maps: Maps) -> tuple[Tensor, ...]:
     return maps if isinstance(maps, tuple) else (maps,)
 
 
-def visible_maps(maps: Maps, weights: Tensor) -> tuple[Tensor, ...]:
-    """Return the maps of the ``M`` keypoints with a weight above 0, flattened: ``[M, N]`` per map tensor.
+def visible_maps(maps: Maps, target: KeypointTarget) -> tuple[Tensor, ...]:
+    """Return the maps of the ``M`` visible keypoints of a target, flattened: ``[M, N]`` per map tensor.
 
-    The order is that of ``weights > 0`` read row by row. 2D maps are flattened row by row too: ``N = H * W``.
+    The order is that of :attr:`KeypointTarget.visible`. 2D maps are flattened row by row: ``N = H * W``.
     """
-    return tuple(map_[weights > 0].flatten(1) for map_ in as_tuple(maps))
+    # A boolean index would have a GPU waited for, here and in the backward pass.
+    return tuple(map_.flatten(0, 1).flatten(1).index_select(0, target.visible) for map_ in as_tuple(maps))
 
 
-def visible_weights(weights: Tensor) -> Tensor:
+def visible_weights(target: KeypointTarget) -> Tensor:
     """Return the weights ``[M]`` of the keypoints that :func:`visible_maps` keeps, in its order."""
-    return weights[weights > 0]
+    return target.weights.flatten().index_select(0, target.visible)
 
 
-def over_maps(function: Callable[..., Tensor], weights: Tensor, *maps: Maps) -> Tensor:
+def over_maps(function: Callable[..., Tensor], target: KeypointTarget, *maps: Maps) -> Tensor:
     """Return the value ``[M]`` of each visible keypoint: over the axes, the sum of what a function gives.
 
     The function takes ``[M, N]`` of each of the ``maps`` (prediction and labels, say), as
     :func:`visible_maps` has them, and returns ``[M]``, or several values ``[V, M]``.
     """
-    axes = zip(*(visible_maps(each, weights) for each in maps), strict=True)
+    axes = zip(*(visible_maps(each, target) for each in maps), strict=True)
     return torch.stack([function(*each) for each in axes]).sum(dim=0)
 
 

@@ -117,8 +117,8 @@ class SpatialRS(HeatmapLoss):
         def errors(maps: Tensor, labels: Tensor) -> Tensor:
             return torch.stack(spatial_rs(maps, labels, self.label_threshold, self.delta, self.ranking))
 
-        values = over_maps(errors, target.weights, prediction, target.heatmaps)
-        rank, sort = (weighted_mean(each, visible_weights(target.weights)) for each in values)
+        values = over_maps(errors, target, prediction, target.heatmaps)
+        rank, sort = (weighted_mean(each, visible_weights(target)) for each in values)
         return {"rank": self.rank_weight * rank, "sort": self.sort_weight * sort}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:

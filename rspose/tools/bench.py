@@ -93,7 +93,7 @@ class Bench:
         self.head, self.device, self.repeats = head, torch.device(device), repeats
         # Labels end at 3 sigma, as mmpose's do.
         target = make_target(head, BATCH, KEYPOINTS, seed=seed, layout=FULL[head], reach=3.0)
-        self.target = target.map(lambda each: each.to(device))
+        self.target = target.to(device)
         self.prediction = learnable(on_maps(lambda map_: map_.to(device), noise(target.heatmaps, seed)))
         self._mse = self._built("mse", {})
 

@@ -183,4 +183,4 @@ def _random_batch(codec: Any, head: Any, batch: int) -> tuple[Tensor, KeypointTa
     target = make_target(kind, batch, len(head.sigmas), layout=layout, reach=reach)
     images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
     device = head.sigmas.device
-    return images.to(device), replace(target.map(lambda each: each.to(device)), sigmas=head.sigmas)
+    return images.to(device), replace(target, sigmas=head.sigmas).to(device)

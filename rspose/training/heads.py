@@ -17,6 +17,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, build, on_maps
+from rspose.training.memory import stacked
 from rspose.training.watch import watched_terms
 
 
@@ -51,14 +52,14 @@ class _BenchmarkHead(BaseHead):
             meta = sample.metainfo
             input_per_image = meta["input_size"][0] / meta["input_scale"][0]
             scales.append(np.sqrt(np.asarray(meta["area"]).item()) * input_per_image / input_per_map[0])
-        device = self.sigmas.device
-        return KeypointTarget(
-            heatmaps=on_maps(lambda map_: map_.to(device), self._labels(samples)),
-            keypoints=torch.as_tensor(np.stack(keypoints), dtype=torch.float32, device=device),
-            weights=torch.cat([each.gt_instance_labels.keypoint_weights for each in samples]).to(device),
-            scale=torch.as_tensor(np.stack(scales), dtype=torch.float32, device=device),
+        target = KeypointTarget(
+            heatmaps=self._labels(samples),
+            keypoints=torch.as_tensor(np.stack(keypoints), dtype=torch.float32),
+            weights=torch.cat([each.gt_instance_labels.keypoint_weights for each in samples]),
+            scale=torch.as_tensor(np.stack(scales), dtype=torch.float32),
             sigmas=self.sigmas,
         )
+        return target.to(self.sigmas.device)
 
     def heatmaps(self, feats: Any, batch_data_samples: Sequence[Any], test_cfg: Any) -> Any:
         """Confidence maps, averaged over the flip test if ``test_cfg`` asks for one."""
@@ -103,7 +104,7 @@ class BenchmarkHeatmapHead(_BenchmarkHead, HeatmapHead):
     """
 
     def _labels(self, samples: Sequence[Any]) -> Maps:
-        return torch.stack([sample.gt_fields.heatmaps for sample in samples])
+        return stacked([sample.gt_fields.heatmaps for sample in samples], self.sigmas.device)
 
     def _input_per_map(self) -> np.ndarray:
         return self.decoder.scale_factor
@@ -125,7 +126,8 @@ class _SimCCOutput(_BenchmarkHead):
 
     def _labels(self, samples: Sequence[Any]) -> Maps:
         keys = ("keypoint_x_labels", "keypoint_y_labels")
-        x, y = (torch.cat([sample.gt_instance_labels[key] for sample in samples]) for key in keys)
+        labels = ([sample.gt_instance_labels[key][0] for sample in samples] for key in keys)
+        x, y = (stacked(each, self.sigmas.device) for each in labels)
         return x, y
 
     def _input_per_map(self) -> np.ndarray:

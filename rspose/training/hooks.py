@@ -13,6 +13,7 @@ from mmpose.models.data_preprocessors import PoseDataPreprocessor
 from mmpose.registry import MODELS
 from torch import nn
 
+from rspose.training.memory import stacked
 from rspose.training.transforms import SeedSample, seed_generators
 
 
@@ -46,7 +47,7 @@ class CropPreprocessor(PoseDataPreprocessor):
 
     def forward(self, data: Any, training: bool = False) -> Any:
         """Batch and normalise ``data["inputs"]``, a list of uint8 images ``[3, H, W]`` of one size."""
-        images = self.cast_data(torch.stack(list(data["inputs"])))
+        images = stacked(data["inputs"], self.device).to(self.device, non_blocking=True)
         if self._channel_conversion:
             images = images[:, [2, 1, 0]]
         images = images.float().sub_(self.mean).div_(self.std)

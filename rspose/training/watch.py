@@ -1,13 +1,16 @@
 """A loss under watch in training: what goes wrong is said with its term and its keypoints."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
-from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple
+from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
 
 
 class LossFailure(RuntimeError):
@@ -43,28 +46,93 @@ def watched_terms(
 ) -> dict[str, Tensor]:
     """The terms of a loss, all finite; with ``gradients`` the gradient of the prediction is watched too.
 
+    All that there is to look at comes to the host in one transfer, with ``gradients`` in the backward pass:
+    the later a GPU is waited for, the more it has to do meanwhile.
+
     Raises:
-        LossFailure: The loss raised an error, or a term or (later, in the backward pass) the gradient is NaN
-            or infinite.
+        LossFailure: The loss raised an error, or (with ``gradients`` in the backward pass) its input is not
+            valid, or a term or the gradient is NaN or infinite.
     """
+    maps = as_tuple(prediction)
+    gradients = gradients and any(map_.requires_grad for map_ in maps)
     try:
-        terms = loss(prediction, target)
+        watch = _Watch(loss, prediction, target)
+        if gradients:
+            maps = _Watched.apply(watch.look, *maps)
+        terms = loss.unchecked(_as_maps(maps), target)
     except Exception as error:
         with _alone(loss):
-            raise _failure_of_raised(loss, prediction, target, error) from error
-    if not torch.stack([value.detach() for value in terms.values()]).isfinite().all():
-        term, value = next((term, value) for term, value in terms.items() if not value.isfinite())
-        problem = f"term {term!r} is {'NaN' if value.isnan() else 'infinite'}"
-        with _alone(loss):
-            found = _keypoints_alone(target, lambda alone: not loss(prediction, alone)[term].isfinite())
-        raise LossFailure(loss.name, problem, *found)
-    if gradients:
-        # Detached: a hook that held its own tensor would keep the maps of every step in memory.
-        maps = tuple(map_.detach() for map_ in as_tuple(prediction))
-        for map_ in as_tuple(prediction):
-            if map_.requires_grad:
-                map_.register_hook(lambda gradient: _watch_gradient(gradient, loss, maps, target))
+            raise _failure_of_raised(
+                loss, prediction, target, _first_error(loss, prediction, target, error)
+            ) from error
+    watch.terms = {term: value.detach() for term, value in terms.items()}
+    if not (gradients and any(value.requires_grad for value in terms.values())):
+        watch.look()
     return terms
+
+
+class _Watch:
+    """One step of a loss, and the look at it."""
+
+    def __init__(self, loss: HeatmapLoss, prediction: Maps, target: KeypointTarget) -> None:
+        # Detached: else the backward pass, which holds it, would keep the maps of every step in memory.
+        self.loss, self.prediction, self.target = loss, on_maps(Tensor.detach, prediction), target
+        self.extremes = [loss.extremes(self.prediction, target)] if loss.checks else []
+        self.terms: dict[str, Tensor] = {}
+
+    def look(self, *gradients: Tensor | None) -> None:
+        """Raise what is wrong with the input, else with the terms, else with the gradients of the maps."""
+        terms = [value.flatten() for value in self.terms.values()]
+        # Where anything is NaN, both ends are.
+        ends = [torch.stack(torch.aminmax(each)) for each in gradients if each is not None and each.numel()]
+        seen = torch.cat([part.double() for part in (*self.extremes, *terms, *ends)]).tolist()
+        number, last = sum(map(len, self.extremes)), len(seen) - sum(map(len, ends))
+        loss, target = self.loss, self.target
+        if loss.checks:
+            try:
+                loss.check(self.prediction, seen[:number])
+            except ValueError as error:
+                with _alone(loss):
+                    raise _failure_of_raised(loss, self.prediction, target, error) from error
+        if not all(map(math.isfinite, seen[number:last])):
+            term, value = next((term, value) for term, value in self.terms.items() if not value.isfinite())
+            problem = f"term {term!r} is {'NaN' if value.isnan() else 'infinite'}"
+
+            def fails(alone: KeypointTarget) -> bool:
+                return not loss(self.prediction, alone)[term].isfinite()
+
+            with _alone(loss):
+                raise LossFailure(loss.name, problem, *_keypoints_alone(target, fails))
+        if not all(map(math.isfinite, seen[last:])):
+            raise _failure_of_gradient(loss, as_tuple(self.prediction), target)
+
+
+class _Watched(Function):
+    """The maps as they are; when both have their gradients, or none is to come, these are looked at."""
+
+    @staticmethod
+    def forward(ctx: Any, look: Callable[..., None], *maps: Tensor) -> tuple[Tensor, ...]:
+        ctx.look = look
+        ctx.set_materialize_grads(False)
+        return tuple(map_.view_as(map_) for map_ in maps)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        ctx.look(*gradients)
+        return None, *gradients
+
+
+def _as_maps(maps: tuple[Tensor, ...]) -> Maps:
+    return (maps[0], maps[1]) if len(maps) == 2 else maps[0]
+
+
+def _first_error(loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, error: Exception) -> Exception:
+    """What a call with its check raises: input that is not valid is to blame for what comes of it."""
+    try:
+        loss(prediction, target)
+    except Exception as first:
+        return first
+    return error
 
 
 def _failure_of_raised(
@@ -88,14 +156,9 @@ def _failure_of_raised(
     return LossFailure(loss.name, problem, *_keypoints_alone(target, fails))
 
 
-def _watch_gradient(
-    gradient: Tensor, loss: HeatmapLoss, prediction: tuple[Tensor, ...], target: KeypointTarget
-) -> None:
-    if gradient.isfinite().all():
-        return
+def _failure_of_gradient(loss: HeatmapLoss, maps: tuple[Tensor, ...], target: KeypointTarget) -> LossFailure:
     with torch.enable_grad(), _alone(loss):
-        maps = tuple(map_.requires_grad_() for map_ in prediction)
-        again: Maps = (maps[0], maps[1]) if len(maps) == 2 else maps[0]
+        again = _as_maps(tuple(map_.requires_grad_() for map_ in maps))
 
         def is_finite(term: str, target: KeypointTarget) -> bool:
             found = torch.autograd.grad(loss(again, target)[term], maps, allow_unused=True)
@@ -104,10 +167,10 @@ def _watch_gradient(
         terms = [term for term, value in loss(again, target).items() if value.requires_grad]
         term = next((term for term in terms if not is_finite(term, target)), None)
         if term is None:
-            raise LossFailure(loss.name, "the gradient of the sum of its terms is NaN or infinite", (), 0)
+            return LossFailure(loss.name, "the gradient of the sum of its terms is NaN or infinite", (), 0)
         keypoints = _keypoints_alone(target, lambda alone: not is_finite(term, alone))
     problem = f"the gradient of term {term!r} is NaN or infinite, though its value is not"
-    raise LossFailure(loss.name, problem, *keypoints)
+    return LossFailure(loss.name, problem, *keypoints)
 
 
 @contextmanager

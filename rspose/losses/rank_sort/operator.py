@@ -120,19 +120,27 @@ class _RankSort(Function):
         gradients = []
         for positives, rank, sort, *weight in zip(ctx.positives, by_rank, by_sort, *weights, strict=True):
             gradients.append(rank * weight[0])
-            positives.add_to(gradients[-1], sort * weight[1])
+            if positives is None:
+                gradients[-1] += sort * weight[1]
+            else:
+                positives.add_to(gradients[-1], sort * weight[1])
         return torch.cat(gradients), None, None, None, None
 
 
 def _compare(
     scores: Tensor, labels: Tensor, valid: Tensor | None, delta: float, implementation: str, wanted: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Positives]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Positives | None]:
     """Compare the elements of some rows.
 
     Returns their errors ``[M]``, the gradient of the ranking error ``[M, N]``, that of the sorting error
-    packed as the positives are, ``[M, P]``, and the positives; no gradients unless they are wanted.
+    packed as the positives are, ``[M, P]``, and the positives; no gradients unless they are wanted. Triton
+    packs for itself: None for the positives, and both gradients ``[M, N]``.
     """
     positive, negative = split(labels, valid)
+    if implementation == "triton":
+        from rspose.losses.rank_sort.triton_kernels import compare  # it is not everywhere installed
+
+        return *compare(scores, labels, positive, negative, delta, wanted), None
     positives = Positives(scores, labels, positive)
     if implementation == "reference":
         rank, sort, rank_gradient, sorting = rank_sort_reference(scores.contiguous(), labels, delta, valid)
@@ -141,10 +149,6 @@ def _compare(
     present, width = positives.present, positives.present.shape[1]
     if width == 0:
         return nothing, nothing, scores.new_zeros(scores.shape), positives.scores, positives
-    if implementation == "triton":
-        from rspose.losses.rank_sort.triton_kernels import compare  # it is not everywhere installed
-
-        return *compare(scores, negative, positives, delta, wanted), positives
     count = positives.count.clamp_min(1).to(scores.dtype)
     rank_plus, sorting, sort_gradient = among_positives(positives, delta)
 
