@@ -183,22 +183,22 @@ def compare(
     slope = 0.5 / delta if delta else 0.0
     elements = scores.contiguous(), negative.contiguous()
     packed = scores.new_empty(2, rows, length).unbind()
-    ranking, sorting, pushing, passing = scores.new_empty(4, rows, length)
-    gradients = scores.new_zeros(2, rows, length).unbind()
+    errors = ranking, sorting, pushing, _ = scores.new_empty(4, rows, length).unbind()
+    by_rank, by_sort = scores.new_zeros(2, rows, length)
     if scores.numel() == 0:
-        return scores.new_zeros(rows), scores.new_zeros(rows), *gradients
+        return scores.new_zeros(rows), scores.new_zeros(rows), by_rank, by_sort
     places = torch.empty(rows, length, dtype=torch.int32, device=scores.device)
     count = places.new_empty(rows)
     given = elements[0], labels.to(scores.dtype).contiguous(), positive.contiguous()
     pack_positives[(rows,)](*given, *packed, places, count, length)
     sum_errors[(rows, triton.cdiv(length, _ROWS.value))](
-        *elements, *packed, count, ranking, sorting, pushing, passing, length, slope, num_warps=1
+        *elements, *packed, count, *errors, length, slope, num_warps=1
     )
     if wanted:
         push_negatives[(rows, triton.cdiv(length, _WIDE_COLUMNS.value))](
-            *elements, packed[0], count, pushing, gradients[0], length, slope
+            *elements, packed[0], count, pushing, by_rank, length, slope
         )
         pull_positives[(rows, triton.cdiv(length, _COLUMNS.value))](
-            *packed, places, count, ranking, sorting, pushing, passing, *gradients, length, slope, num_warps=1
+            *packed, places, count, *errors, by_rank, by_sort, length, slope, num_warps=1
         )
-    return ranking.sum(dim=1), sorting.sum(dim=1), *gradients
+    return ranking.sum(dim=1), sorting.sum(dim=1), by_rank, by_sort
