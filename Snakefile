@@ -42,6 +42,12 @@ try:
     CONFIG = complete(extended(config, config_files[-1].parent), config_files[-1])
 except ConfigError as error:
     sys.exit(f"error: {error}")
+if CONFIG.tuning and not CONFIG.records:
+    try:
+        for cell in CONFIG.cells():
+            tuning.kept(CONFIG, cell)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
 # For the jobs, as plain data; here all is read from CONFIG.
 config.clear()
 config.update(CONFIG.plain())

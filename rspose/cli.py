@@ -215,6 +215,23 @@ def _unpack(file: Path, out: Path) -> None:
 
 
 @command(
+    "choices",
+    "config/photos.yaml --out config/photos_choices.json",
+    path("config", "the config of a grid that was tuned"),
+    path("--out", "the file to write", required=True),
+)
+def _choices(config: Path, out: Path) -> None:
+    """Keep what a grid's tuning chose in one file, for the config key tuning.choices."""
+    from rspose.grid.config import load_config
+    from rspose.grid.tuning import keep_choices
+
+    loaded = load_config(config)
+    if not keep_choices(loaded, out):
+        raise ValueError(f"{loaded.results}/tuning: expected choices, found none: run the grid first")
+    print(f"{out} written; say tuning.choices: {out} in the config")
+
+
+@command(
     "diff",
     "results/reference/study results/records",
     path("first", "folder of records"),

@@ -19,7 +19,19 @@ from rspose.evaluation.evaluate import precision_on_boxes
 from rspose.grid.cell import Cell
 from rspose.grid.config import ConfigError, GridConfig, complete
 from rspose.grid.fingerprints import training_fingerprint
-from rspose.grid.tuning import Point, choose, plain, points, read_choice, tried, tuned, write_choice
+from rspose.grid.tuning import (
+    Point,
+    choose,
+    folder,
+    keep_choices,
+    kept,
+    plain,
+    points,
+    read_choice,
+    tried,
+    tuned,
+    write_choice,
+)
 from rspose.losses import HeatmapLoss, Tunable, available, register
 from rspose.training.compose import compose
 
@@ -126,6 +138,47 @@ def test_the_best_trial_is_how_the_cell_is_trained(config: GridConfig, tmp_path:
     assert trained.model_settings["tiny"].sigma_of("heatmap", "coco") == pytest.approx(1.5 * best.sigma)
     assert trained.training_of(CELL) == config.training_of(CELL)
     assert training_fingerprint(trained, CELL) != training_fingerprint(config, CELL)
+
+
+def test_a_choice_that_was_made_before_is_taken_and_others_are_made(
+    config: GridConfig, tmp_path: Path
+) -> None:
+    scores = [0.1, None, *[0.2] * 4, 0.6, 0.3, 0.1]
+    write_choice(config, CELL, finished(config, tmp_path, scores), folder(config, CELL) / "choice.json")
+    file = tmp_path / "choices.json"
+    assert keep_choices(config, file) == 1
+    again = config.changed(tuning={**TUNING, "choices": str(file)}, results=str(tmp_path / "again"))
+    assert kept(again, CELL) == read_choice(config, CELL)
+    write_choice(again, CELL, [], folder(again, CELL) / "choice.json")
+    assert tuned(again, CELL).loss_settings == tuned(config, CELL).loss_settings
+    assert kept(again, CELL._replace(loss="mse")) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "message"),
+    [
+        (None, {}, "'tuning.choices': expected a file; found none at"),
+        ("[]", {}, "'tuning.choices': .*: expected what rspose choices writes"),
+        ("{", {}, "'tuning.choices': .*: expected what rspose choices writes"),
+        ("own", {"length": 0.25}, "'tuning.length': .* was made with 0.5; found 0.25: take that, or"),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused_in_one_line(
+    config: GridConfig, tmp_path: Path, content: str | None, changes: dict[str, Any], message: str
+) -> None:
+    config = config.changed(tuning={**TUNING, "length": 0.5})
+    file = tmp_path / "choices.json"
+    if content == "own":
+        write_choice(
+            config, CELL, finished(config, tmp_path, [0.1] * 9), folder(config, CELL) / "choice.json"
+        )
+        keep_choices(config, file)
+    elif content:
+        file.write_text(content)
+    other = config.changed(tuning={**TUNING, "length": 0.5, "choices": str(file), **changes})
+    with pytest.raises(ConfigError, match=message) as raised:
+        kept(other, CELL)
+    assert "\n" not in str(raised.value)
 
 
 def test_of_equal_trials_the_recipe_is_kept(config: GridConfig, tmp_path: Path) -> None:

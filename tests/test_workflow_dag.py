@@ -1,5 +1,6 @@
 """Planning a grid: what a cell costs does not depend on how many there are, and what a job asks for."""
 
+import json
 import pstats
 import re
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 import yaml
 from builders.grid import REPOSITORY, SETTINGS, SnakemakeRun
 from builders.processes import python
+
+from rspose.grid.config import complete
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +88,22 @@ def test_every_length_is_trained_and_tuned_once_for_all(tmp_path: Path) -> None:
     assert planned.jobs == {"dataset_coco": 1, "trial": 3, "choose": 1, "train": 2}
     trained = re.findall(r"mse/(seed\S+)/checkpoint.pth", planned.output)
     assert sorted(set(trained)) == ["seed0", "seed0-length2.5"]
+
+
+def test_a_loss_that_was_chosen_before_needs_no_trials(tmp_path: Path) -> None:
+    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse", "kl"], "seeds": [0]}
+    settings = complete({**config, "tuning": {"trials": 3}}).tuning
+    assert settings is not None
+    entry = {**settings.model_dump(mode="json", exclude={"choices"}), "tried": [], "chosen": 0}
+    (tmp_path / "choices.json").write_text(json.dumps({"coco/tiny/simcc/mse": entry}))
+    config["tuning"] = {"trials": 3, "choices": str(tmp_path / "choices.json")}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
+    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "train"])
+    assert planned.jobs == {"dataset_coco": 1, "trial": 3, "choose": 2, "train": 2}
+    config["tuning"]["trials"] = 4
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
+    refused = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run"])
+    assert refused.returncode == 1 and "error: config key 'tuning.trials': " in refused.output
 
 
 def test_a_tuned_cell_is_trained_after_the_trials_of_its_loss(tmp_path: Path) -> None:

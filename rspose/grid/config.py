@@ -365,6 +365,9 @@ class Tuning(Settings):
     """Least and largest factor on the standard deviation of the labels."""
     seed: Seed = 0
     """Seed of the points and of the trainings."""
+    choices: Folder | None = None
+    """File of choices that were made before with these settings, as `rspose choices` writes it: a loss that
+    is in it needs no trials."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Tuning":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import GridConfig, LossSettings
+from rspose.grid.config import ConfigError, GridConfig, LossSettings
 from rspose.grid.files import write_json
 
 SCORE = "keypoint AP on the annotated boxes of held-out training images"
@@ -71,6 +71,47 @@ def tried(config: GridConfig, cell: Cell, number: int) -> tuple[GridConfig, Cell
     return changed.laid_over({"model_settings": {cell.model: {"dataset_training": training}}}), cell
 
 
+def kept(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
+    """What was chosen before for a loss, by the file ``tuning.choices``; None where that says nothing of it.
+
+    Raises:
+        ConfigError: The file is missing or damaged, or the choice was made with other settings.
+    """
+    assert config.tuning is not None
+    file = config.tuning.choices
+    if file is None:
+        return None
+    try:
+        found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")).get("/".join(cell[:4]))
+    except FileNotFoundError:
+        raise ConfigError.at("tuning.choices", f"expected a file; found none at {file}") from None
+    except (ValueError, AttributeError):
+        raise ConfigError.at("tuning.choices", f"{file}: expected what rspose choices writes") from None
+    if found is None:
+        return None
+    ours = config.tuning.model_dump(mode="json", exclude={"choices"})
+    for key, value in ours.items():
+        if found.get(key) != value:
+            raise ConfigError.at(
+                f"tuning.{key}",
+                f"{file} was made with {found.get(key)!r}; found {value!r}: take that, or leave out "
+                "tuning.choices",
+            )
+    return found
+
+
+def keep_choices(config: GridConfig, file: Path) -> int:
+    """Write what was chosen in a grid as a file for ``tuning.choices``; how many losses it holds."""
+    cells = dict.fromkeys(cell._replace(seed=0, length=1.0) for cell in config.cells())
+    made = {
+        "/".join(cell[:4]): folder(config, cell) / "choice.json"
+        for cell in cells
+        if (folder(config, cell) / "choice.json").is_file()
+    }
+    write_json(file, {name: json.loads(path.read_text()) for name, path in made.items()})
+    return len(made)
+
+
 def choose(config: GridConfig, cell: Cell, trials: list[Path]) -> dict[str, Any]:
     """What the record says of the tuning: all trials, the one chosen, and what of it lies at an edge.
 
@@ -88,13 +129,13 @@ def choose(config: GridConfig, cell: Cell, trials: list[Path]) -> dict[str, Any]
     at_edge = [
         name for name, limits in ranges.items() if name in values and _is_at_edge(values[name], *limits)
     ]
-    settings = config.tuning.model_dump(mode="json")
+    settings = config.tuning.model_dump(mode="json", exclude={"choices"})
     return {**settings, "tried": done, "chosen": best, "at_edge": at_edge, "scored_by": SCORE}
 
 
 def write_choice(config: GridConfig, cell: Cell, trials: list[Path], choice: Path) -> None:
-    """Write what :func:`choose` finds."""
-    write_json(choice, choose(config, cell, trials))
+    """Write what :func:`choose` finds, or what :func:`kept` has of it."""
+    write_json(choice, kept(config, cell) or choose(config, cell, trials))
 
 
 def read_choice(config: GridConfig, cell: Cell) -> dict[str, Any] | None:

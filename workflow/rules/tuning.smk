@@ -7,6 +7,15 @@ localrules:
     choose,
 
 
+def trials(wildcards):
+    """The trials of a loss; none where it was chosen before."""
+    if tuning.kept(CONFIG, tuning.tuned_cell(CONFIG, wildcards)):
+        return []
+    return expand(
+        f"{RESULTS}/tuning/{TUNED}/trial{{trial}}.json", trial=range(CONFIG.tuning.trials), **wildcards
+    )
+
+
 rule trial:
     """A training at one point of the space and its score, on training images that it is not trained on."""
     input:
@@ -39,11 +48,7 @@ rule trial:
 
 rule choose:
     input:
-        lambda wildcards: expand(
-            f"{RESULTS}/tuning/{TUNED}/trial{{trial}}.json",
-            trial=range(CONFIG.tuning.trials),
-            **wildcards,
-        ),
+        trials=trials,
     output:
         f"{RESULTS}/tuning/{TUNED}/choice.json",
     log:
@@ -52,5 +57,7 @@ rule choose:
         "../../envs/environment.yaml"
     resources:
         **WITHOUT_MODEL,
+    params:
+        kept=lambda wildcards: tuning.kept(CONFIG, tuning.tuned_cell(CONFIG, wildcards)),
     script:
         "../scripts/choose.py"

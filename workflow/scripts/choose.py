@@ -9,4 +9,4 @@ with job(snakemake):
 
     config = config_of(snakemake)
     cell = tuned_cell(config, snakemake.wildcards)
-    write_choice(config, cell, [Path(trial) for trial in snakemake.input], Path(snakemake.output[0]))
+    write_choice(config, cell, [Path(trial) for trial in snakemake.input.trials], Path(snakemake.output[0]))
