@@ -12,6 +12,7 @@ from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps, register
+from rspose.losses.spatial_rs import HALF
 from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 
@@ -118,7 +119,7 @@ PERFECT = {
     "mse": lambda label: label,
     "awing": lambda label: label,
     "kl": lambda label: label.clamp_min(1e-12).log(),
-    "rspose": lambda label: torch.logit(label, eps=1e-6),
+    "rspose": lambda label: HALF + torch.logit(label, eps=1e-6),
 }
 
 
