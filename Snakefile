@@ -71,8 +71,7 @@ wildcard_constraints:
     model="[^/]+",
     head="[^/]+",
     loss="[^/]+",
-    seed=r"\d+",
-    length=r"(-length[\d.]+)?",
+    seed=r"\d+(-length[\d.]+)?",  # the length with it, if it is not 1
     trial=r"\d+",
 
 

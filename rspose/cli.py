@@ -236,8 +236,9 @@ def _choices(config: Path, out: Path) -> None:
     "results/reference/study results/records",
     path("first", "folder of records"),
     path("second", "folder of records to compare with it"),
+    flag("--exact", "of a replay: agree only where the numbers are the same to the last digit"),
 )
-def _diff(first: Path, second: Path) -> int:
+def _diff(first: Path, second: Path, exact: bool) -> int:
     """Compare two result sets: numbers beyond their intervals, cells, settings, versions."""
     from rspose.reporting.agreement import compare, described
     from rspose.reporting.frame import ordered_records
@@ -247,7 +248,7 @@ def _diff(first: Path, second: Path) -> int:
         if not found:
             raise ValueError(f"no usable record under {folder}")
     print(described(agreement := compare(*sets), str(first), str(second)))
-    return 0 if agreement.complete else 1
+    return 0 if (agreement.exact if exact else agreement.complete) else 1
 
 
 @command(

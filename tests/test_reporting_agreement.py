@@ -40,6 +40,13 @@ def test_a_set_agrees_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith("2 cells equal, 0 within their intervals, 0 beyond")
 
 
+def test_a_replay_agrees_to_the_last_digit_or_not(tmp_path: Path) -> None:
+    compared(tmp_path, [cell("kl", 0.50)], [cell("kl", 0.50 + 1e-9, OTHER)])
+    both = ["diff", str(tmp_path / "a"), str(tmp_path / "b")]
+    assert (main(both), main([*both, "--exact"])) == (0, 1)
+    assert main(["diff", "--exact", str(tmp_path / "a"), str(tmp_path / "a")]) == 0
+
+
 def test_a_difference_beyond_its_interval_is_told_from_one_within(tmp_path: Path) -> None:
     first = [cell("mse", 0.40), cell("kl", 0.50), cell("dm", 0.30)]
     # The paired difference spreads by 1.4 points for KL and not at all for MSE.

@@ -18,6 +18,7 @@ import rspose.training  # noqa: F401  (makes mmpose importable)
 from rspose.cli import main
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete, load_config
+from rspose.grid.tuning import folder
 from rspose.tools.plan import make_plan, network_cost, plan_page
 from rspose.training.compose import compose
 from rspose.training.pretrained import missing_weights, pretrained
@@ -182,6 +183,21 @@ def test_measured_hours_are_those_of_each_loss(trainable: Settings) -> None:
     assert row["hours_left"] == pytest.approx(2 * row["hours"])
 
 
+def test_trials_count_once_for_all_lengths_until_they_are_done(trainable: Settings, tmp_path: Path) -> None:
+    trainable.update(datasets=["mpii"], heads=["simcc"], losses=["mse", "rspose"], lengths=[1, 2])
+    trainable["tuning"] = {"trials": 4, "length": 0.5, "held_out": {"share": 0.2, "seed": 0}}
+    config = complete(trainable)
+    first, second = make_plan(config)["rows"]
+    assert (first["epochs"] * 2, first["trials"], second["trials"]) == (second["epochs"], 8, 0)
+    assert first["hours_left"] == pytest.approx(first["hours"] * (first["cells"] + 8 * 0.5 * 0.8))
+    place = folder(config, Cell("mpii", "tiny", "simcc", "mse", 0))
+    place.mkdir(parents=True)
+    (place / "trial1.json").touch()
+    assert make_plan(config)["totals"]["trials"] == 7
+    (place / "choice.json").touch()
+    assert make_plan(config)["totals"]["trials"] == 4
+
+
 def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(trainable: Settings) -> None:
     for entry in trainable["data"].values():
         entry.pop("generate")
@@ -199,19 +215,19 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     said = {"parameters": 34 * 10**6, "flops": 10**10, "memory_gb": 48.0, "disk_gb": 0.95}
     said |= {"instances": 149813, "instances_from": "published", "epochs": 210, "batch_size": 512}
     said |= {"learning_rate": 0.0005, "devices": 2, "devices_needed": 2}
-    cell = {"dataset": "coco", "model": "net", "head": "simcc", "cells": 6, "done": 2}
+    cell = {"dataset": "coco", "model": "net", "head": "simcc", "cells": 6, "done": 2, "trials": 9}
     row = {**cell, "hours": 14.25, "hours_left": 57.0, **said}
-    cell.update(dataset="mpii", cells=1, done=0)
+    cell.update(dataset="mpii", cells=1, done=0, trials=0)
     small = {**row, **cell, "devices": 1, "hours": 0.25, "hours_left": 0.25}
-    totals = {"cells": 7, "done": 2, "hours_left": 57.25, "disk_gb": 6.65}
+    totals = {"cells": 7, "done": 2, "trials": 9, "hours_left": 57.25, "disk_gb": 6.65}
     plan = {"rows": [row, small], "time_from": "guessed", "memory_from": "guessed too", "totals": totals}
     plan["hours_on"] = "this machine's CPU"
     plan |= {"device_memory_gb": 24.0, "missing_datasets": ["coco: not there"], "missing_weights": []}
     text = plan_page(plan, Path("c.yaml"))
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
-    assert " ".join(line) == "coco net simcc 6 2 210 512 0.0005 34.0 10.0 14.2 57.0 48.0 2 7.1 0.95"
+    assert " ".join(line) == "coco net simcc 6 2 9 210 512 0.0005 34.0 10.0 14.2 57.0 48.0 2 7.1 0.95"
     (line,) = (line.split() for line in text.splitlines() if line.startswith("mpii "))
-    assert line[13:] == ["1", "<", "2", "0.25", "0.95"]
+    assert line[14:] == ["1", "<", "2", "0.25", "0.95"]
     assert "c.yaml: 2 of 7 cells done; the others take about 57.2 hours on this machine's CPU\n" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
     assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text

@@ -21,7 +21,8 @@ class Cell(NamedTuple):
     def of(cls, wildcards: Any) -> Self:
         """The cell that the wildcards of a workflow's job name."""
         names = wildcards.dataset, wildcards.model, wildcards.head, wildcards.loss
-        return cls(*names, int(wildcards.seed), float(wildcards.length.removeprefix(_LENGTH) or 1))
+        seed, _, length = wildcards.seed.partition(_LENGTH)
+        return cls(*names, int(seed), float(length or 1))
 
     @property
     def path(self) -> str:

@@ -52,7 +52,7 @@ def job(snakemake: Any) -> Iterator[TextIO]:
         remove_unfinished(Path(output))
     log = Path(snakemake.log[0])
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    is_of_cell = set(Cell._fields) <= set(snakemake.wildcards.keys())
+    is_of_cell = {"loss", "seed"} <= set(snakemake.wildcards.keys())
     cell = Cell.of(snakemake.wildcards) if is_of_cell else None
     with _continued(log) as stream:
         if cell is not None:

@@ -56,6 +56,11 @@ class Agreement(NamedTuple):
     settings: Counter[tuple[str, str, str]]  # records by what differs in how they were made: key, both values
 
     @property
+    def exact(self) -> bool:
+        """Whether both have the same cells with the same main metrics to the last digit: a replay."""
+        return self.complete and not self.within
+
+    @property
     def complete(self) -> bool:
         """Whether both have the same cells, and no number differs beyond its interval."""
         return not (self.beyond or self.unknown or self.only_first or self.only_second)

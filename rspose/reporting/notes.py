@@ -165,6 +165,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _said(runs, "data.train_instances", "", " training instances"),
         _said(runs, "data.val_instances", "", " validation instances"),
         f"WARNING: the records come from {copies} different copies of the data" if copies > 1 else "",
+        _version(runs),
         _said(trained, "model", "model "),
         _said(trained.fillna({started: "none"}), started, "pretrained weights "),
         _said(trained, "training.iterations", "", f" iterations{batch}"),
@@ -180,6 +181,17 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _said(evaluated, "protocol.pck", "and "),
     )
     return [fact for fact in facts if fact]
+
+
+def _version(runs: pd.DataFrame) -> str:
+    """That a table mixes versions of the code, or was made by one that nobody can look up."""
+    commits = len(_distinct(runs, "provenance.git_commit"))
+    changed = False in _distinct(runs, "provenance.clean")
+    said = [
+        f"of {commits} commits" if commits > 1 else "",
+        "of a tree with uncommitted changes" if changed else "",
+    ]
+    return "NOTE: the records are " + " and ".join(filter(None, said)) if any(said) else ""
 
 
 def _distinct(runs: pd.DataFrame, column: str) -> list[Any]:

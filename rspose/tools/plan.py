@@ -21,6 +21,7 @@ from rspose.datasets.check import check_dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
+from rspose.grid.tuning import folder, kept
 from rspose.tools.steps import measure_steps, training_device
 from rspose.training.compose import compose
 from rspose.training.pretrained import missing_weights
@@ -83,6 +84,8 @@ def make_plan(
                     fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         count, counted_from = instances[key[0]]
         hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
+        tuned_here = key == next(each for each in groups if each[:3] == key[:3])  # once for all lengths
+        trials = trials_left(config, group) if tuned_here else []
         needed = 1
         while (
             needed < training.batch_size
@@ -102,7 +105,9 @@ def make_plan(
                 "parameters": cost.parameters,
                 "flops": cost.flops,
                 "hours": statistics.mean(hours[cell.loss] for cell in group),  # of one device, a cell
-                "hours_left": sum(hours[cell.loss] for cell in left),
+                "trials": len(trials),  # still to be trained
+                "hours_left": sum(hours[cell.loss] for cell in left)
+                + sum(hours[cell.loss] * part for cell, part in trials),
                 "memory_gb": (fixed + per_instance * training.batch_size) / 1e9,  # with the whole batch
                 "devices": training.devices,
                 "devices_needed": needed,  # so that the batch fits: a power of two
@@ -124,7 +129,7 @@ def make_plan(
         time_from = f"measured on this machine ({name}), without loading of data and evaluation"
         if device.type == "cuda":
             memory_from = "measured on this machine, scaled to the batch"
-    whole = {key: sum(row[key] for row in rows) for key in ("cells", "done", "hours_left")}
+    whole = {key: sum(row[key] for row in rows) for key in ("cells", "done", "trials", "hours_left")}
     each = {key: sum(row["cells"] * row[key] for row in rows) for key in ("hours", "disk_gb")}
     return {
         "grid": config.name,
@@ -148,6 +153,20 @@ def _measured(machine: Path) -> tuple[str, float]:
     except (ValueError, KeyError, TypeError) as error:
         expected = "expected what rspose doctor --json prints on a machine with a GPU"
         raise ValueError(f"{machine}: {expected}; found no time of a training step") from error
+
+
+def trials_left(config: GridConfig, cells: list[Cell]) -> list[tuple[Cell, float]]:
+    """The trials that these cells still wait for: a cell of the loss, and the part of its training."""
+    if config.tuning is None:
+        return []
+    part = config.tuning.length * (1 - config.tuning.held_out.share)
+    left = []
+    for cell in {cell.loss: cell._replace(length=1.0) for cell in cells}.values():
+        place = folder(config, cell)
+        if not kept(config, cell) and not (place / "choice.json").is_file():
+            done = sum((place / f"trial{number}.json").is_file() for number in range(config.tuning.trials))
+            left += [(cell, part)] * (config.tuning.trials - done)
+    return left
 
 
 class NetworkCost(NamedTuple):
@@ -223,6 +242,7 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
         "dataset": "all",
         "cells": totals["cells"],
         "done": totals["done"],
+        "trials": totals["trials"],
         "h left": _hours(totals["hours_left"]),
         "GB disk / cell": f"{totals['disk_gb']:,.0f} in all",
     }
@@ -258,7 +278,7 @@ Training instances: {"; ".join(f"{source}: {', '.join(texts)}" for source, texts
 def _shown(row: dict[str, Any]) -> dict[str, object]:
     few = row["devices"] < row["devices_needed"]
     return {
-        **{key: row[key] for key in ("dataset", "model", "head", "cells", "done", "epochs")},
+        **{key: row[key] for key in ("dataset", "model", "head", "cells", "done", "trials", "epochs")},
         "batch": row["batch_size"],
         "rate": f"{row['learning_rate']:g}",
         "M param.": f"{row['parameters'] / 1e6:.1f}",

@@ -1,6 +1,6 @@
 """Paths and the inputs that depend on the grid."""
 
-CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}{length}"
+CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}"
 
 # What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
 TRAINING_HOURS = float(os.environ.get("RSPOSE_SLURM_HOURS", 24))
