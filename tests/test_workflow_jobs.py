@@ -36,7 +36,7 @@ from pathlib import Path
 from rspose.grid.files import replacing
 from rspose.grid.job import LastingError, job
 """
-CELL = {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3}
+CELL = {"dataset": "coco", "model": "tiny", "head": "heatmap", "loss": "dm", "seed": 3, "length": 1.0}
 TARGET = "coco/tiny/heatmap/dm/seed3"
 NOTE = f"results/records/{TARGET}.failed.json"
 
