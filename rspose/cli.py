@@ -7,7 +7,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from rspose.tools.commands import Run, argument, command, count, dataset_name, flag, parser, path
+from rspose.tools.commands import Run, argument, command, count, dataset_name, flag, parser, path, points
 from rspose.tools.pages import PAGES
 
 GROUPS = {
@@ -40,9 +40,7 @@ _DATASET = dataset_name("--dataset", required=True)
 _CONFIG = path("config", "config of a grid")
 _GRID = path("--config", "config of a grid", default=Path("config/demo.yaml"))
 _RECORDS = path("records", "folders or packed files of records, which are merged", nargs="+")
-_REGION = argument(
-    "--equivalence", "half width of the region of practical equivalence in points", type=float, default=0.5
-)
+_REGION = points("--equivalence", "half width of the region of practical equivalence", default=0.5)
 _FROM = "of a loss from outside the project: a .py file, or an entry point of the group rspose.losses"
 _SOURCE = argument("--from", _FROM, dest="source", metavar="SOURCE")
 

@@ -63,6 +63,11 @@ def count(name: str, help: str, **settings: Any) -> _Argument:
     return argument(name, help, type=_positive, **{"metavar": "N", **settings})
 
 
+def points(name: str, help: str, **settings: Any) -> _Argument:
+    """An argument that is a number of percentage points, from 0 to 100."""
+    return argument(name, help, type=_points, **{"metavar": "POINTS", **settings})
+
+
 def flag(name: str, help: str) -> _Argument:
     """An argument that is there or not."""
     return name, {"action": "store_true", "help": help}
@@ -79,6 +84,16 @@ def _dataset(name: str) -> str:
     if name not in DATASETS:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(sorted(DATASETS))}, found {name!r}")
     return name
+
+
+def _points(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"expected percentage points from 0 to 100, found {text}")
+    return number
 
 
 def _positive(text: str) -> int:
