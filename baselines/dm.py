@@ -33,10 +33,11 @@ def dm(
     keypoints: Tensor,
     size: tuple[int, int],
     beta: float = 10.0,
-    epsilon: float = 0.1,
+    epsilon: float = 0.01,
     iterations: int = 16,
     demand: Demand = "subpixel",
     transport: Transport = "entropic",
+    cut: float | None = None,
 ) -> Tensor:
     r"""Earth Mover's Distance ``[M]`` from each heatmap to its keypoint, in fractions of its longer side.
 
@@ -51,13 +52,11 @@ def dm(
     .. math:: \max_v \sum_p a_p f_p + \sum_k w_k v_k, \quad f_p = \min_k (d_{pk} - v_k)
 
     and its gradient with respect to :math:`a` is :math:`f` at the best :math:`v` (envelope theorem). So the
-    four potentials :math:`v` are found without recording gradients, by Sinkhorn iterations in the log domain,
-    and put into this formula: the value is a lower bound of the distance. At the entropic optimum it is at
-    most :math:`\epsilon \ln 4` below. With the defaults a search for the worst maps found no error
-    above 0.096 pixels.
-
-    A smaller epsilon comes nearer to the distance and takes more iterations, over which epsilon falls from
-    0.1 to the one given: with 0.005 and 128 iterations the search found none above 0.031 pixels.
+    four potentials :math:`v` are found without recording gradients, by Newton's method on the entropic
+    problem, and put into this formula: the value is a lower bound of the distance. At the entropic optimum it
+    is at most :math:`\epsilon \ln 4` below. With the defaults a search for the worst maps found no error
+    above 0.0057 pixels, and on peaks of 10 to 90 % of the mass in one pixel the gradient with respect to the
+    logits is within 3 % of that of the exact distance, in the median.
 
     Why beta = 10: the gradient of a softmax scales with :math:`\beta a_p`, and with :math:`\beta = 1` a
     network whose logits start near zero leaves the flat map slowly. What the demanders and the
@@ -67,7 +66,7 @@ def dm(
         prediction: logits ``[M, H * W]``, row by row.
         keypoints: ``[M, 2]``, x and y in pixels; one outside the map counts as the nearest point on it.
         size: height and width of the map, each at least 2.
-        beta, epsilon, iterations, demand, transport: as for :class:`DMLoss`. ``"expected"`` is
+        beta, epsilon, iterations, demand, transport, cut: as for :class:`DMLoss`. ``"expected"`` is
             :math:`\sum_k w_k \sum_p a_p d_{pk}`: exact for one demander, else an upper bound that ignores
             that the suppliers choose the nearer demander; no iterations, a fraction of the time.
 
@@ -82,7 +81,7 @@ def dm(
         tensor([0.5000])
     """
     check_numbers("dm loss", above=0, beta=beta)
-    _check_solver(epsilon, iterations, demand, transport)
+    _check_solver(epsilon, iterations, demand, transport, cut)
     height, width = size
     _require(height >= 2 and width >= 2, "size", "a height and a width of at least 2", tuple(size))
     _require_shape("prediction", prediction, (len(prediction), height * width))
@@ -94,7 +93,7 @@ def dm(
     # Traced, the steps of each few maps would become thousands of operations; importing this takes seconds.
     compiling = torch.compiler.is_compiling()
     solve = torch.compiler.disable(_potentials) if compiling else _potentials
-    potentials = [solve(a, place, size, epsilon, iterations, transport) for a, place in parts]
+    potentials = [solve(a, place, size, epsilon, iterations, transport, cut) for a, place in parts]
     pixels, demanders = (torch.cat(part) for part in zip(*potentials, strict=True))
     return ((supply * pixels).sum(dim=-1) + demanders) / max(size)
 
@@ -148,8 +147,10 @@ def _placed(keypoints: Tensor, demand: Demand) -> Tensor:
     return keypoints if demand == "subpixel" else (keypoints + 0.5).floor()
 
 
-def _check_solver(epsilon: float, iterations: int, demand: str, transport: str) -> None:
+def _check_solver(epsilon: float, iterations: int, demand: str, transport: str, cut: float | None) -> None:
     check_numbers("dm loss", at_least=0.001, epsilon=epsilon)
+    if cut is not None:
+        check_numbers("dm loss", at_least=1, cut=cut)
     whole = isinstance(iterations, int) and iterations >= 1
     _require(whole, "iterations", "a whole number of at least 1", iterations)
     check_choice("dm loss", Demand, demand=demand)
@@ -167,10 +168,18 @@ def _require(holds: bool, argument: str, expected: str, found: object) -> None:
 
 @torch.no_grad()
 def _potentials(
-    supply: Tensor, keypoints: Tensor, size: tuple[int, int], epsilon: float, iterations: int, transport: str
+    supply: Tensor,
+    keypoints: Tensor,
+    size: tuple[int, int],
+    epsilon: float,
+    iterations: int,
+    transport: str,
+    cut: float | None,
 ) -> tuple[Tensor, Tensor]:
     """Return what the mass of each pixel costs, ``[M, H * W]``, and what the demanders add to it, ``[M]``."""
     distance, wanted = _demanders(keypoints, *size)
+    if cut is not None:
+        distance.clamp_(max=cut)
     if transport == "expected":
         return (wanted[:, :, None] * distance).sum(dim=1), torch.zeros_like(wanted[:, 0])
     dual = _solve_dual(supply, wanted, distance, epsilon, iterations)
@@ -192,24 +201,28 @@ def _demanders(keypoints: Tensor, height: int, width: int) -> tuple[Tensor, Tens
 
 
 def _solve_dual(supply: Tensor, demand: Tensor, distance: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Return the potentials v ``[M, 4]`` of the demanders at the entropic optimum, by Sinkhorn iterations.
+    """Return the potentials v ``[M, 4]`` of the demanders at the entropic optimum, by Newton's method.
 
-    In the log domain, with the potential of the pixels put in: each iteration raises v by epsilon times the
-    logarithm of what a demander wants over what it receives, where a pixel's mass goes to the demanders by
-    the softmax of (v - d) / epsilon.
+    A pixel's mass goes to the demanders by the softmax of (v - d) / epsilon. What each wants less what it
+    receives is the gradient of the dual, in v alone; its Hessian is 4 x 4.
     """
-    # What is below the smallest number counts as that number. A demander without demand then ends far below
-    # the others, and one out of reach rises by some 87 epsilon an iteration (float32) until it is in reach.
-    tiny = torch.finfo(supply.dtype).tiny
-    log_demand = demand.clamp_min(tiny).log()
     dual, share = torch.zeros_like(demand), torch.empty_like(distance)
-    start = max(epsilon, 0.1)  # from here, where few iterations converge, epsilon falls to a smaller one
+    start = max(epsilon, 0.3)  # from here, where few steps converge, epsilon falls to a smaller one
+    falling = max(1, iterations - iterations // 4)
     for iteration in range(1, iterations + 1):
-        current = start * (epsilon / start) ** (iteration / iterations)
+        current = start * (epsilon / start) ** min(1.0, iteration / falling)
         torch.add(dual[:, :, None] / current, distance, alpha=-1 / current, out=share)
-        share.sub_(share.amax(dim=1, keepdim=True)).exp_()
-        share.mul_((supply / share.sum(dim=1))[:, None])
-        dual = dual + current * (log_demand - share.sum(dim=2).clamp_min(tiny).log())
+        # Less than exp(-40) is nothing beside 1; numbers near the smallest cost many times as much on a CPU.
+        share.sub_(share.amax(dim=1, keepdim=True)).clamp_(min=-40).exp_()
+        share.div_(share.sum(dim=1, keepdim=True))
+        mass = share * supply[:, None]
+        received = mass.sum(dim=2)
+        # One number added to all four potentials changes nothing: the 0.1 says that they stay where they are.
+        # The other keeps apart from zero what receives nothing.
+        hessian = torch.diag_embed(received + 1e-6) - mass @ share.transpose(1, 2) + 0.1
+        step = current * torch.linalg.solve(hessian, demand - received)
+        reach = 2 * current  # beyond it the quadratic model says nothing
+        dual = dual + step.clamp(-reach, reach)
     return dual
 
 
@@ -227,9 +240,12 @@ class DMLoss(HeatmapLoss):
         power: 1 for the Earth Mover's Distance, 2 for the squared difference of the cumulative sums (1D; in
             2D it is the distance).
         epsilon: entropic regularisation with which the 2D transport is solved, in pixels, at least 0.001.
-        iterations: Sinkhorn iterations of the 2D solver, at least 1.
+        iterations: Newton steps of the 2D solver, at least 1. Over the first three quarters epsilon falls
+            from 0.3 to the one given.
         demand: ``"subpixel"`` for the pixels or bins around the keypoint, ``"nearest"`` for the naive
             demander, the nearest one (between two, the one to the right or below).
+        cut: the ground distance, in pixels, beyond which mass costs no more (2D), at least 1; None for no
+            such distance. A far outlier then pulls no harder than one nearby.
         transport: ``"entropic"``, or ``"expected"`` for the closed form (2D; in 1D no transport is solved).
     """
 
@@ -247,16 +263,17 @@ class DMLoss(HeatmapLoss):
         beta: float = 10.0,
         beta_simcc: float = 1.0,
         power: int = 2,
-        epsilon: float = 0.1,
+        epsilon: float = 0.01,
         iterations: int = 16,
         demand: Demand = "subpixel",
         transport: Transport = "entropic",
+        cut: float | None = None,
     ) -> None:
         super().__init__()
         check_numbers("dm loss", above=0, beta=beta, beta_simcc=beta_simcc)
         check_choice("dm loss", Power, power=power)
-        _check_solver(epsilon, iterations, demand, transport)
-        self.demand, self.transport = demand, transport
+        _check_solver(epsilon, iterations, demand, transport, cut)
+        self.demand, self.transport, self.cut = demand, transport, cut
         self.beta, self.beta_simcc, self.power = beta, beta_simcc, power
         self.epsilon, self.iterations = epsilon, iterations
 
@@ -268,7 +285,7 @@ class DMLoss(HeatmapLoss):
             value = over_maps(lambda maps, place: dm_1d(maps, place[:, 0], *line), target, prediction, axes)
         else:
             size = prediction.shape[2], prediction.shape[3]
-            solver = self.beta, self.epsilon, self.iterations, self.demand, self.transport
+            solver = self.beta, self.epsilon, self.iterations, self.demand, self.transport, self.cut
             value = over_maps(lambda maps, place: dm(maps, place, size, *solver), target, prediction, places)
         return {"dm": weighted_mean(value, visible_weights(target))}
 
