@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rspose.baselines.kal import KALLoss, adaptive_pixels
+from rspose.baselines.kal import KALLoss, Regulariser, adaptive_pixels
 from rspose.baselines.wahr import Weighting, check_weighting, weighted
 from rspose.losses import Tunable, register
 
@@ -46,7 +46,7 @@ class FoWKALLoss(KALLoss):
     Args:
         num_keypoints: number of keypoints K.
         gamma, tau: as for :class:`rspose.baselines.wahr.FWAHRLoss`.
-        regulariser_weight: weight of the regulariser, at least 0.
+        regulariser_weight, regulariser: as for :class:`rspose.baselines.kal.KALLoss`.
         weighting: ``"fwahr"``, or ``"wahr"`` for KAL with the weights of WAHR (the poster's Table 3).
     """
 
@@ -62,8 +62,9 @@ class FoWKALLoss(KALLoss):
         tau: float = 0.5,
         regulariser_weight: float = 1.0,
         weighting: Weighting = "fwahr",
+        regulariser: Regulariser = "each",
     ) -> None:
-        super().__init__(num_keypoints, regulariser_weight)
+        super().__init__(num_keypoints, regulariser_weight, regulariser)
         check_weighting(self.name, weighting, gamma, tau)
         self.gamma, self.tau, self.weighting = gamma, tau, weighting
 

@@ -1,14 +1,25 @@
 """KAL: AWing and MSE mixed by a learned factor per keypoint."""
 
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from rspose.baselines._parts import sum_over_parts
 from rspose.baselines.awing import awing
-from rspose.losses import HeatmapLoss, KeypointTarget, Maps, Tunable, check_numbers, over_maps, register
+from rspose.losses import (
+    HeatmapLoss,
+    KeypointTarget,
+    Maps,
+    Tunable,
+    check_choice,
+    check_numbers,
+    over_maps,
+    register,
+)
+
+Regulariser = Literal["each", "mean"]
 
 
 def adaptive_pixels(prediction: Tensor, label: Tensor, factor: Tensor) -> Tensor:
@@ -44,7 +55,10 @@ class KALLoss(HeatmapLoss):
     **A reconstruction**: how lambda is parametrised and its regulariser are not available to us. Here
     :math:`\lambda_k = \mathrm{sigmoid}(a_k)` with one learned scalar per keypoint, 0.5 at first, and the
     regulariser is :math:`(2 \lambda_k - 1)^2`, from 0 at an even mix to 1 at either loss alone. Without one
-    every factor would fall to 0, since MSE is the smaller loss at every error below 10.
+    every factor would fall to 0, since MSE is the smaller loss at every error below 10. The poster says of it
+    that it concerns relationships between body parts: ``regulariser="mean"`` reads that as
+    :math:`(2 \bar\lambda - 1)^2` of the mean over all keypoints, so that one keypoint takes as much of AWing
+    as others give up.
 
     Both terms are the poster's sum over parts of the mean over a part's (visible) keypoints. COCO, CrowdPose
     and MPII have one part, the body; COCO-WholeBody (133 keypoints) has body, foot, face and hand.
@@ -54,6 +68,7 @@ class KALLoss(HeatmapLoss):
     Args:
         num_keypoints: number of keypoints K.
         regulariser_weight: weight of the regulariser, at least 0.
+        regulariser: what it holds at an even mix: ``"each"`` factor, or their ``"mean"``.
     """
 
     name = "kal"
@@ -62,10 +77,13 @@ class KALLoss(HeatmapLoss):
     reconstruction = True
     tunable: ClassVar[tuple[Tunable, ...]] = (Tunable("regulariser_weight", 0.1, 10.0),)
 
-    def __init__(self, num_keypoints: int, regulariser_weight: float = 1.0) -> None:
+    def __init__(
+        self, num_keypoints: int, regulariser_weight: float = 1.0, regulariser: Regulariser = "each"
+    ) -> None:
         super().__init__()
         check_numbers(f"{self.name} loss", at_least=0, regulariser_weight=regulariser_weight)
-        self.regulariser_weight = regulariser_weight
+        check_choice(f"{self.name} loss", Regulariser, regulariser=regulariser)
+        self.regulariser_weight, self.regulariser = regulariser_weight, regulariser
         self.factor_logits = nn.Parameter(torch.zeros(num_keypoints))
 
     @property
@@ -89,4 +107,6 @@ class KALLoss(HeatmapLoss):
         factor = self.factors.to(target.weights.dtype)[target.visible % number]  # of each visible map
         value = over_maps(partial(self.map_loss, factor=factor), target, prediction, target.heatmaps)
         value, regulariser = (sum_over_parts(each, target) for each in (value, (2 * factor - 1).square()))
+        if self.regulariser == "mean":
+            regulariser = (2 * self.factors.mean() - 1).square().to(value.dtype)
         return {self.name: value, "regulariser": self.regulariser_weight * regulariser}

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from rspose.losses import PerMapLoss, Tunable, check_choice, check_numbers, register
 
+Condition = Literal["label", "prediction"]
 Weighting = Literal["none", "wahr", "fwahr"]
 """Weight of the pixels in the losses of the FoWKAL poster: 1, WAHR's, or FWAHR's."""
 
@@ -31,7 +32,9 @@ def wahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01) -> Tenso
     return foreground * (1 - prediction).abs() + prediction.abs() * (1 - foreground)
 
 
-def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: float = 0.5) -> Tensor:
+def fwahr_weight(
+    prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: float = 0.5, condition: Condition = "label"
+) -> Tensor:
     r"""Weight of each pixel by foreground-weighted adaptive heatmap regression (FWAHR), at least 0.
 
     .. math::
@@ -41,14 +44,14 @@ def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: fl
         \end{cases}
 
     The first line is :func:`wahr_weight`; the second is what is left of it on the background, damped by tau.
-    **A reconstruction**, in the second line: as the poster prints it (Seong, Lee, Lee, AAAI 2023) the
-    condition tests the prediction and the background weight is tau times the label, 0 for most pixels. That
-    trains too: 43.6 and 44.2 AP against 41.0 of this reading, in trials of one and two seeds on drawn COCO
-    in 2D. Neither gamma nor tau is available to us.
+    **A reconstruction**, in the second line: as the poster prints it (Seong, Lee, Lee, AAAI 2023),
+    ``condition="prediction"``, the condition tests the prediction and the background weight is tau times the
+    label, 0 for most pixels. That trains too, since the first line still holds for background with a positive
+    prediction. Neither gamma nor tau is available to us.
 
     Args:
         prediction, label: of one shape, any range and in [0, 1].
-        gamma, tau: as for :class:`FWAHRLoss`.
+        gamma, tau, condition: as for :class:`FWAHRLoss`.
 
     Example:
         >>> import torch
@@ -56,7 +59,8 @@ def fwahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01, tau: fl
         tensor([0.8000, 0.1000])
     """
     weight = wahr_weight(prediction, label, gamma)
-    return weight.where((label > 0) & (label >= 2 ** (-1 / gamma)), tau * prediction.abs())
+    tested, other = (label, prediction.abs()) if condition == "label" else (prediction, label)
+    return weight.where((tested > 0) & (tested >= 2 ** (-1 / gamma)), tau * other)
 
 
 def weighted(
@@ -109,6 +113,7 @@ class FWAHRLoss(PerMapLoss):
     Args:
         gamma: exponent that tells foreground from background, above 0.
         tau: weight of the background, at least 0.
+        condition: what is tested for foreground: ``"label"``, our reading, or ``"prediction"``, as printed.
     """
 
     name = "fwahr"
@@ -117,12 +122,13 @@ class FWAHRLoss(PerMapLoss):
     reconstruction = True
     tunable = (Tunable("gamma", 0.001, 0.1), Tunable("tau", 0.2, 0.8, log=False))
 
-    def __init__(self, gamma: float = 0.01, tau: float = 0.5) -> None:
+    def __init__(self, gamma: float = 0.01, tau: float = 0.5, condition: Condition = "label") -> None:
         super().__init__()
         check_weighting(self.name, "fwahr", gamma, tau)
-        self.gamma, self.tau = gamma, tau
+        check_choice("fwahr loss", Condition, condition=condition)
+        self.gamma, self.tau, self.condition = gamma, tau, condition
 
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
-        weight = fwahr_weight(prediction, label, self.gamma, self.tau)
+        weight = fwahr_weight(prediction, label, self.gamma, self.tau, self.condition)
         return (weight * (prediction - label).square()).mean(dim=-1)

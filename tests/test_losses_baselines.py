@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise, product
 from typing import Any
 
@@ -48,6 +49,11 @@ def weight_of_one_pixel(y: float, p: float, gamma: float, tau: float) -> float:
     return tau * abs(p)
 
 
+def printed_weight_of_one_pixel(y: float, p: float, gamma: float, tau: float) -> float:
+    """With y the poster's p and p its p-hat."""
+    return wahr_of_one_pixel(y, p, gamma) if p >= 2 ** (-1 / gamma) else tau * y
+
+
 @pytest.mark.parametrize("beta", [1.0, 10.0])
 def test_kl_equals_a_loop(beta: float) -> None:
     prediction, label = random_maps()
@@ -75,6 +81,7 @@ def test_kl_of_a_label_without_mass_is_zero_with_zero_gradient() -> None:
         (awing, awing_of_one_pixel, (2.5, 3.0, 0.4, 0.2)),
         (wahr_weight, wahr_of_one_pixel, (0.3,)),
         (fwahr_weight, weight_of_one_pixel, (0.01, 0.3)),
+        (partial(fwahr_weight, condition="prediction"), printed_weight_of_one_pixel, (0.01, 0.3)),
     ],
 )
 def test_functions_of_pixels_equal_the_formula(
@@ -170,7 +177,7 @@ def weighted(pixel: Pixel, weight: Callable[..., float], *parameters: float) -> 
 AWING = (2.1, 14.0, 1.0, 0.5)
 PARTS = {"dense_weight": 0.7, "coarse_weight": 2.0}
 FOCAL = {"gamma": 0.3, "tau": 0.8}
-WAHR, FWAHR = wahr_of_one_pixel, weight_of_one_pixel
+WAHR, FWAHR, PRINTED = wahr_of_one_pixel, weight_of_one_pixel, printed_weight_of_one_pixel
 
 PARAMETERS: list[tuple[str, dict[str, Any], Pixel, str]] = [
     ("mse", {}, squared, "visible"),
@@ -178,6 +185,7 @@ PARAMETERS: list[tuple[str, dict[str, Any], Pixel, str]] = [
     ("wahr", {}, weighted(squared, WAHR, 0.01), "visible"),
     ("wahr", {"gamma": 0.3}, weighted(squared, WAHR, 0.3), "visible"),
     ("fwahr", FOCAL, weighted(squared, FWAHR, 0.3, 0.8), "visible"),
+    ("fwahr", {**FOCAL, "condition": "prediction"}, weighted(squared, PRINTED, 0.3, 0.8), "visible"),
     (
         "awing",
         {"alpha": 2.6, "omega": 5.0, "epsilon": 0.7, "theta": 0.3},
@@ -191,9 +199,15 @@ PARAMETERS: list[tuple[str, dict[str, Any], Pixel, str]] = [
         "all keypoints",
     ),
     ("kal", {"regulariser_weight": 0.6}, adaptive, "parts"),
+    ("kal", {"regulariser": "mean"}, adaptive, "parts"),
     ("fowkal", {**FOCAL, "regulariser_weight": 0.6}, weighted(adaptive, FWAHR, 0.3, 0.8), "parts"),
     ("fowkal", {}, weighted(adaptive, FWAHR, 0.01, 0.5), "parts"),
-    ("fowkal", {"gamma": 0.3, "weighting": "wahr"}, weighted(adaptive, WAHR, 0.3), "parts"),
+    (
+        "fowkal",
+        {"gamma": 0.3, "weighting": "wahr", "regulariser": "mean"},
+        weighted(adaptive, WAHR, 0.3),
+        "parts",
+    ),
     ("heuristic", PARTS, heuristic, "parts"),
     ("heuristic", {**PARTS, **FOCAL, "weighting": "fwahr"}, weighted(heuristic, FWAHR, 0.3, 0.8), "parts"),
     ("heuristic", {**PARTS, "weighting": "wahr", "gamma": 0.3}, weighted(heuristic, WAHR, 0.3), "parts"),
@@ -269,7 +283,9 @@ def test_parameters_mean_what_the_formula_says(
     if learns:
         held = {(b, k): (2 * factor_of(k) - 1) ** 2 for b, k in values}
         weight = chosen.get("regulariser_weight", 1)
-        expected["regulariser"] = weight * reduced(held, target.weights, over)
+        together = (2 * sum(map(factor_of, range(keypoints))) / keypoints - 1) ** 2
+        each = chosen.get("regulariser", "each") == "each"
+        expected["regulariser"] = weight * (reduced(held, target.weights, over) if each else together)
     assert {term: value.item() for term, value in terms.items()} == pytest.approx(expected, rel=1e-9)
     # The gradient, by how the value changes along a random direction.
     terms[name].backward()

@@ -64,6 +64,33 @@ def test_terms_are_weighted_means_over_keypoints_of_the_sum_over_axes(head: str)
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("among", ["keypoint_type", "batch"])
+def test_pixels_of_many_maps_are_ranked_together(head: str, among: str) -> None:
+    """Those of visible keypoints; a keypoint type that is visible nowhere does not count."""
+    target = make_target(head, instances=3, keypoints=3)
+    weights = torch.tensor([[1.0, 0.0, 0.0], [0.5, 2.0, 0.0], [0.0, 1.0, 0.0]])
+    target = dataclasses.replace(target, weights=weights)
+    prediction = random_prediction(target)
+    terms = SpatialRS(2.0, 3.0, label_threshold=0.1, delta=1.5, among=among)(prediction, target)
+    visible = weights.nonzero().tolist()
+    sets = [[pair for pair in visible if among == "batch" or pair[1] == k] for k in range(3)]
+    sets = [members for members in sets[: 1 if among == "batch" else 3] if members]
+    expected = {"rank": 0.0, "sort": 0.0}
+    for map_, label in zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True):
+        for members in sets:
+            scores = torch.cat([map_[b, k].flatten() for b, k in members])
+            y = torch.cat([label[b, k].flatten() for b, k in members])
+            rank, sort, *_ = rank_sort_row(scores.tolist(), (y * (y > 0.1)).tolist(), 1.5)
+            expected["rank"] += 2.0 * rank / len(sets)
+            expected["sort"] += 3.0 * sort / len(sets)
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, abs=1e-6)
+    sum(terms.values()).backward()
+    for map_ in as_tuple(prediction):
+        unseen = map_.grad[weights == 0]
+        assert (unseen == 0).all() and (map_.grad != 0).any()
+
+
 def test_instance_sort_worked_out_by_hand() -> None:
     """Three scores in the wrong order, far apart. Only those below a worse one have an error."""
     score = torch.tensor([0.0, 10.0, 20.0], requires_grad=True)
@@ -256,8 +283,8 @@ def test_parts_that_cannot_be_added_up_are_named(parts: object, message: str) ->
 def test_rspose_is_the_sum_of_its_parts(sorts: dict[str, str]) -> None:
     target = make_target("simcc")
     prediction = random_prediction(target)
-    found = RSPose(2.0, 3.0, 0.7, label_threshold=0.2, delta=0.4, **sorts)(prediction, target)
-    expected = SpatialRS(2.0, 3.0, 0.2, 0.4)(prediction, target)
+    found = RSPose(2.0, 3.0, 0.7, label_threshold=0.2, delta=0.4, among="batch", **sorts)(prediction, target)
+    expected = SpatialRS(2.0, 3.0, 0.2, 0.4, among="batch")(prediction, target)
     expected["instance_sort"] = 0.7 * InstanceSort(delta=0.4, **sorts)(prediction, target)["instance_sort"]
     assert found == expected and list(found) == ["rank", "sort", "instance_sort"]
 
@@ -275,6 +302,7 @@ def test_rspose_is_the_sum_of_its_parts(sorts: dict[str, str]) -> None:
         ({"scope": "image"}, "scope: expected 'batch' or 'keypoint_type', found 'image'"),
         ({"level": "pose", "scope": "keypoint_type"}, "scope: expected 'batch' at pose level"),
         ({"ranking": "lap"}, "ranking: expected 'rank_sort', 'bucketed' or 'ap_loss', found 'lap'"),
+        ({"among": "person"}, "among: expected 'map', 'keypoint_type' or 'batch', found 'person'"),
         ({"level": "image"}, "level: expected 'keypoint' or 'pose', found 'image'"),
     ],
 )

@@ -10,6 +10,7 @@ from rspose.losses.interface import (
     KeypointTarget,
     Maps,
     Tunable,
+    as_tuple,
     check_choice,
     check_numbers,
     full_precision,
@@ -22,6 +23,7 @@ from rspose.losses.rank_sort import ap_loss, rank_sort
 from rspose.losses.registry import register
 
 Ranking = Literal["rank_sort", "bucketed", "ap_loss"]
+Among = Literal["map", "keypoint_type", "batch"]
 
 HALF = 3.0
 """The logit at which the confidence of a ranked map is a half."""
@@ -33,6 +35,7 @@ def spatial_rs(
     label_threshold: float = 0.3,
     delta: float = 0.5,
     ranking: Ranking = "rank_sort",
+    valid: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """S-Rank and S-Sort of each map, ``[M]`` each, in [0, 1): pixels (or bins) against each other.
 
@@ -49,6 +52,7 @@ def spatial_rs(
             label, with steps of several delta.
         label: Gaussian labels ``[M, N]`` in [0, 1].
         label_threshold, delta, ranking: as for :class:`SpatialRS`.
+        valid: boolean ``[M, N]``, False for pixels that take no part; None for all.
 
     Example:
         >>> import torch
@@ -58,8 +62,8 @@ def spatial_rs(
         (0.0, 0.0)
     """
     label = label.where(label > label_threshold, 0)
-    rank, sort = rank_sort(prediction, label, None, delta, "bucketed" if ranking == "bucketed" else "auto")
-    return (ap_loss(prediction, label, delta=delta) if ranking == "ap_loss" else rank), sort
+    rank, sort = rank_sort(prediction, label, valid, delta, "bucketed" if ranking == "bucketed" else "auto")
+    return (ap_loss(prediction, label, valid, delta) if ranking == "ap_loss" else rank), sort
 
 
 def ranked_heatmaps(prediction: Maps) -> Maps:
@@ -87,6 +91,9 @@ class SpatialRS(HeatmapLoss):
         delta: half width of the smoothed step in units of the logits, at least 0.
         ranking: what S-Rank is. ``"rank_sort"`` ranks as defined, ``"bucketed"`` with negatives in buckets
             (an approximation, see :func:`rank_sort`), ``"ap_loss"`` takes :func:`ap_loss` instead.
+        among: pixels of what are ranked together: of a ``"map"``, of all maps of a ``"keypoint_type"`` in the
+            batch, or of the whole ``"batch"``, as Rank & Sort Loss does in detectors. Beyond a map the
+            keypoints' weights only say which are visible.
     """
 
     name = "spatial_rs"
@@ -102,23 +109,42 @@ class SpatialRS(HeatmapLoss):
         label_threshold: float = 0.3,
         delta: float = 0.5,
         ranking: Ranking = "rank_sort",
+        among: Among = "map",
     ) -> None:
         super().__init__()
         where = f"{self.name} loss"
         check_numbers(where, at_least=0, rank_weight=rank_weight, sort_weight=sort_weight, delta=delta)
         check_numbers(where, at_least=0, below=1, label_threshold=label_threshold)
         check_choice(where, Ranking, ranking=ranking)
+        check_choice(where, Among, among=among)
         self.rank_weight, self.sort_weight = rank_weight, sort_weight
         self.label_threshold, self.delta, self.ranking = label_threshold, delta, ranking
+        self.among = among
 
     def terms(self, prediction: Maps, target: KeypointTarget) -> dict[str, Tensor]:
         """Return the terms ``rank`` and ``sort``."""
 
-        def errors(maps: Tensor, labels: Tensor) -> Tensor:
-            return torch.stack(spatial_rs(maps, labels, self.label_threshold, self.delta, self.ranking))
+        def errors(maps: Tensor, labels: Tensor, valid: Tensor | None = None) -> Tensor:
+            settings = self.label_threshold, self.delta, self.ranking
+            return torch.stack(spatial_rs(maps, labels, *settings, valid))
 
-        values = over_maps(errors, target, prediction, target.heatmaps)
-        rank, sort = (weighted_mean(each, visible_weights(target)) for each in values)
+        if self.among == "map":
+            values = over_maps(errors, target, prediction, target.heatmaps)
+            rank, sort = (weighted_mean(each, visible_weights(target)) for each in values)
+            return {"rank": self.rank_weight * rank, "sort": self.sort_weight * sort}
+        rows = target.weights.shape[1] if self.among == "keypoint_type" else 1
+        visible = target.weights > 0
+
+        def together(maps: Tensor) -> Tensor:
+            return maps.transpose(0, 1).reshape(rows, -1)
+
+        def valid(maps: Tensor) -> Tensor:
+            return together(visible[(..., *[None] * (maps.ndim - 2))].expand_as(maps))
+
+        axes = zip(as_tuple(prediction), as_tuple(target.heatmaps), strict=True)
+        values = torch.stack([errors(together(maps), together(y), valid(maps)) for maps, y in axes])
+        # Rows in which nothing is visible do not count.
+        rank, sort = values.sum(dim=(0, 2)) / together(visible).any(dim=1).sum().clamp_min(1)
         return {"rank": self.rank_weight * rank, "sort": self.sort_weight * sort}
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
