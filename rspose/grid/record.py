@@ -155,6 +155,7 @@ class Calibrated(_Part):
 
     keypoint_spearman: Signed | None
     pose_spearman: Signed | None
+    pose_on_truth_spearman: Signed | None = None
     AP: Fraction | None = None
     AP_lost: Signed | None = None
     AP_own_threshold: Fraction | None = None
