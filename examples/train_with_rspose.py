@@ -30,7 +30,7 @@ def load_batch(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, T
 
 
 def gaussians(keypoints: Tensor, sigma: float) -> Tensor:
-    """Return Gaussian labels with peak 1, ``[B, K, H, W]``."""
+    """Return Gaussian labels, 1 at the keypoint itself, ``[B, K, H, W]``."""
     x = torch.arange(WIDTH) - keypoints[..., 0, None]
     y = torch.arange(HEIGHT) - keypoints[..., 1, None]
     return torch.exp(-(y[..., :, None] ** 2 + x[..., None, :] ** 2) / (2 * sigma**2))

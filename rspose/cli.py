@@ -184,6 +184,22 @@ def _versus(
 
 
 @command(
+    "variance",
+    "results/order/records results/sample/records results/all/records",
+    path("records", "folders or packed files of records, one of each grid", nargs="+"),
+    flag("--latex", "print the table in LaTeX instead of Markdown"),
+)
+def _variance(records: list[Path], latex: bool) -> None:
+    """Print how much of the variance over seeds each source that they set has (training.seeds_vary)."""
+    from rspose.reporting.latex import to_latex
+    from rspose.reporting.markdown import to_markdown
+    from rspose.reporting.variance import variance_table
+
+    table = variance_table(*records)
+    print(to_latex(table) if latex else to_markdown(table))
+
+
+@command(
     "records pack",
     "results/records --out study.jsonl.xz",
     _RECORDS,

@@ -14,7 +14,7 @@ from rspose.datasets import DATASETS
 from rspose.datasets.annotations import read_annotations
 from rspose.evaluation.calibration import constant, cross_fitted, isotonic, second_half, spearman_of_halves
 from rspose.evaluation.confidence import KeypointQuality, Pairs, keypoint_quality
-from rspose.evaluation.detections import rescore_and_suppress
+from rspose.evaluation.detections import instance_scores, rescore_and_suppress
 from rspose.evaluation.evaluate import evaluate_predictions
 
 pytestmark = pytest.mark.usefixtures("few_replicates")
@@ -215,6 +215,14 @@ def test_calibrated_ap_is_the_official_one_and_ignores_the_scale_of_confidence(
         ap = official_ap(dataset, kept, scores, tmp_path)
         assert found[fit]["AP"] == pytest.approx(ap, abs=1e-9)
         assert found[fit]["AP_own_threshold"] >= ap - 1e-9
+        poses = replace(on_truth, confidence=confidence[told.annotation_id >= 0])
+        oks = truth.pose_pairs(instance_scores(poses))
+        of_half = [
+            spearmanr(oks.confidence[rows], oks.quality[rows]).statistic
+            for rows in (of_truth[oks.row], ~of_truth[oks.row])
+        ]
+        assert found[fit]["pose_on_truth_spearman"] == pytest.approx(np.mean(of_half), abs=1e-9)
+        assert 0.1 < found[fit]["pose_on_truth_spearman"] != found[fit]["pose_spearman"]
         for name, value in found[fit].items():
             assert squeezed[fit][name] == pytest.approx(value, abs=0.01)
 

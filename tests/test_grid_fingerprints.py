@@ -12,7 +12,7 @@ import rspose
 from rspose.grid import fingerprints as sources
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
-from rspose.grid.fingerprints import loss_sources, sha256_of, training_fingerprint
+from rspose.grid.fingerprints import cell_settings, loss_sources, sha256_of, training_fingerprint
 from rspose.losses import load
 
 pytestmark = pytest.mark.slow
@@ -66,6 +66,8 @@ OF_TINY, OF_RSPOSE = "model_settings/tiny", "loss_settings/rspose"
         ("training/epochs", 3, {}),
         ("training/batch_size", 8, {}),
         ("training/devices", 2, {}),
+        ("training/seeds_vary", ["order"], {}),
+        (f"{OF_TINY}/training", {"seeds_vary": ["training_sample"]}, {"model": "tiny"}),
         ("training/learning_rate", {"value": 0.001, "base_batch_size": 8}, {}),
         ("training/transforms", {"RandomFlip": {"prob": 0.0}}, {}),
         ("training/head_learning_rate", {"simcc": 0.002}, {"head": "simcc"}),
@@ -108,6 +110,7 @@ def test_a_change_touches_the_cells_it_means_and_no_other(
         ("training/devices", 1),
         ("training/learning_rate", {"value": 0.001, "base_batch_size": 4}),  # what it is already
         ("pretrained_folder", "elsewhere"),
+        ("training/seeds_vary", ["order", "augmentation", "initial_weights"]),  # the default
         ("model_settings/tiny/training", {"workers": 2, "epochs": 2}),  # what they are already, or no matter
         ("evaluation/flip_test", False),
         ("loss_settings/rspose", {"parameters": {"delta": 0.5}}),  # its default
@@ -226,3 +229,17 @@ def test_hashes_do_not_depend_on_the_order_of_keys_but_on_their_values() -> None
     assert sha256_of({"a": 1, "b": [1, 2]}) == sha256_of({"b": [1, 2], "a": 1})
     assert sha256_of({"a": 1}) != sha256_of({"a": 2})
     assert sha256_of([1, 2]) != sha256_of([2, 1])
+
+
+def test_settings_without_a_choice_of_what_seeds_vary_are_those_of_before_there_was_one(
+    grid_settings: Settings,
+) -> None:
+    config = complete(grid_settings)
+    assert "seeds_vary" not in cell_settings(config, config.cells()[0])["training"]
+
+
+def test_the_order_in_which_sources_are_named_is_of_no_matter(grid_settings: Settings) -> None:
+    put(grid_settings, "training/seeds_vary", ["order", "training_sample"])
+    before = fingerprints(grid_settings)
+    put(grid_settings, "training/seeds_vary", ["training_sample", "order"])
+    assert fingerprints(grid_settings) == before

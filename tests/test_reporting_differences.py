@@ -125,6 +125,18 @@ def test_differences_are_over_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert low < 2 < high
 
 
+def test_a_loss_that_is_no_better_than_the_mean_pose_is_said_to_have_learned_nothing(tmp_path: Path) -> None:
+    curve = {"iteration": [5, 10, 15], "loss": [124.0, 3.0, 8e-5]}
+    for head, ap in (("heatmap", 0.001), ("simcc", 0.2)):
+        write(tmp_path, coco("mine", ap, head=head, curve=curve))
+    write(tmp_path, record("coco", "mean_pose", metrics={**COCO_METRICS, "AP": 0.001}, control=True))
+    (said,) = [note for note in beside(read_results(tmp_path), "mine").notes if "mean pose" in note]
+    assert said.startswith(
+        "COCO 2D: no better than the mean pose, it has learned nothing while the loss went "
+    )
+    assert "from 124 to 8e-05 (trained at one learning rate, not tuned). `rspose check-loss mine`" in said
+
+
 def test_a_loss_without_a_record_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a record of the loss 'mine', found none"):
         comparison(tmp_path, coco("mse", 0.4))

@@ -263,6 +263,16 @@ def test_calibrated_scores_stand_beside_those_as_they_are(tmp_path: Path) -> Non
     assert "the other half of the images" in text
 
 
+def test_poses_on_ground_truth_boxes_are_calibrated_where_records_have_them(tmp_path: Path) -> None:
+    ranks = {"keypoint_spearman": 0.5, "pose_spearman": 0.6, "pose_on_truth_spearman": 0.7}
+    native = {"spearman": 0.65, "kendall": 0.5, "pearson": 0.4, "n": 80}
+    calibrated = {"pooled": ranks, "by_type": {**ranks, "pose_on_truth_spearman": 0.71}}
+    content = record(confidence={"pose_on_truth": native, "calibrated": calibrated})
+    (row,) = rows_of(made(tmp_path, content, name="calibration.md"))
+    columns = [f"{group} GT pose ρ" for group in ("As scored", "Calibrated", "By type")]
+    assert [row[column] for column in columns] == ["0.65", "0.70", "0.71"]
+
+
 def test_notes_name_data_training_and_protocol(tmp_path: Path) -> None:
     mpii = record("mpii", metrics=MPII_METRICS, data={"generated": False, "val_instances": 2958})
     coco = made(tmp_path, record(), mpii)

@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ CONFIGURED = cases_of_the_configs()
 @pytest.mark.parametrize("case", CONFIGURED.values(), ids=list(CONFIGURED))
 def test_the_losses_of_the_configs_keep_what_the_checks_ask(case: Case) -> None:
     for name, check in CHECKS.items():
-        if name != "compiled":  # slow, and run above for every loss
+        if name not in ("compiled", "one_batch"):  # slow, and run above for every loss
             check(case)
 
 
@@ -330,6 +331,14 @@ BROKEN: dict[str, tuple[str, Callable | dict[str, Callable], str]] = {
         {"to_heatmaps": lambda self, p, sigma: tuple(m / m.amax(-1, keepdim=True).clamp_min(0.1) for m in p)},
         "split into two peaks has a confidence of up to 1.00",
     ),
+    "a positive that no pixel is": (
+        "one_batch",
+        {
+            "map_loss": lambda self, p, y: focal(p.sigmoid(), y, y == 1),
+            "to_heatmaps": lambda self, p, sigma: on_maps(torch.sigmoid, p),
+        },
+        r"a small network is \d\d\.\d pixels off .* to 0\.\d* \(expected .*: take the highest; ",
+    ),
     "a division by the mass of the label": (
         "no_positives_or_all",
         lambda self, p, y: (p - y).square().sum(-1) / y.sum(-1),
@@ -373,6 +382,30 @@ BROKEN: dict[str, tuple[str, Callable | dict[str, Callable], str]] = {
     ),
     "input overwritten": ("input_untouched", {"terms": overwriting}, "target.scale was changed in place"),
 }
+
+
+def focal(confidence: Tensor, label: Tensor, positive: Tensor) -> Tensor:
+    """CornerNet's focal loss, equation 1 (Law and Deng, ECCV 2018)."""
+    p = confidence.clamp(1e-4, 1 - 1e-4)
+    each = torch.where(positive, (1 - p) ** 2 * p.log(), (1 - label) ** 4 * p**2 * (1 - p).log())
+    return -each.sum(-1) / positive.sum(-1).clamp_min(1)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+@pytest.mark.parametrize("start", [0.0, 2.2])
+def test_a_focal_loss_learns_only_from_a_start_as_low_as_cornernets(
+    fresh_registry: None, head: str, start: float
+) -> None:
+    def map_loss(self: HeatmapLoss, p: Tensor, y: Tensor) -> Tensor:
+        return focal((p - start).sigmoid(), y, y == y.amax(-1, keepdim=True))
+
+    def to_heatmaps(self: HeatmapLoss, p: Maps, sigma: tuple[float, float]) -> Maps:
+        return on_maps(lambda map_: (map_ - start).sigmoid(), p)
+
+    broken({"map_loss": map_loss, "to_heatmaps": to_heatmaps})
+    told = pytest.raises(Violation, match=r"background outweighs .* start lower: sigmoid\(output - 2.2\)")
+    with nullcontext() if start else told:
+        Case("broken", head).one_batch()
 
 
 def broken(parts: dict[str, object]) -> None:

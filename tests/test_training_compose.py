@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
-from rspose.grid.config import complete
+from rspose.grid.config import Source, complete
 from rspose.training.compose import compose
 from rspose.training.mmpose_configs import mmpose_config
 
@@ -69,9 +69,9 @@ def witnessed(settings: Settings, cell: Cell, folder: Path, initial_weights: Pat
 
 
 def assert_shown_the_same(one: Witness, other: Witness) -> None:
-    for epoch in range(2):
-        for key in ("ids", "keypoints", "images"):
-            np.testing.assert_array_equal(one.shown(epoch, key), other.shown(epoch, key))
+    assert one.seen.keys() == other.seen.keys()
+    for epoch, key in one.seen:
+        np.testing.assert_array_equal(one.shown(epoch, key), other.shown(epoch, key))
 
 
 @pytest.mark.parametrize("head", ["heatmap", "simcc"])
@@ -146,6 +146,54 @@ def test_another_seed_has_other_weights_order_and_augmentation(
     other = witnessed(trainable, CELL._replace(seed=1), tmp_path)
     assert not all(torch.equal(witness.weights[key], other.weights[key]) for key in witness.weights)
     assert list(witness.shown(0, "ids")) != list(other.shown(0, "ids"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", get_args(Source))
+def test_a_seed_changes_the_sources_that_it_sets_and_no_other(
+    trainable: Settings, tmp_path: Path, source: Source
+) -> None:
+    trainable["training"].update(seeds_vary=[source], epochs=1)
+    first, again, other = (
+        witnessed(trainable, CELL._replace(seed=seed), tmp_path / name)
+        for name, seed in {"first": 3, "again": 3, "other": 4}.items()
+    )
+    assert_shown_the_same(first, again)
+
+    def differs(key: str, one: Witness = first) -> bool:
+        return not np.array_equal(one.shown(0, key), other.shown(0, key))
+
+    equal_weights = all(torch.equal(first.weights[key], other.weights[key]) for key in first.weights)
+    assert equal_weights is (source != "initial_weights")
+    assert all(torch.equal(first.weights[key], again.weights[key]) for key in first.weights)
+    persons = [sorted(each.shown(0, "ids")) for each in (first, other)]
+    assert (persons[0] != persons[1]) is (source == "training_sample")
+    if source != "training_sample":
+        assert differs("ids") is (source == "order")
+        assert differs("images") is (source in ("order", "augmentation"))
+    else:  # as many, drawn with replacement
+        assert len(persons[0]) == len(persons[1]) and len(set(persons[0])) < len(persons[0])
+
+
+@pytest.mark.slow
+def test_what_is_held_is_that_of_seed_0(witness: Witness, trainable: Settings, tmp_path: Path) -> None:
+    put(trainable, "training/seeds_vary", ["initial_weights"])
+    other = witnessed(trainable, CELL._replace(seed=4), tmp_path)
+    assert_shown_the_same(witness, other)
+    assert not all(torch.equal(witness.weights[key], other.weights[key]) for key in witness.weights)
+
+
+def test_a_sample_is_drawn_of_what_is_not_held_out(trainable: Settings, tmp_path: Path) -> None:
+    put(trainable, "training/held_out", {"share": 0.4, "seed": 0})
+    put(trainable, "training/seeds_vary", ["training_sample"])
+    made = composed(trainable, CELL._replace(seed=4), tmp_path)
+    trained, scored = (
+        {int(each.get_data_info(index)["id"]) for index in range(len(each))}
+        for each in (
+            MMPOSE_DATASETS.build(made[f"{use}_dataloader"]["dataset"]) for use in ("train", "held_out")
+        )
+    )
+    assert trained and scored and not trained & scored
 
 
 @pytest.mark.slow

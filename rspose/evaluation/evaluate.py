@@ -52,8 +52,9 @@ def evaluate(name: str, predictions: str | Path, data_root: str | Path) -> dict[
           ``within_types``, the mean over them, and that of the means ``between_types``; ``type_constants``
           has what confidences reach that are multiplied by one constant a type
           (:mod:`~rspose.evaluation.calibration`). ``calibrated``, ``pooled`` or ``by_type``, has rho of
-          keypoints and poses after a monotone calibration and, but for MPII, AP, what ordering costs of it,
-          and AP at the best threshold on keypoint scores.
+          keypoints and poses, where there are detections also of ``pose_on_truth``, after a monotone
+          calibration and, but for MPII, AP, what ordering costs of it, and AP at the best threshold on
+          keypoint scores.
         - ``diagnosis``: ``errors`` has the share of good keypoints and of each error, the number of
           ``keypoints`` judged and, as ``gain``, how much the main metric rises where one error or ``all`` are
           repaired (:mod:`~rspose.evaluation.errors`). But for MPII, also ``ordering`` and ``thresholds``
@@ -205,7 +206,12 @@ def _on_detections(
         ordering = lost_to_ordering(matched, by_rank, counts[place([image.image_id for image in matched])])
         scored = detection_pairs(ranked, by_rank, annotations, falloff)
         curve = keypoint_score_curve(before_suppression, rescored, falloff)
+        on_boxes = {}
+        if known.detections:  # else they are those of the detections
+            annotated = told.pose_pairs(instance_scores(replace(on_truth, confidence=of_truth)))
+            on_boxes["pose_on_truth_spearman"] = spearman_of_halves(annotated, images, second, counts)
         return {
+            **on_boxes,
             "keypoint_spearman": spearman_of_halves(told.pairs(), images, second, counts),
             "pose_spearman": spearman_of_halves(scored, place(ranked.image_id), second, counts),
             "AP": ordering["AP_oracle_scores"] - ordering["AP_lost"],

@@ -41,6 +41,10 @@ else:
     Head = Literal["heatmap", "simcc"]
     Dataset = Literal[tuple(DATASETS)]
 
+Source = Literal["initial_weights", "order", "augmentation", "training_sample"]
+SEEDED: list[Source] = ["initial_weights", "order", "augmentation"]
+"""What another seed changes in a training, by default."""
+
 _CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds")
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _KINDS = {int: "number", float: "number", list: "pair", dict: "mapping"}
@@ -298,6 +302,10 @@ class Training(Settings):
     """Where to train; `auto` takes a GPU where there is one."""
     held_out: HeldOut | None = None
     """Train without a part of the training images. `tuning` sets it for its trials."""
+    seeds_vary: Annotated[list[Source], Field(min_length=1), _Listed()] = SEEDED
+    """What another seed changes: the initial weights of what is not pretrained, the order of the data, their
+    augmentation (with dropout), the training sample. What is not named is that of seed 0; the sample is all
+    persons then, else as many drawn with replacement. `rspose variance` says what each contributes."""
     devices: Processes = 1
     """GPUs of one machine that divide a cell's batch among them; processes on the CPU where there is none."""
 
@@ -308,6 +316,10 @@ class Training(Settings):
         if rate.base_batch_size is None:
             return rate.value
         return rate.value * (float(self.batch_size) / float(rate.base_batch_size))
+
+    def seed_of(self, source: Source, seed: int) -> int:
+        """The seed of a source of variance in a cell of a seed."""
+        return seed if source in self.seeds_vary else 0
 
 
 class LossSettings(Settings):
@@ -412,7 +424,7 @@ class GridConfig(Settings):
     """Losses from outside the project: `.py` files, relative to the working directory, or entry points of the
     group `rspose.losses`."""
     seeds: Annotated[list[Seed], Field(min_length=1), _Listed()]
-    """Seeds of the grid. A seed sets the initial weights of the head, the data order and the augmentation."""
+    """Seeds of the grid. What a seed sets, `training.seeds_vary` says."""
     lengths: Annotated[list[Annotated[Length, BeforeValidator(_numbers)]], Field(min_length=1), _Listed()] = [
         1.0
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from rspose.datasets import dataset
 from rspose.grid.cell import Cell
-from rspose.grid.config import ChosenLoss, GridConfig
+from rspose.grid.config import SEEDED, ChosenLoss, GridConfig
 
 _ROOT = Path(__file__).parents[2]
 _TRAINING = ("rspose.training.train", "rspose.training.train_process")
@@ -159,8 +159,11 @@ def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
     no_effect = {"workers", "cache_images", "device", "head_learning_rate"}
     if chosen.devices == 1:  # of several, each has a part of the batch, and its statistics
         no_effect.add("devices")
+    if set(chosen.seeds_vary) == set(SEEDED):  # as before there was a choice
+        no_effect.add("seeds_vary")
     training = chosen.model_dump(mode="json", exclude=no_effect)
     training["learning_rate"] = chosen.scaled_learning_rate
+    training.get("seeds_vary", []).sort()
     loss = config.loss_of(cell.loss, cell.head)
     data = config.data[cell.dataset].model_dump(mode="json")
     initial_weights = settings.initial_weights

@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import GridConfig
+from rspose.grid.config import SEEDED, GridConfig
 from rspose.grid.fields import Name, Seed, expecting, first_mistake
 from rspose.grid.files import write_json
 from rspose.grid.replicates import decode
@@ -155,6 +155,7 @@ class Calibrated(_Part):
 
     keypoint_spearman: Signed | None
     pose_spearman: Signed | None
+    pose_on_truth_spearman: Signed | None = None
     AP: Fraction | None = None
     AP_lost: Signed | None = None
     AP_own_threshold: Fraction | None = None
@@ -256,7 +257,7 @@ class Pretrained(_Part):
 
 
 class Training(_Part):
-    """How the cell was trained; ``curve`` is the loss and its terms by ``iteration``."""
+    """How the cell was trained: what its seed set, its loss and the terms by ``iteration`` as ``curve``."""
 
     iterations: Maybe[Positive] = None
     batch_size: Maybe[Positive] = None
@@ -266,6 +267,7 @@ class Training(_Part):
     peak_memory_mb: Maybe[Amount] = None
     resumed: Maybe[bool] = None
     final_loss: dict[str, float] = {}
+    seeds_vary: list[str] = list(SEEDED)
     curve: Annotated[
         dict[str, list[float]],
         expecting("lists of the same length, a loss and an iteration that rises among them", _is_curve),

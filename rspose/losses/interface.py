@@ -47,7 +47,8 @@ class KeypointTarget:
     Map units are heatmap pixels (2D) or bins (1D); the centre of the first pixel or bin is 0.
 
     Attributes:
-        heatmaps: Gaussian labels in [0, 1] with peak 1, shaped like the prediction.
+        heatmaps: Gaussian labels in [0, 1], 1 at the keypoint itself and so at hardly any pixel, shaped like
+            the prediction.
         keypoints: ``[B, K, 2]``, x and y in map units, sub-pixel.
         weights: ``[B, K]``, at least 0; 0 masks the keypoint.
         scale: ``[B]``, instance scale (the square root of its area) in map units.

@@ -163,7 +163,7 @@ def beside(results: Results, loss: str) -> Table:
     Raises:
         ValueError: If no record is of ``loss``.
     """
-    rows = []
+    rows, warnings = [], []
     for cell in results.cells:
         place, metric = cell[:3], results.main_metrics[cell[0]]
         if cell[3] != loss or cell[1] == "control":
@@ -180,6 +180,8 @@ def beside(results: Results, loss: str) -> Table:
         )
         stub = (dataset_title(cell[0]), cell[1], head_label(cell[2]), metric.removeprefix("metrics."))
         rows.append(Row(stub, " ".join(cell), False, entries))
+        if own is not None and own.mean <= _of_the_mean_pose(results, cell[0], metric):
+            warnings.append(f"{stub[0]} {stub[2]}: {_learned_nothing(results.cells[cell], loss)}")
     if not rows:
         raise ValueError(f"expected a record of the loss {loss!r}, found none")
     title = results.labels[loss]
@@ -198,7 +200,30 @@ def beside(results: Results, loss: str) -> Table:
             "Differences in percentage points over the seeds that both have, with 95 % intervals: over "
             "seeds, or for one seed over the validation images. tables/differences.md has those of all "
             "losses together.",
+            *warnings,
         ),
+    )
+
+
+def _of_the_mean_pose(results: Results, dataset: str, metric: str) -> float:
+    """The upper end of what the mean pose reaches, below everything where it has no record."""
+    found = results.values.get((dataset, "control", "control", "mean_pose", metric))
+    if found is None:
+        return -1.0
+    return found.mean if found.interval is None else found.interval[1]
+
+
+def _learned_nothing(records: Sequence[Record], loss: str) -> str:
+    """What a cell that is no better than the mean pose went through, and what to do."""
+    training = records[0].content["training"] or {}
+    curve = training.get("curve", {}).get("loss")
+    went = f" while the loss went from {curve[0]:.3g} to {curve[-1]:.3g}" if curve else ""
+    trials = len(training.get("tuning", {}).get("tried", ()))
+    tried = f"the best of {trials} trials" if trials else "trained at one learning rate, not tuned"
+    return (
+        f"no better than the mean pose, it has learned nothing{went} ({tried}). `rspose check-loss {loss}` "
+        "trains a small network with it and says what is wrong; if nothing is, try learning_rate_factor 0.1 "
+        "and 10 in loss_settings, then more epochs."
     )
 
 

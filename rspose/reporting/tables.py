@@ -54,6 +54,7 @@ _CALIBRATED = {
     "diagnosis.ordering.AP_lost": Column("As scored", "lost", competes=False),
     "confidence.keypoint.spearman": Column("As scored", "kpt. ρ", 1, 2),
     "confidence.pose.spearman": Column("As scored", "pose ρ", 1, 2),
+    "confidence.pose_on_truth.spearman": Column("As scored", "GT pose ρ", 1, 2),
     **{
         f"confidence.calibrated.{fit}.{name}": replace(column, group=title)
         for fit, title in (("pooled", "Calibrated"), ("by_type", "By type"))
@@ -63,6 +64,7 @@ _CALIBRATED = {
             "AP_lost": Column("", "lost", competes=False),
             "keypoint_spearman": Column("", "kpt. ρ", 1, 2),
             "pose_spearman": Column("", "pose ρ", 1, 2),
+            "pose_on_truth_spearman": Column("", "GT pose ρ", 1, 2),
         }.items()
     },
 }
@@ -70,8 +72,8 @@ _CALIBRATION = (
     "Calibrated: by one isotonic regression from confidence to keypoint similarity, the same for every loss, "
     "fitted on the other half of the images; by type: one for each keypoint type. Own thr.: AP at the best "
     "of ten thresholds on keypoint scores, chosen on these very images. Lost: AP lost to ordering. ρ: "
-    "Spearman's, calibrated the mean of both halves. Means over the seeds; their intervals stand in the CSV "
-    "file."
+    "Spearman's, calibrated the mean of both halves; GT: of poses on ground-truth boxes. Means over the "
+    "seeds; their intervals stand in the CSV file."
 )
 _PLACE = ("Dataset", "Model", "Head", "Loss")
 _ERRORS = {"jitter": "jitter", "inversion": "inv.", "swap": "swap", "miss": "miss"}
@@ -248,7 +250,10 @@ def diagnosis_table(results: Results) -> Table | None:
 def calibration_table(results: Results) -> Table | None:
     """Scores as a loss has them beside calibrated ones, otherwise as :func:`diagnosis_table`."""
     caption, only = "Scores as they are and calibrated", "confidence.calibrated."
-    return _table_of_means(results, "calibration", caption, _CALIBRATED, only, _CALIBRATION)
+    columns = _CALIBRATED
+    if "confidence.calibrated.pooled.pose_on_truth_spearman" not in results.runs:
+        columns = {name: column for name, column in columns.items() if "pose_on_truth" not in name}
+    return _table_of_means(results, "calibration", caption, columns, only, _CALIBRATION)
 
 
 def _table_of_means(

@@ -16,20 +16,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rspose.losses.instance_sort import peak
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
 from rspose.losses.registry import available, build, parameters
 from rspose.tools.new_loss import still_to_say
 from rspose.tools.targets import (
     SMALL,
+    as_maps,
     gaussian_labels,
     learnable,
     make_target,
     noise,
     random_prediction,
     squared_distance,
+    target_around,
     with_noise,
 )
 
@@ -241,6 +244,38 @@ class Case:
             less = (_peaks(b) < _peaks(a)).all()
             _require(less, f"a prediction split into two peaks {found}: {advice}")
 
+    def one_batch(self) -> None:
+        """A small network learns one batch, of keypoints between pixels."""
+        loss, layout, least_rise = self._loss(2), SMALL[self.head], 0.1
+        if not loss.localises:
+            return
+        place = make_target(self.head, keypoints=2).keypoints + torch.tensor([0.3, -0.2])
+        target = target_around(place, gaussian_labels(self.head, place), layout)
+        images = as_tuple(with_noise(target.heatmaps, seed=1, scale=0.5))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            networks = nn.ModuleList(map(_small_network, images))
+        optimizer = torch.optim.Adam([*networks.parameters(), *loss.parameters()], lr=0.01)
+        values, seen = [], []
+        for _ in range(61):
+            raw = as_maps([network(image) for network, image in zip(networks, images, strict=True)])
+            seen.append(peak(loss.to_heatmaps(on_maps(Tensor.detach, raw), layout.sigma)))
+            values.append(value := total(loss, raw, target))
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        (unsure, _), (sure, found) = seen[0], seen[-1]
+        rise, distance = (sure - unsure).mean(), (found - place).norm(dim=-1).mean()
+        _require(
+            distance < min(layout.sigma) and rise > least_rise,
+            f"after {len(values) - 1} steps on one batch a small network is {distance:.1f} pixels off "
+            f"(expected below {min(layout.sigma):g}) and its confidence went from {unsure.mean():.2f} to "
+            f"{sure.mean():.2f} (expected a rise of {least_rise:g}), while the loss went from "
+            f"{values[0]:.3g} to {values[-1]:.3g}; between pixels no label is exactly 1: take the highest; "
+            "where the background outweighs the keypoint at first, start lower: sigmoid(output - 2.2) in "
+            "place of sigmoid(output)",
+        )
+
     def no_positives_or_all(self) -> None:
         """Labels of 0 everywhere and of 1 everywhere give finite values and gradients, ties included."""
         for label, scale in product((0.0, 1.0), (0.0, 1.0)):
@@ -451,6 +486,16 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.names.add(str(func).removeprefix("aten.").removesuffix(".default"))
         return func(*args, **(kwargs or {}))
+
+
+def _small_network(image: Tensor) -> nn.Module:
+    """Two convolutions, from images ``[B, K, W]`` or ``[B, K, H, W]`` to maps that start near 0."""
+    convolution = nn.Conv1d if image.ndim == 3 else nn.Conv2d
+    keypoints, width = image.shape[1], 8
+    last = convolution(width, keypoints, 5, padding=2)
+    nn.init.normal_(last.weight, std=0.001)
+    nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
+    return nn.Sequential(convolution(keypoints, width, 5, padding=2), nn.ReLU(), last)
 
 
 def _require(holds: object, problem: str) -> None:

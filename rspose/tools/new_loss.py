@@ -35,7 +35,8 @@ class $class_name(PerMapLoss):
     def map_loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the loss ``[M]`` of each map."""
         # prediction: raw output of the head, [M, N], for M visible keypoints: N pixels (2D) or bins (1D).
-        # label: the Gaussian around the keypoint, [M, N], in [0, 1] with peak 1.
+        # label: the Gaussian around the keypoint, [M, N], in [0, 1]. It is 1 at the keypoint itself,
+        # which lies between pixels: the highest pixel, label.amax(dim=-1), is hardly ever 1.
         # Return one number a map, [M], the smaller the better the map. Masking and means are done for you.
         weight = 1 + self.foreground * label
         return (weight * (prediction - label).square()).mean(dim=-1)

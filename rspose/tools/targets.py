@@ -25,7 +25,7 @@ FULL = {"heatmap": Layout((48, 64), (2.0, 2.0)), "simcc": Layout((384, 512), (6.
 def gaussian_labels(
     head: str, keypoints: Tensor, layout: Layout | None = None, reach: float = float("inf")
 ) -> Maps:
-    """Gaussian labels with peak 1 around keypoints ``[B, K, 2]``, 0 beyond ``reach`` standard deviations."""
+    """Gaussian labels, 1 at the keypoints ``[B, K, 2]``, 0 beyond ``reach`` standard deviations."""
     layout = layout or SMALL[head]
     profiles = []
     for length, place, sigma in zip(layout.size, keypoints.unbind(-1), layout.sigma, strict=True):

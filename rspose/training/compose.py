@@ -8,7 +8,7 @@ has none (``backbone``: SimCC on HRNet).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
 from mmengine.config import Config
@@ -16,7 +16,7 @@ from mmengine.utils import import_modules_from_strings
 
 from rspose.datasets import dataset
 from rspose.grid.cell import Cell
-from rspose.grid.config import GridConfig, ModelSettings, Training
+from rspose.grid.config import GridConfig, ModelSettings, Source, Training
 from rspose.training.mmpose_configs import mmpose_config, model_config
 from rspose.training.pretrained import Pretrained, pretrained
 
@@ -36,6 +36,7 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
     loss = config.loss_of(cell.loss, cell.head)
     known, data = dataset(cell.dataset), config.data[cell.dataset]
     keypoints = known.keypoints
+    seed_of = {source: training.seed_of(source, cell.seed) for source in get_args(Source)}
 
     composed = model_config(model_settings, cell.head)
     dataset_config = mmpose_config(known.mmpose_config)
@@ -58,7 +59,7 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
     use_udp = any(step.get("use_udp", False) for step in steps)
 
     def pipeline(steps: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-        seeding = [{"type": "SeedSample", "seed": cell.seed}] if split == "train" else []
+        seeding = [{"type": "SeedSample", "seed": seed_of["augmentation"]}] if split == "train" else []
         return [*seeding, *(_transform(step, split, codec, use_udp, training) for step in steps)]
 
     def dataloader(steps: Sequence[dict[str, Any]], split: str, batch_size: int) -> dict[str, Any]:
@@ -86,6 +87,9 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
         steps = dataset_config["train_dataloader"]["dataset"]["pipeline"]
     val_steps = dataset_config["val_dataloader"]["dataset"]["pipeline"]
     composed["train_dataloader"] = dataloader(steps, "train", training.batch_size // training.devices)
+    composed["train_dataloader"]["sampler"]["seed"] = seed_of["order"]
+    if "training_sample" in training.seeds_vary:
+        composed["train_dataloader"]["dataset"]["sample_seed"] = seed_of["training_sample"]
     if training.held_out is not None:
         held_out, of_training = training.held_out.model_dump(), composed["train_dataloader"]["dataset"]
         of_training["held_out"] = held_out
@@ -126,7 +130,10 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
             first = max(0, epochs - (published_epochs - hook["switch_epoch"]))
             switched = pipeline(hook["switch_pipeline"], "train")
             custom_hooks.append({"type": "PipelineSwitchHook", "epoch": first, "pipeline": switched})
-    custom_hooks += [{"type": "EpochSeedHook", "seed": cell.seed}, {"type": "PlainCheckpointHook"}]
+    custom_hooks += [
+        {"type": "EpochSeedHook", "seed": seed_of["augmentation"]},
+        {"type": "PlainCheckpointHook"},
+    ]
     if training.channels_last:
         custom_hooks.append({"type": "ChannelsLastHook"})
     composed["custom_hooks"] = custom_hooks
@@ -136,7 +143,7 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
         imports.append("rspose.training.timm_backbones")
     import_modules_from_strings(imports)
     composed["custom_imports"] = {"imports": imports, "allow_failed_imports": False}
-    composed["randomness"] = {"seed": cell.seed, "deterministic": True}
+    composed["randomness"] = {"seed": seed_of["initial_weights"], "deterministic": True}
     composed["env_cfg"]["cudnn_benchmark"] = False
     if training.devices > 1:
         composed["launcher"] = "pytorch"

@@ -121,7 +121,7 @@ class _SimCCOutput(_BenchmarkHead):
         super().__init__(**arguments)
         if self.decoder.normalize:
             raise ValueError(
-                f"{type(self).__name__}: decoder.normalize must be False: losses expect labels with peak 1"
+                f"{type(self).__name__}: decoder.normalize must be False: losses expect labels of up to 1"
             )
 
     def _labels(self, samples: Sequence[Any]) -> Maps:
@@ -142,7 +142,7 @@ class BenchmarkSimCCHead(_SimCCOutput, SimCCHead):
     """mmpose's 1D ``SimCCHead`` with a loss of the benchmark.
 
     Arguments as for :class:`BenchmarkHeatmapHead` and ``SimCCHead``; the decoder must be a ``SimCCLabel``
-    with ``normalize=False`` (labels with peak 1, as every loss expects them).
+    with ``normalize=False`` (labels that are 1 at the keypoint, as every loss expects them).
     """
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from mmpose.datasets.datasets import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 
@@ -38,6 +39,7 @@ class _SharedSkeleton(BaseCocoStyleDataset):
         least_keypoints: As for :func:`rspose.datasets.annotations.read_annotations`.
         held_out: Share and seed of the training images that are held out, if some are.
         only_held_out: Whether they are what is wanted, or the others.
+        sample_seed: Where given, as many instances as there are, drawn with replacement: a bootstrap.
         arguments: Those of mmpose's datasets.
     """
 
@@ -52,10 +54,12 @@ class _SharedSkeleton(BaseCocoStyleDataset):
         least_keypoints: int | None = None,
         held_out: dict[str, Any] | None = None,
         only_held_out: bool = False,
+        sample_seed: int | None = None,
         **arguments: Any,
     ) -> None:
         self.split, self.least_keypoints = split, least_keypoints
         self.held_out, self.only_held_out = held_out, only_held_out
+        self.sample_seed = sample_seed
         super().__init__(**arguments)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
@@ -73,11 +77,14 @@ class _SharedSkeleton(BaseCocoStyleDataset):
                 self.ann_file = _rewritten(Path(self.ann_file), self.known.format, self.known, Path(folder))
             instances = super().load_data_list()
         self.ann_file, self.bbox_file = files
-        if self.held_out is None:
+        if self.held_out is not None:
+            persons = read_annotations(self.known.name, self.data_root, self.split, self.least_keypoints)
+            held_out = set(persons.annotation_id[held_out_persons(persons, **self.held_out)].tolist())
+            instances = [each for each in instances if (each["id"] in held_out) == self.only_held_out]
+        if self.sample_seed is None:
             return instances
-        persons = read_annotations(self.known.name, self.data_root, self.split, self.least_keypoints)
-        held_out = set(persons.annotation_id[held_out_persons(persons, **self.held_out)].tolist())
-        return [each for each in instances if (each["id"] in held_out) == self.only_held_out]
+        drawn = np.random.default_rng(self.sample_seed).integers(len(instances), size=len(instances))
+        return [instances[at] for at in np.sort(drawn)]
 
     def _load_annotations(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if self.known.format == "mpii":

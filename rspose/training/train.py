@@ -218,6 +218,7 @@ class Training:
                 "learning_rate": settings.scaled_learning_rate * chosen.learning_rate_factor,
                 "base_batch_size": settings.learning_rate.base_batch_size,
                 "precision": settings.precision,
+                "seeds_vary": settings.seeds_vary,
                 "seconds": round(seconds, 2),
                 "seconds_per_iteration": round(seconds / runner.iter, 5),
                 "peak_memory_mb": round(peak_memory, 1),
