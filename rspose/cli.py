@@ -229,6 +229,19 @@ def _unpack(file: Path, out: Path) -> None:
 
 
 @command(
+    "reference",
+    "config/study.yaml",
+    path("config", "the config of a grid that has run"),
+    path("--out", "the folder to write (default: results/reference/NAME)"),
+)
+def _reference(config: Path, out: Path | None) -> None:
+    """Keep a grid's records, full config and tables as reference results, all of one clean commit."""
+    from rspose.tools.reference import keep_reference
+
+    print(": ".join(map(str, keep_reference(config, out))))
+
+
+@command(
     "choices",
     "config/photos.yaml --out config/photos_choices.json",
     path("config", "the config of a grid that was tuned"),

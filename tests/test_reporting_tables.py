@@ -263,6 +263,21 @@ def test_calibrated_scores_stand_beside_those_as_they_are(tmp_path: Path) -> Non
     assert "the other half of the images" in text
 
 
+def test_readings_stand_below_mse_and_kl_each_with_its_open_point_and_source(tmp_path: Path) -> None:
+    write(tmp_path, record(confidence={"within_types": {"spearman": 0.45}}))
+    write(tmp_path, record(loss="awing"))
+    printed = record(loss="fwahr-printed", title="FWAHR, printed")
+    printed["loss"] |= {"reference": "a poster", "reading": "what is tested"}
+    write(tmp_path, printed)
+    text = made(tmp_path, record(loss="kl"), name="readings.md")
+    assert [tuple(row.values()) for row in rows_of(text)] == [
+        ("MSE", "", "a paper", "45.1", "0.31", "0.45", "0.41"),
+        ("KL", "", "a paper", "45.1", "0.31", "—", "0.41"),
+        ("FWAHR, printed", "what is tested", "a poster", "45.1", "0.31", "—", "0.41"),
+    ]
+    assert list(rows_of(text)[0])[:3] == ["Loss", "Open point", "Source"]
+
+
 def test_poses_on_ground_truth_boxes_are_calibrated_where_records_have_them(tmp_path: Path) -> None:
     ranks = {"keypoint_spearman": 0.5, "pose_spearman": 0.6, "pose_on_truth_spearman": 0.7}
     native = {"spearman": 0.65, "kendall": 0.5, "pearson": 0.4, "n": 80}

@@ -27,6 +27,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.job import LastingError
 from rspose.training.hooks import EpochSeedHook
 from rspose.training.train import _Measurements
+from rspose.training.weights import sha256_of_weights
 
 pytestmark = [
     pytest.mark.slow,
@@ -254,7 +255,9 @@ def test_other_settings_data_or_initial_weights_start_anew(
         scaled = {key: factor * value for key, value in trained.items() if key.startswith("backbone.")}
         torch.save({"state_dict": scaled}, initial)
         assert run(one_epoch, cell, tmp_path, initial)["resumed"] is False
-        assert run(one_epoch, cell, tmp_path, initial)["resumed"] is True
+        again = run(one_epoch, cell, tmp_path, initial)
+        assert again["resumed"] is True
+        assert again["provenance"]["initial_weights_sha256"] == sha256_of_weights(initial)
 
     root = shutil.copytree(one_epoch["data"]["mpii"]["root"], tmp_path / "mpii")
     put(one_epoch, "data/mpii/root", str(root))

@@ -10,7 +10,7 @@ from builders.training import RunsCode
 from safetensors.torch import save_file
 from torch import nn
 
-from rspose.training.weights import load_whole, read_checkpoint, read_weights
+from rspose.training.weights import load_whole, read_checkpoint, read_weights, sha256_of_weights
 
 
 class Network(nn.Module):
@@ -98,6 +98,13 @@ def test_weights_of_another_network_are_refused_and_nothing_is_loaded(
         load_whole(network, path)
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_the_hash_of_weights_is_of_their_values(source: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    first = sha256_of_weights(saved(tmp_path / "first.pth", {"state_dict": source}))
+    assert sha256_of_weights(saved(tmp_path / "more.pth", {"epoch": 3, "state_dict": source})) == first
+    source["stem.0.bias"][0] += 1e-3
+    assert sha256_of_weights(saved(tmp_path / "changed.pth", {"state_dict": source})) != first
 
 
 @pytest.mark.parametrize("writer", ["torch", "pickle"])

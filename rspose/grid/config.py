@@ -332,6 +332,8 @@ class LossSettings(Settings):
     `weight` and its parameters: `{kl: 1, instance_sort: {weight: 0.5, delta: 0.5}}`."""
     title: str | None = None
     """Name of the variant in tables."""
+    reading: str | None = None
+    """The open point of a publication that this variant fills; the table `readings` lists such variants."""
     models: Annotated[list[Name], Field(min_length=1), _Listed()] | None = None
     """Models that are trained with this loss; all if left out."""
     parameters: Free = {}

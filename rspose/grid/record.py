@@ -121,6 +121,7 @@ class Loss(_Part):
     reconstruction: bool
     parameters: dict[str, Any]
     learned: dict[str, list[float]] = {}
+    reading: Maybe[Text] = None
 
 
 class Rank(_Part):
@@ -514,7 +515,7 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | 
         "training": None if training is None else measured | ({"tuning": choice} if choice else {}),
         "provenance": {
             **provenance,
-            **_tree(),
+            **tree(),
             "python": platform.python_version(),
             "versions": {name: _version(name) for name in _PACKAGES.split()},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -554,7 +555,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _tree() -> dict[str, Any]:
+def tree() -> dict[str, Any]:
     """The commit of the folder that the workflow runs in, and whether nothing there differs from it."""
     try:
         commit, changed = (

@@ -75,6 +75,12 @@ _CALIBRATION = (
     "Spearman's, calibrated the mean of both halves; GT: of poses on ground-truth boxes. Means over the "
     "seeds; their intervals stand in the CSV file."
 )
+_READ = {
+    "confidence.keypoint.spearman": Column("", "kpt. ρ", 1, 2),
+    "confidence.within_types.spearman": Column("", "within ρ", 1, 2),
+    "confidence.pose.spearman": Column("", "pose ρ", 1, 2),
+    "confidence.calibrated.pooled.pose_spearman": Column("", "pose ρ, calibrated", 1, 2),
+}
 _PLACE = ("Dataset", "Model", "Head", "Loss")
 _ERRORS = {"jitter": "jitter", "inversion": "inv.", "swap": "swap", "miss": "miss"}
 _DIAGNOSIS = {
@@ -155,6 +161,7 @@ def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
         (_confidence_table(results), numbers[kind == "confidence"]),
         (diagnosis_table(results), numbers[kind == "diagnosis"]),
         (calibration_table(results), numbers[numbers.metric.isin(_CALIBRATED)]),
+        (readings_table(results), numbers[numbers.loss.isin(_readings(results.runs))]),
         (difference_table(results), results.differences.drop(columns="score")),
         (length_table(results), results.along_lengths.drop(columns="score")),
         _claim_table(results),
@@ -254,6 +261,43 @@ def calibration_table(results: Results) -> Table | None:
     if "confidence.calibrated.pooled.pose_on_truth_spearman" not in results.runs:
         columns = {name: column for name, column in columns.items() if "pose_on_truth" not in name}
     return _table_of_means(results, "calibration", caption, columns, only, _CALIBRATION)
+
+
+def readings_table(results: Results) -> Table | None:
+    """A row for each reading of an open point of a publication, below MSE and KL, which have none.
+
+    None where no record has a reading.
+    """
+    runs, readings = results.runs, _readings(results.runs)
+    if not readings:
+        return None
+    sources = [
+        _Source(replace(column, group=f"{dataset_title(dataset)} {head_label(head)}"), metric, dataset, head)
+        for dataset, main in results.main_metrics.items()
+        for head in _heads(results.of(dataset)[0])
+        for metric, column in {main: Column("", main.removeprefix("metrics.")), **_READ}.items()
+        if metric in runs
+    ]
+    compared = {*readings, REFERENCE, "kl"}
+    places = [
+        place for place in _places(runs, results.failures) if place[3] in compared and place[1] != "control"
+    ]
+    caption = f"Readings of what was not available to us, {notes.data_kind(runs)} (%)"
+    table = _table("readings", caption, results, sources, places)
+    references = dict(zip(runs.loss, runs["loss.reference"], strict=True))
+    rows = [
+        replace(row, stub=(*row.stub, readings.get(place[3], ""), references.get(place[3], "")))
+        for place, row in zip(places, table.rows, strict=True)
+    ]
+    return replace(table, stub=(*table.stub, "Open point", "Source"), rows=tuple(rows))
+
+
+def _readings(runs: pd.DataFrame) -> dict[str, str]:
+    """The open point that each loss fills, of those that fill one."""
+    if "loss.reading" not in runs:
+        return {}
+    known = runs.dropna(subset="loss.reading")
+    return dict(zip(known.loss, known["loss.reading"], strict=True))
 
 
 def _table_of_means(

@@ -35,7 +35,7 @@ from rspose.training.memory import hold_memory
 from rspose.training.progress import ProgressHook
 from rspose.training.torchrun import torchrun
 from rspose.training.watch import LossFailure
-from rspose.training.weights import load_safely
+from rspose.training.weights import load_safely, sha256_of_weights
 
 _CURVE_POINTS = 50
 
@@ -202,6 +202,8 @@ class Training:
     def _write(self, runner: Runner, measurements: _Measurements, peak_memory: float) -> None:
         settings, seconds = self.config.training_of(self.cell), measurements.seconds
         chosen = self.config.loss_of(self.cell.loss, self.cell.head)
+        variant = self.config.loss_settings.get(self.cell.loss)
+        start = self.initial_weights
         loss = build(chosen.loss, chosen.parameters, num_keypoints=1)
         averages = (hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))
         weights = _unwrapped(next(averages, runner.model)).state_dict()
@@ -233,8 +235,10 @@ class Training:
                     "reconstruction": loss.reconstruction,
                     "parameters": chosen.parameters,
                     "learned": _learned(runner),
+                    **({"reading": variant.reading} if variant and variant.reading else {}),
                 },
                 "provenance": {
+                    **({"initial_weights_sha256": sha256_of_weights(start)} if start else {}),
                     "config_sha256": sha256_of(cell_settings(self.config, self.cell)),
                     "code_sha256": code_sha256(chosen),
                     "training_sha256": self.fingerprint,

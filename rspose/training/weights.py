@@ -1,5 +1,6 @@
 """Weights from files: read as plain data, of which nothing is run, and loaded whole or not at all."""
 
+import hashlib
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,15 @@ class Loaded:
     def plain(self) -> dict[str, Any]:
         """As plain data, for a record."""
         return {**asdict(self), "left_out": list(self.left_out)}
+
+
+def sha256_of_weights(path: Path) -> str:
+    """SHA-256 over names and values of the weights of a checkpoint, however the file was written."""
+    digest = hashlib.sha256()
+    for name, value in sorted(read_checkpoint(path)["state_dict"].items()):
+        digest.update(name.encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_checkpoint(path: Path) -> Any:

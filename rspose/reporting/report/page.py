@@ -40,6 +40,7 @@ _SECTIONS = {
     "confidence": ("confidence", "Confidence"),
     "diagnosis": ("diagnosis", "Diagnosis"),
     "calibration": ("calibration", "Calibration"),
+    "readings": ("readings", "Readings"),
     "differences": ("differences", "Differences to MSE"),
     "lengths": ("lengths", "Along the training length"),
 }

@@ -1,0 +1,62 @@
+"""Reference results: of one clean commit, with the full config, or refused in one line."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from builders.records import record, write
+
+from rspose.grid.config import load_config
+from rspose.grid.records import load_records
+from rspose.tools.reference import keep_reference
+
+CLEAN = {"git_commit": "a" * 40, "clean": True}
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The config of a grid of two cells, which have run, in a tree without changes."""
+    config = tmp_path / "config.yaml"
+    demo = Path(__file__).parents[1] / "config/demo.yaml"
+    config.write_text(
+        f"extends: {demo}\nname: mine\ncontrols: false\n"
+        "datasets: [coco]\nheads: [heatmap]\nlosses: [mse, kl]\n"
+    )
+    (tmp_path / ".gitignore").write_text("*\n")
+    monkeypatch.chdir(tmp_path)
+    for command in (["init", "-q"], ["add", "-f", ".gitignore"], ["commit", "-qm", "start"]):
+        author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *author, *command], check=True)
+    for loss in ("mse", "kl"):
+        write(tmp_path / "results/records", record(loss=loss, model="resnet18-w24", provenance=CLEAN))
+    return config
+
+
+def test_records_full_config_and_tables_are_kept(study: Path) -> None:
+    folder, said = keep_reference(study)
+    assert folder == Path("results/reference/mine") and said.startswith("2 of 2 cells of ")
+    assert len(load_records(folder)) == 2
+    assert (folder / "tables/coco.md").is_file()
+    kept, given = load_config(folder / "config.yaml"), load_config(study)
+    assert kept == given and "extends" not in (folder / "config.yaml").read_text()
+
+
+def test_what_cannot_be_made_again_is_refused(study: Path) -> None:
+    def refused(expected: str) -> None:
+        with pytest.raises(ValueError, match=expected):
+            keep_reference(study)
+        assert not Path("results/reference").exists()
+
+    records = study.parent / "results/records"
+    other = {"git_commit": "b" * 40, "clean": True}
+    write(records, record(loss="kl", model="resnet18-w24", provenance=other))
+    refused("expected records of one commit, found 2: make them again from one commit without changes")
+    changed = {**CLEAN, "clean": False}
+    write(records, record(loss="kl", model="resnet18-w24", provenance=changed))
+    refused("1 of 2 records are of a tree with changes, .*kl.* first")
+    Path(".gitignore").write_text("*\n!new.py\n")
+    refused(r"expected a tree without changes, found some \(git status\)")
+    for file in records.rglob("*.json"):
+        file.unlink()
+    subprocess.run(["git", "checkout", "-q", ".gitignore"], check=True)
+    refused("results/records: expected records, found none: run the grid first")
