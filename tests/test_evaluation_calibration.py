@@ -14,8 +14,9 @@ from rspose.datasets import DATASETS
 from rspose.datasets.annotations import read_annotations
 from rspose.evaluation.calibration import constant, cross_fitted, isotonic, second_half, spearman_of_halves
 from rspose.evaluation.confidence import KeypointQuality, Pairs, keypoint_quality
-from rspose.evaluation.detections import instance_scores, rescore_and_suppress
+from rspose.evaluation.detections import instance_scores
 from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.tools import official
 
 pytestmark = pytest.mark.usefixtures("few_replicates")
 
@@ -211,7 +212,7 @@ def test_calibrated_ap_is_the_official_one_and_ignores_the_scale_of_confidence(
     half, of_truth = (second[np.searchsorted(images, each.image_id)] for each in (told, on_truth))
     for fit in ("pooled", "by_type"):
         confidence = cross_fitted(isotonic, fit == "by_type", told.confidence, half, truth, of_truth)
-        kept, scores = rescore_and_suppress(replace(told, confidence=confidence).detections(), falloff)
+        kept, scores = official.suppressed(replace(told, confidence=confidence), DATASETS[dataset])
         ap = official_ap(dataset, kept, scores, tmp_path)
         assert found[fit]["AP"] == pytest.approx(ap, abs=1e-9)
         assert found[fit]["AP_own_threshold"] >= ap - 1e-9

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
-from rspose.evaluation import coco
 from rspose.evaluation.confidence import Pairs
 from rspose.evaluation.controls import oracle
-from rspose.evaluation.detections import instance_scores, rescore_and_suppress
+from rspose.evaluation.detections import instance_scores
 from rspose.evaluation.evaluate import evaluate_predictions
 from rspose.evaluation.oks import oks_to_persons
 from rspose.evaluation.predictions import Predictions
+from rspose.tools import official
 
 pytestmark = pytest.mark.usefixtures("few_replicates")
 
@@ -117,7 +117,8 @@ def official_oks(
 ) -> dict[int, np.ndarray]:
     """OKS of the predictions of each image, the best first, with its persons, by the official evaluator."""
     confident = replace(kept, confidence=np.ones_like(kept.confidence))  # lest it leave any out
-    found = coco.match(dataset, confident, scores, annotations)[""].ious
+    known = DATASETS[dataset]
+    found = official.match(known, official.results(known, confident, scores), annotations)[""].ious
     return {image: np.array(oks) for (image, _), oks in found.items()}
 
 
@@ -131,8 +132,9 @@ def test_oks_equals_the_evaluators(dataset: str, tmp_path: Path) -> None:
         persons = np.flatnonzero(annotations.image_id == image)
         if len(expected):
             falloff = DATASETS[dataset].keypoints.falloff
-            ours = oks_to_persons(kept.keypoints[rows], annotations, persons, falloff)
-            np.testing.assert_allclose(ours, expected, atol=1e-9)
+            pairs = np.repeat(rows, len(persons)), annotations, np.tile(persons, len(rows))
+            ours = oks_to_persons(kept.keypoints, *pairs, falloff, {})[""]
+            np.testing.assert_allclose(ours.reshape(expected.shape), expected, atol=1e-9)
             compared += expected.size
     assert compared > 50
     assert annotations.ignored.any()
@@ -142,7 +144,7 @@ def test_oks_equals_the_evaluators(dataset: str, tmp_path: Path) -> None:
 def test_pose_level_is_score_against_best_oks(dataset: str, tmp_path: Path) -> None:
     predictions = noisy_predictions(tmp_path, dataset, seed=3, images=15)
     annotations = read_annotations(dataset, tmp_path, "val")
-    kept, scores = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
+    kept, scores = official.suppressed(predictions, DATASETS[dataset])
     counted, quality, excused = [], [], 0
     for image, oks in official_oks(dataset, kept, scores, annotations).items():
         ignored = annotations.ignored[annotations.image_id == image]
@@ -252,7 +254,7 @@ def test_keypoints_on_detections_belong_to_the_person_whose_box_they_are_in(
     # Boxes that overlap a person by more and less.
     shift = np.random.default_rng(9).uniform(0, 0.6, (len(predictions), 1))
     predictions.box[:, :2] += (shift * predictions.box[:, 2:]).astype(np.float32)
-    kept, _ = rescore_and_suppress(predictions.detections(), DATASETS[dataset].keypoints.falloff)
+    kept, _ = official.suppressed(predictions, DATASETS[dataset])
     confidence, quality, without = [], [], 0
     for index in range(len(kept)):
         persons = np.flatnonzero((annotations.image_id == kept.image_id[index]) & ~annotations.ignored)

@@ -13,11 +13,10 @@ from rspose.datasets.annotations import Annotations, read_annotations
 from rspose.datasets.coco import COCO
 from rspose.datasets.crowdpose import CROWDPOSE
 from rspose.evaluation.controls import oracle
-from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.errors import ERRORS, KINDS, Diagnosis, diagnose, meant_persons
-from rspose.evaluation.evaluate import evaluate_predictions
-from rspose.evaluation.matching import pair
+from rspose.evaluation.evaluate import candidates, evaluate_predictions
 from rspose.evaluation.predictions import Predictions
+from rspose.tools import official
 
 pytestmark = pytest.mark.usefixtures("few_replicates")
 
@@ -148,7 +147,7 @@ def diagnosed(
 ) -> tuple[np.ndarray, Diagnosis]:
     """The persons that detections mean, and their errors."""
     joints = DATASETS[dataset].keypoints
-    meant = meant_persons(pair(kept, annotations, joints.falloff), scores)
+    meant = meant_persons(candidates(DATASETS[dataset], kept, annotations)[""], scores, kept.confident())
     return meant, diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
 
 
@@ -156,7 +155,7 @@ def diagnosed(
 def test_kinds_follow_the_definition(dataset: str, tmp_path: Path) -> None:
     predictions = noisy_predictions(tmp_path, dataset, seed=1, images=15)
     joints, annotations = DATASETS[dataset].keypoints, read_annotations(dataset, tmp_path, "val")
-    kept, scores = rescore_and_suppress(predictions.detections(), joints.falloff)
+    kept, scores = official.suppressed(predictions, DATASETS[dataset])
     meant, found = diagnosed(dataset, kept, scores, annotations)
     judged = 0
     for row, joint in np.ndindex(found.kind.shape):
@@ -183,10 +182,10 @@ def test_a_detection_means_the_person_that_the_evaluator_gives_it_at_an_oks_of_a
     truth = oracle("coco", tmp_path)
     poses = truth.take(np.flatnonzero(truth.annotation_id == annotations.annotation_id[person])[[0, 0, 0]])
     poses.keypoints[1] += 5000
-    pairs = pair(poses, annotations, COCO.keypoints.falloff)
+    pairs, three = candidates(COCO, poses, annotations)[""], np.full(3, True)
     # The best-scored one gets the person; the second copy and the one far off mean nobody.
-    assert meant_persons(pairs, np.array([0.9, 0.8, 0.7])).tolist() == [person, -1, -1]
-    assert meant_persons(pairs, np.array([0.5, 0.8, 0.7])).tolist() == [-1, -1, person]
+    assert meant_persons(pairs, np.array([0.9, 0.8, 0.7]), three).tolist() == [person, -1, -1]
+    assert meant_persons(pairs, np.array([0.5, 0.8, 0.7]), three).tolist() == [-1, -1, person]
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])

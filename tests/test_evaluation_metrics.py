@@ -32,9 +32,9 @@ from scipy.io import savemat
 
 from rspose.datasets import DATASETS
 from rspose.evaluation.controls import oracle
-from rspose.evaluation.detections import instance_scores
+from rspose.evaluation.detections import by_image, instance_scores
 from rspose.evaluation.evaluate import evaluate, evaluate_predictions
-from rspose.evaluation.oks import oks_of_pairs, suppress
+from rspose.evaluation.oks import Neighbours, neighbours
 from rspose.evaluation.predictions import Predictions
 
 pytestmark = [
@@ -221,15 +221,29 @@ def test_oks_nms_keeps_what_mmpose_keeps(seed: int) -> None:
         {"keypoints": np.column_stack([pose, np.ones(17)]), "area": size, "score": score}
         for pose, size, score in zip(keypoints, area, scores, strict=True)
     ]
-    expected = mmpose_oks_nms(instances, 0.9, sigmas=sigmas)
-    assert 6 < len(expected) < 50
-    kept = suppress(oks_of_pairs(keypoints, area, 2 * sigmas), scores, 0.9)
-    np.testing.assert_array_equal(kept, expected)
+    near = neighbours(keypoints, area, np.zeros(50, int), 2 * sigmas, 0.3)
+    for threshold in (0.3, 0.9):
+        expected = mmpose_oks_nms(instances, threshold, sigmas=sigmas)
+        assert 3 < len(expected) < 50
+        np.testing.assert_array_equal(np.flatnonzero(near.kept(scores, threshold)), np.sort(expected))
 
 
-def test_oks_nms_of_equal_scores_keeps_the_later_and_of_nothing_nothing() -> None:
-    for count, kept in ((40, [39]), (0, [])):
-        assert suppress(np.ones((count, count)), np.ones(count), 0.9).tolist() == kept
+def test_oks_nms_of_equal_scores_keeps_the_first_and_of_nothing_nothing() -> None:
+    for count, kept in ((40, [0]), (0, [])):
+        near = Neighbours(*np.triu_indices(count, 1), np.ones(count * (count - 1) // 2))
+        assert np.flatnonzero(near.kept(np.ones(count), 0.9)).tolist() == kept
+    none = np.zeros((0, 17, 2)), np.zeros(0), np.zeros(0, int), mmpose_sigmas("coco"), 0.3
+    assert len(neighbours(*none).oks) == 0
+
+
+def test_of_equal_scores_the_later_detection_of_an_image_comes_first(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "coco", seed=1)
+    predictions = oracle("coco", tmp_path)
+    predictions.image_id = np.tile([7, 5], len(predictions))[: len(predictions)]
+    ordered = by_image(predictions)
+    assert (np.diff(ordered.image_id) >= 0).all()
+    evens = predictions.box[1::2][::-1]
+    np.testing.assert_array_equal(ordered.box[: len(evens)], evens)
 
 
 def test_instance_score_is_box_score_times_mean_of_confidences_above_a_fifth(tmp_path: Path) -> None:

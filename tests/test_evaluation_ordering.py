@@ -1,7 +1,6 @@
 """AP on arrays, with oracle scores and against thresholds, compared with the official evaluator."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,11 @@ from mmpose.evaluation.functional import oks_nms as mmpose_oks_nms
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
-from rspose.evaluation.detections import instance_scores
-from rspose.evaluation.evaluate import evaluate_predictions
-from rspose.evaluation.matching import ImagePairs, match, pair, replicated_precision
-from rspose.evaluation.ordering import lost_to_ordering, oracle_scores, threshold_curves
+from rspose.evaluation.detections import by_image, instance_scores
+from rspose.evaluation.evaluate import candidates, evaluate_predictions
+from rspose.evaluation.matching import Candidates
+from rspose.evaluation.oks import Neighbours, neighbours
+from rspose.evaluation.ordering import average_precision, lost_to_ordering, oracle_scores, threshold_curves
 from rspose.evaluation.predictions import Predictions
 
 pytestmark = [
@@ -23,24 +23,23 @@ pytestmark = [
 ]
 
 
-def pairs_of(dataset: str, predictions: Predictions, annotations: Annotations) -> list[ImagePairs]:
-    return pair(predictions, annotations, DATASETS[dataset].keypoints.falloff)
-
-
-def average_precision(pairs: Sequence[ImagePairs], scores: np.ndarray) -> float:
-    return replicated_precision(pairs, scores, np.ones((len(pairs), 1), dtype=np.int32))[0]
+def average_precision_of(
+    dataset: str, predictions: Predictions, scores: np.ndarray, annotations: Annotations
+) -> float:
+    pairs = candidates(DATASETS[dataset], predictions, annotations)[""]
+    return average_precision(pairs, scores, predictions.confident())[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose", "wholebody"])
 def test_ap_on_arrays_is_the_evaluators(dataset: str, seed: int, tmp_path: Path) -> None:
     kept, scores, annotations = suppressed_detections(tmp_path, dataset, seed, images=25)
-    pairs = pairs_of(dataset, kept, annotations)
     assert annotations.crowd.any()
-    # Also equal scores, and an order of its own; asked again, the same images are not matched again.
+    # Also equal scores, and an order of its own.
     for used in (scores, np.round(scores, 1), np.random.default_rng(seed).uniform(size=len(scores))):
         expected = official_ap(dataset, kept, used, tmp_path)
-        assert average_precision(pairs, used) == pytest.approx(expected, abs=1e-12)
+        found = average_precision_of(dataset, kept, used, annotations)
+        assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_ap_counts_the_twenty_best_of_an_image_and_nothing_without_confidence(tmp_path: Path) -> None:
@@ -53,8 +52,9 @@ def test_ap_counts_the_twenty_best_of_an_image_and_nothing_without_confidence(tm
     crowd.confidence[:] = 0.5
     crowd.confidence[45] = 0
     scores = np.linspace(1, 0.1, 60)
-    pairs = pairs_of("coco", crowd, annotations)
-    best_first, last_first = (average_precision(pairs, used) for used in (scores, scores[::-1].copy()))
+    best_first, last_first = (
+        average_precision_of("coco", crowd, used, annotations) for used in (scores, scores[::-1].copy())
+    )
     assert best_first == pytest.approx(official_ap("coco", crowd, scores, tmp_path), abs=1e-12)
     assert last_first == pytest.approx(official_ap("coco", crowd, scores[::-1], tmp_path), abs=1e-12)
     # Best first, the only right ones come after 30 wrong ones; last first, a right one stands at the top.
@@ -62,13 +62,26 @@ def test_ap_counts_the_twenty_best_of_an_image_and_nothing_without_confidence(tm
 
 
 def test_a_person_is_taken_once_and_a_crowd_again_and_again() -> None:
-    oks = np.array([[0.9, 0.6], [0.8, 0.6], [0.7, 0.6]])
-    ignored, crowd = np.array([False, True]), np.array([False, True])
-    assert match(oks, ignored, crowd, np.array([0.5])).tolist() == [[0, 1, 1]]
-    assert match(oks, ignored, np.zeros(2, bool), np.array([0.5])).tolist() == [[0, 1, -1]]
+    def match(oks: list[list[float]], ignored: list[bool], crowd: list[bool], *thresholds: float) -> list:
+        """The predictions of one image, the best first, with its persons."""
+        count, persons = np.shape(oks)
+        row, person = np.divmod(np.arange(count * persons), persons)
+        image, rows = np.zeros(count, dtype=int), np.arange(count)
+        flags = np.zeros(persons, dtype=int), 1, np.array(ignored), np.array(crowd)
+        pairs = Candidates(image, *flags, row, person, np.ravel(oks))
+        return pairs.match(rows, rows, np.array(thresholds)).tolist()
+
+    three, later, none = [[0.9, 0.6], [0.8, 0.6], [0.7, 0.6]], [False, True], [False, False]
+    assert match(three, later, later, 0.5) == [[0, 1, 1]]
+    assert match(three, later, none, 0.5) == [[0, 1, -1]]
     # A person that counts goes before one to be ignored that fits better; equal ones: the later.
-    assert match(np.array([[0.6, 0.9]]), ignored, crowd, np.array([0.5, 0.7])).tolist() == [[0], [1]]
-    assert match(np.array([[0.6, 0.6]]), np.zeros(2, bool), crowd, np.array([0.6])).tolist() == [[1]]
+    assert match([[0.6, 0.9]], later, later, 0.5, 0.7) == [[0], [1]]
+    assert match([[0.6, 0.6]], none, later, 0.6) == [[1]]
+
+
+def neighbours_of(dataset: str, detections: Predictions) -> Neighbours:
+    falloff = DATASETS[dataset].keypoints.falloff
+    return neighbours(detections.keypoints, detections.area, detections.image_id, falloff, least=0.3)
 
 
 def naive_oracle_scores(dataset: str, kept: Predictions, annotations: Annotations) -> np.ndarray:
@@ -95,12 +108,13 @@ def test_ap_lost_to_ordering_is_what_the_evaluator_gains_from_edited_scores(
     dataset: str, tmp_path: Path
 ) -> None:
     kept, scores, annotations = suppressed_detections(tmp_path, dataset, seed=5, images=25)
-    pairs = pairs_of(dataset, kept, annotations)
+    pairs = candidates(DATASETS[dataset], kept, annotations)[""]
     edited = naive_oracle_scores(dataset, kept, annotations)
     confident = (kept.confidence > 0).any(axis=1)
-    found = oracle_scores(pairs, len(kept))
+    found = oracle_scores(pairs, confident)
     np.testing.assert_allclose(found[confident], edited[confident], atol=1e-9, rtol=0)
-    lost = lost_to_ordering(pairs, scores, np.ones((len(pairs), 1), dtype=np.int32))
+    once = np.ones((pairs.images, 1), dtype=np.int32)
+    lost = lost_to_ordering(pairs, confident, average_precision(pairs, scores, confident), once)
     best, measured = (official_ap(dataset, kept, used, tmp_path) for used in (edited, scores))
     assert lost["AP_oracle_scores"] == pytest.approx([best], abs=1e-12)
     assert lost["AP_lost"] == pytest.approx([best - measured], abs=1e-12)
@@ -108,7 +122,8 @@ def test_ap_lost_to_ordering_is_what_the_evaluator_gains_from_edited_scores(
     # No other order is better.
     rng = np.random.default_rng(0)
     for _ in range(5):
-        assert average_precision(pairs, edited * rng.uniform(0.5, 1, len(edited))) <= best + 1e-12
+        other = average_precision(pairs, edited * rng.uniform(0.5, 1, len(edited)), confident)
+        assert other <= best + 1e-12
 
 
 def test_a_second_prediction_of_a_person_gets_no_oracle_score(tmp_path: Path) -> None:
@@ -121,7 +136,8 @@ def test_a_second_prediction_of_a_person_gets_no_oracle_score(tmp_path: Path) ->
     twice.keypoints[0] += 1
     alone = annotations.image_id[person] == annotations.image_id
     annotations.ignored |= alone & (np.arange(len(annotations)) != person)
-    assert oracle_scores(pairs_of("coco", twice, annotations), 2) == pytest.approx([0, 1])
+    pairs = candidates(DATASETS["coco"], twice, annotations)[""]
+    assert oracle_scores(pairs, np.full(2, True)) == pytest.approx([0, 1])
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
@@ -129,8 +145,9 @@ def test_threshold_curves_are_the_evaluators_ap_after_mmposes_suppression(
     dataset: str, tmp_path: Path
 ) -> None:
     detections = noisy_predictions(tmp_path, dataset, seed=7, images=25).detections()
-    pairs = pairs_of(dataset, detections, read_annotations(dataset, tmp_path, "val"))
-    curves = threshold_curves(pairs, detections, DATASETS[dataset].keypoints.falloff)
+    ordered = by_image(detections)
+    pairs = candidates(DATASETS[dataset], ordered, read_annotations(dataset, tmp_path, "val"))[""]
+    curves = threshold_curves(pairs, neighbours_of(dataset, ordered), ordered)
     nms, keypoint_score = curves["nms"], curves["keypoint_score"]
     triplets = np.concatenate([detections.keypoints, detections.confidence[..., None]], axis=2)
     sigmas = np.array(DATASETS[dataset].keypoints.sigmas)
@@ -173,8 +190,8 @@ def test_the_curves_pass_through_the_ap_of_the_tables(dataset: str, tmp_path: Pa
 def test_nobody_to_find_has_no_ap(tmp_path: Path) -> None:
     kept, scores, annotations = suppressed_detections(tmp_path, "coco", seed=9, images=25)
     annotations.ignored[:] = True
-    pairs = pairs_of("coco", kept, annotations)
-    once = np.ones((len(pairs), 1), dtype=np.int32)
-    assert all(np.isnan(values).all() for values in lost_to_ordering(pairs, scores, once).values())
-    curves = threshold_curves(pairs, kept, DATASETS["coco"].keypoints.falloff)
+    pairs, every = candidates(DATASETS["coco"], kept, annotations)[""], np.full(len(kept), True)
+    once, measured = np.ones((pairs.images, 1), dtype=np.int32), average_precision(pairs, scores, every)
+    assert all(np.isnan(values).all() for values in lost_to_ordering(pairs, every, measured, once).values())
+    curves = threshold_curves(pairs, neighbours_of("coco", kept), kept)
     assert set(curves["nms"]["AP"]) == {None}

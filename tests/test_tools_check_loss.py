@@ -18,7 +18,7 @@ import torch
 from builders.grid import REPOSITORY
 from builders.losses import every_loss_and_head
 from builders.targets import gaussian_labels, make_target, on_maps, random_prediction
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import rspose.baselines as baselines
@@ -238,6 +238,16 @@ def swallowing_the_dtype(self: HeatmapLoss, prediction: Maps, target: KeypointTa
     return {"x": sum(Squared.terms(self, prediction, target).values()).to(torch.float32)}
 
 
+def holding(made: Callable[[], object]) -> dict[str, Callable]:
+    """The constructor of a loss that keeps something as ``own``."""
+
+    def __init__(self: HeatmapLoss) -> None:
+        HeatmapLoss.__init__(self)
+        self.own = made()
+
+    return {"__init__": __init__}
+
+
 BROKEN: dict[str, tuple[str, Callable | dict[str, Callable], str]] = {
     "NaN": (
         "terms",
@@ -379,6 +389,27 @@ BROKEN: dict[str, tuple[str, Callable | dict[str, Callable], str]] = {
         "compiled",
         lambda self, p, y: (p - (0 if torch.compiler.is_compiling() else y)).square().mean(-1),
         "under torch.compile the value or the gradient comes out different",
+    ),
+    "a plain tensor": (
+        "goes_to_a_gpu",
+        holding(lambda: torch.ones(3)),
+        r"self\.own is a plain tensor, which stays when .* self\.register_buffer\('own', tensor, persist",
+    ),
+    "a tensor to be learned": (
+        "goes_to_a_gpu",
+        holding(lambda: [torch.ones(3, requires_grad=True)]),
+        r"self\.own requires a gradient, but no optimizer gets it; make it an nn\.Parameter",
+    ),
+    "a list of modules": (
+        "goes_to_a_gpu",
+        holding(lambda: [nn.Linear(2, 2)]),
+        r"self\.own holds a module with weights that no optimizer gets; .*nn\.ModuleList",
+    ),
+    "a place on the CPU": (
+        "goes_to_a_gpu",
+        lambda self, p, y: ((p - y).square() * (1 + torch.arange(p.shape[1]))).mean(-1),
+        r"on a GPU, mul mixes a tensor on the GPU with one on the CPU, of shape \[48\] "
+        r"\(test_.*, line \d+\); make it where the prediction is",
     ),
     "input overwritten": ("input_untouched", {"terms": overwriting}, "target.scale was changed in place"),
 }

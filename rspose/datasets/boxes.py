@@ -4,8 +4,8 @@ import numpy as np
 
 
 def intersection_over_union(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes x, y, width, height, ``[N, 4]`` and ``[M, 4]``: ``[N, M]``."""
-    first, second = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
+    """Intersection over union of boxes x, y, width, height, ``[..., 4]`` each: ``[...]``."""
+    first, second = first.astype(np.float64), second.astype(np.float64)
     low = np.maximum(first[..., :2], second[..., :2])
     high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     intersection = np.clip(high - low, 0.0, None).prod(axis=-1)

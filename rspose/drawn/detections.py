@@ -43,7 +43,7 @@ def detect_people(
             if drop and rng.random() >= _DUPLICATES:
                 continue
             box = _jittered(rng, truth, spread, size)
-            overlap = float(intersection_over_union(box[None], truth[None])[0, 0])
+            overlap = float(intersection_over_union(box, truth))
             found.append((_score(rng, 1.6 + 0.7 * clearness + 7.0 * (overlap - 0.75) - drop), box))
     for _ in range(rng.poisson(_FALSE_POSITIVES_PER_PERSON * (len(people) + 0.5))):
         found.append((_score(rng, -1.6), _false_box(rng, truths, size)))
@@ -67,7 +67,7 @@ def _false_box(rng: np.random.Generator, truths: np.ndarray, size: tuple[int, in
         low = np.minimum(first[:2], second[:2])
         high = np.maximum(first[:2] + first[2:], second[:2] + second[2:])
         union = np.concatenate([low, high - low])
-        if intersection_over_union(union[None], truths).max() < 0.5:
+        if intersection_over_union(union, truths).max() < 0.5:
             return _jittered(rng, union, 0.04, size)
     height = size[1] * rng.uniform(0.12, 0.7)
     width = height * rng.uniform(0.3, 0.9)

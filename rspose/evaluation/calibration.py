@@ -31,8 +31,11 @@ def isotonic(pairs: Pairs, confidence: np.ndarray) -> np.ndarray:
     if not len(pairs.row):
         return confidence
     seen, group, count = np.unique(pairs.confidence, return_inverse=True, return_counts=True)
-    mean = np.bincount(group, pairs.quality) / count
-    return np.interp(confidence, seen, isotonic_regression(mean, weights=count).x)
+    fitted = isotonic_regression(np.bincount(group, pairs.quality) / count, weights=count).x
+    # Between the ends of a level there is nothing to look up.
+    ends = np.diff(fitted, prepend=np.nan, append=np.nan) != 0
+    ends = ends[:-1] | ends[1:]
+    return np.interp(confidence, seen[ends], fitted[ends])
 
 
 def constant(pairs: Pairs, confidence: np.ndarray) -> np.ndarray:

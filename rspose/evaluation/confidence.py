@@ -11,9 +11,8 @@ import numpy as np
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from rspose.datasets.annotations import Annotations
-from rspose.evaluation.coco import MAX_DETECTIONS
-from rspose.evaluation.matching import pair
-from rspose.evaluation.oks import keypoint_similarity
+from rspose.evaluation.matching import Candidates
+from rspose.evaluation.oks import keypoint_similarity, squared_distance
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import mean_of_known, spearman
 
@@ -111,29 +110,22 @@ def keypoint_quality(
     predictions: Predictions, persons: np.ndarray, annotations: Annotations, falloff: np.ndarray
 ) -> KeypointQuality:
     """Quality of N predictions of the persons in N rows of the annotations."""
-    offset = predictions.keypoints - annotations.keypoints[persons]
-    similarity = keypoint_similarity((offset**2).sum(axis=-1), annotations.area[persons], falloff)
+    distance = squared_distance(predictions.keypoints, annotations.keypoints[persons])
+    similarity = keypoint_similarity(distance, annotations.area[persons], falloff)
     return KeypointQuality(predictions.confidence, similarity, annotations.labelled[persons])
 
 
-def detection_pairs(
-    detections: Predictions, scores: np.ndarray, annotations: Annotations, falloff: np.ndarray
-) -> Pairs:
-    """Instance score and OKS of each detection that counts, of N after suppression with scores ``[N]``.
+def detection_pairs(candidates: Candidates, scores: np.ndarray, kept: np.ndarray) -> Pairs:
+    """Instance score and OKS of each detection that counts, of those ``kept``, bool ``[N]``; scores ``[N]``.
 
     The quality of a detection is its OKS with that person of its image whom it fits best, 0 where there is
     none. It does not depend on the scores: were each person given to the best-scored detection and the others
     counted as 0, even random scores would correlate with such a quality. As in the evaluator, the 20 best of
     an image count, and those that fit nobody but a person to be ignored are left out.
     """
-    counted, quality = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-    for image in pair(detections, annotations, falloff, np.arange(len(detections))):
-        order = np.argsort(-scores[image.rows], kind="stable")[:MAX_DETECTIONS]
-        oks = image.oks[order]
-        best = oks[:, ~image.ignored].max(axis=1, initial=0.0)
-        to_ignored = oks[:, image.ignored].max(axis=1, initial=0.0)
-        excused = (best < MATCH_THRESHOLD) & (to_ignored >= MATCH_THRESHOLD)
-        counted.append(image.rows[order][~excused])
-        quality.append(best[~excused])
-    rows = np.concatenate(counted)
-    return Pairs(scores[rows], np.concatenate(quality), rows)
+    rows, _ = candidates.ranked(scores, kept)
+    best, to_ignored = (
+        candidates.best(persons)[rows] for persons in (~candidates.ignored, candidates.ignored)
+    )
+    counted = (best >= MATCH_THRESHOLD) | (to_ignored < MATCH_THRESHOLD)
+    return Pairs(scores[rows[counted]], best[counted], rows[counted])

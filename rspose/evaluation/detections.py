@@ -4,11 +4,8 @@ The usual protocol of top-down pose estimation: mmpose's ``CocoMetric`` with its
 ``score_mode='bbox_keypoint'`` and ``nms_mode='oks_nms'``.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from rspose.evaluation.oks import oks_of_pairs, suppress
 from rspose.evaluation.predictions import Predictions
 
 KEYPOINT_SCORE_THRESHOLD = 0.2
@@ -33,19 +30,11 @@ def instance_scores(predictions: Predictions, threshold: float = KEYPOINT_SCORE_
     return predictions.box_score * np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 
-def rescore_and_suppress(detections: Predictions, falloff: np.ndarray) -> tuple[Predictions, np.ndarray]:
-    """The predictions that OKS-NMS keeps and their instance scores, image by image, the best first."""
-    scores = instance_scores(detections)
-    kept = [np.zeros(0, dtype=np.int64)]
-    for _, rows in rows_by_image(detections.image_id):
-        oks = oks_of_pairs(detections.keypoints[rows], detections.area[rows], falloff)
-        kept.append(rows[suppress(oks, scores[rows], NMS_THRESHOLD)])
-    rows = np.concatenate(kept)
-    return detections.take(rows), scores[rows]
+def by_image(predictions: Predictions) -> Predictions:
+    """The predictions in the order of their images, in each the later ones first.
 
-
-def rows_by_image(image_id: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each image id, ascending, with the indices of its rows in their order."""
-    order = np.argsort(image_id, kind="stable")
-    images, starts = np.unique(image_id[order], return_index=True)
-    return zip(images.tolist(), np.split(order, starts[1:]), strict=True) if len(images) else iter(())
+    For of two with equal scores OKS-NMS takes the later one, on every machine (mmpose leaves it to an
+    unstable sort), and what comes after it the one that it took first.
+    """
+    backwards = np.arange(len(predictions))[::-1]
+    return predictions.take(backwards[np.argsort(predictions.image_id[backwards], kind="stable")])

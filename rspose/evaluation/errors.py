@@ -14,22 +14,19 @@ wrong joint. (The authors' code means the same, but takes sigma for the falloff 
 nearer.)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rspose.datasets import KeypointSet
 from rspose.datasets.annotations import Annotations
-from rspose.evaluation.detections import rows_by_image
-from rspose.evaluation.matching import NOBODY, ImagePairs, match
-from rspose.evaluation.oks import keypoint_similarity
+from rspose.evaluation.matching import MATCHED, NOBODY, Candidates
+from rspose.evaluation.oks import in_same_image, keypoint_similarity, portions, squared_distance
 
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
 ERRORS = KINDS[1:]
 GOOD, NEAR = 0.85, 0.5
-# The least OKS at which a detection is taken to mean a person at all.
-MATCHED = 0.1
 NOT_JUDGED = -1
 
 
@@ -59,27 +56,32 @@ class Diagnosis:
         shares = np.divide(of_kind, total, out=np.full(of_kind.shape, np.nan), where=total > 0)
         return dict(zip(KINDS, shares, strict=True))
 
-    def gains(self, metric: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
-        """How much a metric of keypoints ``[N, K, 2]`` rises where one error, or ``all``, are repaired."""
-        measured = metric(self.predicted)
+    def gains(
+        self, measured: np.ndarray, metric: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """How much more than ``measured`` a metric is where one error, or ``all``, are repaired.
+
+        The metric is given the indices of the poses that change, int64 ``[n]``, and these, ``[n, K, 2]``.
+        """
         repaired = {}
         for name, errors in (*((error, (error,)) for error in ERRORS), ("all", ERRORS)):
             wrong = np.isin(self.kind, [KINDS.index(error) for error in errors])
-            repaired[name] = metric(np.where(wrong[..., None], self.repaired, self.predicted)) - measured
+            rows = np.flatnonzero(wrong.any(axis=1))
+            moved = np.where(wrong[rows, :, None], self.repaired[rows], self.predicted[rows])
+            repaired[name] = metric(rows, moved) - measured
         return repaired
 
 
-def meant_persons(pairs: Sequence[ImagePairs], scores: np.ndarray) -> np.ndarray:
+def meant_persons(pairs: Candidates, scores: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The person that each detection means, int64 ``[N]``, -1 for nobody.
 
-    That is the one the evaluator matches it with at an OKS of 0.1, if that person counts. Scores are ``[N]``.
+    That is the one the evaluator matches it with at an OKS of 0.1, if that person counts. Scores are ``[N]``;
+    only the detections ``among``, bool ``[N]``, mean anybody.
     """
-    meant = np.full(len(scores), NOBODY, dtype=np.int64)
-    for image in pairs:
-        order = np.argsort(-scores[image.rows], kind="stable")
-        (matched,) = match(image.oks[order], image.ignored, image.crowd, np.array([MATCHED]))
-        persons = np.append(image.persons, NOBODY)[matched]
-        meant[image.rows[order]] = np.where(np.append(image.ignored, True)[matched], NOBODY, persons)
+    meant = np.full(len(scores), NOBODY)
+    rows, places = pairs.ranked(scores, among, most=len(scores))
+    (matched,) = pairs.match(rows, places, np.array([MATCHED]))
+    meant[rows] = np.where(np.append(pairs.ignored, True)[matched], NOBODY, matched)
     return meant
 
 
@@ -93,19 +95,25 @@ def diagnose(
     """
     kind = np.full(predicted.shape[:2], NOT_JUDGED, dtype=np.int8)
     repaired = predicted.astype(np.float64)
-    mirrored = np.array(joints.flip_indices)
-    persons_in = dict(rows_by_image(image))
-    for row in np.flatnonzero(meant != NOBODY):
-        person = meant[row]
-        persons = persons_in[image[person].item()]
-        offset = repaired[row] - annotations.keypoints[persons]
-        to_mirrored = repaired[row] - annotations.keypoints[persons][:, mirrored]
-        area, labelled = annotations.area[persons], annotations.labelled[persons]
-        similar = _similarity(offset, area, labelled, joints.falloff)
-        similar_mirrored = _similarity(to_mirrored, area, labelled[:, mirrored], joints.falloff)
-        own = persons.tolist().index(person)
-        true, inverted = similar[own], similar_mirrored[own]
-        foreign = np.maximum(similar, similar_mirrored)[persons != person].max(axis=0, initial=-1.0)
+    mirrored, falloff = np.array(joints.flip_indices), joints.falloff
+    judged_rows = np.flatnonzero(meant != NOBODY)
+    for part in portions(len(judged_rows), 4 * len(joints)):
+        rows = judged_rows[part]
+        own = meant[rows]
+        row, person = in_same_image(image[own], image)
+        places, area, labelled = annotations.keypoints[person], annotations.area[person], annotations.labelled
+
+        def similarity(columns: np.ndarray | slice) -> np.ndarray:
+            distance = squared_distance(repaired[rows[row]], places[:, columns])  # noqa: B023
+            similar = keypoint_similarity(distance, area, falloff)  # noqa: B023
+            return np.where(labelled[person][:, columns], similar, -1.0)  # noqa: B023
+
+        similar, similar_mirrored = similarity(slice(None)), similarity(mirrored)
+        is_own = person == own[row]
+        true, inverted = similar[is_own], similar_mirrored[is_own]
+        others = np.maximum(similar, similar_mirrored)
+        others[is_own] = -1.0
+        foreign = np.maximum.reduceat(others, np.searchsorted(row, np.arange(len(rows))))
         highest = np.maximum(np.maximum(true, inverted), foreign)
         found = np.select(
             [highest < NEAR, (true == highest) & (true >= GOOD), true == highest, inverted == highest],
@@ -113,18 +121,13 @@ def diagnose(
             default=KINDS.index("swap"),
         )
         judged = labelled[own]
-        kind[row, judged] = found[judged]
+        kind[rows] = np.where(judged, found, NOT_JUDGED)
+        offset = repaired[rows] - annotations.keypoints[own]
         leaves = np.select([found == KINDS.index("jitter"), highest < NEAR], [GOOD, NEAR], default=highest)
-        far = np.sqrt(-2.0 * np.log(np.clip(leaves, NEAR, 1.0)) * area[own]) * joints.falloff
-        distance = np.linalg.norm(offset[own], axis=-1)
+        far = np.sqrt(-2.0 * np.log(np.clip(leaves, NEAR, 1.0)) * annotations.area[own, None]) * falloff
+        distance = np.linalg.norm(offset, axis=-1)
         share = np.divide(far, distance, out=np.zeros_like(far), where=distance > 0)
         wrong = judged & (found != KINDS.index("good"))
-        repaired[row, wrong] = (annotations.keypoints[person] + share[:, None] * offset[own])[wrong]
+        moved = annotations.keypoints[own] + share[..., None] * offset
+        repaired[rows] = np.where(wrong[..., None], moved, repaired[rows])
     return Diagnosis(kind, predicted, repaired)
-
-
-def _similarity(
-    offset: np.ndarray, area: np.ndarray, labelled: np.ndarray, falloff: np.ndarray
-) -> np.ndarray:
-    """Similarity to the joints of G persons, ``[G, K]``; -1 to one without a label."""
-    return np.where(labelled, keypoint_similarity((offset**2).sum(axis=-1), area, falloff), -1.0)

@@ -21,13 +21,20 @@ from rspose.evaluation.calibration import (
     spearman_of_halves,
 )
 from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs, keypoint_quality
-from rspose.evaluation.detections import PROTOCOL, instance_scores, rescore_and_suppress
+from rspose.evaluation.detections import NMS_THRESHOLD, PROTOCOL, by_image, instance_scores
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
-from rspose.evaluation.matching import pair, persons_in_boxes, replicated_precision
-from rspose.evaluation.ordering import keypoint_score_curve, lost_to_ordering, threshold_curves
+from rspose.evaluation.matching import NOBODY, Candidates, pair, persons_in_boxes
+from rspose.evaluation.oks import neighbours
+from rspose.evaluation.ordering import (
+    NMS_THRESHOLDS,
+    average_precision,
+    keypoint_score_curve,
+    lost_to_ordering,
+    threshold_curves,
+)
 from rspose.evaluation.pck import judge
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import SEED, draws, kendall, pearson, spearman, summary
+from rspose.evaluation.resampling import SEED, draws, pearson, spearman, summary
 
 Numbers = dict[str, np.ndarray]
 # The least intersection over union at which a detector's box is taken to hold a person.
@@ -75,9 +82,19 @@ def precision_on_boxes(name: str, predictions: Predictions, annotations: Annotat
 
     The same for every dataset: MPII, which defines no OKS, has that of mmpose's sigmas.
     """
-    pairs = pair(predictions, annotations, dataset(name).keypoints.falloff)
-    once = np.ones((len(pairs), 1), dtype=np.int64)
-    return float(replicated_precision(pairs, instance_scores(predictions), once)[0])
+    predictions = predictions.take(np.argsort(predictions.image_id, kind="stable"))
+    pairs = candidates(dataset(name), predictions, annotations)[""]
+    return float(average_precision(pairs, instance_scores(predictions), predictions.confident())[0])
+
+
+def candidates(known: Dataset, predictions: Predictions, annotations: Annotations) -> dict[str, Candidates]:
+    """Predictions in the order of their images and the persons of these, of all keypoints and by part."""
+    images = np.unique(annotations.known_images)
+    image, of_person = (np.searchsorted(images, each.image_id) for each in (predictions, annotations))
+    joints = known.keypoints
+    return pair(
+        predictions.keypoints, image, annotations, of_person, len(images), joints.falloff, joints.parts
+    )
 
 
 def evaluate_predictions(name: str, predictions: Predictions, data_root: str | Path) -> dict[str, Any]:
@@ -105,15 +122,15 @@ def _on_truth(
     images = judgement.image
     counts = _counts(known, int(images.max(initial=-1)) + 1)
 
-    def main_metric(keypoints: np.ndarray) -> np.ndarray:
-        moved = replace(predictions, keypoints=keypoints)
-        again = judge(moved, annotations, head_sizes, image_of_person, mpii.LIMITS)
+    def main_metric(rows: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        again = judge(_moved(predictions, rows, moved), annotations, head_sizes, image_of_person, mpii.LIMITS)
         return mpii.pckh(again, counts)["PCKh"]
 
     persons = judgement.person
     diagnosis = diagnose(predictions.keypoints, persons, annotations, image_of_person, joints)
-    study = {"errors": diagnosis.shares(images, counts), "errors.gain": diagnosis.gains(main_metric)}
     metrics = mpii.pckh(judgement, counts)
+    gains = diagnosis.gains(metrics["PCKh"], main_metric)
+    study = {"errors": diagnosis.shares(images, counts), "errors.gain": gains}
     quality = keypoint_quality(predictions, persons, annotations, joints.falloff)
     poses = quality.pose_pairs(predictions.confidence.mean(axis=1))
     levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images)}
@@ -151,61 +168,64 @@ def _on_detections(
             "found none; run the predict stage with the detection file"
         )
     annotations.check_images(detections.image_id, detections.source)
-    kept, scores = rescore_and_suppress(detections, falloff)
-    pairs = pair(kept, annotations, falloff)
-
+    detections = by_image(detections)
     images_of_split = np.unique(annotations.known_images)
 
     def place(image_id: ArrayLike) -> np.ndarray:
         return np.searchsorted(images_of_split, image_id)
 
-    images, images_kept = place(on_truth.image_id), place(kept.image_id)
-    images_of_pairs = place([image.image_id for image in pairs])
+    images, images_detected = place(on_truth.image_id), place(detections.image_id)
     counts = _counts(known, len(images_of_split))
+    paired = candidates(known, detections, annotations)
+    pairs = paired[""]
+    near = neighbours(detections.keypoints, detections.area, images_detected, falloff, min(NMS_THRESHOLDS))
+    scores = instance_scores(detections)
+    kept = near.kept(scores, NMS_THRESHOLD)
+    among = kept & detections.confident()
 
-    def main_metric(keypoints: np.ndarray) -> np.ndarray:
-        moved = replace(kept, keypoints=keypoints)
-        if known.evaluator == "pck":
-            return _pck(moved, annotations, counts)[0]["PCK"]
-        return replicated_precision(pair(moved, annotations, falloff), scores, counts[images_of_pairs])
-
-    evaluators = coco.match(known.name, kept, scores, annotations)
-    replicates = coco.replicates(known.name, evaluators, annotations, counts[:, 1:])
-    official = coco.summarise(known.name, evaluators)
-    metrics = {name: np.append(value, replicates[name]) for name, value in official.items()}
+    metrics = coco.average_precision(known, detections, scores, kept, paired, annotations, counts)
     protocol, curves = {**PROTOCOL, "evaluator": coco.EVALUATOR}, {}
+    precision, main = metrics["AP"], metrics["AP"]
     if known.evaluator == "pck":
         of_truth, curves["pck"] = _pck(on_truth, annotations, counts)
-        metrics = {**of_truth, **metrics}
+        metrics, main = {**of_truth, **metrics}, of_truth["PCK"]
         protocol |= {"pck": lsp.EVALUATOR, "boxes": "derived"}
 
-    meant = meant_persons(pairs, scores)
-    diagnosis = diagnose(kept.keypoints, meant, annotations, annotations.image_id, joints)
+    meant = meant_persons(pairs, scores, among)
+    (judged,) = np.nonzero(meant != NOBODY)
+    diagnosis = diagnose(
+        detections.keypoints[judged], meant[judged], annotations, place(annotations.image_id), joints
+    )
+
+    def main_metric(rows: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        if known.evaluator == "pck":
+            return _pck(_moved(detections, judged[rows], moved), annotations, counts)[0]["PCK"]
+        again = pairs.moved(judged[rows], moved.astype(np.float32), annotations, falloff)
+        return average_precision(again, scores, among, counts)
+
     study = {
-        "errors": diagnosis.shares(images_kept, counts),
-        "errors.gain": diagnosis.gains(main_metric),
-        "ordering": lost_to_ordering(pairs, scores, counts[images_of_pairs]),
+        "errors": diagnosis.shares(images_detected[judged], counts),
+        "errors.gain": diagnosis.gains(main, main_metric),
+        "ordering": lost_to_ordering(pairs, among, precision, counts),
     }
-    before_suppression = pair(detections, annotations, falloff)
 
     persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
     quality = keypoint_quality(on_truth, persons, annotations, falloff)
-    poses = detection_pairs(kept, scores, annotations, falloff)
+    poses = detection_pairs(pairs, scores, kept)
     second = second_half(known.name, len(counts))
 
     def calibrated(of_type: bool) -> Numbers:
         of_truth, of_detections = (
-            cross_fitted(
-                isotonic, of_type, each.confidence, second[place(each.image_id)], quality, second[images]
-            )
-            for each in (on_truth, detections)
+            cross_fitted(isotonic, of_type, each.confidence, second[at], quality, second[images])
+            for each, at in ((on_truth, images), (detections, images_detected))
         )
         told, rescored = replace(quality, confidence=of_truth), replace(detections, confidence=of_detections)
-        ranked, by_rank = rescore_and_suppress(rescored, falloff)
-        matched = pair(ranked, annotations, falloff)
-        ordering = lost_to_ordering(matched, by_rank, counts[place([image.image_id for image in matched])])
-        scored = detection_pairs(ranked, by_rank, annotations, falloff)
-        curve = keypoint_score_curve(before_suppression, rescored, falloff)
+        by_rank = instance_scores(rescored)
+        ranked = near.kept(by_rank, NMS_THRESHOLD)
+        confident = ranked & rescored.confident()
+        precision = average_precision(pairs, by_rank, confident, counts)
+        ordering = lost_to_ordering(pairs, confident, precision, counts)
+        scored = detection_pairs(pairs, by_rank, ranked)
         on_boxes = {}
         if known.detections:  # else they are those of the detections
             annotated = told.pose_pairs(instance_scores(replace(on_truth, confidence=of_truth)))
@@ -213,23 +233,24 @@ def _on_detections(
         return {
             **on_boxes,
             "keypoint_spearman": spearman_of_halves(told.pairs(), images, second, counts),
-            "pose_spearman": spearman_of_halves(scored, place(ranked.image_id), second, counts),
-            "AP": ordering["AP_oracle_scores"] - ordering["AP_lost"],
+            "pose_spearman": spearman_of_halves(scored, images_detected, second, counts),
+            "AP": precision,
             "AP_lost": ordering["AP_lost"],
-            "AP_own_threshold": _best(curve),
+            "AP_own_threshold": _best(keypoint_score_curve(pairs, near, rescored)),
         }
 
     compared = _by_type(quality, images, second, counts)
     compared |= {f"calibrated.{fit}": calibrated(of_type) for fit, of_type in CALIBRATIONS.items()}
     confidence = _confidence(quality, poses, joints, compared)
-    thresholds = threshold_curves(before_suppression, detections, falloff)
+    thresholds = threshold_curves(pairs, near, detections)
     if known.detections:
         # By the box alone: the choice must not look at the pose, whose quality is asked for.
-        rows, persons = persons_in_boxes(kept, annotations, BOX_THRESHOLD, ~annotations.ignored)
-        detected = keypoint_quality(kept.take(rows), persons, annotations, falloff)
+        held = detections.take(kept)
+        rows, persons = persons_in_boxes(held, annotations, BOX_THRESHOLD, ~annotations.ignored)
+        detected = keypoint_quality(held.take(rows), persons, annotations, falloff)
         confidence["keypoint_on_detections"] = detected.pairs().correlations()
         confidence["pose_on_truth"] = quality.pose_pairs(instance_scores(on_truth)).correlations()
-    levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images_kept)}
+    levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images_detected)}
     return {
         "metrics": _of_the_split(metrics),
         "confidence": confidence,
@@ -244,6 +265,13 @@ def _on_detections(
         "protocol": protocol,
         "bootstrap": _bootstrap(metrics, compared, levels, study, counts),
     }
+
+
+def _moved(predictions: Predictions, rows: np.ndarray, keypoints: np.ndarray) -> Predictions:
+    """With other keypoints of some predictions."""
+    every = predictions.keypoints.copy()
+    every[rows] = keypoints
+    return replace(predictions, keypoints=every)
 
 
 def _pck(
@@ -330,7 +358,7 @@ def _bootstrap(
         if len(values) > 1
     }
     for level, (pairs, image) in levels.items():
-        for name, replicate in (("spearman", spearman), ("kendall", kendall), ("pearson", pearson)):
+        for name, replicate in (("spearman", spearman), ("pearson", pearson)):
             replicates[f"confidence.{level}.{name}"] = replicate(
                 pairs.confidence, pairs.quality, image[pairs.row], counts[:, 1:]
             )

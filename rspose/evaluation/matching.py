@@ -1,75 +1,174 @@
-"""AP on arrays, for studies that ask for it dozens of times a cell, and who is matched with whom.
+"""Who of an image's persons a prediction is matched with, and what the evaluator makes of it.
 
-The AP is that of the official evaluator over all sizes (:mod:`rspose.evaluation.coco`, for the tables), in
-milliseconds: the OKS of all pairs are computed once, and an order of predictions is matched once.
+The OKS of all pairs are computed once. Who is matched with whom is asked dozens of times, for other scores,
+thresholds and areas: a step takes the next best prediction of every image at once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
 from rspose.datasets.annotations import Annotations
 from rspose.datasets.boxes import intersection_over_union
-from rspose.evaluation.coco import MAX_DETECTIONS
-from rspose.evaluation.detections import rows_by_image
-from rspose.evaluation.oks import oks_to_persons
+from rspose.evaluation.oks import in_same_image, oks_to_persons
 from rspose.evaluation.predictions import Predictions
-from rspose.evaluation.resampling import Matches, precision_and_recall
+from rspose.evaluation.resampling import Matches
 
-# The evaluator's.
+# The evaluator's, with the number of predictions an image that count, the best ones.
 OKS_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+MAX_DETECTIONS = 20
+# The least OKS at which a prediction is taken to mean a person at all.
+MATCHED = 0.1
 NOBODY = -1
 
 
 @dataclass(eq=False)
-class ImagePairs:
-    """The D predictions and the G annotated persons of one image.
+class Candidates:
+    """The n pairs of one of N predictions and an annotated person of its image.
 
     Attributes:
-        image_id: The image.
-        rows: Indices of the predictions among all, int64 ``[D]``.
-        persons: Indices of the persons among all, int64 ``[G]``.
-        oks: ``[D, G]``.
+        image: Index of the image of each prediction, int64 ``[N]``, ascending.
+        image_of_person: That of each annotated person, int64 ``[G]``.
+        images: How many there are.
         ignored: Persons that count neither for nor against, bool ``[G]``.
         crowd: Those of them that may be matched more than once, bool ``[G]``.
+        row: The prediction of each pair, int64 ``[n]``.
+        person: The person of each pair, int64 ``[n]``.
+        oks: ``[n]``.
     """
 
-    image_id: int
-    rows: np.ndarray
-    persons: np.ndarray
-    oks: np.ndarray
+    image: np.ndarray
+    image_of_person: np.ndarray
+    images: int
     ignored: np.ndarray
     crowd: np.ndarray
-    _matched: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+    row: np.ndarray
+    person: np.ndarray
+    oks: np.ndarray
 
-    def matches(self, order: np.ndarray) -> np.ndarray:
-        """:func:`match` at the evaluator's OKS thresholds, remembered, int64 ``[10, len(order)]``."""
-        key = order.tobytes()
-        if key not in self._matched:
-            self._matched[key] = match(self.oks[order], self.ignored, self.crowd, OKS_THRESHOLDS)
-        return self._matched[key]
+    @cached_property
+    def _preferred(self) -> np.ndarray:
+        """Pairs that may be matched, prediction by prediction, the one that it prefers first."""
+        near = np.flatnonzero(self.oks >= MATCHED)
+        person = self.person[near]
+        # A person that counts before one to be ignored, then the highest OKS; of equal ones the later.
+        return near[np.lexsort((-person, -self.oks[near], self.ignored[person], self.row[near]))]
+
+    def moved(
+        self, rows: np.ndarray, keypoints: np.ndarray, annotations: Annotations, falloff: np.ndarray
+    ) -> Self:
+        """Over all keypoints, with others ``[n, K, 2]`` of the predictions in n rows."""
+        at, person = in_same_image(self.image[rows], self.image_of_person)
+        oks = oks_to_persons(keypoints, at, annotations, person, falloff, {})[""]
+        stay = np.full(len(self.image), True)
+        stay[rows] = False
+        others = stay[self.row]
+        columns = ((self.row, rows[at]), (self.person, person), (self.oks, oks))
+        row, person, oks = (np.concatenate([old[others], new]) for old, new in columns)
+        return replace(self, row=row, person=person, oks=oks)
+
+    def ranked(
+        self, scores: np.ndarray, among: np.ndarray, most: int = MAX_DETECTIONS
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best predictions of each image, the best of the split first, and their places in their images.
+
+        Scores are ``[N]``; only those ``among``, bool ``[N]``, count; of equal ones the first. int64 ``[D]``
+        each.
+        """
+        rows = np.flatnonzero(among)
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        # Small types are sorted much faster.
+        by_image = np.argsort(self.image[rows].astype(np.min_scalar_type(self.images)), kind="stable")
+        image = self.image[rows[by_image]]
+        place = np.empty(len(rows), dtype=np.int64)
+        place[by_image] = np.arange(len(rows)) - np.searchsorted(image, image)
+        best = place < most
+        return rows[best], place[best]
+
+    def match(self, rows: np.ndarray, places: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+        """The person each prediction is matched with, as the evaluator does it, int64 ``[T, D]``, -1: nobody.
+
+        From the best of the D predictions of an image on, each takes the free person of the highest OKS, if
+        that reaches the threshold, of ``[T]``; one to be ignored only where no other is left. Of equal ones
+        the later person is taken. A crowd never counts as taken.
+        """
+        at = np.full(len(self.image), -1)
+        at[rows] = np.arange(len(rows))
+        pairs = self._preferred
+        pairs = pairs[(at[self.row[pairs]] >= 0) & (self.oks[pairs] >= thresholds.min(initial=1.0))]
+        place = places[at[self.row[pairs]]]
+        order = np.argsort(place.astype(np.min_scalar_type(len(rows))), kind="stable")
+        pairs, place = pairs[order], place[order]
+        row, person, reached = at[self.row[pairs]], self.person[pairs], self.oks[pairs] >= thresholds[:, None]
+        first = np.diff(row, prepend=NOBODY) != 0
+        free = np.ones((len(thresholds), len(self.ignored)), dtype=bool)
+        matched = np.full((len(thresholds), len(rows)), NOBODY)
+        none = len(pairs)
+        for start, end in _runs(place):
+            of_step = person[start:end]
+            open_ = reached[:, start:end] & (free[:, of_step] | self.crowd[of_step])
+            candidate = np.where(open_, np.arange(start, end), none)
+            best = np.minimum.reduceat(candidate, np.flatnonzero(first[start:end]), axis=1)
+            threshold, which = np.nonzero(best < none)
+            taken = best[threshold, which]
+            matched[threshold, row[taken]] = person[taken]
+            free[threshold, person[taken]] = False
+        return matched
+
+    def matches(self, scores: np.ndarray, among: np.ndarray, excused: np.ndarray | None = None) -> Matches:
+        """What the evaluator counts; those ``excused``, bool ``[N]``, are not wrong without a person."""
+        rows, places = self.ranked(scores, among)
+        matched = self.match(rows, places, OKS_THRESHOLDS)
+        right = ~np.append(self.ignored, True)[matched]  # nobody is the last entry
+        wrong = matched == NOBODY
+        if excused is not None:
+            wrong &= ~excused[rows]
+        persons = np.bincount(self.image_of_person[~self.ignored], minlength=self.images)
+        return Matches(self.image[rows], right, wrong, persons)
+
+    def best(self, persons: np.ndarray) -> np.ndarray:
+        """The highest OKS of each prediction with one of some persons, bool ``[G]``; 0 without, ``[N]``."""
+        highest = np.zeros(len(self.image))
+        of_these = persons[self.person]
+        np.maximum.at(highest, self.row[of_these], self.oks[of_these])
+        return highest
+
+
+def _runs(values: np.ndarray) -> zip:
+    """Start and end of each run of equal values."""
+    edges = np.flatnonzero(np.diff(values, prepend=-1, append=-1))
+    return zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
 
 def pair(
-    predictions: Predictions, annotations: Annotations, falloff: np.ndarray, counted: np.ndarray | None = None
-) -> list[ImagePairs]:
-    """Predictions and persons image by image, in the order of image ids; images with neither are left out.
+    keypoints: np.ndarray,
+    image: np.ndarray,
+    annotations: Annotations,
+    image_of_person: np.ndarray,
+    images: int,
+    falloff: np.ndarray,
+    parts: Mapping[str, slice] | None = None,
+) -> dict[str, Candidates]:
+    """N predictions ``[N, K, 2]`` with the persons of their images, by the indices of these, ascending.
 
-    ``counted`` are the rows that count; by default, as in the evaluator, those with any confidence above 0.
+    That of all keypoints has the empty name; of a part, those are ignored who have no label in it.
     """
-    if counted is None:
-        counted = np.flatnonzero((predictions.confidence > 0).any(axis=1))
-    rows_of = {image: counted[rows] for image, rows in rows_by_image(predictions.image_id[counted])}
-    persons_of = dict(rows_by_image(annotations.image_id))
-    none = np.zeros(0, dtype=np.int64)
-    pairs = []
-    for image in sorted(rows_of.keys() | persons_of.keys()):
-        rows, persons = rows_of.get(image, none), persons_of.get(image, none)
-        oks = oks_to_persons(predictions.keypoints[rows], annotations, persons, falloff)
-        ignored, crowd = annotations.ignored[persons], annotations.crowd[persons]
-        pairs.append(ImagePairs(image, rows, persons, oks, ignored, crowd))
-    return pairs
+    parts = parts or {}
+    row, person = in_same_image(image, image_of_person)
+    oks = oks_to_persons(keypoints, row, annotations, person, falloff, parts)
+    ignored = {"": annotations.ignored}
+    ignored |= {
+        part: annotations.crowd | ~annotations.labelled[:, columns].any(axis=1)
+        for part, columns in parts.items()
+    }
+    crowd = annotations.crowd
+    return {
+        part: Candidates(image, image_of_person, images, ignored[part], crowd, row, person, oks[part])
+        for part in oks
+    }
 
 
 def persons_in_boxes(
@@ -78,68 +177,12 @@ def persons_in_boxes(
     """The predictions whose box holds a person, and the person whose box overlaps most with it.
 
     A box holds a person from an intersection over union of ``least`` on; only ``counting`` persons are looked
-    for, bool ``[G]`` of all. Rows of predictions, image by image, and of persons, both int64 ``[n]``.
+    for, bool ``[G]`` of all. Rows of predictions, ascending, and of persons, both int64 ``[n]``.
     """
     among = np.flatnonzero(counting)
-    persons_of = {image: among[rows] for image, rows in rows_by_image(annotations.image_id[among])}
-    found, held = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for image, rows in rows_by_image(predictions.image_id):
-        if image in persons_of:
-            persons = persons_of[image]
-            overlap = intersection_over_union(predictions.box[rows], annotations.box[persons])
-            near = overlap.max(axis=1) >= least
-            found.append(rows[near])
-            held.append(persons[overlap.argmax(axis=1)][near])
-    return np.concatenate(found), np.concatenate(held)
-
-
-def match(oks: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """The person each prediction is matched with, as the evaluator does it, int64 ``[T, D]``, -1 for nobody.
-
-    From the first of D predictions on, each takes the free person of the highest OKS ``[D, G]``, if that
-    reaches the threshold, of ``[T]``; one to be ignored (bool ``[G]``) only where no other is left. Of equal
-    ones the later person is taken. A crowd (bool ``[G]``) never counts as taken.
-    """
-    matched = np.full((len(thresholds), len(oks)), NOBODY, dtype=np.int64)
-    if not oks.size:
-        return matched
-    free = np.ones((len(thresholds), oks.shape[1]), dtype=bool)
-    every = np.arange(len(thresholds))
-    # Above every OKS of those to be ignored.
-    preferred = oks + np.where(ignored, 0.0, 2.0)
-    for index, (own, ranked) in enumerate(zip(oks, preferred, strict=True)):
-        candidate = (own >= thresholds[:, None]) & (free | crowd)
-        best = oks.shape[1] - 1 - np.where(candidate, ranked, -1.0)[:, ::-1].argmax(axis=1)
-        found = candidate[every, best]
-        matched[found, index] = best[found]
-        free[every[found], best[found]] = False
-    return matched
-
-
-def replicated_precision(
-    pairs: Sequence[ImagePairs],
-    scores: np.ndarray,
-    counts: np.ndarray,
-    kept: Sequence[np.ndarray] | None = None,
-) -> np.ndarray:
-    """AP, the mean over the OKS thresholds, if the I images occurred as often as ``counts`` ``[I, R]`` says.
-
-    Scores are ``[N]``, of every prediction. ``kept`` are, for each image, the predictions that count, as
-    indices into its ``rows``, by default all; of them the 20 best, of equal scores the first. Fractions,
-    float64 ``[R]``, NaN where no person counts.
-    """
-    image_of, all_scores, right, wrong = [], [], [], []
-    for index, image in enumerate(pairs):
-        order = np.arange(len(image.rows)) if kept is None else kept[index]
-        order = order[np.argsort(-scores[image.rows[order]], kind="stable")][:MAX_DETECTIONS]
-        matched = image.matches(order)
-        excused = np.append(image.ignored, False)[matched]  # nobody is the last entry
-        image_of.append(np.full(len(order), index))
-        all_scores.append(scores[image.rows[order]])
-        right.append((matched != NOBODY) & ~excused)
-        wrong.append(matched == NOBODY)
-    persons = np.array([int((~image.ignored).sum()) for image in pairs])
-    ranking = np.argsort(-np.concatenate(all_scores), kind="stable")
-    true, false = (np.concatenate(side, axis=1)[:, ranking] for side in (right, wrong))
-    matches = Matches(np.concatenate(image_of)[ranking], true, false, persons)
-    return precision_and_recall(matches, counts)[0].mean(axis=0)
+    row, person = in_same_image(predictions.image_id, annotations.image_id[among])
+    overlap = intersection_over_union(predictions.box[row], annotations.box[among[person]])
+    near = np.flatnonzero(overlap >= least)
+    near = near[np.lexsort((-overlap[near], row[near]))]
+    _, first = np.unique(row[near], return_index=True)
+    return row[near[first]], among[person[near[first]]]

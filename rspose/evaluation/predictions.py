@@ -81,6 +81,10 @@ class Predictions:
         """The predictions of some rows, given as indices or as a boolean mask ``[N]``."""
         return replace(self, **{name: getattr(self, name)[rows] for name in ARRAY_NAMES})
 
+    def confident(self, keypoints: slice = slice(None)) -> np.ndarray:
+        """Rows with any confidence above 0 in some keypoints: evaluators leave out others, ``[N]``."""
+        return np.any(self.confidence[:, keypoints] > 0, axis=1)
+
     def detections(self) -> Self:
         """The rows on boxes of a detector."""
         return self.take(self.annotation_id < 0)

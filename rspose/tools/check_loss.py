@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from rspose.losses.instance_sort import peak
 from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
 from rspose.losses.registry import available, build, parameters
 from rspose.tools.new_loss import still_to_say
+from rspose.tools.pretended_gpu import Apart, OnGPU, pretended_gpu
 from rspose.tools.targets import (
     SMALL,
     as_maps,
@@ -351,6 +353,23 @@ class Case:
             "torch.use_deterministic_algorithms, and would stop there; compute it by other operations",
         )
 
+    def goes_to_a_gpu(self) -> None:
+        """The loss goes along to a GPU, and makes what it needs there."""
+        loss = self._loss()
+        _require(not (lost := next(_unregistered(loss), None)), lost or "")
+        target = make_target(self.head)
+        with pretended_gpu():
+            loss._apply(OnGPU)  # as Module.to does
+            there = target.map(OnGPU)
+            prediction = on_maps(lambda map_: OnGPU(map_).requires_grad_(), noise(target.heatmaps, seed=1))
+            try:
+                total(loss, prediction, there).backward()
+                on_maps(Tensor.detach, loss.to_heatmaps(prediction, SMALL[self.head].sigma))
+                loss.logits(prediction)
+            except Apart as apart:
+                advice = "make it where the prediction is: torch.arange(n, device=prediction.device)"
+                raise Violation(f"on a GPU, {apart}{_line(apart, self.name)}; {advice}") from None
+
     def input_untouched(self) -> None:
         """Prediction and target are left as they were."""
         (loss, target, prediction), (_, untouched, original) = self._start(), self._start()
@@ -454,12 +473,17 @@ def check_loss(name: str) -> Iterator[Finding]:
 
 
 def _what_was_raised(error: Exception, name: str, head: str) -> str:
+    maps = " and ".join(str(list(map_.shape)) for map_ in as_tuple(make_target(head).heatmaps))
+    said = " ".join(str(error).split())
+    return f"raises {type(error).__name__}: {said}{_line(error, name)}; maps were {maps}"
+
+
+def _line(error: Exception, name: str) -> str:
+    """Where in the file of a loss an error comes from, in brackets; nothing if from elsewhere."""
     own = sys.modules[available()[name].__module__].__file__
     frames = reversed(traceback.extract_tb(error.__traceback__))
     line = next((frame.lineno for frame in frames if frame.filename == own), None)
-    where = f" ({Path(own).name}, line {line})" if own and line else ""
-    maps = " and ".join(str(list(map_.shape)) for map_ in as_tuple(make_target(head).heatmaps))
-    return f"raises {type(error).__name__}: {' '.join(str(error).split())}{where}; maps were {maps}"
+    return f" ({Path(own).name}, line {line})" if own and line else ""
 
 
 def described(name: str, findings: Iterable[Finding]) -> str:
@@ -486,6 +510,22 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.names.add(str(func).removeprefix("aten.").removesuffix(".default"))
         return func(*args, **(kwargs or {}))
+
+
+def _unregistered(loss: nn.Module) -> Iterator[str]:
+    """What a loss holds that neither a GPU nor an optimizer gets to see, and what to do."""
+    for module in loss.modules():
+        for name, value in vars(module).items():
+            for each in tree_leaves(value) if name not in ("_parameters", "_buffers", "_modules") else ():
+                if isinstance(each, nn.Module) and any(True for _ in (*each.parameters(), *each.buffers())):
+                    advice = "keep it in an nn.ModuleList or nn.ModuleDict"
+                    yield f"self.{name} holds a module with weights that no optimizer gets; {advice}"
+                elif isinstance(each, Tensor) and each.requires_grad:
+                    advice = "make it an nn.Parameter"
+                    yield f"self.{name} requires a gradient, but no optimizer gets it; {advice}"
+                elif isinstance(each, Tensor):
+                    advice = f"self.register_buffer({name!r}, tensor, persistent=False)"
+                    yield f"self.{name} is a plain tensor, which stays when the loss moves; {advice}"
 
 
 def _small_network(image: Tensor) -> nn.Module:

@@ -11,10 +11,9 @@ from scipy.io import savemat
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
-from rspose.evaluation import coco
 from rspose.evaluation.controls import oracle
-from rspose.evaluation.detections import rescore_and_suppress
 from rspose.evaluation.predictions import Predictions
+from rspose.tools import official
 
 JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 133}
 IN_JSON = [name for name, known in DATASETS.items() if known.format != "joints"]
@@ -203,15 +202,18 @@ def suppressed_detections(
     root: Path, dataset: str, seed: int, images: int = 30
 ) -> tuple[Predictions, np.ndarray, Annotations]:
     """Write a dataset; noisy detections on it after suppression with their scores, and the annotations."""
-    detections = noisy_predictions(root, dataset, seed, images).detections()
-    kept, scores = rescore_and_suppress(detections, DATASETS[dataset].keypoints.falloff)
+    predictions = noisy_predictions(root, dataset, seed, images)
+    kept, scores = official.suppressed(predictions, DATASETS[dataset])
     return kept, scores, read_annotations(dataset, root, "val")
 
 
 def official_ap(dataset: str, kept: Predictions, scores: np.ndarray, root: Path) -> float:
     """AP by the official evaluator."""
-    matched = coco.match(dataset, kept, scores, read_annotations(dataset, root, "val"))
-    return coco.summarise(dataset, matched)["AP"]
+    known = DATASETS[dataset]
+    results = official.results(known, kept, scores)
+    return official.summarise(known, official.match(known, results, read_annotations(dataset, root, "val")))[
+        "AP"
+    ]
 
 
 def naive_overlap(first: np.ndarray, second: np.ndarray) -> float:
