@@ -21,7 +21,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.digests import Digests
 from rspose.grid.config import ConfigError, complete, extended, given, read_config, typed
 from rspose.grid.job import tells_more
-from rspose.grid.lock import claim
+from rspose.grid.lock import claim_drawing, claim_results
 from rspose.grid.record import CONTROLS
 from rspose.grid import fingerprints, tuning
 from rspose.grid.records import record_files
@@ -100,7 +100,10 @@ include: "workflow/rules/reporting.smk"
 onstart:
     if workflow.is_main_process:
         try:
-            claim(RESULTS)
+            claim_results(RESULTS)
+            for dataset in filter(is_generated, CONFIG.datasets):
+                if not Path(data_root(dataset), "manifest.json").is_file():
+                    claim_drawing(data_root(dataset), dataset)
         except RuntimeError as error:
             sys.exit(f"error: {error}")
 
