@@ -62,6 +62,10 @@ os.environ.setdefault("RSPOSE_CORES", str(workflow.resource_settings.cores or 0)
 report: "workflow/report/workflow.rst"
 
 
+if workflow.local_exec and "gpu" in workflow.global_resources:
+    # The profile counts GPUs, the jobs ask for places on them.
+    workflow.register_resource("gpu", CONFIG.cells_per_gpu * workflow.global_resources["gpu"].value)
+
 RESULTS = CONFIG.results
 CELLS = [] if CONFIG.records else CONFIG.cells()
 

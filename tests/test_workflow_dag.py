@@ -79,6 +79,19 @@ def test_an_evaluation_asks_for_the_memory_that_it_takes(tmp_path: Path) -> None
         assert 1.2 * taken < asked[dataset] < 1.4 * max(taken, 3000)
 
 
+@pytest.mark.parametrize(("devices", "places"), [(1, 1), (2, 12)])
+def test_small_cells_share_a_gpu_where_the_config_says_so(tmp_path: Path, devices: int, places: int) -> None:
+    training = {**SETTINGS["training"], "device": "cuda", "devices": devices}
+    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse"], "seeds": [0]}
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(yaml.safe_dump({**config, "training": training, "cells_per_gpu": 6}))
+    planned = SnakemakeRun(tmp_path, grid, ["--dry-run", "--resources", "gpu=2", "--until", "predict"]).output
+    jobs = re.findall(r"^ *rule (train|predict):.*?\bgpu=(\d+)", planned, re.MULTILINE | re.DOTALL)
+    assert dict(jobs) == {"train": str(places), "predict": "1"}
+    run = SnakemakeRun(tmp_path, grid, ["--resources", "gpu=2", "--until", "dataset_coco"])
+    assert 'Provided resources: gpu=Resource("gpu", 12)' in run.output
+
+
 def test_every_length_is_trained_and_tuned_once_for_all(tmp_path: Path) -> None:
     config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse"], "seeds": [0]}
     (tmp_path / "grid.yaml").write_text(

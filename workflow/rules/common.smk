@@ -151,13 +151,20 @@ def devices(wildcards):
     return training_of(wildcards).devices
 
 
+def gpus_for_training(wildcards):
+    """GPUs of a job that trains a cell, in places: a cell that trains on several takes all of each."""
+    number = devices(wildcards)
+    places = CONFIG.cells_per_gpu if number > 1 and workflow.local_exec else 1
+    return gpus(wildcards) * number * places
+
+
 def training_threads(wildcards):
     """CPU threads of a job that trains a cell, in all of its processes."""
     return devices(wildcards) * training_of(wildcards).threads
 
 
 def gpus(wildcards):
-    """GPUs of a job that runs a model on one device.
+    """GPUs of a job that runs a model on one device: on this machine, a place on one.
 
     Where the config leaves the choice to the machine, a cluster's job asks for one: the login node may have none.
     """

@@ -35,7 +35,7 @@ rule train:
     threads: training_threads
     resources:
         nodes=1,  # its processes exchange gradients within a machine
-        gpu=lambda wildcards: gpus(wildcards) * devices(wildcards),
+        gpu=gpus_for_training,
         mem_mb=lambda wildcards, attempt: megabytes(16000)(wildcards, attempt) * devices(wildcards),
         runtime=minutes(TRAINING_HOURS),
         attempt=attempt_number,

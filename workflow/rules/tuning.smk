@@ -31,7 +31,7 @@ rule trial:
     threads: training_threads
     resources:
         nodes=1,
-        gpu=lambda wildcards: gpus(wildcards) * devices(wildcards),
+        gpu=gpus_for_training,
         mem_mb=lambda wildcards, attempt: megabytes(16000)(wildcards, attempt) * devices(wildcards),
         runtime=minutes(TRAINING_HOURS),
         attempt=attempt_number,
