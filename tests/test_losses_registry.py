@@ -76,6 +76,15 @@ def test_a_file_that_cannot_be_imported_is_named(
             load(str(broken))
 
 
+def test_a_file_whose_loss_is_not_registered_is_told_so(fresh_registry: None, tmp_path: Path) -> None:
+    path = tmp_path / "mae.py"
+    path.write_text(LOSS_FILE.replace("@register\n", ""))
+    with pytest.raises(
+        ImportError, match=r"mae\.py: .*class MAELoss is not registered: write @register above"
+    ):
+        load(str(path))
+
+
 def test_every_file_of_the_folder_is_a_loss_but_for_those_that_cannot_be_imported(
     fresh_registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from builders.grid import REPOSITORY
 from builders.losses import every_loss_and_head
 from builders.targets import gaussian_labels, make_target, on_maps, random_prediction
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 import rspose.baselines as baselines
 import rspose.losses
@@ -269,11 +269,26 @@ BROKEN: dict[str, tuple[str, Callable | dict[str, Callable], str]] = {
         lambda self, p, y: (p - y).square().sum(),
         r"raises ValueError: broken loss: map_loss: expected a number a map, shape \[20\], found shape \[\]",
     ),
+    "a float": (
+        "terms",
+        lambda self, p, y: 0.5,
+        r"raises ValueError: broken loss: map_loss: expected a number a map, shape \[20\], found a float",
+    ),
     "no dict": ("terms", {"terms": lambda self, p, target: p[0].sum()}, "dict of named terms, found Tensor"),
     "a shape it cannot take": (
         "terms",
         lambda self, p, y: (p.view(-1, 7) - 1).square().mean(-1),
         r"raises RuntimeError: .*invalid.*\(test_tools_check_loss.py, line \d+\); maps were \[4, 5, 48\]",
+    ),
+    "logits without a sigmoid": (
+        "raw_output",
+        lambda self, p, y: binary_cross_entropy_with_logits(p, y, reduction="none").mean(-1),
+        "the loss is .* where the output is the logit of the label, .* is the label: write to_heatmaps",
+    ),
+    "log-likelihoods without a softmax": (
+        "raw_output",
+        lambda self, p, y: -(y * p.log_softmax(-1)).sum(-1),
+        "where the output is the log of the label, .*: write to_heatmaps",
     ),
     "masked keypoints in the mean": ("masked_keypoints", {"terms": unmasked}, "depends on masked keypoints"),
     "a gradient on masked keypoints": (
@@ -470,6 +485,29 @@ def test_a_loss_that_cannot_be_run_is_not_reported_by_every_check(fresh_registry
     found = failures()
     assert [finding.head for finding in found] == ["heatmap", "heatmap", "simcc", "simcc"]
     assert "raises ZeroDivisionError: division by zero (test_tools_check_loss.py, line" in found[0].problem
+
+
+@pytest.mark.parametrize(
+    ("map_loss", "others"),
+    [
+        (lambda self, p, y: (p.detach() - y).square().mean(-1), len(CHECKS) - 1),
+        (lambda self, p, y: binary_cross_entropy_with_logits(p, y, reduction="none").mean(-1), 8),
+    ],
+    ids=["detached", "no sigmoid"],
+)
+def test_one_mistake_is_said_once(
+    fresh_registry: None, map_loss: Callable, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(CHECKS, "compiled")  # takes seconds
+    broken({"map_loss": map_loss, "heads": ("simcc",)})
+    _, not_run = failures()
+    assert (not_run.check, not_run.problem[:8]) == (f"{others} other checks.", "not run:")
+
+
+def test_a_loss_that_serves_one_head_alone_is_told_how_to_say_so(fresh_registry: None) -> None:
+    broken({"map_loss": lambda self, p, y: (p - y).view(len(p), 32, 24).square().mean((1, 2))})
+    said = next(finding for finding in check_loss("broken") if finding.head == "simcc").problem
+    assert said.endswith('; if it is for the other head alone, say heads = ("heatmap",)'), said
 
 
 class Undescribed(Squared):

@@ -154,3 +154,53 @@ def test_a_grid_has_the_losses_whose_cells_all_have_records(folder: Path) -> Non
     planned = compare_with(Path("tiny.yaml"), "mse")
     record.unlink()
     assert planned.left_out == [] and planned.config.losses == ["kl", "mse"]
+
+
+def test_a_loss_is_tuned_as_mse_is_and_another_choice_trains_it_alone_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_load((folder / "tiny.yaml").read_text())
+    tuning = {"trials": 2, "held_out": {"share": 0.4, "seed": 0}}
+    loss = str(folder / "my_loss.py")
+    config.update(losses=["mse"], tuning=tuning, losses_from=[loss], loss_settings={})
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    status, said = compare(capfd, "my_loss")
+    assert status == 0, said
+    jobs = jobs_of(said)
+    assert (jobs["trial"], jobs["choose"], jobs["train"]) == (4, 2, 2)
+    assert "Of each loss that has no choice yet, 2 trials come first" in said
+    assert "tuned, 2 trials a loss" in said
+    folders = {name: tmp_path / f"results/tuning/mpii/tiny/simcc/{name}" for name in ("mse", "my_loss")}
+    choices = {name: json.loads((path / "choice.json").read_text()) for name, path in folders.items()}
+    points = [[each["point"]["learning_rate"] for each in choice["tried"]] for choice in choices.values()]
+    assert points[0] == points[1] and len(set(points[0])) == 2
+
+    status, said = compare(capfd, "my_loss", "--dry-run")
+    assert status == 0 and "Nothing to be done" in said
+    choice = choices["my_loss"]
+    changed = json.dumps({**choice, "chosen": 1 - choice["chosen"]})
+    (folders["my_loss"] / "choice.json").write_text(changed)
+    status, said = compare(capfd, "my_loss", "--dry-run")
+    assert status == 0, said
+    jobs = jobs_of(said)
+    assert (jobs["train"], jobs["record"]) == (1, 1) and not {"trial", "choose"} & jobs.keys()
+    status, said = compare(capfd, "mse", "--dry-run")
+    assert status == 0 and "train" not in said
+
+
+def test_a_loss_that_fails_in_every_trial_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_load((folder / "tiny.yaml").read_text())
+    (tmp_path / "failing.py").write_text(FAILING_LOSS)
+    config.update(losses=["mse"], losses_from=["failing.py"], loss_settings={}, tuning={"trials": 2})
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    status, said = compare(capfd, "failing")
+    assert status == 1
+    reason = "failing loss: all 2 trials failed; the first: loss failing, step 1: term 'failing' is NaN"
+    assert said.count(f"choose failed: ValueError: {reason}") == 1
+    assert f"failed: mpii tiny simcc failing seed 0: ValueError: {reason}" in said
+    assert re.search(r"^\| failing +\| +failed \|", said, re.MULTILINE)
+    assert "Traceback" not in said

@@ -41,12 +41,17 @@ TARGET = "coco/tiny/heatmap/dm/seed3"
 NOTE = f"results/records/{TARGET}.failed.json"
 
 
-def train(folder: Path, script: str, rule: str = "train") -> subprocess.CompletedProcess[str]:
+def train(
+    folder: Path, script: str, rule: str = "train", target: str = TARGET
+) -> subprocess.CompletedProcess[str]:
     """Run a rule for a cell whose job does what ``script`` says, up to four times."""
-    (folder / "Snakefile").write_text(SNAKEFILE.replace("RULE", rule))
+    snakefile = SNAKEFILE.replace("RULE", rule)
+    if "trial" in target:
+        snakefile = snakefile.replace("seed{seed}", "trial{trial}").replace("{seed}", "{trial}")
+    (folder / "Snakefile").write_text(snakefile)
     (folder / "train.py").write_text(IMPORTS + script)
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", TARGET, "--cores", "1"],
+        [sys.executable, "-m", "snakemake", target, "--cores", "1"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -144,6 +149,29 @@ def test_a_job_that_fails_leaves_a_note_that_the_tables_show(tmp_path: Path) -> 
     make_tables(tmp_path / "results/records", tmp_path / "tables")
     main = (tmp_path / "tables/main.md").read_text()
     assert "failed" in main and "COCO tiny 2D dm seed 3 (ValueError: the loss is not finite)" in main
+
+
+def test_a_trial_that_fails_leaves_a_note_of_its_own_that_the_next_run_forgets(tmp_path: Path) -> None:
+    """Of the first cell of its loss: without a choice none of them is trained."""
+    of_loss, records = "coco/tiny/heatmap/dm", tmp_path / "results/records"
+    for number in (1, 2):
+        failed = train(tmp_path, FAILS, "trial", f"{of_loss}/trial{number}")
+        assert failed.returncode == 1
+        assert failed.stderr.count("is tried again") == 3  # it may be luckier, as a training
+    notes = [records / of_loss / f"trial{number}.failed.json" for number in (1, 2)]
+    for number, note in enumerate(notes, start=1):
+        written = json.loads(note.read_text())
+        assert written["cell"] == {**CELL, "seed": CONFIG["seeds"][0]}
+        error = f"ValueError: the loss is not finite (tuning: trial{number})"
+        assert (written["failed"]["rule"], written["failed"]["error"]) == ("trial", error)
+    write(records, record())
+    make_tables(records, tmp_path / "tables")
+    main = (tmp_path / "tables/main.md").read_text()
+    assert "failed" in main and "COCO tiny 2D dm seed 0 (ValueError: the loss is not finite (tun" in main
+
+    succeeds = "with job(snakemake):\n    Path(snakemake.output[0]).touch()"
+    assert train(tmp_path, succeeds, "trial", f"{of_loss}/trial1").returncode == 0
+    assert [note.exists() for note in notes] == [False, True]
 
 
 DISK_FULL = """

@@ -40,10 +40,11 @@ def tells_more(record: logging.LogRecord) -> bool:
 def job(snakemake: Any) -> Iterator[TextIO]:
     """Send all output of a job to its log, and yield the terminal for progress.
 
-    An error ends the job with one line on the terminal; the traceback is in the log. If it was a cell's, a
-    note beside the place of its record says so to the tables. What an earlier attempt that was killed left
-    half-written is removed, and the note that it could not write is written. The resource ``attempt`` of
-    ``snakemake``, the object that a script is handed, says which attempt it is.
+    An error ends the job with one line on the terminal; the traceback is in the log. If it was a cell's, or
+    one in the tuning of its loss, a note beside the place of its record says so to the tables. What an
+    earlier attempt that was killed left half-written is removed, and the note that it could not write is
+    written. The resource ``attempt`` of ``snakemake``, the object that a script is handed, says which attempt
+    it is.
     """
     config = config_of(snakemake)
     if config.training.device == "cpu":
@@ -52,11 +53,11 @@ def job(snakemake: Any) -> Iterator[TextIO]:
         remove_unfinished(Path(output))
     log = Path(snakemake.log[0])
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    is_of_cell = {"loss", "seed"} <= set(snakemake.wildcards.keys())
-    cell = Cell.of(snakemake.wildcards) if is_of_cell else None
+    cell, tuning = _cell_of(snakemake, config)
+    note = None if cell is None else failure_note(config, cell, tuning)
     with _continued(log) as stream:
-        if cell is not None:
-            _look_back(snakemake, config, cell, terminal)
+        if cell is not None and note is not None:
+            _look_back(snakemake, cell, note, terminal)
         # At the level of file descriptors: output of compiled code is caught too.
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
@@ -71,25 +72,37 @@ def job(snakemake: Any) -> Iterator[TextIO]:
             with suppress(OSError):
                 traceback.print_exc()
                 stream.flush()
-            if cell is not None:
+            if cell is not None and note is not None:
                 with suppress(OSError):
-                    write_failure(config, cell, snakemake.rule, message, log)
+                    of = f" (tuning: {tuning})" if tuning else ""
+                    write_failure(note, cell, snakemake.rule, message + of, log)
             os._exit(1)
 
 
-def _look_back(snakemake: Any, config: GridConfig, cell: Cell, terminal: TextIO) -> None:
+def _cell_of(snakemake: Any, config: GridConfig) -> tuple[Cell | None, str]:
+    """The cell that a job is of, and which step of the tuning it is: then the first cell of the loss."""
+    named = snakemake.wildcards
+    known = set(named.keys())
+    if "loss" not in known:
+        return None, ""
+    if "seed" in known:
+        return Cell.of(named), ""
+    cell = Cell(named.dataset, named.model, named.head, named.loss, config.seeds[0], config.lengths[0])
+    return cell, f"trial{named.trial}" if "trial" in known else snakemake.rule
+
+
+def _look_back(snakemake: Any, cell: Cell, note: Path, terminal: TextIO) -> None:
     """End the job if the attempt before failed for good; note it if that attempt was killed."""
-    note = failure_note(config, cell)
     if getattr(snakemake.resources, "attempt", 1) == 1:
         note.unlink(missing_ok=True)  # of an earlier run
         return
     if not note.exists():
-        write_failure(config, cell, snakemake.rule, _KILLED, Path(snakemake.log[0]))
+        write_failure(note, cell, snakemake.rule, _KILLED, Path(snakemake.log[0]))
     with suppress(RecordError):
         error = Failure.read(note, note.read_bytes()).error
         # A training may be luckier the next time; another step fails again unless it was killed.
         if error.startswith(f"{LastingError.__name__}:") or not (
-            snakemake.rule == "train" or error.startswith(_KILLED)
+            snakemake.rule in ("train", "trial") or error.startswith(_KILLED)
         ):
             os._exit(1)
         print(f"{snakemake.rule} of {cell} is tried again: {error}", file=terminal, flush=True)

@@ -24,7 +24,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.config import SEEDED, GridConfig
 from rspose.grid.fields import Name, Seed, expecting, first_mistake
 from rspose.grid.files import write_json
-from rspose.grid.replicates import decode
+from rspose.grid.replicates import decode, ends
 from rspose.grid.tuning import read_choice
 
 FORMAT = 2
@@ -336,18 +336,15 @@ class Record(_File):
             if name.startswith("diagnosis.") and name not in bootstrap.values:
                 continue  # no table compares losses in it
             try:
-                drawn = decode(bootstrap.values[name])
+                count, percentiles = ends(bootstrap.values[name])
             except (KeyError, ValueError):
                 raise ValueError(f"{key}: expected replicates in base64; evaluate the cell again") from None
-            if len(drawn) != bootstrap.replicates:
-                raise ValueError(f"{key} has {len(drawn)} replicates: expected {bootstrap.replicates}")
-            defined = drawn[~np.isnan(drawn)]
-            ends = np.quantile(defined, [0.025, 0.975]).tolist() if len(defined) else None
+            if count != bootstrap.replicates:
+                raise ValueError(f"{key} has {count} replicates: expected {bootstrap.replicates}")
             # Packed, replicates may be rounded to 1/256.
-            if not (
-                interval == ends or (interval and ends and np.allclose(interval, ends, rtol=0, atol=0.005))
-            ):
-                raise ValueError(f"{found}: expected the 95 % of its replicates, {_shown(ends)}")
+            pairs = zip(interval or (), percentiles or (), strict=False)
+            if bool(interval) != bool(percentiles) or any(abs(a - b) > 0.005 for a, b in pairs):
+                raise ValueError(f"{found}: expected the 95 % of its replicates, {_shown(percentiles)}")
 
     @property
     def place(self) -> Path:
@@ -525,16 +522,20 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | 
     write_json(record, content)
 
 
-def failure_note(config: GridConfig, cell: Cell) -> Path:
-    """Where the note lies that a cell failed: beside the place of its record, which outdates it."""
-    return config.results / "records" / f"{cell.path}.failed.json"
+def failure_note(config: GridConfig, cell: Cell, tuning: str = "") -> Path:
+    """Where the note lies that a cell failed: beside the place of its record, which outdates it.
+
+    Where its loss failed before, the step of ``tuning`` (``trial3``, ``choose``) has a note of its own there.
+    """
+    note = config.results / "records" / f"{cell.path}.failed.json"
+    return note.with_name(f"{tuning}.failed.json") if tuning else note
 
 
-def write_failure(config: GridConfig, cell: Cell, rule: str, error: str, log: Path) -> None:
+def write_failure(note: Path, cell: Cell, rule: str, error: str, log: Path) -> None:
     """Note that a cell failed: at which step, why, and where more about it is."""
     line = "".join(each if each.isprintable() else "?" for each in " ".join(error.split()))
     failed = {"rule": rule, "error": line[:1000], "log": str(log)}
-    write_json(failure_note(config, cell), {"format": FORMAT, "cell": cell._asdict(), "failed": failed})
+    write_json(note, {"format": FORMAT, "cell": cell._asdict(), "failed": failed})
 
 
 def _data(config: GridConfig, dataset: str) -> dict[str, Any]:

@@ -238,8 +238,8 @@ class PerMapLoss(HeatmapLoss):
 
         def checked(maps: Tensor, labels: Tensor) -> Tensor:
             value = self.map_loss(maps, labels)
-            if value.shape != maps.shape[:1]:
-                found = f"shape {list(value.shape)}"
+            found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            if found != f"shape [{len(maps)}]":
                 raise self._error("map_loss", f"a number a map, shape [{len(maps)}]", found)
             return value
 

@@ -124,11 +124,15 @@ def _import_file(path: Path) -> str | None:
     def run() -> None:
         if in_baselines:
             importlib.import_module(module)
-            return
-        spec = importlib.util.spec_from_file_location(module, path)
-        assert spec is not None and spec.loader is not None  # there always is one for a .py file
-        sys.modules[module] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[module])
+        else:
+            spec = importlib.util.spec_from_file_location(module, path)
+            assert spec is not None and spec.loader is not None  # there always is one for a .py file
+            sys.modules[module] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[module])
+        classes = [each for each in vars(sys.modules[module]).values() if isinstance(each, type)]
+        own = [each for each in classes if issubclass(each, HeatmapLoss) and each.__module__ == module]
+        if own and not any(each in _losses.values() for each in own):
+            raise TypeError(f"class {own[-1].__name__} is not registered: write @register above it")
 
     return _import(str(path), f"loss file {path}", path.stem, module, run)
 

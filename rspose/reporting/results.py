@@ -130,7 +130,7 @@ class Results:
     @cached_property
     def datasets(self) -> list[str]:
         """The datasets in their order."""
-        return sorted(self.runs.dataset.unique(), key=dataset_order)
+        return sorted({record.cell.dataset for record in self.records}, key=dataset_order)
 
     @cached_property
     def real(self) -> set[str]:

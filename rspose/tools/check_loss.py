@@ -110,6 +110,23 @@ class Case:
             _require(learns, "no gradient reaches the prediction, nothing can be learned; is there a detach?")
             _require_finite("the gradient", gradient)
 
+    def raw_output(self) -> None:
+        """What the loss asks of the raw output is what to_heatmaps takes for a label."""
+        loss, target = self._loss(), make_target(self.head)
+        if type(loss).to_heatmaps is not HeatmapLoss.to_heatmaps:
+            return
+        floored = on_maps(lambda y: y.clamp(1e-4, 1 - 1e-4), target.heatmaps)
+        at_label = total(loss, target.heatmaps, target)
+        for what, form in {"logit": torch.logit, "log": torch.log}.items():
+            raw = on_maps(form, floored)
+            value, aside = (total(loss, each, target) for each in (raw, on_maps(_half_round, raw)))
+            _require(
+                value + 1e-4 >= min(at_label, aside),
+                f"the loss is {value:.3g} where the output is the {what} of the label, {at_label:.3g} where "
+                "it is the label: write to_heatmaps, which turns raw output into a map in [0, 1] (sigmoid, "
+                "softmax, ...)",
+            )
+
     def masked_keypoints(self) -> None:
         """Masked keypoints change neither value nor gradient."""
         loss, target, prediction = self._start()
@@ -237,7 +254,7 @@ class Case:
     def confidence_of_a_split_prediction(self) -> None:
         """A prediction split into two peaks of half the height is less confident than a perfect one."""
         loss, target, best = self._perfect()
-        split = on_maps(lambda y: (y + y.roll(y.shape[-1] // 2, dims=-1)) / 2, target.heatmaps)
+        split = on_maps(lambda y: (y + _half_round(y)) / 2, target.heatmaps)
         both = (best, perfect(loss, split, self.head))
         sure, unsure = (as_tuple(loss.to_heatmaps(raw, SMALL[self.head].sigma)) for raw in both)
         for a, b in zip(sure, unsure, strict=True):
@@ -400,6 +417,15 @@ CHECKS: dict[str, Callable[[Case], None]] = {
 }
 """The checks by name, in the order in which they are run."""
 
+_NEEDED = {
+    "terms": frozenset(CHECKS) - {"terms"},
+    "raw_output": frozenset({
+        "better_than_shifted", "better_than_noise", "noise_never_helps", "moving_away", "perfect_output",
+        "heatmap_of_a_perfect_prediction", "confidence_of_a_split_prediction", "one_batch",
+    }),
+}  # fmt: skip
+"""What a check has to find in order before others are run: they would say the same mistake in other words."""
+
 
 def total(loss: Callable[..., Any], prediction: Maps, target: KeypointTarget) -> Tensor:
     """The loss: the sum of its terms."""
@@ -458,18 +484,30 @@ def check_loss(name: str) -> Iterator[Finding]:
     for lack in lacking or [None]:
         yield Finding("description", "The loss says what it is.", lack)
     for head in available()[name].heads:
-        for check in CHECKS.values():
-            problem, raised = None, False
-            try:
-                check(Case(name, head))
-            except Violation as violation:
-                problem = str(violation)
-            except Exception as error:
-                problem, raised = _what_was_raised(error, name, head), True
+        not_run: frozenset[str] = frozenset()
+        for key, check in CHECKS.items():
+            if key in not_run:
+                continue
+            problem = _found(check, name, head)
+            if key == "terms" and (problem or "").startswith("raises"):
+                others = {each for each in available()[name].heads if _found(check, name, each) is None}
+                hint = '; if it is for the other head alone, say heads = ("{}",)'
+                problem = f"{problem}{hint.format(*others) if others else ''}"
             yield Finding(head, " ".join((check.__doc__ or "").split()), problem)
-            if raised and check is Case.terms:
-                yield Finding(head, "The other checks.", "not run: they would stop at the same place")
-                break
+            not_run |= _NEEDED.get(key, frozenset()) if problem else frozenset()
+        if not_run:
+            yield Finding(head, f"{len(not_run)} other checks.", "not run: they need what is said above")
+
+
+def _found(check: Callable[[Case], None], name: str, head: str) -> str | None:
+    """What a check finds wrong, in one line."""
+    try:
+        check(Case(name, head))
+    except Violation as violation:
+        return str(violation)
+    except Exception as error:
+        return _what_was_raised(error, name, head)
+    return None
 
 
 def _what_was_raised(error: Exception, name: str, head: str) -> str:
@@ -566,6 +604,11 @@ def _trained(loss: Callable[..., Any], target: KeypointTarget, prediction: Maps)
 
 def _gradients(prediction: Maps) -> list[Tensor]:
     return [map_.grad for map_ in as_tuple(prediction)]  # type: ignore[misc]
+
+
+def _half_round(maps: Tensor) -> Tensor:
+    """The maps moved by half their width, what leaves on the right coming in on the left."""
+    return maps.roll(maps.shape[-1] // 2, dims=-1)
 
 
 def _peaks(heatmaps: Tensor) -> Tensor:

@@ -76,6 +76,11 @@ def run_comparison(path: Path, loss: str, source: str | None, cores: int | None,
         hint = f"some have no record; snakemake --configfile {path} trains them"
         print(f"Not compared in every cell with {', '.join(planned.left_out)}: {hint}", flush=True)
     left = [str(cell) for cell in planned.config.unfinished()]
+    if left and planned.config.tuning:
+        print(
+            f"Of each loss that has no choice yet, {planned.config.tuning.trials} trials come first",
+            flush=True,
+        )
     print("\n  ".join(["Cells without a record:", *left]) if left else "Every cell has a record", flush=True)
     tools = Path(sys.executable).parent  # the jobs look for python there
     environment = {**os.environ, "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
