@@ -38,12 +38,13 @@ def gaussians(keypoints: Tensor, sigma: float) -> Tensor:
 
 def target_of(keypoints: Tensor, visible: Tensor) -> KeypointTarget:
     """Gather what a loss may need to know. Losses that do not need all of it ignore the rest."""
-    return KeypointTarget(
-        heatmaps=gaussians(keypoints, SIGMA),
-        keypoints=keypoints,
-        weights=visible,  # 0 masks a keypoint
-        scale=torch.full((len(keypoints),), 20.0),  # the root of the instance's area, in heatmap pixels
-        sigmas=torch.full((KEYPOINTS,), 0.08),  # OKS sigmas
+    return KeypointTarget.from_keypoints(
+        keypoints,
+        (WIDTH, HEIGHT),
+        SIGMA,
+        sigmas=0.08,  # OKS sigmas, one for all
+        areas=20**2,  # of the instances, in heatmap pixels squared
+        visible=visible,  # 0 masks a keypoint
     )
 
 

@@ -150,6 +150,10 @@ def test_wrong_input_is_named(name: str, head: str) -> None:
     expect(r"target.sigmas: expected shape \[5\], found \[4\]", sigmas=target.sigmas[1:])
     with pytest.raises(ValueError, match=f"{name} loss: target: expected a KeypointTarget, found a Tensor"):
         loss(prediction, torch.zeros(4, 5))
+    expect("prediction: expected a tensor, or a tuple of two, found a list", [prediction])
+    expect("target.scale: expected a tensor, found a float", scale=3.0)
+    rounded = dataclasses.replace(target, heatmaps=on_maps(lambda y: y * (1 + 1e-6), target.heatmaps))
+    assert all(term.isfinite() for term in loss(prediction, rounded).values())
     other = make_target("heatmap" if head == "simcc" else "simcc").heatmaps
     expect(f"target.heatmaps: expected labels for a {head} head", heatmaps=other)
 

@@ -38,7 +38,7 @@ class Sum(HeatmapLoss):
     title = "Sum"
     reference = "that of its parts"
 
-    def __init__(self, parts: Parts = _DEFAULT, num_keypoints: int = 0) -> None:
+    def __init__(self, parts: Parts = _DEFAULT, num_keypoints: int | None = None) -> None:
         super().__init__()
         where = f"{self.name} loss: parts"
         if not (isinstance(parts, Mapping) and parts):

@@ -13,7 +13,7 @@ they are.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
@@ -24,11 +24,23 @@ from torch import Tensor, nn
 Maps = Tensor | tuple[Tensor, Tensor]
 """Output of a head: 2D heatmaps ``[B, K, H, W]``, or a SimCC pair ``([B, K, Wx], [B, K, Wy])``."""
 
+Numbers = Tensor | Sequence[Any] | float
+"""A tensor, what one is made of, or one number for all."""
+
 Reduction = Literal["visible", "mmpose"]
 """The convention of this project, or that of mmpose's loss of the same name."""
 
 HEADS = ("heatmap", "simcc")
 """The heads by name: 2D heatmaps, and the 1D pairs of SimCC."""
+
+BOX_SHARE = 0.53
+"""Of its box that a person fills, where no area is known: that of CrowdPose's evaluator and of mmpose."""
+
+
+_REST = ("keypoints", "weights", "scale", "sigmas")
+"""What a target has beside the labels."""
+_ROUNDING = 1e-5
+"""By which labels may lie outside [0, 1]."""
 
 
 class Tunable(NamedTuple):
@@ -62,9 +74,81 @@ class KeypointTarget:
     scale: Tensor
     sigmas: Tensor
 
+    @classmethod
+    def from_keypoints(
+        cls,
+        keypoints: Tensor | Sequence[Any],
+        size: tuple[int, int],
+        sigma: float | tuple[float, float],
+        head: str = "heatmap",
+        *,
+        sigmas: Numbers,
+        areas: Numbers | None = None,
+        boxes: Numbers | None = None,
+        visible: Numbers = 1.0,
+    ) -> "KeypointTarget":
+        r"""Return the target of keypoints: Gaussian labels around them, and the rest.
+
+        The scale is :math:`\sqrt{a}` of the areas, or :math:`\sqrt{0.53\, w h}` of the boxes.
+
+        Args:
+            keypoints: ``[B, K, 2]``, x and y in map units.
+            size: width and height of the maps; for ``"simcc"``, numbers of bins.
+            sigma: standard deviation of the labels in map units, or that along x and that along y.
+            head: ``"heatmap"`` or ``"simcc"``.
+            sigmas: OKS sigmas ``[K]``; ``rspose.datasets.dataset("coco").keypoints.sigmas`` are COCO's.
+            areas: ``[B]``, in map units squared.
+            boxes: ``[B, 2]``, width and height in map units, in place of areas.
+            visible: weights ``[B, K]``, at least 0; 0 masks the keypoint.
+
+        Tensors may be lists; of the last four, one number for all.
+
+        Raises:
+            ValueError: something has another shape, the head is none, or not one of areas and boxes is given.
+
+        Example:
+            >>> target = KeypointTarget.from_keypoints(
+            ...     [[[1.0, 1.5]]], (3, 4), sigma=1.0, sigmas=0.1, areas=16)
+            >>> target.heatmaps.shape, target.heatmaps.max(), target.scale
+            (torch.Size([1, 1, 4, 3]), tensor(0.8825), tensor([4.]))
+        """
+
+        def numbers(name: str, value: Numbers, *shape: int) -> Tensor:
+            tensor = torch.as_tensor(value, dtype=keypoints.dtype, device=keypoints.device)
+            if tensor.ndim and list(tensor.shape) != list(shape):
+                raise wrong(name, f"a number or shape {list(shape)}", f"shape {list(tensor.shape)}")
+            return tensor.expand(shape)
+
+        def wrong(name: str, expected: str, found: str) -> ValueError:
+            return ValueError(f"KeypointTarget: {name}: expected {expected}, found {found}")
+
+        keypoints = torch.as_tensor(keypoints)
+        keypoints = keypoints if keypoints.is_floating_point() else keypoints.float()
+        if keypoints.ndim != 3 or keypoints.shape[2] != 2:
+            raise wrong("keypoints", "shape [B, K, 2]", f"{list(keypoints.shape)}")
+        check_choice("KeypointTarget", Literal["heatmap", "simcc"], head=head)
+        if (areas is None) == (boxes is None):
+            raise wrong("areas, boxes", "one of them", "neither" if areas is None else "both")
+        b, k = keypoints.shape[:2]
+        if boxes is not None:
+            areas = BOX_SHARE * numbers("boxes", boxes, b, 2).prod(dim=1)
+        widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+        check_numbers("KeypointTarget", above=0, **dict(zip(("sigma (x)", "sigma (y)"), widths, strict=True)))
+        x, y = (
+            torch.exp(-((torch.arange(n, device=keypoints.device) - place[..., None]) ** 2) / (2 * width**2))
+            for n, place, width in zip(size, keypoints.unbind(-1), widths, strict=True)
+        )
+        return cls(
+            heatmaps=(x, y) if head == "simcc" else y[..., :, None] * x[..., None, :],
+            keypoints=keypoints,
+            weights=numbers("visible", visible, b, k),
+            scale=numbers("areas", areas if areas is not None else 0.0, b).sqrt(),
+            sigmas=numbers("sigmas", sigmas, k),
+        )
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "KeypointTarget":
         """Return the target with a function applied to each of its tensors."""
-        rest = {name: function(getattr(self, name)) for name in ("keypoints", "weights", "scale", "sigmas")}
+        rest = {name: function(getattr(self, name)) for name in _REST}
         return KeypointTarget(on_maps(function, self.heatmaps), **rest)
 
     @cached_property
@@ -107,7 +191,8 @@ class HeatmapLoss(nn.Module, ABC):
     - ``tunable``: at most two :class:`Tunable` parameters, tuned beside learning rate and label width
 
     Prediction and target are checked at every step, with one transfer to the host. ``checks = False``, of one
-    loss or of the class for all, leaves that out, for code that is known to be right. :meth:`extremes`,
+    loss or of the class for all, leaves that out, for code that is known to be right; so does torch.compile,
+    whose graph a look would break. :meth:`extremes`,
     :meth:`unchecked` and :meth:`check` are the parts of a call, for code that has more to transfer.
     """
 
@@ -124,10 +209,10 @@ class HeatmapLoss(nn.Module, ABC):
         """Return the named scalar terms of the loss, each with its weight applied; their sum is the loss.
 
         Raises:
-            ValueError: shapes disagree, a label lies outside [0, 1], a weight, scale or sigma is negative,
-                something is not finite, or the loss does not serve this head.
+            ValueError: shapes or types disagree, a label lies outside [0, 1] by more than rounding, a weight,
+                scale or sigma is negative, something is not finite, or the loss does not serve this head.
         """
-        if self.checks:
+        if self.checks and not torch.compiler.is_compiling():  # a look would break the graph
             self.check(prediction, self.extremes(prediction, target).tolist())
         return self.unchecked(prediction, target)
 
@@ -170,6 +255,12 @@ class HeatmapLoss(nn.Module, ABC):
         """
         if not isinstance(target, KeypointTarget):
             raise self._error("target", "a KeypointTarget", f"a {type(target).__name__}")
+        tensors = {"prediction": as_tuple(prediction), "target.heatmaps": as_tuple(target.heatmaps)}
+        tensors |= {f"target.{name}": (getattr(target, name),) for name in _REST}
+        for argument, each in tensors.items():
+            if strange := [type(one).__name__ for one in each if not isinstance(one, Tensor)]:
+                expected = "a tensor" if argument[7:] in _REST else "a tensor, or a tuple of two"
+                raise self._error(argument, expected, f"a {strange[0]}")
         pair = isinstance(prediction, tuple)
         head = "simcc" if pair else "heatmap"
         if head not in self.heads:
@@ -185,9 +276,9 @@ class HeatmapLoss(nn.Module, ABC):
             raise self._error("target.heatmaps", expected, f"{len(labels)} tensor(s)")
         b, k = maps[0].shape[:2]
         shapes = {"keypoints": [b, k, 2], "weights": [b, k], "scale": [b], "sigmas": [k]}
-        tensors = [(name, getattr(target, name), shape) for name, shape in shapes.items()]
-        tensors += [("heatmaps", label, list(map_.shape)) for label, map_ in zip(labels, maps, strict=True)]
-        for argument, tensor, shape in tensors:
+        shaped = [(name, getattr(target, name), shape) for name, shape in shapes.items()]
+        shaped += [("heatmaps", label, list(map_.shape)) for label, map_ in zip(labels, maps, strict=True)]
+        for argument, tensor, shape in shaped:
             if list(tensor.shape) != shape:
                 raise self._error(f"target.{argument}", f"shape {shape}", f"{list(tensor.shape)}")
         if any(0 in map_.shape[2:] for map_ in maps):
@@ -207,7 +298,7 @@ class HeatmapLoss(nn.Module, ABC):
         """
         maps = as_tuple(prediction)
         limits = [("prediction", "finite values", -math.inf, math.inf)] * len(maps)
-        limits += [("target.heatmaps", "labels in [0, 1]", 0, 1)] * len(maps)
+        limits += [("target.heatmaps", "labels in [0, 1]", -_ROUNDING, 1 + _ROUNDING)] * len(maps)
         for name in ("weights", "scale", "sigmas"):
             limits.append((f"target.{name}", "finite values of at least 0", 0, math.inf))
         limits.append(("target.keypoints", "finite places of visible keypoints", -math.inf, math.inf))

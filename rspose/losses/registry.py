@@ -180,7 +180,9 @@ def parameters(name: str) -> dict[str, Any]:
     return {key: default for key, default in _arguments(_find(name)).items() if key != "num_keypoints"}
 
 
-def build(name: str, parameters: Mapping[str, Any], num_keypoints: int) -> HeatmapLoss:
+def build(
+    name: str, parameters: Mapping[str, Any] | None = None, num_keypoints: int | None = None
+) -> HeatmapLoss:
     """Make a loss.
 
     Args:
@@ -188,11 +190,14 @@ def build(name: str, parameters: Mapping[str, Any], num_keypoints: int) -> Heatm
         num_keypoints: number of keypoints of the dataset, for the losses that learn something per keypoint.
 
     Raises:
-        ValueError: there is no such loss or parameter, or the loss rejects a value.
+        ValueError: there is no such loss or parameter, the loss rejects a value, or it has to know the number
+            of keypoints.
     """
-    loss = _find(name)
+    loss, parameters = _find(name), parameters or {}
     arguments = _arguments(loss)
     passed = {"num_keypoints": num_keypoints} if "num_keypoints" in arguments else {}
+    if passed and num_keypoints is None and arguments["num_keypoints"] is inspect.Parameter.empty:
+        raise ValueError(f"{name} loss: num_keypoints: expected the number of keypoints, found none")
     allowed = [parameter for parameter in arguments if parameter not in passed]
     for parameter in parameters:
         if parameter not in allowed:

@@ -1,0 +1,81 @@
+"""A target made from keypoints: its labels, its scale, and what is refused."""
+
+from typing import Any
+
+import pytest
+import torch
+from builders.losses import every_loss_and_head
+from builders.targets import SIGMA, SIZE, gaussian_labels, random_prediction
+
+from rspose.datasets import dataset
+from rspose.losses import KeypointTarget, as_tuple, build
+
+PLACES = [[[3.25, 4.5], [10.0, 20.5], [0.0, 0.0]], [[7.0, 7.75], [23.0, 31.0], [12.5, 16.0]]]
+
+
+def made(head: str = "heatmap", **changes: Any) -> KeypointTarget:
+    given = {"keypoints": PLACES, "size": SIZE[head], "sigma": SIGMA[head], "sigmas": 0.1, "areas": 64}
+    return KeypointTarget.from_keypoints(**{**given, **changes}, head=head)
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_labels_are_gaussians_around_the_keypoints(head: str) -> None:
+    expected = as_tuple(gaussian_labels(head, torch.tensor(PLACES)))
+    for label, other in zip(as_tuple(made(head).heatmaps), expected, strict=True):
+        torch.testing.assert_close(label, other)
+
+
+def test_what_is_given_once_holds_for_all_and_lists_serve() -> None:
+    target = made(areas=[64, 100], visible=[[1, 1, 0], [1, 0, 1]])
+    assert (target.scale.tolist(), target.visible.tolist()) == ([8.0, 10.0], [0, 1, 3, 5])
+    torch.testing.assert_close(target.sigmas, torch.full((3,), 0.1))
+    assert made().weights.tolist() == [[1.0] * 3] * 2
+
+
+def test_boxes_stand_for_areas_by_the_share_that_a_person_fills() -> None:
+    torch.testing.assert_close(
+        made(areas=None, boxes=[[10, 20], [30, 40]]).scale ** 2, 0.53 * torch.tensor([200.0, 1200])
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"keypoints": [1.0, 2.0]}, r"keypoints: expected shape \[B, K, 2\], found \[2\]"),
+        ({"sigmas": [0.1, 0.2]}, r"sigmas: expected a number or shape \[3\], found shape \[2\]"),
+        ({"boxes": [[1, 2]] * 2}, "areas, boxes: expected one of them, found both"),
+        ({"areas": None}, "areas, boxes: expected one of them, found neither"),
+        ({"sigma": 0.0}, r"sigma \(x\): expected a number above 0, found 0.0"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"KeypointTarget: {said}"):
+        made(**changes)
+
+
+@every_loss_and_head
+def test_a_loss_takes_it_with_defaults(name: str, head: str) -> None:
+    target = made(head)
+    terms = build(name, num_keypoints=3)(random_prediction(target), target)
+    assert all(term.isfinite() for term in terms.values())
+
+
+def test_a_loss_that_has_to_know_the_number_of_keypoints_says_so() -> None:
+    with pytest.raises(
+        ValueError, match="kal loss: num_keypoints: expected the number of keypoints, found none"
+    ):
+        build("kal")
+
+
+def test_the_call_of_a_loss_is_traced_without_a_break() -> None:
+    torch.compiler.reset()
+    target, loss = made().to("cpu"), build("mse")
+    prediction = random_prediction(target)
+    traced = torch.compile(loss, backend="eager", fullgraph=True)
+    assert traced(prediction, target)["mse"] == loss(prediction, target)["mse"]
+
+
+def test_sigmas_of_a_dataset_are_found_by_its_name() -> None:
+    keypoints = torch.rand(2, 17, 2)
+    target = made(keypoints=keypoints, sigmas=dataset("coco").keypoints.sigmas)
+    assert target.sigmas[0].item() == pytest.approx(0.026)
