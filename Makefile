@@ -19,9 +19,8 @@ help:  ## List the commands
 setup: $(INSTALLED)  ## Create .venv with everything that envs/ pins
 
 $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
-	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 or 3.12 found; install one, or name it with make PYTHON=..."; exit 1; }
-	@"$(PYTHON)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: PYTHON=$(PYTHON): expected Python 3.11 or 3.12, found" \
-		"$$("$(PYTHON)" --version 2>/dev/null || echo none)"; exit 1; }
+	@"$(or $(PYTHON),python3)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: expected Python 3.11 or 3.12, found" \
+		"$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none); install one, or name it with make PYTHON=..."; exit 1; }
 	@command -v cc >/dev/null || { echo "error: no C compiler (cc) found; xtcocotools has to be compiled"; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch; this prints nothing for some minutes"
 	@# Anew: what another Python left there would stay.

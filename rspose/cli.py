@@ -347,6 +347,27 @@ def _bench_losses(json: bool, device: str, repeats: int, threads: int | None, se
 
 
 @command(
+    "bench evaluate",
+    "--datasets coco --times 1 2 4",
+    argument(
+        "--datasets",
+        "whose validation split is made (default: all)",
+        nargs="+",
+        choices=("coco", "crowdpose", "wholebody"),
+        default=["coco", "crowdpose", "wholebody"],
+    ),
+    argument("--times", "how many times as large as the split", type=float, nargs="+", default=[1.0]),
+    flag("--json", "one line of JSON a measurement"),
+)
+def _bench_evaluate(datasets: list[str], times: list[float], json: bool) -> None:
+    """Measure an evaluation beside the official evaluator, on made predictions of real size."""
+    from rspose.tools.evaluation_speed import report_evaluation
+
+    for line in report_evaluation(datasets, times, json):
+        print(line, flush=True)
+
+
+@command(
     "bench steps",
     "config/demo.yaml --head simcc --losses mse rspose",
     path("config", "config of a grid", nargs="?", default=Path("config/paper.yaml")),

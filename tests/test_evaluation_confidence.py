@@ -118,7 +118,7 @@ def official_oks(
     """OKS of the predictions of each image, the best first, with its persons, by the official evaluator."""
     confident = replace(kept, confidence=np.ones_like(kept.confidence))  # lest it leave any out
     known = DATASETS[dataset]
-    found = official.match(known, official.results(known, confident, scores), annotations)[""].ious
+    found = official.match(known, official.results(known, confident, scores), annotations.path)[""].ious
     return {image: np.array(oks) for (image, _), oks in found.items()}
 
 

@@ -107,6 +107,8 @@ def test_a_replicate_equals_the_evaluation_of_a_dataset_with_repeated_images(
         for name in drawn:
             value, found = expected[name], decode(stored[name])[replicate]
             tolerance = 8e-5 if dataset == "crowdpose" and name in ROUNDED else 2e-5
+            if name.endswith("spearman"):  # ranked in classes
+                tolerance = 4e-5
             value = math.nan if value is None else value
             assert found == pytest.approx(value, abs=tolerance, nan_ok=True), name
         # Of the diagnosis a record has intervals only: with one replicate, that replicate twice.
@@ -126,7 +128,7 @@ def test_every_image_once_is_the_official_number(dataset: str, tmp_path: Path) -
     kept, instance_scores, annotations = suppressed_detections(tmp_path, dataset, seed=3)
     known = DATASETS[dataset]
     results = official.results(known, kept, instance_scores)
-    expected = official.summarise(known, official.match(known, results, annotations))
+    expected = official.summarise(known, official.match(known, results, annotations.path))
     twice = np.ones((len(annotations.known_images), 2), dtype=np.int32)
     pairs, every = candidates(known, kept, annotations), np.full(len(kept), True)
     found = coco.average_precision(known, kept, instance_scores, every, pairs, annotations, twice)

@@ -63,3 +63,14 @@ def test_the_table_has_a_row_a_loss_and_head(
 def test_a_missing_gpu_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "losses", "--device", "cuda"]) == 1
     assert capsys.readouterr().err == "error: --device cuda: torch sees no GPU\n"
+
+
+def test_an_evaluation_is_measured_beside_the_official_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "evaluate", "--datasets", "coco", "--times", "0.02", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["dataset"] for line in lines] == ["coco"]
+    for line in lines:
+        assert line["detections"] > 2000 and line["memory_gb"] > 0.05
+        assert line["times_official"] == pytest.approx(line["seconds"] / line["official_seconds"])
+        # The official numbers, on predictions of which neither all nor none are right.
+        assert line["difference"] < 1e-9 and 0.1 < line["ap"] < 0.9

@@ -508,7 +508,11 @@ def test_one_mistake_is_said_once(
     assert (not_run.check, not_run.problem[:8]) == (f"{others} other checks.", "not run:")
 
 
-def test_a_loss_that_serves_one_head_alone_is_told_how_to_say_so(fresh_registry: None) -> None:
+def test_a_loss_that_serves_one_head_alone_is_told_how_to_say_so(
+    fresh_registry: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for slow in ("compiled", "one_batch"):
+        monkeypatch.delitem(CHECKS, slow)
     broken({"map_loss": lambda self, p, y: (p - y).view(len(p), 32, 24).square().mean((1, 2))})
     said = next(finding for finding in check_loss("broken") if finding.head == "simcc").problem
     assert said.endswith('; if it is for the other head alone, say heads = ("heatmap",)'), said

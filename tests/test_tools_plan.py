@@ -221,7 +221,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     small = {**row, **cell, "devices": 1, "hours": 0.25, "hours_left": 0.25}
     totals = {"cells": 7, "done": 2, "trials": 9, "hours_left": 57.25, "disk_gb": 6.65}
     plan = {"rows": [row, small], "time_from": "guessed", "memory_from": "guessed too", "totals": totals}
-    plan["hours_on"] = "this machine's CPU"
+    plan |= {"hours_on": "this machine's CPU", "losses": ["mse", "kl"], "seeds": [0, 5]}
     plan |= {"device_memory_gb": 24.0, "missing_datasets": ["coco: not there"], "missing_weights": []}
     text = plan_page(plan, Path("c.yaml"))
     (line,) = (line.split() for line in text.splitlines() if line.startswith("coco "))
@@ -229,6 +229,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     (line,) = (line.split() for line in text.splitlines() if line.startswith("mpii "))
     assert line[14:] == ["1", "<", "2", "0.25", "0.95"]
     assert "c.yaml: 2 of 7 cells done; the others take about 57.2 hours on this machine's CPU\n" in text
+    assert "\nLosses: mse, kl; seeds: 0, 5\n" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
     assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text
     enough = plan_page({**plan, "rows": [row]}, Path("c.yaml"))
@@ -290,7 +291,10 @@ def test_names_of_weights_are_looked_up_where_mmengine_keeps_them(settings: Sett
     assert resnet.file == Path("pretrained/resnet50-0676ba61.pth")
     assert resnet.url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
     assert weights("folder/own.pth").file == Path("folder/own.pth")
-    assert weights("folder/own.pth").problem() == "folder/own.pth: expected pretrained weights, found no file"
+    assert weights("folder/own.pth").problem() == (
+        "folder/own.pth: expected pretrained weights, found no file; "
+        "pretrained: none in the model's settings starts from random ones"
+    )
     assert weights("none") is None
     with pytest.raises(ValueError, match=r"'ftp://a/b': expected a file, a URL, or a name that starts with"):
         weights("ftp://a/b")
@@ -324,6 +328,6 @@ def test_weights_that_are_missing_stop_the_workflow_before_its_first_job(
     run = SnakemakeRun(tmp_path, path)
     assert run.returncode != 0
     assert "error: pretrained/net-1234.pth: expected pretrained weights, found no file; " in run.output
-    assert "fetch them from https://example.org/net-1234.pth" in run.output
+    assert "rspose pretrained CONFIG fetches them from https://example.org/net-1234.pth; " in run.output
     assert "Traceback" not in run.output
     assert not (tmp_path / "results").exists()

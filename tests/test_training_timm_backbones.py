@@ -340,7 +340,8 @@ def test_a_package_that_is_not_installed_is_named(trainable: Settings) -> None:
     assert weights is not None
     assert weights.problem() == (
         "no_such_weights/a.pth: expected pretrained weights, found no file; "
-        "install the package no-such-weights"
+        "install the package no-such-weights; "
+        "pretrained: none in the model's settings starts from random ones"
     )
 
 

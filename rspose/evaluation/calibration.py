@@ -5,7 +5,6 @@ and change the predictions on the other half, and the other way round: no image 
 """
 
 from collections.abc import Callable
-from itertools import product
 from zlib import crc32
 
 import numpy as np
@@ -65,10 +64,11 @@ def cross_fitted(
     """
     changed = confidence.astype(np.float64)
     types = [slice(k, k + 1) for k in range(confidence.shape[1])] if by_type else [slice(None)]
-    for side, among in product((False, True), types):
-        learned, rows = truth.take(half_of_truth != side), half == side
-        pairs = learned.pairs(among)
-        changed[rows, among] = rule(pairs if len(pairs.row) else learned.pairs(), changed[rows, among])
+    for side in (False, True):
+        learned, (rows,) = truth.take(half_of_truth != side), np.nonzero(half == side)
+        for among in types:
+            pairs = learned.pairs(among)
+            changed[rows, among] = rule(pairs if len(pairs.row) else learned.pairs(), changed[rows, among])
     return changed
 
 

@@ -6,6 +6,7 @@ The usual protocol of top-down pose estimation: mmpose's ``CocoMetric`` with its
 
 import numpy as np
 
+from rspose.evaluation.oks import portions
 from rspose.evaluation.predictions import Predictions
 
 KEYPOINT_SCORE_THRESHOLD = 0.2
@@ -20,13 +21,13 @@ PROTOCOL = {
 
 def instance_scores(predictions: Predictions, threshold: float = KEYPOINT_SCORE_THRESHOLD) -> np.ndarray:
     """Box score times the mean of the confidences above a threshold (0 if none is), ``[N]``."""
-    # The sum runs over the keypoints one by one, in single precision, so that scores equal mmpose's to the
-    # bit.
     total, count = np.zeros((2, len(predictions)), dtype=np.float32)
-    for column in predictions.confidence.T:
-        counts = column > threshold
-        total += np.where(counts, column, np.float32(0))
-        count += counts
+    for rows in portions(*predictions.confidence.shape):
+        # Over the first axis the sum runs over the keypoints one by one, in single precision: scores equal
+        # mmpose's to the bit.
+        confidence = np.ascontiguousarray(predictions.confidence[rows].T)
+        counts = confidence > threshold
+        total[rows], count[rows] = np.where(counts, confidence, np.float32(0)).sum(axis=0), counts.sum(axis=0)
     return predictions.box_score * np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 

@@ -50,8 +50,8 @@ class Diagnosis:
 
         ``image`` is the index of the image of each pose; image i occurs ``counts[i]`` times, int ``[I, R]``.
         """
-        of_pose = np.stack([(self.kind == index).sum(axis=1) for index in range(len(KINDS))])
-        of_kind = of_pose @ counts[image]
+        of_pose = [(self.kind == index).sum(axis=1) for index in range(len(KINDS))]
+        of_kind = np.stack([np.bincount(image, each, len(counts)) for each in of_pose]) @ counts
         total = of_kind.sum(axis=0)
         shares = np.divide(of_kind, total, out=np.full(of_kind.shape, np.nan), where=total > 0)
         return dict(zip(KINDS, shares, strict=True))

@@ -353,7 +353,7 @@ class Record(_File):
             return Path(self.cell.dataset, "control", f"{self.cell.loss}.json")
         return Path(f"{self.cell.path}.json")
 
-    @property
+    @cached_property
     def run(self) -> Path | None:
         """The folder of the run: records, figures and the rest; None where the file is not in its place."""
         parts = self.place.parts

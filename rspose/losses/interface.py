@@ -113,34 +113,35 @@ class KeypointTarget:
             (torch.Size([1, 1, 4, 3]), tensor(0.8825), tensor([4.]))
         """
 
+        places = torch.as_tensor(keypoints)
+        places = places if places.is_floating_point() else places.float()
+
         def numbers(name: str, value: Numbers, *shape: int) -> Tensor:
-            tensor = torch.as_tensor(value, dtype=keypoints.dtype, device=keypoints.device)
+            tensor = torch.as_tensor(value, dtype=places.dtype, device=places.device)
             if tensor.ndim and list(tensor.shape) != list(shape):
                 raise wrong(name, f"a number or shape {list(shape)}", f"shape {list(tensor.shape)}")
-            return tensor.expand(shape)
+            return tensor.expand(shape).contiguous()
 
         def wrong(name: str, expected: str, found: str) -> ValueError:
             return ValueError(f"KeypointTarget: {name}: expected {expected}, found {found}")
 
-        keypoints = torch.as_tensor(keypoints)
-        keypoints = keypoints if keypoints.is_floating_point() else keypoints.float()
-        if keypoints.ndim != 3 or keypoints.shape[2] != 2:
-            raise wrong("keypoints", "shape [B, K, 2]", f"{list(keypoints.shape)}")
+        if places.ndim != 3 or places.shape[2] != 2:
+            raise wrong("keypoints", "shape [B, K, 2]", f"{list(places.shape)}")
         check_choice("KeypointTarget", Literal["heatmap", "simcc"], head=head)
         if (areas is None) == (boxes is None):
             raise wrong("areas, boxes", "one of them", "neither" if areas is None else "both")
-        b, k = keypoints.shape[:2]
+        b, k = places.shape[:2]
         if boxes is not None:
             areas = BOX_SHARE * numbers("boxes", boxes, b, 2).prod(dim=1)
         widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
         check_numbers("KeypointTarget", above=0, **dict(zip(("sigma (x)", "sigma (y)"), widths, strict=True)))
         x, y = (
-            torch.exp(-((torch.arange(n, device=keypoints.device) - place[..., None]) ** 2) / (2 * width**2))
-            for n, place, width in zip(size, keypoints.unbind(-1), widths, strict=True)
+            torch.exp(-((torch.arange(n, device=places.device) - place[..., None]) ** 2) / (2 * width**2))
+            for n, place, width in zip(size, places.unbind(-1), widths, strict=True)
         )
         return cls(
             heatmaps=(x, y) if head == "simcc" else y[..., :, None] * x[..., None, :],
-            keypoints=keypoints,
+            keypoints=places,
             weights=numbers("visible", visible, b, k),
             scale=numbers("areas", areas if areas is not None else 0.0, b).sqrt(),
             sigmas=numbers("sigmas", sigmas, k),

@@ -10,6 +10,7 @@ p-values, so that both say the same of all of them at once.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -276,9 +277,8 @@ def simultaneous(family: Sequence[Paired]) -> list[Difference]:
                 total += np.nan_to_num(one.drawn - np.nanmean(one.drawn))[images[key]]
             total = np.abs(total) / one.error
             if np.isfinite(one.freedom):
-                total /= np.sqrt(2 * gammaincinv(one.freedom / 2, _LEVELS) / one.freedom)[spread]
-                # Where a normal variable is as improbable; from a table, since Student's t takes long.
-                total = np.interp(total, _REACHES, -ndtri(stdtr(one.freedom, -_REACHES)))
+                errors, normal = _student(float(f"{one.freedom:.2g}"))
+                total = np.interp(total / errors[spread], _REACHES, normal)
             np.maximum(furthest, total, out=furthest)
     least = 2 * ndtr(-furthest)
     least.sort()
@@ -292,6 +292,16 @@ def simultaneous(family: Sequence[Paired]) -> list[Difference]:
             found = found._replace(low=low, high=high, p=max(p, below))
         corrected.append(found)
     return corrected
+
+
+@lru_cache(1000)
+def _student(freedom: float) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates of an error of 1, equally likely, and of each reach the normal one that is as improbable.
+
+    They belong together: a family draws with degrees of freedom of two digits, and few tables do for all.
+    """
+    errors = np.sqrt(2 * gammaincinv(freedom / 2, _LEVELS) / freedom)
+    return errors, -ndtri(stdtr(freedom, -_REACHES))
 
 
 def verdict(found: Difference, region: float = EQUIVALENCE) -> Verdict | None:

@@ -6,6 +6,7 @@ What an evaluation here is tested against and timed beside.
 import contextlib
 import io
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
 from rspose.datasets import Dataset
-from rspose.datasets.annotations import Annotations
 from rspose.evaluation.detections import NMS_THRESHOLD, by_image, instance_scores
 from rspose.evaluation.oks import neighbours
 from rspose.evaluation.predictions import Predictions
@@ -49,8 +49,8 @@ def results(known: Dataset, detections: Predictions, scores: np.ndarray) -> list
     return [{"category_id": 1, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
-def match(known: Dataset, detections: list[dict[str, Any]], annotations: Annotations) -> Evaluators:
-    """The evaluators after they have matched results to persons; they write into the annotations' content.
+def match(known: Dataset, detections: list[dict[str, Any]], annotations: Path) -> Evaluators:
+    """The evaluators after they have matched results to the persons of a file.
 
     The parts of COCO-WholeBody are evaluated one by one, over the same detections and scores, as mmpose's
     ``CocoWholeBodyMetric`` does.
@@ -62,7 +62,7 @@ def match(known: Dataset, detections: list[dict[str, Any]], annotations: Annotat
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # Parts have no scores of their own: mmpose, too, scores them as the person.
         warnings.filterwarnings("ignore", message=".*not found, use 'score' instead")
-        truth = COCO(str(annotations.path), ann_data=annotations.content)
+        truth = COCO(str(annotations))
         found = truth.loadRes(detections)
         for part, (kind, sigmas_of_part) in kinds.items():
             evaluators[part] = COCOeval(truth, found, kind, sigmas_of_part, use_area=not known.crowded)

@@ -133,6 +133,8 @@ def make_plan(
     each = {key: sum(row["cells"] * row[key] for row in rows) for key in ("hours", "disk_gb")}
     return {
         "grid": config.name,
+        "losses": config.losses,
+        "seeds": config.seeds,
         "rows": rows,
         "hours_on": on,
         "time_from": time_from,
@@ -261,6 +263,7 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
     hint = f" (rspose pretrained {config_file} downloads those with a URL)"
     return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \
 {_hours(totals["hours_left"])} hours on {plan["hours_on"]}
+Losses: {", ".join(plan["losses"])}; seeds: {", ".join(map(str, plan["seeds"]))}
 
 {table}
 

@@ -26,14 +26,16 @@ class OnGPU(Tensor):
 
     def __new__(cls, there: Tensor) -> "OnGPU":
         """Wrap a tensor, without its gradients."""
-        made: OnGPU = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, there.size(), strides=there.stride(), dtype=there.dtype, device=_DEVICE
+        made: OnGPU = Tensor._make_wrapper_subclass(
+            cls, there.size(), strides=there.stride(), dtype=there.dtype, device=torch.device(_DEVICE)
         )
         made.there = there.detach()
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # as torch documents it
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(func, args, kwargs or {})
 
     def tolist(self) -> Any:

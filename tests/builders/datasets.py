@@ -211,9 +211,7 @@ def official_ap(dataset: str, kept: Predictions, scores: np.ndarray, root: Path)
     """AP by the official evaluator."""
     known = DATASETS[dataset]
     results = official.results(known, kept, scores)
-    return official.summarise(known, official.match(known, results, read_annotations(dataset, root, "val")))[
-        "AP"
-    ]
+    return official.summarise(known, official.match(known, results, root / known.annotations["val"]))["AP"]
 
 
 def naive_overlap(first: np.ndarray, second: np.ndarray) -> float:

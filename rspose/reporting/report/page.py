@@ -3,14 +3,16 @@
 import base64
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import vl_convert
 from markupsafe import Markup
 
 from rspose.grid.cell import Cell
@@ -56,6 +58,7 @@ def make_report(
     (``localisation/``). Errors as :func:`rspose.reporting.results.read_results` has them.
     """
     results = read_results(records, published, region)
+    libraries = _libraries()
     details = cell_details(results)
     localised = localisations(results)
     crops, drawn = drawings(results)
@@ -79,7 +82,7 @@ def make_report(
             "localisations": _json([picture["chart"] for picture in localised]),
             "looks": _json(vega_config(losses(results), page=True)),
         },
-        packed={**_libraries(), "panels": _packed(panels)},
+        packed={**libraries.result(), "panels": _packed(panels)},
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
@@ -164,14 +167,23 @@ def _row(results: Results, cell: Cell, status: str, note: str, **known: Any) -> 
 
 
 @cache
-def _libraries() -> dict[str, str]:
-    """One script each, compressed: the page unpacks it when it is first needed."""
+def _libraries() -> Future[dict[str, str]]:
+    """One script each, compressed: the page unpacks it when it is first needed. Made meanwhile."""
+    pool = ThreadPoolExecutor(1)
+    made = pool.submit(_packed_libraries)
+    pool.shutdown(wait=False)
+    return made
+
+
+def _packed_libraries() -> dict[str, str]:
     found = find_spec("itables")  # not imported: that would take longer than all the rest
     if found is None or not found.submodule_search_locations:
         raise ImportError("itables is not installed, which the report needs: run make setup")
     datatables = Path(found.submodule_search_locations[0], "html/dt_bundle.js").read_text(encoding="utf-8")
-    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return {"datatables": _packed(datatables), "vega": _packed(vega)}
+    # Seconds, in which it would let no other thread run.
+    bundle = "import vl_convert; print(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
+    made = subprocess.run([sys.executable, "-c", bundle], stdout=subprocess.PIPE, text=True, check=True)
+    return {"datatables": _packed(datatables), "vega": _packed(made.stdout)}
 
 
 def _packed(text: str) -> str:
