@@ -55,8 +55,8 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         row["training"] = {key: value for key, value in (content["training"] or {}).items() if key != "curve"}
         rows.append(row)
     table = pd.json_normalize(rows)
-    for name, column in table.select_dtypes(object).items():
-        table[name] = column.map(lambda value: json.dumps(value) if isinstance(value, list) else value)
+    for key, column in table.select_dtypes(object).items():
+        table[key] = column.map(lambda value: json.dumps(value) if isinstance(value, list) else value)
     scores = table.filter(regex=r"^(metrics|confidence|diagnosis)\.").columns
     table[scores] = table[scores].astype(float)
     return table
