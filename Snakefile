@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.datasets import DATASETS
 from rspose.datasets.check import check_dataset_once
+from rspose.datasets.manifest import read_manifest
 from rspose.grid.cell import Cell
 from rspose.grid.digests import Digests
 from rspose.grid.config import ConfigError, complete, extended, given, read_config, typed
@@ -105,8 +106,8 @@ onstart:
     if workflow.is_main_process:
         try:
             claim_results(RESULTS)
-            for dataset in filter(is_generated, CONFIG.datasets):
-                if not Path(data_root(dataset), "manifest.json").is_file():
+            for dataset in [] if CONFIG.records else filter(is_generated, CONFIG.datasets):
+                if not drawn_as_configured(dataset):
                     claim_drawing(data_root(dataset), dataset)
         except RuntimeError as error:
             sys.exit(f"error: {error}")

@@ -220,7 +220,8 @@ def _solve_dual(supply: Tensor, demand: Tensor, distance: Tensor, epsilon: float
         # One number added to all four potentials changes nothing: the 0.1 says that they stay where they are.
         # The other keeps apart from zero what receives nothing.
         hessian = torch.diag_embed(received + 1e-6) - mass @ share.transpose(1, 2) + 0.1
-        step = current * torch.linalg.solve(hessian, demand - received)
+        # Unlike solve, it neither waits for a GPU to say that a matrix is singular nor raises an error.
+        step = current * torch.linalg.solve_ex(hessian, demand - received)[0]
         reach = 2 * current  # beyond it the quadratic model says nothing
         dual = dual + step.clamp(-reach, reach)
     return dual

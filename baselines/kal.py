@@ -57,8 +57,8 @@ class KALLoss(HeatmapLoss):
     regulariser is :math:`(2 \lambda_k - 1)^2`, from 0 at an even mix to 1 at either loss alone. Without one
     every factor would fall to 0, since MSE is the smaller loss at every error below 10. The poster says of it
     that it concerns relationships between body parts: ``regulariser="mean"`` reads that as
-    :math:`(2 \bar\lambda - 1)^2` of the mean over all keypoints, so that one keypoint takes as much of AWing
-    as others give up.
+    :math:`(2 \bar\lambda - 1)^2` of the mean over all keypoints, visible or not, so that one keypoint takes
+    as much of AWing as others give up.
 
     Both terms are the poster's sum over parts of the mean over a part's (visible) keypoints. COCO, CrowdPose
     and MPII have one part, the body; COCO-WholeBody (133 keypoints) has body, foot, face and hand.

@@ -16,7 +16,10 @@ from rspose.losses.rank_sort import operator
 from rspose.training.watch import watched_terms
 
 KEYPOINTS = 5
-ASKING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
+ASKING = (
+    *("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique"),
+    "_linalg_check_errors",
+)
 
 
 class Transfers(TorchDispatchMode):

@@ -2,15 +2,26 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders.records import record, write
 
+from rspose.grid.cell import Cell
 from rspose.grid.config import load_config
+from rspose.grid.fingerprints import cell_settings, sha256_of
 from rspose.grid.records import load_records
 from rspose.tools.reference import keep_reference
 
 CLEAN = {"git_commit": "a" * 40, "clean": True}
+
+
+def of_cell(config: Path, loss: str, **provenance: Any) -> dict[str, Any]:
+    """The record of a cell of the grid, by its settings."""
+    content = record(loss=loss, model="resnet18-w24")
+    cell = Cell(**content["cell"])
+    settings = {"config_sha256": sha256_of(cell_settings(load_config(config), cell))}
+    return record(loss=loss, model="resnet18-w24", provenance={**CLEAN, **settings, **provenance})
 
 
 @pytest.fixture
@@ -28,7 +39,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         subprocess.run(["git", *author, *command], check=True)
     for loss in ("mse", "kl"):
-        write(tmp_path / "results/records", record(loss=loss, model="resnet18-w24", provenance=CLEAN))
+        write(tmp_path / "results/records", of_cell(config, loss))
+    write(tmp_path / "results/records", record(loss="awing", model="resnet18-w24"))  # of another grid
     return config
 
 
@@ -48,12 +60,12 @@ def test_what_cannot_be_made_again_is_refused(study: Path) -> None:
         assert not Path("results/reference").exists()
 
     records = study.parent / "results/records"
-    other = {"git_commit": "b" * 40, "clean": True}
-    write(records, record(loss="kl", model="resnet18-w24", provenance=other))
+    write(records, of_cell(study, "kl", git_commit="b" * 40))
     refused("expected records of one commit, found 2: make them again from one commit without changes")
-    changed = {**CLEAN, "clean": False}
-    write(records, record(loss="kl", model="resnet18-w24", provenance=changed))
+    write(records, of_cell(study, "kl", clean=False))
     refused("1 of 2 records are of a tree with changes, .*kl.* first")
+    write(records, of_cell(study, "kl", config_sha256="c"))
+    refused("1 of 2 records are of other settings, .*kl.* first")
     Path(".gitignore").write_text("*\n!new.py\n")
     refused(r"expected a tree without changes, found some \(git status\)")
     for file in records.rglob("*.json"):

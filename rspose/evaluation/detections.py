@@ -23,11 +23,12 @@ def instance_scores(predictions: Predictions, threshold: float = KEYPOINT_SCORE_
     """Box score times the mean of the confidences above a threshold (0 if none is), ``[N]``."""
     total, count = np.zeros((2, len(predictions)), dtype=np.float32)
     for rows in portions(*predictions.confidence.shape):
-        # Over the first axis the sum runs over the keypoints one by one, in single precision: scores equal
-        # mmpose's to the bit.
+        # Keypoints are added up one by one, in single precision: scores equal mmpose's to the bit.
         confidence = np.ascontiguousarray(predictions.confidence[rows].T)
         counts = confidence > threshold
-        total[rows], count[rows] = np.where(counts, confidence, np.float32(0)).sum(axis=0), counts.sum(axis=0)
+        for one, confident in zip(confidence, counts, strict=True):
+            total[rows] += np.where(confident, one, np.float32(0))
+        count[rows] = counts.sum(axis=0)
     return predictions.box_score * np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 

@@ -105,7 +105,8 @@ def spearman(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray
     for them, values are ranked in two thousand classes of neighbouring ones, in single precision.
     """
     first, others = counts[:, :1].astype(np.float64), counts[:, 1:].astype(np.float32)
-    return np.concatenate([_spearman(x, y, image, weights) for weights in (first, others)])
+    found = np.concatenate([_spearman(x, y, image, weights) for weights in (first, others)])
+    return np.clip(found, -1, 1)  # which rounding may leave
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, image: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -128,7 +129,7 @@ def _weighted_ranks(
     """The class of each value, ``[n]``, their ranks, centred, ``[classes, R]``, and their spread, ``[R]``."""
     _, group, size = np.unique(values, return_inverse=True, return_counts=True)
     classes = _RANKS // max(weights.shape[1], 1)
-    if len(size) > classes:
+    if len(size) > classes and weights.dtype == np.float32:
         middle = np.cumsum(size) - (size + 1) // 2
         group = np.unique(middle * classes // len(values), return_inverse=True)[1][group]
     shape = (group.max(initial=-1) + 1, len(weights))

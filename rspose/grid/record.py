@@ -34,7 +34,7 @@ CONTROLS = {
     "mean_pose": ("Mean pose", "the mean training pose, stretched into every box"),
 }
 # By tables, and by the mean over datasets.
-_TAKEN = "all, calibration, claimed, confidence, diagnosis, differences, lengths, main"
+_TAKEN = "all, calibration, claimed, confidence, diagnosis, differences, lengths, main, readings"
 # Means over keypoint types or halves of the images: replicates of few images lack some of them.
 _MEANS = tuple(f"confidence.{branch}." for branch in ("within_types", "type_constants", "calibrated"))
 _PACKAGES = "torch torchvision mmpose onedl-mmengine mmcv-lite numpy xtcocotools opencv-python-headless"

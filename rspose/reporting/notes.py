@@ -70,7 +70,8 @@ def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
             return "One seed per cell: the numbers have no interval."
         sentence = "One seed per cell, so that nothing is bold: another may turn the order round. "
         sentence += _INTERVALS["images"]
-        if trained[trained.metric.isin(trained.metric[trained.basis == "images"])].basis.isna().any():
+        drawn = trained[~trained.metric.str.endswith(".kendall")]
+        if drawn[drawn.metric.isin(drawn.metric[drawn.basis == "images"])].basis.isna().any():
             sentence += " A number without an interval is from a record of an earlier version."
         return sentence
     over_seeds = " ".join(text for basis, text in _INTERVALS.items() if basis in bases - {"images"})

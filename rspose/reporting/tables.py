@@ -29,14 +29,15 @@ from rspose.reporting.style import (
 from rspose.reporting.table import EQUIVALENT, Column, Entry, Row, Table, Value
 
 _CORRELATIONS = {
-    "confidence.keypoint.spearman": "kpt. ρ",
-    "confidence.keypoint.kendall": "kpt. τ",
-    "confidence.pose.spearman": "pose ρ",
-    "confidence.pose.kendall": "pose τ",
+    "confidence.keypoint.spearman": Column("", "kpt. ρ", 1, 2),
+    "confidence.keypoint.kendall": Column("", "kpt. τ", 1, 2, competes=False),
+    "confidence.pose.spearman": Column("", "pose ρ", 1, 2),
+    "confidence.pose.kendall": Column("", "pose τ", 1, 2, competes=False),
 }
 _CORRELATED = (
     "Spearman's ρ and Kendall's τ. Keypoint (kpt.): confidence of a keypoint against its keypoint "
-    "similarity. Pose: score of an instance against its OKS."
+    "similarity. Pose: score of an instance against its OKS. Of τ there are no replicates over images: it "
+    "stands beside ρ, and nothing of it is bold."
 )
 # In records that have them.
 _BY_TYPE = {
@@ -186,7 +187,7 @@ def _dataset_table(results: Results, dataset: str) -> Table:
 
 def _confidence_table(results: Results) -> Table:
     by_type = {metric: column for metric, column in _BY_TYPE.items() if metric in results.runs}
-    columns = {**{metric: Column("", label, 1, 2) for metric, label in _CORRELATIONS.items()}, **by_type}
+    columns = {**_CORRELATIONS, **by_type}
     sources = [
         _Source(replace(column, group=head_label(head)), metric, head=head)
         for head in _heads(results.runs)

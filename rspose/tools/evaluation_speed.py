@@ -74,7 +74,7 @@ def measure(name: str, factor: float) -> Row:
         _apart(make, name, folder, factor)
         ours, theirs = (_apart(_timed, run, name, folder) for run in (_ours, _theirs))
     size = SIZES[name]
-    apart = [abs((ours["found"][metric] or 0.0) - value) for metric, value in theirs["found"].items()]
+    apart = [_apart_by(ours["found"][metric], value) for metric, value in theirs["found"].items()]
     return {
         "dataset": name,
         "images": round(size.images * factor),
@@ -91,6 +91,13 @@ def _apart(run: Callable[..., Any], *arguments: Any) -> Any:
     """What a function gives in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(run, *arguments).result()
+
+
+def _apart_by(ours: float | None, theirs: float) -> float:
+    """Nothing between two numbers that are both undefined; one alone is as far off as can be."""
+    if ours is None or math.isnan(theirs):
+        return 0.0 if ours is None and math.isnan(theirs) else 1.0
+    return abs(ours - theirs)
 
 
 def _timed(run: Callable[[str, str], dict[str, float]], name: str, folder: str) -> Row:
@@ -110,8 +117,7 @@ def _theirs(name: str, folder: str) -> dict[str, float]:
     known = dataset(name)
     results = json.loads(Path(folder, "results.json").read_bytes())
     evaluators = official.match(known, results, Path(folder, known.annotations["val"]))
-    found = official.summarise(known, evaluators)
-    return {metric: 0.0 if math.isnan(value) else value for metric, value in found.items()}
+    return official.summarise(known, evaluators)
 
 
 def make(name: str, folder: str, factor: float = 1.0, seed: int = 0) -> None:

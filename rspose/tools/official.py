@@ -27,7 +27,7 @@ Evaluators = dict[str, COCOeval]
 
 
 def suppressed(predictions: Predictions, known: Dataset) -> tuple[Predictions, np.ndarray]:
-    """The detections that OKS-NMS keeps and their scores, as mmpose's metrics hand them to the evaluator."""
+    """The detections that OKS-NMS keeps and their scores, by this project's own NMS."""
     detections, falloff = by_image(predictions.detections()), known.keypoints.falloff
     scores = instance_scores(detections)
     near = neighbours(

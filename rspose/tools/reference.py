@@ -4,10 +4,12 @@ from pathlib import Path
 
 import yaml
 
-from rspose.grid.config import load_config
+from rspose.grid.config import GridConfig, load_config
 from rspose.grid.files import replacing
+from rspose.grid.fingerprints import cell_settings, sha256_of
 from rspose.grid.record import Record, tree
 from rspose.grid.records import load_records, pack
+from rspose.grid.tuning import tuned
 from rspose.reporting.tables import make_tables
 
 
@@ -22,29 +24,31 @@ def keep_reference(config: Path, out: Path | None = None) -> tuple[Path, str]:
         The folder, and in one line what it holds of the grid.
 
     Raises:
-        ValueError: The tree has changes, or the records are of such a tree or of several commits: then nobody
-            could make them again. Or there are none.
+        ValueError: The tree has changes, or the records are of such a tree, of several commits or of other
+            settings than the config's: then nobody could make them again. Or there are none.
     """
     grid = load_config(config)
     folder = out or Path("results/reference") / grid.name
     if tree()["clean"] is not True:
         raise ValueError("expected a tree without changes, found some (git status): commit them first")
-    records = load_records(grid.results / "records")
+    cells = set(grid.cells())
+    # Configs may share a results folder.
+    found = load_records(grid.results / "records")
+    records = [record for record in found if record.control or record.cell in cells]
     if not records:
         raise ValueError(f"{grid.results}/records: expected records, found none: run the grid first")
-    if problem := _not_repeatable(records):
+    if problem := _not_repeatable(grid, records):
         raise ValueError(f"{grid.results}/records: {problem}")
     pack(records, folder / "records.jsonl.xz", coarse=True)
     with replacing(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(grid.plain(), sort_keys=False, allow_unicode=True))
     make_tables(folder / "records.jsonl.xz", folder / "tables")
-    cells = set(grid.cells())
-    there = len(cells & {record.cell for record in records})
+    there = sum(not record.control for record in records)
     commit = records[0].provenance.git_commit or ""
     return folder, f"{there} of {len(cells)} cells of {config}, of commit {commit[:10]}"
 
 
-def _not_repeatable(records: list[Record]) -> str:
+def _not_repeatable(grid: GridConfig, records: list[Record]) -> str:
     """What keeps records from being made again from a commit, in words; empty if nothing does."""
     changed = [record for record in records if record.provenance.clean is not True]
     commits = {record.provenance.git_commit for record in records}
@@ -54,4 +58,17 @@ def _not_repeatable(records: list[Record]) -> str:
         return f"{of_all} are of a tree with changes, {changed[0].cell} first: {again}"
     if len(commits) > 1:
         return f"expected records of one commit, found {len(commits)}: {again}"
+    other = [
+        record for record in records if not record.control and _settings(record) != _configured(grid, record)
+    ]
+    if other:
+        return f"{len(other)} of {len(records)} records are of other settings, {other[0].cell} first: {again}"
     return ""
+
+
+def _settings(record: Record) -> str | None:
+    return record.content["provenance"].get("config_sha256")
+
+
+def _configured(grid: GridConfig, record: Record) -> str:
+    return sha256_of(cell_settings(tuned(grid, record.cell), record.cell))
