@@ -17,12 +17,11 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.datasets import DATASETS
 from rspose.datasets.check import check_dataset_once
-from rspose.datasets.manifest import read_manifest
 from rspose.grid.cell import Cell
 from rspose.grid.digests import Digests
 from rspose.grid.config import ConfigError, complete, extended, given, read_config, typed
 from rspose.grid.job import tells_more
-from rspose.grid.lock import claim_drawing, claim_results
+from rspose.grid.lock import claim_results
 from rspose.grid.record import CONTROLS
 from rspose.grid import fingerprints, tuning
 from rspose.grid.records import record_files
@@ -106,9 +105,6 @@ onstart:
     if workflow.is_main_process:
         try:
             claim_results(RESULTS)
-            for dataset in [] if CONFIG.records else filter(is_generated, CONFIG.datasets):
-                if not drawn_as_configured(dataset):
-                    claim_drawing(data_root(dataset), dataset)
         except RuntimeError as error:
             sys.exit(f"error: {error}")
 

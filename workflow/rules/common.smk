@@ -41,14 +41,6 @@ def data_root(dataset):
     return CONFIG.data[dataset].folder
 
 
-def drawn_as_configured(dataset):
-    """Whether a generated dataset is there, and no run will draw it anew."""
-    manifest, wanted = read_manifest(data_root(dataset)) or {}, CONFIG.data[dataset].generate
-    images = {"train": wanted.train_images, "val": wanted.val_images}
-    found = [manifest.get(key) for key in ("generator", "seed", "images", "size")]
-    return found == [fingerprints.generator_version(dataset), wanted.seed, images, list(wanted.image_size)]
-
-
 # Real files go by what they hold: one that was only touched or moved makes nothing again.
 DIGESTS = Digests(Path(RESULTS, "work/digests.json"))
 

@@ -6,11 +6,13 @@ from rspose.grid.job import job
 
 with job(snakemake) as terminal:
     from rspose.drawn import make_dataset
+    from rspose.grid.lock import claim_drawing
 
-    settings = snakemake.params.generate
+    settings, root = snakemake.params.generate, Path(snakemake.output[0]).parent
+    claim_drawing(root, snakemake.params.dataset)
     make_dataset(
         snakemake.params.dataset,
-        Path(snakemake.output[0]).parent,
+        root,
         images=settings["train_images"],
         val_images=settings["val_images"],
         seed=settings["seed"],
