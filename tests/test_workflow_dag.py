@@ -85,11 +85,12 @@ def test_small_cells_share_a_gpu_where_the_config_says_so(tmp_path: Path, device
     config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse"], "seeds": [0]}
     grid = tmp_path / "grid.yaml"
     grid.write_text(yaml.safe_dump({**config, "training": training, "cells_per_gpu": 6}))
-    planned = SnakemakeRun(tmp_path, grid, ["--dry-run", "--until", "predict"]).output
+    gpus = ["--resources", f"gpu={devices}"]
+    planned = SnakemakeRun(tmp_path, grid, [*gpus, "--dry-run", "--until", "predict"]).output
     jobs = re.findall(r"^ *rule (train|predict):.*?\bgpu=(\d+)", planned, re.MULTILINE | re.DOTALL)
     assert dict(jobs) == {"train": str(places), "predict": "1"}
-    run = SnakemakeRun(tmp_path, grid, ["--until", "dataset_coco"])
-    assert 'Provided resources: gpu=Resource("gpu", 6)' in run.output
+    run = SnakemakeRun(tmp_path, grid, [*gpus, "--until", "dataset_coco"])
+    assert f'Provided resources: gpu=Resource("gpu", {6 * devices})' in run.output
 
 
 def test_every_length_is_trained_and_tuned_once_for_all(tmp_path: Path) -> None:
