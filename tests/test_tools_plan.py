@@ -232,6 +232,9 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     assert "\nLosses: mse, kl; seeds: 0, 5\n" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
     assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text
+    assert "  trials  " in text
+    untuned = plan_page({**plan, "totals": {**totals, "trials": 0}}, Path("c.yaml"))
+    assert "trials" not in untuned
     enough = plan_page({**plan, "rows": [row]}, Path("c.yaml"))
     assert "Devices: as the config says. The batches fit into as many of 24 GB." in enough
     assert "Missing datasets: 1\n  coco: not there" in text

@@ -249,6 +249,8 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
         "GB disk / cell": f"{totals['disk_gb']:,.0f} in all",
     }
     lines = [*map(_shown, plan["rows"]), whole]
+    if not totals["trials"]:
+        lines = [{key: line[key] for key in line if key != "trials"} for line in lines]
     aligned = ("left", "left", "left", *["right"] * (len(lines[0]) - 3))
     table = tabulate(lines, "keys", "simple", disable_numparse=True, colalign=aligned)
     counted: dict[str, dict[str, None]] = {}
