@@ -447,6 +447,18 @@ def test_a_config_is_laid_over_the_one_it_extends(tmp_path: Path) -> None:
     assert extended({"a": None}, tmp_path) == {"a": None}, "without a base nothing is touched"
 
 
+def test_choices_lie_beside_the_config_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/base.yaml").write_text("tuning: {trials: 4, choices: choices.json}\n")
+    monkeypatch.chdir(tmp_path)
+    change = {"extends": "deep/base.yaml", "a": 1}
+    assert extended(change, tmp_path)["tuning"] == {"trials": 4, "choices": "deep/choices.json"}
+    monkeypatch.chdir(tmp_path / "deep")
+    assert extended(change, tmp_path)["tuning"]["choices"] == "choices.json"
+
+
 @pytest.mark.parametrize(
     ("base", "said"),
     [

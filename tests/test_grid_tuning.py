@@ -154,6 +154,25 @@ def test_a_choice_that_was_made_before_is_taken_and_others_are_made(
     assert kept(again, CELL._replace(loss="mse")) is None
 
 
+def test_the_choice_of_one_dataset_serves_the_others(config: GridConfig, tmp_path: Path) -> None:
+    config = config.changed(
+        datasets=["mpii", "coco"], data={"coco": {"root": "coco"}, "mpii": {"root": "mpii"}}
+    )
+    config = config.laid_over({"model_settings": {"tiny": {"input_size": {"mpii": [64, 64]}}}})
+    config = config.changed(tuning={**TUNING, "dataset": "coco"})
+    other = CELL._replace(dataset="mpii")
+    scores = [0.1, None, *[0.2] * 4, 0.6, 0.3, 0.1]
+    write_choice(config, CELL, finished(config, tmp_path, scores), folder(config, CELL) / "choice.json")
+    assert read_choice(config, other) == read_choice(config, CELL)
+    assert tuned(config, other).loss_settings == tuned(config, CELL).loss_settings
+    assert keep_choices(config, tmp_path / "choices.json") == 1
+    again = config.changed(tuning={**TUNING, "dataset": "coco", "choices": str(tmp_path / "choices.json")})
+    assert kept(again, other) == read_choice(config, CELL)
+    with pytest.raises(ConfigError, match=r"'tuning\.dataset': expected one of mpii; found 'coco'"):
+        complete({**config.plain(), "datasets": ["mpii"]})
+    assert complete({**again.plain(), "datasets": ["mpii"]}).tuning == again.tuning
+
+
 @pytest.mark.parametrize(
     ("content", "changes", "message"),
     [

@@ -585,4 +585,6 @@ def test_a_table_says_how_losses_were_tuned(tmp_path: Path) -> None:
     tuned = record(loss="kl", training={"tuning": {"trials": 8, "chosen": 3}})
     assert "tuned, 8 trials a loss" in made(tmp_path / "one", tuned)
     assert "; as published / tuned, 8 trials a loss;" in made(tmp_path / "two", record(), tuned)
+    tuned["training"]["tuning"]["dataset"] = "crowdpose"
+    assert "tuned on CrowdPose, 8 trials a loss" in made(tmp_path / "four", tuned)
     assert "as published" not in made(tmp_path / "three", record())

@@ -364,7 +364,7 @@ class Evaluation(Settings):
 
 
 class Tuning(Settings):
-    """How each loss is tuned on each dataset, model and head before its cells are trained."""
+    """How each loss is tuned for each model and head before its cells are trained."""
 
     trials: int = Field(ge=2, le=1000)
     """Trainings of each loss, with another seed than any cell's: the recipe as it stands, then quasi-random
@@ -379,9 +379,11 @@ class Tuning(Settings):
     """Least and largest factor on the standard deviation of the labels."""
     seed: Seed = 0
     """Seed of the points and of the trainings."""
+    dataset: Dataset | None = None
+    """Dataset whose choices serve all others too, which then need no trials; left out, each has its own."""
     choices: Folder | None = None
-    """File of choices that were made before with these settings, as `rspose choices` writes it: a loss that
-    is in it needs no trials."""
+    """File, beside the config's, of choices that were made before with these settings, as `rspose choices`
+    writes it: a loss that is in it needs no trials."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Tuning":
@@ -552,10 +554,18 @@ def load_config(path: Path) -> GridConfig:
 def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
     """Lay a config, of a file in ``folder``, over the one that its key ``extends`` names, and so on.
 
+    The file that ``tuning.choices`` names is looked for in ``folder`` too, wherever a command runs.
+
     Raises:
         ConfigError: As :func:`read_config`, or if files extend each other in a circle.
     """
-    if not isinstance(config, dict) or "extends" not in config:
+    if not isinstance(config, dict):
+        return config
+    tuning = config.get("tuning")
+    if isinstance(tuning, dict) and isinstance(tuning.get("choices"), str):
+        file = os.path.relpath(folder / tuning["choices"])
+        config = {**config, "tuning": {**tuning, "choices": file}}
+    if "extends" not in config:
         return config
     if not isinstance(config["extends"], str):
         raise ConfigError.at("extends", f"expected the name of a config file; found {config['extends']!r}")
@@ -709,6 +719,9 @@ def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
                     yield f"{key}.sigma.{head}", f"no entry for dataset {dataset!r}"
         for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
             yield from _training_problems(config, model, dataset)
+    tuned_on = config.tuning and not config.tuning.choices and config.tuning.dataset
+    if tuned_on and tuned_on not in config.datasets:
+        yield "tuning.dataset", f"expected one of {', '.join(config.datasets)}; found {tuned_on!r}"
     # A model may lack heads and datasets, but one that no model has is a mistake.
     of_grid = [config.model_settings[model] for model in config.models]
     others = ", nor has another model of the grid" if len(config.models) > 1 else ""

@@ -27,6 +27,12 @@ class Point:
     parameters: dict[str, float] = field(default_factory=dict)
 
 
+def tuned_on(config: GridConfig, cell: Cell) -> Cell:
+    """A cell of the dataset whose trials choose for this one."""
+    assert config.tuning is not None
+    return cell._replace(dataset=config.tuning.dataset or cell.dataset)
+
+
 def tuned_cell(config: GridConfig, wildcards: Any) -> Cell:
     """The loss, on a dataset, model and head, that the wildcards of a workflow's job name: trials' seed."""
     assert config.tuning is not None
@@ -35,6 +41,7 @@ def tuned_cell(config: GridConfig, wildcards: Any) -> Cell:
 
 def folder(config: GridConfig, cell: Cell) -> Path:
     """Where the trials of a loss on a dataset, model and head lie, and what was chosen."""
+    cell = tuned_on(config, cell)
     return config.results / "tuning" / cell.dataset / cell.model / cell.head / cell.loss
 
 
@@ -81,8 +88,9 @@ def kept(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
     file = config.tuning.choices
     if file is None:
         return None
+    name = "/".join(tuned_on(config, cell)[:4])
     try:
-        found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")).get("/".join(cell[:4]))
+        found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")).get(name)
     except FileNotFoundError:
         raise ConfigError.at("tuning.choices", f"expected a file; found none at {file}") from None
     except (ValueError, AttributeError):
@@ -102,7 +110,7 @@ def kept(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
 
 def keep_choices(config: GridConfig, file: Path) -> int:
     """Write what was chosen in a grid as a file for ``tuning.choices``; how many losses it holds."""
-    cells = dict.fromkeys(cell._replace(seed=0, length=1.0) for cell in config.cells())
+    cells = dict.fromkeys(tuned_on(config, cell)._replace(seed=0, length=1.0) for cell in config.cells())
     made = {
         "/".join(cell[:4]): folder(config, cell) / "choice.json"
         for cell in cells

@@ -159,6 +159,8 @@ def _facts(runs: pd.DataFrame) -> list[str]:
     nms = _said(evaluated, "protocol.nms").upper()
     batch = _said(trained, "training.batch_size", " of batch ")
     started, trials = "training.pretrained.file", "training.tuning.trials"
+    tuned_on = " / ".join(map(dataset_title, _distinct(trained, "training.tuning.dataset")))
+    tuned = f"tuned on {tuned_on}" if tuned_on else "tuned"
     lengths = [times(length) for length in _distinct(trained, "length")]
     budgets = _distinct(trained.fillna({trials: 0}), trials)
     facts = (
@@ -171,7 +173,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _said(trained.fillna({started: "none"}), started, "pretrained weights "),
         _said(trained, "training.iterations", "", f" iterations{batch}"),
         f"training length {' / '.join(lengths)} the recipe's" if lengths not in ([], [times(1)]) else "",
-        " / ".join(f"tuned, {count:.0f} trials a loss" if count else "as published" for count in budgets),
+        " / ".join(f"{tuned}, {count:.0f} trials a loss" if count else "as published" for count in budgets),
         _said(evaluated, "protocol.input_size", "input ").translate({91: None, 93: None, 44: " ×"}),
         boxes if "protocol.detection_file" in evaluated else "",
         " / ".join("flip test" if flip else "no flip test" for flip in flips),

@@ -163,7 +163,8 @@ def trials_left(config: GridConfig, cells: list[Cell]) -> list[tuple[Cell, float
         return []
     part = config.tuning.length * (1 - config.tuning.held_out.share)
     left = []
-    for cell in {cell.loss: cell._replace(length=1.0) for cell in cells}.values():
+    here = [cell for cell in cells if config.tuning.dataset in (None, cell.dataset)]
+    for cell in {cell.loss: cell._replace(length=1.0) for cell in here}.values():
         place = folder(config, cell)
         if not kept(config, cell) and not (place / "choice.json").is_file():
             done = sum((place / f"trial{number}.json").is_file() for number in range(config.tuning.trials))
