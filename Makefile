@@ -12,6 +12,7 @@ CONFIG ?= config/demo.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+PIP := $(BIN)/pip install --disable-pip-version-check
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,14 +23,16 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 	@"$(or $(PYTHON),python3)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: expected Python 3.11 or 3.12, found" \
 		"$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none); install one, or name it with make PYTHON=..."; exit 1; }
 	@command -v cc >/dev/null || { echo "error: no C compiler (cc) found; xtcocotools has to be compiled"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch; this prints nothing for some minutes"
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch"
 	@# Anew: what another Python left there would stay.
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# Without dependency resolution: the list is complete, and mmpose asks for packages that do not build.
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		--no-binary xtcocotools -r envs/requirements-source.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@set -o pipefail; $(PIP) --no-deps -r envs/requirements.txt | awk -v all=$$(grep -c == envs/requirements.txt) ' \
+		/^Collecting/ { printf "\r  %d of %d packages fetched", ++n, all; fflush() } \
+		/^Installing/ { print "\n  installing them, a minute or two"; fflush() }'
+	@$(PIP) --quiet --no-deps --no-build-isolation --no-binary xtcocotools -r envs/requirements-source.txt
+	@$(PIP) --quiet --no-deps --no-build-isolation -e .
+	@echo "Ready: make demo, or source $(BIN)/activate for rspose and snakemake themselves"
 	@touch $@
 
 demo: $(INSTALLED)  ## Run the grid of CONFIG (the demo by default) and print the main table

@@ -135,8 +135,11 @@ def _tables(records: list[Path], out: Path | None, config: Path, equivalence: fl
     elif not (out / "main.md").is_file():
         raise ValueError(f"{out}/main.md: no such table; run snakemake --configfile {config} first")
     print((out / "main.md").read_text(encoding="utf-8"))
-    figures = "" if records else f"   figures: {out.parent / 'figures'}/"
-    print(f"All tables (Markdown, LaTeX, CSV): {out}/{figures}")
+    print(f"All tables (Markdown, LaTeX, CSV): {out}/")
+    page = out.parent / "report.html"
+    if not records and page.is_file():
+        print(f"Everything in one page, with charts and pictures: {page}")
+        print("Next: a loss of your own beside these (docs/add-a-loss.md), other grids (docs/choosing.md)")
 
 
 @command(

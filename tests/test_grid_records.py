@@ -56,6 +56,16 @@ def test_a_record_becomes_one_row_with_its_keys_joined_by_dots(tmp_path: Path) -
     assert {key: row[key] for key in expected} == expected
 
 
+def test_a_record_says_its_main_metric_in_a_few_words() -> None:
+    alone = record(dataset="mpii", metrics={"PCKh@0.1": 0.9, "PCKh": 0.75})
+    assert Record.of(Path("r.json"), alone).headline == "PCKh 75.0"
+    undefined = record(metrics={"AP": None})
+    assert Record.of(Path("r.json"), undefined).headline == "AP undefined"
+    known = with_bootstrap(record(), {"metrics.AP": np.linspace(0.4, 0.5, 50)})
+    known["bootstrap"]["intervals"]["metrics.AP"] = [0.4012, 0.5]
+    assert Record.of(Path("r.json"), known).headline == "AP 45.1 [40.1, 50.0]"
+
+
 def test_rows_stand_in_the_order_of_the_tables(tmp_path: Path) -> None:
     for dataset in ("mpii", "coco"):
         for loss in ("rspose", "zeta", "alpha", "kl", "mse"):

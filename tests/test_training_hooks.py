@@ -1,9 +1,11 @@
 """What training adds to mmengine and mmpose: preprocessing, precision, seeds, memory, import stand-ins."""
 
+import io
 import platform
 import random
 import sys
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +14,11 @@ import pytest
 import torch
 from builders.processes import python
 
-from rspose.training import memory
+from rspose.grid import tuning
+from rspose.grid.config import complete
+from rspose.grid.files import write_json
+from rspose.grid.progress import duration
+from rspose.training import memory, progress
 from rspose.training.hooks import (
     Bfloat16OptimWrapper,
     ChannelsLastHook,
@@ -47,6 +53,32 @@ def test_crops_are_normalised_as_mmpose_normalises_images(bgr_to_rgb: bool, chan
     layout = torch.channels_last if channels_last else torch.contiguous_format
     assert ours["inputs"].is_contiguous(memory_format=layout)
     assert len(ours["data_samples"]) == 4
+
+
+def test_progress_counts_the_trials_and_cells_that_are_left(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 9.0, 30.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    settings.update(results=str(tmp_path), datasets=["coco", "mpii"], heads=["heatmap"], lengths=[1, 2])
+    settings.update(losses=["mse", "kl"], tuning={"trials": 5, "length": 0.5, "held_out": {"share": 0.2}})
+    settings["tuning"]["held_out"]["seed"] = 0
+    config = complete(settings)
+    for number in range(2):
+        write_json(tuning.folder(config, config.cells()[0]) / f"trial{number}.json", {})
+    write_json(tuning.folder(config, config.cells()[-1]) / "choice.json", {})
+    terminal = io.StringIO()
+    hook = progress.ProgressHook(config, 0.4, "a trial", 2, terminal)
+    runner = SimpleNamespace(iter=0, max_iters=20)
+    hook.before_train(runner)
+    hook.after_train_iter(runner, 0)  # too soon for a line
+    runner.iter = 9
+    hook.after_train_iter(runner, 9)
+    # 3 s a step, 50 steps of the recipe's length; 8 cells (two lengths) are 12 such lengths. Of 20 trials, two
+    # are done and five not needed: 13 of 0.4.
+    left = duration(3 * 50 * (12 + 13 * 0.4) / 2)
+    cells = f"cells 0/8 trained, 13 trials to go, about {left} of training left"
+    assert terminal.getvalue() == f"a trial: step 10/20, 3000 ms a step, 30 s left | {cells}\n"
 
 
 def test_low_precision_is_for_the_forward_pass_only() -> None:

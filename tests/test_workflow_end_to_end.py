@@ -39,7 +39,8 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     config = yaml.safe_load(tiny_config_file.read_text())
     config["training"]["epochs"] = 1
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-    assert run(folder).jobs == {
+    made = run(folder)
+    assert made.jobs == {
         "dataset_coco": 1,
         "dataset_mpii": 1,
         "control": 4,
@@ -49,6 +50,8 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "localisation": 1,
         "localisation_report": 1,
     }
+    results = r"^\w+ tiny \w+ \w+ seed 0: (?:AP|PCKh) \d+\.\d \[\d"
+    assert len(re.findall(results, made.output, re.MULTILINE)) == 8, "each result is said when it is there"
     return folder
 
 

@@ -11,9 +11,9 @@ from builders.grid import SnakemakeRun
 pytestmark = pytest.mark.slow
 
 
-def refused(folder: Path, config: Path) -> str:
+def refused(folder: Path, config: Path, *arguments: str) -> str:
     """What a run says that has not begun."""
-    run = SnakemakeRun(folder, config)
+    run = SnakemakeRun(folder, config, arguments)
     assert run.returncode == 1, run.output
     assert not (folder / "results/logs").exists() and "Traceback" not in run.output
     (line,) = (line for line in run.output.splitlines() if line.startswith("error: "))
@@ -36,6 +36,13 @@ def test_a_config_that_cannot_be_read(content: bytes | None, said: str, tmp_path
     if content is not None:
         config.write_bytes(content)
     assert refused(tmp_path, config).startswith(f"error: {config}: {said}")
+
+
+def test_a_target_in_the_place_of_a_config(tmp_path: Path, tiny_config_file: Path) -> None:
+    line = refused(tmp_path, tiny_config_file, "--configfile", str(tiny_config_file), "tables")
+    assert line == (
+        f"error: tables: no config; a target comes first: snakemake tables --configfile {tiny_config_file}"
+    )
 
 
 def test_weights_that_do_not_fit(settings: dict[str, Any], tmp_path: Path) -> None:

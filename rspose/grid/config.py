@@ -603,8 +603,12 @@ def require_configs(arguments: Sequence[str]) -> None:
     """End with one line if a config given to Snakemake cannot be read: its own words name no file."""
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     options.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    first, *others = options.parse_known_args(arguments)[0].configfile or [None]
+    for path in others:
+        if not path.suffix:  # Snakemake takes all that follows --configfile for configs
+            sys.exit(f"error: {path}: no config; a target comes first: snakemake {path} --configfile {first}")
     try:
-        for path in options.parse_known_args(arguments)[0].configfile:
+        for path in (first, *others) if first else ():
             read_config(path)
     except ConfigError as error:
         sys.exit(f"error: {error}")

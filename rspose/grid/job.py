@@ -14,6 +14,7 @@ from rspose.grid.config import GridConfig
 from rspose.grid.files import remove_unfinished
 from rspose.grid.record import Failure, RecordError, failure_note, write_failure
 
+_SAYS_NOTHING = ("Trying to restart job", "Select jobs to execute", "Execute ")
 _KILLED = "killed, or ended by a limit of time or memory, in an attempt that said nothing"
 
 
@@ -29,11 +30,12 @@ def config_of(snakemake: Any) -> GridConfig:
 def tells_more(record: logging.LogRecord) -> bool:
     """Whether a line of Snakemake's log says more than its jobs, which say themselves why one failed.
 
-    It announces every attempt of a rule, also one that ends at once since it would fail as before.
+    It announces every attempt of a rule, also one that ends at once since it would fail as before, and each
+    time that it looks for the next jobs.
     """
     said = record.getMessage()
     failed = getattr(record, "exception", None) == "RuleException" and "non-zero exit status 1." in said
-    return not (failed or said.startswith("Trying to restart job"))
+    return not (failed or said.startswith(_SAYS_NOTHING))
 
 
 @contextmanager

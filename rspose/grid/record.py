@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import numpy as np
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rspose.datasets import DATASETS
 from rspose.grid.cell import Cell
 from rspose.grid.config import SEEDED, GridConfig
 from rspose.grid.fields import Name, Seed, expecting, first_mistake
@@ -386,6 +387,16 @@ class Record(_File):
         ends = None if self.bootstrap is None else self.bootstrap.intervals.get(name)
         return None if ends is None else (ends[0], ends[1])
 
+    @property
+    def headline(self) -> str:
+        """The main metric as tables have it, in %: ``AP 40.8 [37.7, 44.2]``, the interval over images."""
+        known = DATASETS.get(self.cell.dataset)
+        name = known.main_metric if known else next(iter(self.metrics))
+        ends = self.interval(f"metrics.{name}")
+        interval = f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else ""
+        value = self.metrics[name]
+        return f"{name} undefined" if value is None else f"{name} {100 * value:.1f}{interval}"
+
     def replicates(self, name: str) -> np.ndarray | None:
         """The replicates of a score, float64 ``[replicates]``, NaN where undefined; None without any."""
         text = None if self.bootstrap is None else self.bootstrap.values.get(name)
@@ -487,8 +498,8 @@ def read_record(path: Path) -> Record:
     return Record.read(path, path.read_bytes())
 
 
-def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | None, record: Path) -> None:
-    """Write the record of a cell from what its evaluation and its training wrote; a control has no training.
+def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | None, record: Path) -> Record:
+    """Write the record of a cell, of what its evaluation and its training wrote; a control has no training.
 
     The training knows the loss, so that records are made without torch.
     """
@@ -518,8 +529,9 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | 
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
-    Record.of(record, content)
+    made = Record.of(record, content)
     write_json(record, content)
+    return made
 
 
 def failure_note(config: GridConfig, cell: Cell, tuning: str = "") -> Path:

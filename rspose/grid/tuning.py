@@ -5,6 +5,7 @@ The protocol of Dodge et al., "Show Your Work", EMNLP 2019, and of the external 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,25 @@ def keep_choices(config: GridConfig, file: Path) -> int:
     }
     write_json(file, {name: json.loads(path.read_text()) for name, path in made.items()})
     return len(made)
+
+
+def trials_left(config: GridConfig, cells: Iterable[Cell]) -> list[tuple[Cell, float]]:
+    """The trials that these cells still wait for: a cell of the loss, and the part of its training."""
+    if config.tuning is None:
+        return []
+    left = []
+    for cell in dict.fromkeys(tuned_on(config, cell)._replace(seed=0, length=1.0) for cell in cells):
+        place = folder(config, cell)
+        if not kept(config, cell) and not (place / "choice.json").is_file():
+            done = sum((place / f"trial{number}.json").is_file() for number in range(config.tuning.trials))
+            left += [(cell, part_of_cell(config))] * (config.tuning.trials - done)
+    return left
+
+
+def part_of_cell(config: GridConfig) -> float:
+    """The steps of a trial, as a part of those of a cell of the recipe's length."""
+    assert config.tuning is not None
+    return config.tuning.length * (1 - config.tuning.held_out.share)
 
 
 def choose(config: GridConfig, cell: Cell, trials: list[Path]) -> dict[str, Any]:

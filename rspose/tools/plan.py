@@ -21,7 +21,7 @@ from rspose.datasets.check import check_dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
-from rspose.grid.tuning import folder, kept
+from rspose.grid.tuning import trials_left
 from rspose.tools.steps import measure_steps, training_device
 from rspose.training.compose import compose
 from rspose.training.pretrained import missing_weights
@@ -84,8 +84,9 @@ def make_plan(
                     fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         count, counted_from = instances[key[0]]
         hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
-        tuned_here = key == next(each for each in groups if each[:3] == key[:3])  # once for all lengths
-        trials = trials_left(config, group) if tuned_here else []
+        first = key == next(each for each in groups if each[:3] == key[:3])  # once for all lengths
+        tuned_here = config.tuning is not None and config.tuning.dataset in (None, key[0])
+        trials = trials_left(config, group) if first and tuned_here else []
         needed = 1
         while (
             needed < training.batch_size
@@ -155,21 +156,6 @@ def _measured(machine: Path) -> tuple[str, float]:
     except (ValueError, KeyError, TypeError) as error:
         expected = "expected what rspose doctor --json prints on a machine with a GPU"
         raise ValueError(f"{machine}: {expected}; found no time of a training step") from error
-
-
-def trials_left(config: GridConfig, cells: list[Cell]) -> list[tuple[Cell, float]]:
-    """The trials that these cells still wait for: a cell of the loss, and the part of its training."""
-    if config.tuning is None:
-        return []
-    part = config.tuning.length * (1 - config.tuning.held_out.share)
-    left = []
-    here = [cell for cell in cells if config.tuning.dataset in (None, cell.dataset)]
-    for cell in {cell.loss: cell._replace(length=1.0) for cell in here}.values():
-        place = folder(config, cell)
-        if not kept(config, cell) and not (place / "choice.json").is_file():
-            done = sum((place / f"trial{number}.json").is_file() for number in range(config.tuning.trials))
-            left += [(cell, part)] * (config.tuning.trials - done)
-    return left
 
 
 class NetworkCost(NamedTuple):

@@ -28,6 +28,7 @@ from rspose.grid.fingerprints import (
 )
 from rspose.grid.job import LastingError
 from rspose.grid.machine import cpu_name
+from rspose.grid.tuning import part_of_cell
 from rspose.losses import build
 from rspose.training.checkpoints import latest_checkpoint
 from rspose.training.compose import compose
@@ -185,7 +186,8 @@ class Training:
             revert_sync_batchnorm(runner.model)  # torch has it on GPUs only
         runner.register_hook(measurements)
         if is_main_process():
-            runner.register_hook(ProgressHook(self.config, self.title, self.parallel, terminal))
+            length = part_of_cell(self.config) if settings.held_out else self.cell.length
+            runner.register_hook(ProgressHook(self.config, length, self.title, self.parallel, terminal))
         # Under a gradient scaler an infinite gradient is no mistake.
         with_scaler = composed["optim_wrapper"].get("type") == "AmpOptimWrapper"
         _unwrapped(runner.model).head.watch_gradients = not with_scaler
