@@ -74,8 +74,8 @@ def test_progress_counts_the_trials_and_cells_that_are_left(
     hook.after_train_iter(runner, 0)  # too soon for a line
     runner.iter = 9
     hook.after_train_iter(runner, 9)
-    # 3 s a step, 50 steps of the recipe's length; 8 cells (two lengths) are 12 such lengths. Of 20 trials, two
-    # are done and five not needed: 13 of 0.4.
+    # 3 s a step, 50 steps of the recipe's length; 8 cells (two lengths) are 12 such lengths.
+    # Of 20 trials two are done and five not needed: 13, of 0.4 each.
     left = duration(3 * 50 * (12 + 13 * 0.4) / 2)
     cells = f"cells 0/8 trained, 13 trials to go, about {left} of training left"
     assert terminal.getvalue() == f"a trial: step 10/20, 3000 ms a step, 30 s left | {cells}\n"

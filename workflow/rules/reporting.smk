@@ -24,6 +24,7 @@ rule collect:
         **WITHOUT_MODEL,
     params:
         records=records_folder,
+        code=fingerprints.sha256_of_modules("rspose.reporting.frame"),
     script:
         "../scripts/collect.py"
 
