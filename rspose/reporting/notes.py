@@ -146,6 +146,20 @@ def times(length: float) -> str:
     return f"{length:g} ×"
 
 
+def conditions(trained: pd.DataFrame) -> list[str]:
+    """Of which data, length and tuning the numbers of trained cells are; the kind of data comes first."""
+    trials, lengths = "training.tuning.trials", [times(length) for length in _distinct(trained, "length")]
+    tuned_on = " / ".join(map(dataset_title, _distinct(trained, "training.tuning.dataset")))
+    tuned = f"tuned on {tuned_on}" if tuned_on else "tuned"
+    budgets = _distinct(trained.fillna({trials: 0}), trials)
+    found = (
+        data_kind(trained),
+        f"training length {' / '.join(lengths)} the recipe's" if lengths not in ([], [times(1)]) else "",
+        " / ".join(f"{tuned}, {count:.0f} trials a loss" if count else "as published" for count in budgets),
+    )
+    return [one for one in found if one]
+
+
 def _facts(runs: pd.DataFrame) -> list[str]:
     """How the numbers of a dataset were made."""
     trained = runs[~runs.control]
@@ -158,11 +172,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
     flips = _distinct(evaluated, "protocol.flip_test")
     nms = _said(evaluated, "protocol.nms").upper()
     batch = _said(trained, "training.batch_size", " of batch ")
-    started, trials = "training.pretrained.file", "training.tuning.trials"
-    tuned_on = " / ".join(map(dataset_title, _distinct(trained, "training.tuning.dataset")))
-    tuned = f"tuned on {tuned_on}" if tuned_on else "tuned"
-    lengths = [times(length) for length in _distinct(trained, "length")]
-    budgets = _distinct(trained.fillna({trials: 0}), trials)
+    started = "training.pretrained.file"
     facts = (
         data_kind(runs),
         _said(runs, "data.train_instances", "", " training instances"),
@@ -172,8 +182,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _said(trained, "model", "model "),
         _said(trained.fillna({started: "none"}), started, "pretrained weights "),
         _said(trained, "training.iterations", "", f" iterations{batch}"),
-        f"training length {' / '.join(lengths)} the recipe's" if lengths not in ([], [times(1)]) else "",
-        " / ".join(f"{tuned}, {count:.0f} trials a loss" if count else "as published" for count in budgets),
+        *conditions(trained)[1:],
         _said(evaluated, "protocol.input_size", "input ").translate({91: None, 93: None, 44: " ×"}),
         boxes if "protocol.detection_file" in evaluated else "",
         " / ".join("flip test" if flip else "no flip test" for flip in flips),

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from rspose.grid.cell import Cell
 from rspose.reporting import notes
+from rspose.reporting.answers import answers
 from rspose.reporting.chart_frames import losses
 from rspose.reporting.charts import LOCALISATION, page_charts, vega_config
 from rspose.reporting.figures import READ
@@ -31,10 +32,6 @@ from rspose.reporting.style import dataset_title, head_label, loss_colour
 from rspose.reporting.table import MISSING, Column, Value, entry_text
 from rspose.reporting.tables import all_tables
 
-_NOTHING_CLAIMED = (
-    "Every record here is of generated data. Such numbers compare losses with each other and are never "
-    "comparable with published ones, so nothing is compared."
-)
 _SPEARMAN = ("confidence.keypoint.spearman", "confidence.pose.spearman")
 _SECTIONS = {
     "main": ("overview", "Overview"),
@@ -67,6 +64,7 @@ def make_report(
     page = render(
         "report.html",
         summary=_summary(results),
+        answers=answers(results),
         sections=_sections(results, {tuple(key.split("/")) for key in details}),
         localisations=localised,
         localisation=LOCALISATION,
@@ -94,14 +92,10 @@ def _sections(results: Results, linked: set[Any]) -> list[dict[str, Any]]:
     made = {table.name: table for table, _ in all_tables(results)}
     sections = []
     for name in dict.fromkeys(["main", "claimed", *made]):
-        place, title = _SECTIONS.get(name, (f"dataset-{name}", dataset_title(name)))
         if name in made:
-            table, said = to_html(made[name], linked), made[name].notes
-        elif name == "claimed":
-            table, said = None, (_NOTHING_CLAIMED,)
-        else:
-            continue
-        sections.append({"id": place, "title": title, "table": table, "notes": said})
+            place, title = _SECTIONS.get(name, (f"dataset-{name}", dataset_title(name)))
+            table = to_html(made[name], linked)
+            sections.append({"id": place, "title": title, "table": table, "notes": made[name].notes})
     return sections
 
 

@@ -41,28 +41,32 @@ function chartPlace(chart, label) {
   return element;
 }
 
+// The charts of one dataset (and model), of which the reader chooses.
+function chartList(name, charts) {
+  const list = document.getElementById(`${name}-list`);
+  const several = new Set(charts.map((chart) => chart.model)).size > 1;
+  const placeOf = (chart) => (several ? `${chart.dataset}, ${chart.model}` : chart.dataset);
+  const places = [...new Set(charts.map(placeOf))];
+  const show = (chosen) => list.replaceChildren(
+    ...charts.filter((chart) => placeOf(chart) === chosen).map((chart) =>
+      make("figure", chart.spec.columns > 3 ? { class: "wide" } : {},
+        make("figcaption", {}, make("strong", {}, chart.title), chart.explained),
+        chartPlace(chart, `${chart.title}, ${chosen}`))));
+  if (places.length > 1) document.getElementById(`${name}-choices`).append(choice("Shown", places, show));
+  if (places.length) show(places[0]);
+}
+
+const ANSWERING = new Set(["differences", "lengths"]);
+
 function startCharts() {
   const all = dataOf("charts");
-  const list = document.getElementById("chart-list");
-  const choices = document.getElementById("chart-choices");
   document.querySelectorAll("[data-localisation]").forEach((place, index) => {
     const chart = dataOf("localisations")[index];
     const element = make("div", { class: "plot", role: "img", "aria-label": chart.title });
     place.append(element);
     drawChart(element, chart); // at once: paper has it too
   });
-  if (!all.length) {
-    list.append("These records have nothing to draw.");
-    return;
-  }
-  const several = new Set(all.map((chart) => chart.model)).size > 1;
-  const placeOf = (chart) => (several ? `${chart.dataset}, ${chart.model}` : chart.dataset);
-  const places = [...new Set(all.map(placeOf))];
-  const show = (chosen) => list.replaceChildren(
-    ...all.filter((chart) => placeOf(chart) === chosen).map((chart) =>
-      make("figure", chart.spec.columns > 3 ? { class: "wide" } : {},
-        make("figcaption", {}, make("strong", {}, chart.title), chart.explained),
-        chartPlace(chart, `${chart.title}, ${chosen}`))));
-  if (places.length > 1) choices.append(choice("Shown", places, show));
-  show(places[0]);
+  chartList("answer", all.filter((chart) => ANSWERING.has(chart.kind)));
+  chartList("chart", all.filter((chart) => !ANSWERING.has(chart.kind)));
+  if (!all.length) document.getElementById("chart-list").append("These records have nothing to draw.");
 }
