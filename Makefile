@@ -41,7 +41,7 @@ demo: $(INSTALLED)  ## Run the grid of CONFIG (the demo by default) and print th
 	@$(BIN)/rspose tables --config $(CONFIG)
 
 compare: named $(INSTALLED)  ## Train LOSS beside the losses that have records; its row, differences, cost
-	@$(BIN)/rspose compare $(LOSS) --config $(CONFIG) --cores $(CORES) $(if $(FROM),--from $(FROM))
+	@$(BIN)/rspose compare $(LOSS) --config $(CONFIG) --cores $(CORES) $(if $(FROM),--from $(FROM)) $(ARGS)
 
 named:
 	@[ -n "$(LOSS)" ] || { echo "error: name the loss: make compare LOSS=my_loss"; exit 1; }

@@ -433,14 +433,28 @@ def _check_loss(name: str, source: str | None) -> int:
     argument("name", "a registered loss, or a variant that the config names"),
     _SOURCE,
     _GRID,
+    argument("--datasets", "fewer than the config's", nargs="+", metavar="DATASET"),
+    argument("--heads", "fewer than the config's", nargs="+", metavar="HEAD"),
+    count("--seeds", "how many, from 0 (default: the config's)"),
     count("--cores", "CPU cores to use (default: all)"),
     flag("--dry-run", "only say what would run"),
 )
-def _compare(name: str, source: str | None, config: Path, cores: int | None, dry_run: bool) -> int:
+def _compare(
+    name: str,
+    source: str | None,
+    config: Path,
+    datasets: list[str] | None,
+    heads: list[str] | None,
+    seeds: int | None,
+    cores: int | None,
+    dry_run: bool,
+) -> int:
     """Train a loss beside those that have records; print its row, differences and cost."""
     from rspose.tools.compare_run import run_comparison
 
-    return run_comparison(config, name, source, cores, dry_run)
+    part = {"datasets": datasets, "heads": heads, "seeds": seeds and list(range(seeds))}
+    named = {key: values for key, values in part.items() if values}
+    return run_comparison(config, name, source, cores, dry_run, named)
 
 
 @command(

@@ -168,9 +168,10 @@ def test_the_choice_of_one_dataset_serves_the_others(config: GridConfig, tmp_pat
     assert keep_choices(config, tmp_path / "choices.json") == 1
     again = config.changed(tuning={**TUNING, "dataset": "coco", "choices": str(tmp_path / "choices.json")})
     assert kept(again, other) == read_choice(config, CELL)
-    with pytest.raises(ConfigError, match=r"'tuning\.dataset': expected one of mpii; found 'coco'"):
-        complete({**config.plain(), "datasets": ["mpii"]})
-    assert complete({**again.plain(), "datasets": ["mpii"]}).tuning == again.tuning
+    part = config.changed(datasets=["mpii"])
+    assert part.read_datasets == ["mpii", "coco"]
+    with pytest.raises(ConfigError, match=r"'tuning\.dataset': no entry for dataset 'coco'; add data\.coco"):
+        part.changed(data={"mpii": {"root": "mpii"}})
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,15 @@ def test_a_variant_trains_its_own_cell_alone(capfd: pytest.CaptureFixture[str]) 
     assert len(said.splitlines()) < 80
 
 
+def test_a_part_of_the_grid_is_compared(capfd: pytest.CaptureFixture[str]) -> None:
+    planned = compare_with(Path("tiny.yaml"), "my_loss", part={"datasets": ["mpii"], "seeds": [0, 1]})
+    assert planned.arguments[-4:-1] == ["losses=[mse,my_loss]", "datasets=[mpii]", "seeds=[0,1]"]
+    status, said = compare(capfd, "my_loss", "--datasets", "mpii", "--seeds", "2", "--dry-run")
+    assert (status, jobs_of(said)["train"]) == (0, 2)  # seed 1 of MSE and of the loss
+    with pytest.raises(ConfigError, match=r"'heads\.0': expected"):
+        compare_with(Path("tiny.yaml"), "my_loss", part={"heads": ["3d"]})
+
+
 def test_a_loss_that_fails_stops_its_own_cell_and_the_tables_show_what_is_there(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -470,6 +470,12 @@ class GridConfig(Settings):
         """The config with mappings merged into its own, as by ``extends``; checked key by key alone."""
         return GridConfig.model_validate(_patched(self.plain(), changes))
 
+    @property
+    def read_datasets(self) -> list[str]:
+        """The datasets of the grid, and the one that its losses are tuned on."""
+        tuned_on = [self.tuning.dataset] if self.tuning and self.tuning.dataset else []
+        return list(dict.fromkeys([*self.datasets, *tuned_on]))
+
     def dataset_files(self, name: str, *uses: str) -> list[Path]:
         """The files that stand for a dataset: the manifest of a drawn one, those in use of a real one.
 
@@ -723,9 +729,9 @@ def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
                     yield f"{key}.sigma.{head}", f"no entry for dataset {dataset!r}"
         for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
             yield from _training_problems(config, model, dataset)
-    tuned_on = config.tuning and not config.tuning.choices and config.tuning.dataset
-    if tuned_on and tuned_on not in config.datasets:
-        yield "tuning.dataset", f"expected one of {', '.join(config.datasets)}; found {tuned_on!r}"
+    tuned_on = config.tuning and config.tuning.dataset
+    if tuned_on and tuned_on not in config.data:
+        yield "tuning.dataset", f"no entry for dataset {tuned_on!r}; add data.{tuned_on}.root"
     # A model may lack heads and datasets, but one that no model has is a mistake.
     of_grid = [config.model_settings[model] for model in config.models]
     others = ", nor has another model of the grid" if len(config.models) > 1 else ""

@@ -5,8 +5,9 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rspose.grid.config import ConfigError, GridConfig, load_config
 from rspose.grid.records import load_failures
@@ -29,7 +30,12 @@ class Comparison(NamedTuple):
 
 
 def compare_with(
-    path: Path, loss: str, source: str | None = None, cores: int | None = None, dry_run: bool = False
+    path: Path,
+    loss: str,
+    source: str | None = None,
+    cores: int | None = None,
+    dry_run: bool = False,
+    part: Mapping[str, list[Any]] | None = None,
 ) -> Comparison:
     """Plan the comparison of a loss with MSE and with every loss of a config whose cells all have a record.
 
@@ -40,11 +46,14 @@ def compare_with(
         loss: A registered loss, or a variant that the config names in ``loss_settings``.
         source: Where the loss comes from if it is not of the project, see ``losses_from``.
         cores: As snakemake's profile says if left out.
+        dry_run: Only say what would run.
+        part: Of the grid: keys ``datasets``, ``heads`` and ``seeds``, where they are not the config's.
 
     Raises:
         ConfigError: The config, or the loss in it, cannot be used.
     """
-    config = load_config(path)
+    part = part or {}
+    config = load_config(path).changed(**part)
     sources = list(dict.fromkeys([*config.losses_from, *([source] if source else [])]))
     others = [name for name in config.losses if name not in (REFERENCE, loss)]
     config = config.changed(losses_from=sources, losses=[*others, loss])
@@ -60,17 +69,25 @@ def compare_with(
     arguments += [] if Path.cwd() == _REPOSITORY else ["--snakefile", str(_REPOSITORY / "Snakefile")]
     arguments += ["--dry-run", "--quiet", "rules"] if dry_run else []
     arguments += ["--config", f"losses=[{','.join(losses)}]"]
+    arguments += [f"{key}=[{','.join(map(str, values))}]" for key, values in part.items()]
     arguments += [f"losses_from={json.dumps(sources)}"] if sources else []
     return Comparison(config.changed(losses=losses), arguments, [each for each in others if each in without])
 
 
-def run_comparison(path: Path, loss: str, source: str | None, cores: int | None, dry_run: bool) -> int:
+def run_comparison(
+    path: Path,
+    loss: str,
+    source: str | None,
+    cores: int | None,
+    dry_run: bool,
+    part: Mapping[str, list[Any]],
+) -> int:
     """Plan a comparison, run it and print what came out; snakemake's exit code.
 
     Raises:
         ValueError: It cannot be planned, or no cell of the loss was finished.
     """
-    planned = compare_with(path, loss, source, cores, dry_run)
+    planned = compare_with(path, loss, source, cores, dry_run, part)
     print(f"Running: {shlex.join(['snakemake', *planned.arguments])}", flush=True)
     if planned.left_out:
         hint = f"some have no record; snakemake --configfile {path} trains them"

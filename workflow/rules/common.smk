@@ -92,9 +92,13 @@ def check_real_datasets():
     # Jobs read this file too, when all has been checked.
     if not workflow.is_main_process:
         return
-    for dataset in CONFIG.datasets:
+    for dataset in CONFIG.read_datasets:
         # Tables are made from records alone, without the data.
-        recorded = all(Path(record).is_file() for record in records(dataset))
+        recorded = (
+            all(Path(record).is_file() for record in records(dataset))
+            if dataset in CONFIG.datasets
+            else not CONFIG.unfinished()
+        )
         if is_generated(dataset) or (recorded and not data_root(dataset).is_dir()):
             continue
         found = check_dataset_once(

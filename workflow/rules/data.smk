@@ -1,6 +1,6 @@
 """Generated datasets, each in the folder that the config names. Real ones are checked when the workflow starts."""
 
-for dataset in filter(is_generated, CONFIG.datasets):
+for dataset in filter(is_generated, CONFIG.read_datasets):
 
     rule:
         name:
