@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import shlex
+from functools import cache
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -36,6 +37,7 @@ from builders.records import (
 from rspose.datasets import DATASETS
 from rspose.reporting.answers import answers
 from rspose.reporting.localisation import make_localisation, tolerated_errors
+from rspose.reporting.report import page as module
 from rspose.reporting.report import pictures
 from rspose.reporting.report.cells import rerun_command
 from rspose.reporting.report.page import make_report
@@ -188,6 +190,14 @@ def test_the_page_begins_with_what_the_records_answer(tmp_path: Path) -> None:
     assert answer.place == "COCO val, 2D" and answer.conditions == "generated data; not tuned; 12 seeds"
     page = report(tmp_path).words
     assert page.index(answer.text) < page.index("Overview, generated data")
+
+
+def test_packages_that_the_page_needs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "records", record())
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "_libraries", cache(module._libraries.__wrapped__))
+    with pytest.raises(ImportError, match=r"^itables and vl_convert not installed, which the report needs"):
+        report(tmp_path)
 
 
 def test_one_seed_answers_nothing_but_the_numbers(tmp_path: Path) -> None:

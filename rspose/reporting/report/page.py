@@ -171,8 +171,9 @@ def _libraries() -> Future[dict[str, str]]:
 
 def _packed_libraries() -> dict[str, str]:
     found = find_spec("itables")  # not imported: that would take longer than all the rest
-    if found is None or not found.submodule_search_locations:
-        raise ImportError("itables is not installed, which the report needs: run make setup")
+    missing = [name for name in ("itables", "vl_convert") if find_spec(name) is None]
+    if found is None or not found.submodule_search_locations or missing:
+        raise ImportError(f"{' and '.join(missing)} not installed, which the report needs: run make setup")
     datatables = Path(found.submodule_search_locations[0], "html/dt_bundle.js").read_text(encoding="utf-8")
     # Seconds, in which it would let no other thread run.
     bundle = "import vl_convert; print(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
