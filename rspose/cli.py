@@ -258,7 +258,7 @@ def _choices(config: Path, out: Path) -> None:
     loaded = load_config(config)
     if not keep_choices(loaded, out):
         raise ValueError(f"{loaded.results}/tuning: expected choices, found none: run the grid first")
-    print(f"{out} written; say tuning.choices: {out} in the config")
+    print(f"{out} written; a config beside it takes it as tuning.choices: {out.name}")
 
 
 @command(
