@@ -28,7 +28,7 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# Without dependency resolution: the list is complete, and mmpose asks for packages that do not build.
 	@set -o pipefail; $(PIP) --no-deps -r envs/requirements.txt | awk -v all=$$(grep -c == envs/requirements.txt) ' \
-		/^Collecting/ { printf "\r  %d of %d packages fetched", ++n, all; fflush() } \
+		/^(Collecting|Processing)/ { printf "\r  %d of %d packages fetched", ++n, all; fflush() } \
 		/^Installing/ { print "\n  installing them, a minute or two"; fflush() }'
 	@$(PIP) --quiet --no-deps --no-build-isolation --no-binary xtcocotools -r envs/requirements-source.txt
 	@$(PIP) --quiet --no-deps --no-build-isolation -e .

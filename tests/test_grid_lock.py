@@ -1,12 +1,15 @@
-"""Two runs do not write into one results folder, nor draw one dataset."""
+"""Two runs do not write into one results folder nor draw one dataset, and jobs share GPUs evenly."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rspose.grid.lock import claim_drawing, claim_results
+from rspose.grid import lock
+from rspose.grid.lock import claim_drawing, claim_gpus, claim_results
 
 HOLD = """
 import sys, pathlib, rspose.grid.lock
@@ -50,3 +53,52 @@ def test_a_dataset_that_another_run_draws_is_refused(tmp_path: Path) -> None:
         claim_drawing(tmp_path / "mpii", "mpii")
         process.kill()
     assert not (tmp_path / "coco").exists()
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """A function that claims GPUs of three as a job would, and gives what the job sees then."""
+    monkeypatch.setattr(lock, "_held", [])
+
+    def job(number: int = 1, cells_per_gpu: int = 1) -> str:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b,c")
+        claim_gpus(number, cells_per_gpu, tmp_path / "gpus")
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+    return job
+
+
+def test_jobs_get_a_gpu_each_and_share_them_evenly_when_there_are_more(gpus: Callable[..., str]) -> None:
+    assert [gpus() for _ in range(7)] == ["a", "b", "c", "a", "b", "c", "a"]
+
+
+def test_a_gpu_is_free_again_when_its_job_ends(gpus: Callable[..., str]) -> None:
+    assert [gpus(), gpus()] == ["a", "b"]
+    lock._held[0].close()  # as the end of the first job's process does
+    assert [gpus(), gpus()] == ["a", "c"]
+
+
+def test_a_job_on_several_gpus_shares_none_of_them(gpus: Callable[..., str]) -> None:
+    assert [gpus(2, 2), gpus(1, 2), gpus(1, 2)] == ["a,b", "c", "c"]
+
+
+def test_a_job_that_sees_no_more_gpus_than_it_needs_is_left_alone(
+    gpus: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpus(3) == "a,b,c"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    claim_gpus(1, 1, tmp_path / "gpus")  # a machine without nvidia-smi
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ and not (tmp_path / "gpus").exists()
+
+
+def test_without_a_choice_nvidia_smi_names_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    asked = "--query-gpu=uuid --format=csv,noheader"
+    program.write_text(f"#!/bin/sh\n[ \"$*\" = '{asked}' ] && printf 'GPU-1\\nGPU-2\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(lock, "_held", [])
+    claim_gpus(1, 1, tmp_path / "gpus")
+    assert os.environ.pop("CUDA_VISIBLE_DEVICES") == "GPU-1"

@@ -451,8 +451,9 @@ class GridConfig(Settings):
     """Half width of the region of practical equivalence, in percentage points of the main metric: what tables
     call better or worse lies beyond it, what they call equivalent within it."""
     cells_per_gpu: int = Field(default=1, ge=1)
-    """Trainings or predictions that share the GPU of this machine, for small models, which leave most of it
-    idle. As many CPU cores have to be free. A job of a cluster has its GPU to itself."""
+    """Trainings or predictions that share a GPU of this machine, for small models, which leave most of it
+    idle. As many CPU cores have to be free. `snakemake --resources gpu=4` uses four GPUs, where there are as
+    many. A job of a cluster has its GPU to itself."""
     controls: bool = True
     """Add the control rows, oracle keypoints and the mean pose."""
     given: dict[str, Any] | None = None

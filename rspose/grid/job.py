@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.files import remove_unfinished
+from rspose.grid.lock import claim_gpus
 from rspose.grid.record import Failure, RecordError, failure_note, write_failure
 
 _SAYS_NOTHING = ("Trying to restart job", "Select jobs to execute", "Execute ")
@@ -56,6 +57,10 @@ def job(snakemake: Any) -> Iterator[TextIO]:
     log = Path(snakemake.log[0])
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
     cell, tuning = _cell_of(snakemake, config)
+    if getattr(snakemake.resources, "gpu", 0):
+        trains = cell is not None and snakemake.rule in ("train", "trial")
+        number = config.training_of(cell).devices if cell is not None and trains else 1
+        claim_gpus(number, config.cells_per_gpu, config.results / "work/gpus")
     note = None if cell is None else failure_note(config, cell, tuning)
     with _continued(log) as stream:
         if cell is not None and note is not None:

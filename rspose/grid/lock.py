@@ -1,8 +1,10 @@
-"""One run at a time in a results folder, and at a drawing; Snakemake locks the working directory alone."""
+"""What a run or a job has for itself: a results folder, a drawing, GPUs; Snakemake locks one folder alone."""
 
 import fcntl
 import os
 import socket
+import subprocess
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +25,61 @@ def claim_drawing(root: Path, dataset: str) -> None:
     """Keep other runs from drawing a dataset into a folder until this process ends; errors as above."""
     expected = "a dataset that no other run draws"
     _claim(root, root.with_name(f".{root.name}.lock"), expected, f"in data.{dataset}.root")
+
+
+def claim_gpus(number: int, cells_per_gpu: int, folder: Path) -> None:
+    """Give this process GPUs of its own among those of the machine, until it ends.
+
+    Snakemake counts GPUs and does not say which. A job that sees no more than it needs, as a cluster's, is
+    left alone; else ``CUDA_VISIBLE_DEVICES`` names those that the fewest jobs are on. To be called before
+    CUDA starts.
+
+    Args:
+        number: How many; of one it takes a place, several it has to itself.
+        cells_per_gpu: Places on a GPU.
+        folder: Where the locks are, the same for all jobs that share the GPUs.
+    """
+    visible = _visible_gpus()
+    if len(visible) <= number:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: list[str] = []
+    for place in count():
+        for gpu in visible:
+            if len(taken) < number and gpu not in taken and _is_taken(folder / f"{gpu}.{place}.lock"):
+                taken.append(gpu)
+                others = range(place + 1, cells_per_gpu) if number > 1 else ()
+                for other in others:
+                    _is_taken(folder / f"{gpu}.{other}.lock")
+        if len(taken) == number:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
+            return
+
+
+def _visible_gpus() -> list[str]:
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu for gpu in named.split(",") if gpu]
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether this process has the lock now; true on a file system without locks."""
+    file = open(path, "a")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    except OSError:
+        file.close()
+        return True
+    _held.append(file)
+    return True
 
 
 def _claim(folder: Path, path: Path, expected: str, instead: str) -> None:
