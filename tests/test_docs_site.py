@@ -7,13 +7,14 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import torch
 from builders.grid import REPOSITORY
 from builders.processes import run
 from playwright.sync_api import Browser, expect
 
 from rspose.losses import available
 from rspose.tools.docstrings import markdown, prose
-from rspose.tools.loss_pictures import numbers
+from rspose.tools.loss_pictures import numbers, pushes, situations
 
 
 def test_docstrings_become_markdown() -> None:
@@ -54,6 +55,22 @@ def test_the_picture_of_a_loss_has_its_least_value_at_the_keypoint_and_pushes_th
         away = steps.place - 1.5
         assert (steps.step * (away < 0)).sum() > (steps.step * (away > 0)).sum()
     assert (REPOSITORY / "docs/figures/losses" / f"{name}.svg").is_file()
+
+
+def test_every_loss_pushes_three_heatmaps_from_the_wrong_place_to_the_keypoint() -> None:
+    prediction, target = situations()
+    labels = torch.as_tensor(target.heatmaps)
+    torch.testing.assert_close(
+        pushes("mse") / pushes("mse").max(), ((difference := (labels - prediction)[0]) / difference.max())
+    )
+    for name in set(available()) - {"instance_sort"}:
+        clear, occluded, crowded = pushes(name)
+        # Around the keypoint the output rises, at the peak of somebody else's joint it falls.
+        assert crowded[15:18, 7:10].sum() > 0 > crowded[16, 17], name
+        assert occluded[14:18, 10:14].sum() > 0, name
+        assert clear.abs().max() > 0, name
+    file = REPOSITORY / "docs/figures/losses/situations.png"
+    assert file.stat().st_size < 100_000
 
 
 @pytest.fixture(scope="module")

@@ -84,8 +84,19 @@ def tolerated_error(errors: list[float], values: list[float]) -> float:
 def raw_output(loss: HeatmapLoss, heatmaps: Maps, head: str) -> Maps:
     """Raw output that the loss reads as the given heatmaps in [0, 1], up to a factor for each map.
 
-    It is the map itself, its logit or its logarithm; for a loss with another way of reading (DM's spreads the
-    mass of each pixel) what comes closest, found by gradient descent.
+    It is that of :func:`nearest_output`; for a loss with another way of reading (DM's spreads the mass of
+    each pixel) what comes closest, found by gradient descent.
+    """
+    best, distance = nearest_output(loss, heatmaps, head)
+    wanted = on_maps(_peak_one, heatmaps)
+    exact = _EXACT * sum(float(map_.square().sum()) for map_ in as_tuple(wanted))
+    return best if distance(best) <= exact else _fitted(distance, best)
+
+
+def nearest_output(loss: HeatmapLoss, heatmaps: Maps, head: str) -> tuple[Maps, Callable[[Maps], Tensor]]:
+    """Of heatmaps in [0, 1], their logit and their logarithm what the loss reads most nearly as the heatmaps.
+
+    Beside it the squared distance of any raw output to them, up to a factor for each map.
     """
     wanted = on_maps(_peak_one, heatmaps)
 
@@ -95,9 +106,7 @@ def raw_output(loss: HeatmapLoss, heatmaps: Maps, head: str) -> Maps:
     floored = on_maps(lambda map_: map_.clamp(1e-6, 1 - 1e-6), heatmaps)
     log = on_maps(torch.log, floored)
     candidates = [heatmaps, on_maps(torch.logit, floored), log, on_maps(lambda map_: 0.1 * map_, log)]
-    best = min(candidates, key=lambda raw: distance(raw).item())
-    exact = _EXACT * sum(float(map_.square().sum()) for map_ in as_tuple(wanted))
-    return best if distance(best) <= exact else _fitted(distance, best)
+    return min(candidates, key=lambda raw: distance(raw).item()), distance
 
 
 def _fitted(distance: Callable[[Maps], Tensor], start: Maps) -> Maps:
