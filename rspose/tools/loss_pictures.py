@@ -117,9 +117,8 @@ def draw_situations(file: Path) -> None:
     grid[0, 0].set_title("prediction", fontsize=9)
     for column, name in enumerate(names, start=1):
         for row, step in enumerate(pushes(name)):
-            shown = (
-                step.sign() * (step.abs() / step.abs().max().clamp_min(1e-12)).sqrt()
-            )  # the small ones too
+            size = step.abs() / step.abs().max().clamp_min(1e-12)
+            shown = step.sign() * size.sqrt()  # small ones are seen too
             _map(grid[row, column], shown, row, cmap="RdBu_r", vmin=-1, vmax=1)
         grid[0, column].set_title(available()[name].title, fontsize=9)
     figure.savefig(file, dpi=100)
