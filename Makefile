@@ -3,9 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo compare named tables test test-fast lint format docs site gpu-bundle clean
 
-# Any Python 3.11 or 3.12; name another with `make PYTHON=/path/to/python3.12 ...`.
-IS_SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
-PYTHON ?= $(shell for python in python3 python3.12 python3.11 python; do \
+# Any Python from 3.11 to 3.13; name another with `make PYTHON=/path/to/python3.13 ...`.
+IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c "$(IS_SUPPORTED)" 2>/dev/null && { echo "$$python"; break; }; done)
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 CONFIG ?= config/demo.yaml
@@ -20,7 +20,7 @@ help:  ## List the commands
 setup: $(INSTALLED)  ## Create .venv with everything that envs/ pins
 
 $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
-	@"$(or $(PYTHON),python3)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: expected Python 3.11 or 3.12, found" \
+	@"$(or $(PYTHON),python3)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: expected Python 3.11, 3.12 or 3.13, found" \
 		"$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none); install one, or name it with make PYTHON=..."; exit 1; }
 	@command -v cc >/dev/null || { echo "error: no C compiler (cc) found; xtcocotools has to be compiled"; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch"

@@ -65,10 +65,12 @@ def test_a_package_that_differs_from_its_pin_is_wrong(
     only("versions")
     envs, project = tmp_path / "envs", tmp_path / "pyproject.toml"
     envs.mkdir()
-    project.write_text('[project]\nrequires-python = ">=3.11,<3.13"')
+    project.write_text('[project]\nrequires-python = ">=3.11,<4"')
     right = f"# why\ntorch=={metadata.version('torch').partition('+')[0]}  # the losses\n\nnosuch==1.0\n"
     (envs / "requirements.txt").write_text(f"{right}numpy=={np.__version__}\n")
-    (envs / "requirements-source.txt").write_text(f"xtcocotools=={metadata.version('xtcocotools')}\n")
+    (envs / "requirements-source.txt").write_text(
+        f"pycocotools=={metadata.version('pycocotools')}\nno-older; python_version < '3'\n"
+    )
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     assert main(["doctor"]) == 0
     assert "pins that are not installed: nosuch" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import torch
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile
@@ -120,7 +121,9 @@ def _versions(subject: Subject) -> Iterator[Line]:
     files = (ROOT / "envs/requirements.txt", ROOT / "envs/requirements-source.txt")
     lines = (line.partition("#")[0].strip() for file in files for line in file.read_text().splitlines())
     absent, same = [], 0
-    for name, _, pinned in (line.partition("==") for line in lines if line):
+    pins = [Requirement(line) for line in lines if line]
+    for pin in (pin for pin in pins if pin.marker is None or pin.marker.evaluate()):
+        name, pinned = pin.name, str(pin.specifier).removeprefix("==")
         try:
             installed = metadata.version(name).partition("+")[0]  # without what it was built for
         except metadata.PackageNotFoundError:

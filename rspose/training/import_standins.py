@@ -1,7 +1,8 @@
 """Make mmpose importable beside mmcv-lite, and in less time.
 
 Two modules of mmpose 1.3 import names that only a compiled mmcv or mmdet has; heatmap and SimCC heads need
-neither. Where the package is missing, a stand-in takes its place that says so to whoever uses it.
+neither. Where the package is missing, a stand-in takes its place that says so to whoever uses it. mmpose
+reads datasets by xtcocotools, which does not build on Python 3.13: pycocotools reads them there.
 """
 
 import sys
@@ -25,7 +26,7 @@ def _missing(package: str, name: str) -> type[nn.Module]:
 
 
 def install() -> None:
-    """Put stand-ins for ``mmcv.ops`` and ``mmdet.utils`` into ``sys.modules`` where they are missing."""
+    """Put stand-ins for ``mmcv.ops``, ``mmdet.utils`` and xtcocotools into ``sys.modules`` where missing."""
     if "mmcv.ops" not in sys.modules and find_spec("mmcv._ext") is None:
         ops = ModuleType("mmcv.ops")
         # dekr_head and posewarper_neck guard DeformConv2d with `except ImportError`, which a stand-in hides.
@@ -38,6 +39,12 @@ def install() -> None:
         vars(utils).update(ConfigType=Any, reduce_mean=_missing("mmdet", "reduce_mean"))
         # mmpose looks for `mmdet.datasets` to decide whether mmdet is there: it must not find one.
         sys.modules.update({"mmdet": ModuleType("mmdet"), "mmdet.utils": utils})
+    if "xtcocotools" not in sys.modules and find_spec("xtcocotools") is None:
+        evaluator = ModuleType("xtcocotools.cocoeval")
+        vars(evaluator)["COCOeval"] = _missing("xtcocotools", "COCOeval")
+        sys.modules.update({"xtcocotools": ModuleType("xtcocotools"), "xtcocotools.cocoeval": evaluator})
+        for name in ("coco", "mask"):
+            sys.modules[f"xtcocotools.{name}"] = import_module(f"pycocotools.{name}")
 
 
 class _Deferred:
