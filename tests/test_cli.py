@@ -161,7 +161,10 @@ def test_the_main_table_is_printed_and_the_others_are_pointed_to(
     (tables / "main.md").write_text("| Loss | AP |\n")
     said = success(capsys, "tables", "--config", config_file)
     assert "| Loss | AP |" in said
-    assert str(tables) in said and str(tmp_path / "results" / "figures") in said
+    assert str(tables) in said and "Next:" not in said
+    (tmp_path / "results" / "report.html").touch()
+    said = success(capsys, "tables", "--config", config_file)
+    assert str(tmp_path / "results" / "report.html") in said and "Next: a loss of your own" in said
 
 
 def test_without_a_folder_for_tables_the_main_table_of_records_is_printed(

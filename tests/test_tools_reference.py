@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from builders.records import record, write
 
+from rspose.grid import tuning
 from rspose.grid.cell import Cell
 from rspose.grid.config import load_config
 from rspose.grid.fingerprints import cell_settings, sha256_of
@@ -20,7 +21,7 @@ def of_cell(config: Path, loss: str, **provenance: Any) -> dict[str, Any]:
     """The record of a cell of the grid, by its settings."""
     content = record(loss=loss, model="resnet18-w24")
     cell = Cell(**content["cell"])
-    settings = {"config_sha256": sha256_of(cell_settings(load_config(config), cell))}
+    settings = {"config_sha256": sha256_of(cell_settings(tuning.tuned(load_config(config), cell), cell))}
     return record(loss=loss, model="resnet18-w24", provenance={**CLEAN, **settings, **provenance})
 
 
@@ -33,6 +34,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"extends: {demo}\nname: mine\ncontrols: false\n"
         "datasets: [coco]\nheads: [heatmap]\nlosses: [mse, kl]\n"
     )
+    grid = load_config(config)
+    for cell in grid.cells():
+        tuning.write_choice(grid, cell, [], tmp_path / tuning.folder(grid, cell) / "choice.json")
     (tmp_path / ".gitignore").write_text("*\n")
     monkeypatch.chdir(tmp_path)
     for command in (["init", "-q"], ["add", "-f", ".gitignore"], ["commit", "-qm", "start"]):
@@ -45,12 +49,15 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_records_full_config_and_tables_are_kept(study: Path) -> None:
-    folder, said = keep_reference(study)
-    assert folder == Path("results/reference/mine") and said.startswith("2 of 2 cells of ")
-    assert len(load_records(folder)) == 2
-    assert (folder / "tables/coco.md").is_file()
-    kept, given = load_config(folder / "config.yaml"), load_config(study)
-    assert kept == given and "extends" not in (folder / "config.yaml").read_text()
+    place, said = keep_reference(study)
+    assert place == Path("results/reference/mine") and said.startswith("2 of 2 cells of ")
+    assert len(load_records(place)) == 2
+    assert (place / "tables/coco.md").is_file()
+    kept, given = load_config(place / "config.yaml"), load_config(study)
+    assert kept.tuning and kept.tuning.choices == place / "choices.json"
+    assert all(tuning.kept(kept, cell) == tuning.read_choice(given, cell) for cell in given.cells())
+    assert kept.changed(tuning=None) == given.changed(tuning=None)
+    assert "extends" not in (place / "config.yaml").read_text()
 
 
 def test_what_cannot_be_made_again_is_refused(study: Path) -> None:

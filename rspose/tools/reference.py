@@ -9,12 +9,12 @@ from rspose.grid.files import replacing
 from rspose.grid.fingerprints import cell_settings, sha256_of
 from rspose.grid.record import Record, tree
 from rspose.grid.records import load_records, pack
-from rspose.grid.tuning import tuned
+from rspose.grid.tuning import keep_choices, tuned
 from rspose.reporting.tables import make_tables
 
 
 def keep_reference(config: Path, out: Path | None = None) -> tuple[Path, str]:
-    """Keep the records of a grid, its full config and the tables made of them, for others to compare with.
+    """Keep the records of a grid, its full config, what its tuning chose, and the tables made of them.
 
     Args:
         config: The config of a grid that has run, in part or in full.
@@ -40,8 +40,11 @@ def keep_reference(config: Path, out: Path | None = None) -> tuple[Path, str]:
     if problem := _not_repeatable(grid, records):
         raise ValueError(f"{grid.results}/records: {problem}")
     pack(records, folder / "records.jsonl.xz", coarse=True)
+    config_kept = grid.plain()
+    if grid.tuning and keep_choices(grid, folder / "choices.json"):
+        config_kept["tuning"]["choices"] = "choices.json"
     with replacing(folder / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(grid.plain(), sort_keys=False, allow_unicode=True))
+        temporary.write_text(yaml.safe_dump(config_kept, sort_keys=False, allow_unicode=True))
     make_tables(folder / "records.jsonl.xz", folder / "tables")
     there = sum(not record.control for record in records)
     commit = records[0].provenance.git_commit or ""
