@@ -45,8 +45,13 @@ def test_the_commands_of_the_walk_through_run_in_a_fresh_copy(tmp_path: Path) ->
     shutil.copytree(REPOSITORY, copy, ignore=ignored, symlinks=True)
     (copy / "config" / "demo.yaml").write_text(yaml.safe_dump(SETTINGS))
     commands = [line for block in blocks("add-a-loss.md", "bash") for line in block.splitlines()]
-    assert commands == ["rspose new-loss my_loss", "rspose check-loss my_loss", "make compare LOSS=my_loss"]
-    new, check, compare = map(shlex.split, commands)
+    new, check, compare, part = map(shlex.split, commands)
+    assert (new[1], check[1], compare, part[1]) == (
+        "new-loss",
+        "check-loss",
+        ["make", "compare", "LOSS=my_loss"],
+        "compare",
+    )
     assert said(copy, new).splitlines()[0].startswith("baselines/my_loss.py written")
     assert said(copy, check).endswith("my_loss: all checks passed\n")
     # make runs the tools of .venv; what it would run is asked of it, and run with the tools of these tests.
@@ -58,6 +63,7 @@ def test_the_commands_of_the_walk_through_run_in_a_fresh_copy(tmp_path: Path) ->
     assert "Running: snakemake tables --configfile config/demo.yaml --cores 2 --dry-run" in started
     # Nothing is there yet: MSE and the new loss, on two heads and two datasets.
     assert re.search(r"^train +8$", started, re.MULTILINE)
+    assert re.search(r"^train +6$", said(copy, [*part, "--dry-run"]), re.MULTILINE)  # three seeds of each
 
 
 def said(folder: Path, command: list[str]) -> str:
