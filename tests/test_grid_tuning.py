@@ -180,6 +180,8 @@ def test_the_choice_of_one_dataset_serves_the_others(config: GridConfig, tmp_pat
         (None, {}, "'tuning.choices': expected a file; found none at"),
         ("[]", {}, "'tuning.choices': .*: expected what rspose choices writes"),
         ("{", {}, "'tuning.choices': .*: expected what rspose choices writes"),
+        ('{"coco/tiny/heatmap/rspose": 3}', {}, "heatmap/rspose: expected a choice and its trials, as"),
+        ('{"coco/tiny/heatmap/rspose": {"tried": [], "chosen": 0}}', {}, "expected a choice and its trials"),
         ("own", {"length": 0.25}, "'tuning.length': .* was made with 0.5; found 0.25: take that, or"),
     ],
 )

@@ -98,6 +98,12 @@ def kept(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
         raise ConfigError.at("tuning.choices", f"{file}: expected what rspose choices writes") from None
     if found is None:
         return None
+    try:
+        Point(**found["tried"][found["chosen"]]["point"])
+    except (KeyError, IndexError, TypeError):
+        raise ConfigError.at(
+            "tuning.choices", f"{file}: {name}: expected a choice and its trials, as rspose choices writes it"
+        ) from None
     ours = config.tuning.model_dump(mode="json", exclude={"choices"})
     for key, value in ours.items():
         if found.get(key) != value:
