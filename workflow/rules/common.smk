@@ -186,6 +186,14 @@ def initial_weights(wildcards):
     return []
 
 
+def trials(wildcards):
+    """The trials of a loss; none where it was chosen before."""
+    if tuning.kept(CONFIG, tuning.tuned_cell(CONFIG, wildcards)):
+        return []
+    place = f"{RESULTS}/tuning/{wildcards.dataset}/{wildcards.model}/{wildcards.head}/{wildcards.loss}"
+    return [f"{place}/trial{number}.json" for number in range(CONFIG.tuning.trials)]
+
+
 def choice(wildcards):
     """What was chosen for the loss of a cell, where losses are tuned."""
     return f"{tuning.folder(CONFIG, Cell.of(wildcards))}/choice.json" if CONFIG.tuning else []

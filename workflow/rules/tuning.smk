@@ -7,15 +7,6 @@ localrules:
     choose,
 
 
-def trials(wildcards):
-    """The trials of a loss; none where it was chosen before."""
-    if tuning.kept(CONFIG, tuning.tuned_cell(CONFIG, wildcards)):
-        return []
-    return expand(
-        f"{RESULTS}/tuning/{TUNED}/trial{{trial}}.json", trial=range(CONFIG.tuning.trials), **wildcards
-    )
-
-
 rule trial:
     """A training at one point of the space and its score, on training images that it is not trained on."""
     input:
