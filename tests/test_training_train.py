@@ -22,6 +22,8 @@ from builders.training import (
     weights,
     with_ordered_loss,
 )
+from builders.transfers import Transfers, comparing_elsewhere
+from mmengine.runner import EpochBasedTrainLoop
 
 from rspose.grid.cell import Cell
 from rspose.grid.job import LastingError
@@ -90,6 +92,28 @@ def kill(moment: str, settings: Settings, cell: Cell, folder: Path) -> None:
     finally:
         child.kill()
         child.join()
+
+
+def test_a_training_step_asks_a_gpu_for_one_look_and_for_its_terms(
+    trainable: Settings, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainable["training"]["epochs"] = 1
+    # Adam counts its steps on the host, where a GPU computes: what it asks is no transfer.
+    plain = {"optim_wrapper": {"optimizer": {"_delete_": True, "type": "SGD", "lr": 0.01}}}
+    trainable["model_settings"][cell.model]["overrides"].update(plain)
+    steps, run_iter = [], EpochBasedTrainLoop.run_iter
+
+    def counted(loop: EpochBasedTrainLoop, *arguments: Any) -> None:
+        with monkeypatch.context() as patch, Transfers(patch) as transfers:
+            run_iter(loop, *arguments)
+        steps.append(transfers.found)
+
+    monkeypatch.setattr(EpochBasedTrainLoop, "run_iter", counted)
+    with comparing_elsewhere(monkeypatch):
+        run(trainable, cell._replace(loss="rspose"), tmp_path)
+    # The visible keypoints are looked up on the host, before they go to a GPU.
+    assert steps == [["nonzero", "tolist", "tolist"]] * len(steps)
+    assert len(steps) > 1
 
 
 def test_what_a_loss_learned_is_written_down_per_keypoint(trainable: Settings, tmp_path: Path) -> None:

@@ -69,8 +69,11 @@ class _Measurements(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        for term, value in (outputs or {}).items():
-            self.values.setdefault(term, []).append(float(value))
+        assert outputs
+        # Fetched from a GPU together, and left as numbers to mmengine's log, which would ask for each.
+        outputs.update(zip(outputs, torch.stack([*outputs.values()]).double().tolist(), strict=True))
+        for term, value in outputs.items():
+            self.values.setdefault(term, []).append(value)
 
     def after_train_epoch(self, runner: Any) -> None:
         if get_world_size() > 1:
@@ -184,7 +187,7 @@ class Training:
         runner = Runner.from_cfg(composed)
         if not torch.cuda.is_available():
             revert_sync_batchnorm(runner.model)  # torch has it on GPUs only
-        runner.register_hook(measurements)
+        runner.register_hook(measurements, priority="HIGHEST")
         if is_main_process():
             length = part_of_cell(self.config) if settings.held_out else self.cell.length
             runner.register_hook(ProgressHook(self.config, length, self.title, self.parallel, terminal))
