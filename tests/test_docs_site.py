@@ -12,9 +12,11 @@ from builders.grid import REPOSITORY
 from builders.processes import run
 from playwright.sync_api import Browser, expect
 
-from rspose.losses import available
+from rspose.grid.config import load_config
+from rspose.losses import available, build
 from rspose.tools.docstrings import markdown, prose
-from rspose.tools.loss_pictures import numbers, pushes, situations
+from rspose.tools.loss_pictures import numbers
+from rspose.tools.pushes import losses_of_grid, losses_of_project, pushes, situations
 
 
 def test_docstrings_become_markdown() -> None:
@@ -61,14 +63,21 @@ def test_every_loss_pushes_three_heatmaps_from_the_wrong_place_to_the_keypoint()
     prediction, target = situations()
     labels = torch.as_tensor(target.heatmaps)
     torch.testing.assert_close(
-        pushes("mse") / pushes("mse").max(), ((difference := (labels - prediction)[0]) / difference.max())
+        (by_mse := pushes(build("mse"))) / by_mse.max(),
+        (difference := (labels - prediction)[0]) / difference.max(),
     )
-    for name in set(available()) - {"instance_sort"}:
-        clear, occluded, crowded = pushes(name)
+    losses = losses_of_project()
+    assert len(losses) == len(available()) - 1
+    for name in losses.keys() - {"Instance-Sort"}:
+        clear, occluded, crowded = pushes(losses[name])
         # Around the keypoint the output rises, at the peak of somebody else's joint it falls.
         assert crowded[15:18, 7:10].sum() > 0 > crowded[16, 17], name
         assert occluded[14:18, 10:14].sum() > 0, name
         assert clear.abs().max() > 0, name
+    grid = losses_of_grid(load_config(REPOSITORY / "config/readings.yaml"))
+    assert [*grid][3] == "RSPose, 3 sigma"
+    further = pushes(grid["RSPose, 3 sigma"])[0].abs() > 0  # what it ranks is wider
+    assert further.sum() > (pushes(losses["RSPose"])[0].abs() > 0).sum()
     file = REPOSITORY / "docs/figures/losses/situations.png"
     assert file.stat().st_size < 100_000
 

@@ -358,6 +358,17 @@ def test_sheets_of_heatmaps_beside_the_records_are_in_the_page_with_words(tmp_pa
     assert np.abs(shown.astype(int) - gradient).max() < 12
 
 
+def test_where_the_losses_of_a_grid_push_is_in_the_page(tmp_path: Path) -> None:
+    write(tmp_path / "records", record())
+    drawn = np.full((430, 600, 3), 200, np.uint8)
+    (tmp_path / "localisation").mkdir()
+    assert cv2.imwrite(str(tmp_path / "localisation/pushes.png"), drawn)
+    page = report(tmp_path)
+    assert "Where each loss pushes" in page.words
+    (shown,) = images(page)
+    assert shown.shape == drawn.shape and np.abs(shown.astype(int) - 200).max() < 3
+
+
 def test_loss_against_localisation_is_in_the_page_as_figure_and_table(tmp_path: Path) -> None:
     write(tmp_path / "records", record())
     source = tmp_path / "localisation/losses.json"

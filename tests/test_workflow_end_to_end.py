@@ -118,7 +118,7 @@ def test_tables_and_figures_are_there(folder: Path) -> None:
         for kind in ("differences", "calibration", "errors", "learning_curves", "cost"):
             for suffix in ("png", "svg"):
                 assert (results / "figures" / "study" / f"{dataset}_{kind}.{suffix}").stat().st_size > 1000
-    for name in ("table.md", "table.csv", "figure.png", "figure.svg"):
+    for name in ("table.md", "table.csv", "figure.png", "figure.svg", "pushes.png"):
         assert (results / "localisation" / name).stat().st_size > 0
 
 

@@ -140,7 +140,7 @@ def _maps(
     return as_maps([(background + (1 - background) * map_).float() for map_ in both])
 
 
-def _losses_and_heads(config: GridConfig) -> list[tuple[str, str]]:
+def losses_and_heads(config: GridConfig) -> list[tuple[str, str]]:
     """Every loss of the grid with every head it is trained on, in the order of the config."""
     trained = {(cell.loss, cell.head) for cell in config.cells()}
     return [(loss, head) for head in config.heads for loss in config.losses if (loss, head) in trained]
@@ -149,7 +149,7 @@ def _losses_and_heads(config: GridConfig) -> list[tuple[str, str]]:
 def write_localisation(config: GridConfig, out: Path) -> None:
     """Follow the paths of :data:`PATHS` with every loss of a grid, into a JSON file."""
     followed = []
-    for name, head in _losses_and_heads(config):
+    for name, head in losses_and_heads(config):
         settings = config.loss_of(name, head)
         loss = build(settings.loss, settings.parameters, num_keypoints=1)
         described = {"loss": name, "title": settings.title, "reconstruction": loss.reconstruction}
@@ -159,9 +159,9 @@ def write_localisation(config: GridConfig, out: Path) -> None:
 
 def localisation_fingerprint(config: GridConfig) -> str:
     """Changes when a loss of the grid, its settings, or the maps it is shown change."""
-    pairs = _losses_and_heads(config)
+    pairs = losses_and_heads(config)
     settings = [config.loss_of(loss, head) for loss, head in pairs]
     # Nothing is trained: the learning rate does not matter.
     plain = [(each.loss, each.title, each.parameters) for each in settings]
     files = {file for each in settings for file in sources_of_settings(each)}
-    return sha256_of([pairs, plain, sha256_of_sources(files | sources("rspose.tools.localisation"))])
+    return sha256_of([pairs, plain, sha256_of_sources(files | sources("rspose.tools.pushes"))])

@@ -7,15 +7,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from torch import Tensor
 
-from rspose.losses.interface import KeypointTarget
 from rspose.losses.registry import available, build
 from rspose.reporting.style import loss_colour
-from rspose.tools.localisation import nearest_output, raw_output
-from rspose.tools.targets import SMALL, Layout, gaussian_labels, target_around
+from rspose.tools.localisation import raw_output
+from rspose.tools.pushes import draw_pushes, losses_of_project
+from rspose.tools.targets import Layout, target_around
 
 SIGMA = 6.0  # bins, as raw_output takes it for SimCC
 BINS = 121
@@ -28,7 +25,7 @@ def draw_losses(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in available():
         picture(name).save(folder / f"{name}.svg")
-    draw_situations(folder / "situations.png")
+    draw_pushes(losses_of_project(), folder / "situations.png")
 
 
 def picture(name: str) -> alt.HConcatChart:
@@ -99,63 +96,3 @@ def _follow(name: str, keypoints: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     shown = {"place": places / SIGMA, "label": label[0, 0], "heatmap": heatmap[0, 0].detach(), "step": step}
     steps = pd.DataFrame(shown)[(places.abs() <= REACH * SIGMA).numpy()]
     return pd.DataFrame({"displacement": displacements, "value": values[:-1]}), steps.reset_index(drop=True)
-
-
-SITUATIONS = ("clear", "occluded", "crowded")
-"""Keypoints of one person: well seen, guessed at, and beside a stronger peak of somebody else's."""
-
-
-def draw_situations(file: Path) -> None:
-    """Draw where every loss of the project pushes three heatmaps, a column a loss, as a PNG."""
-    prediction, _ = situations()
-    names = sorted(name for name in available() if name != "sum")  # the losses that it adds up are there
-    figure = Figure((1.05 * (len(names) + 1), 4.3), layout="constrained")
-    grid = figure.subplots(len(SITUATIONS), len(names) + 1)
-    for row, (situation, map_) in enumerate(zip(SITUATIONS, prediction[0], strict=True)):
-        _map(grid[row, 0], map_, row, cmap="gray", vmin=0, vmax=1)
-        grid[row, 0].set_ylabel(situation)
-    grid[0, 0].set_title("prediction", fontsize=9)
-    for column, name in enumerate(names, start=1):
-        for row, step in enumerate(pushes(name)):
-            size = step.abs() / step.abs().max().clamp_min(1e-12)
-            shown = step.sign() * size.sqrt()  # small ones are seen too
-            _map(grid[row, column], shown, row, cmap="RdBu_r", vmin=-1, vmax=1)
-        grid[0, column].set_title(available()[name].title, fontsize=9)
-    figure.savefig(file, dpi=100)
-
-
-def situations() -> tuple[Tensor, KeypointTarget]:
-    """Heatmaps ``[1, 3, 32, 24]`` in [0, 1] of one person's keypoints, and their target."""
-    layout = SMALL["heatmap"]
-    there = torch.tensor([[[11.5, 15.5], [11.5, 15.5], [8.0, 15.5]]])
-
-    def peak(dx: float, dy: float, height: float, width: float = 1.0) -> Tensor:
-        blurred = Layout(layout.size, (width * layout.sigma[0], width * layout.sigma[1]))
-        maps = gaussian_labels("heatmap", there + torch.tensor([dx, dy]), blurred)
-        assert isinstance(maps, Tensor)
-        return height * maps[0]
-
-    clear, _, _ = peak(0.8, 0.4, 0.85)
-    _, occluded, _ = peak(2.5, -2.0, 0.3, 1.8)
-    (_, _, own), (_, _, other) = peak(0.4, 0.3, 0.5), peak(9.0, 1.0, 0.65)
-    target = target_around(there, gaussian_labels("heatmap", there, layout, reach=3), layout)
-    return torch.stack([clear, occluded, torch.maximum(own, other)])[None], target
-
-
-def pushes(name: str) -> Tensor:
-    """What a step down the gradient adds to the raw output for :func:`situations`, ``[3, 32, 24]``."""
-    prediction, target = situations()
-    loss = build(name, {}, len(SITUATIONS))
-    raw, _ = nearest_output(loss, prediction, "heatmap")
-    assert isinstance(raw, Tensor)
-    raw = raw.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(sum(loss(raw, target).values()), raw, allow_unused=True)
-    return torch.zeros_like(prediction)[0] if gradient is None else -gradient[0]
-
-
-def _map(axes: Axes, map_: Tensor, keypoint: int, **shown: Any) -> None:
-    axes.imshow(map_.numpy(), **shown)
-    place = situations()[1].keypoints[0, keypoint]
-    axes.plot(*place, marker="o", markersize=9, markerfacecolor="none", markeredgecolor="#2CA02C")
-    axes.set_xticks([])
-    axes.set_yticks([])

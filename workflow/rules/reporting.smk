@@ -113,9 +113,14 @@ rule figures:
 
 
 rule localisation:
-    """What each loss says of heatmaps of known error: no data and no training."""
+    """What each loss says of heatmaps of known error, and where it pushes: no data and no training."""
     output:
-        f"{RESULTS}/localisation/losses.json",
+        losses=f"{RESULTS}/localisation/losses.json",
+        pushes=report(
+            f"{RESULTS}/localisation/pushes.png",
+            category="Localisation",
+            caption="../report/pushes.rst",
+        ),
     log:
         f"{RESULTS}/logs/localisation.log",
     conda:
@@ -130,7 +135,7 @@ rule localisation:
 
 rule localisation_report:
     input:
-        rules.localisation.output,
+        rules.localisation.output.losses,
     output:
         table=f"{RESULTS}/localisation/table.md",
         numbers=f"{RESULTS}/localisation/table.csv",

@@ -25,7 +25,7 @@ from rspose.reporting.html import address_of, render, to_html
 from rspose.reporting.published import PUBLISHED
 from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.drawings import drawings
-from rspose.reporting.report.pictures import heatmap_sheets, localisations
+from rspose.reporting.report.pictures import heatmap_sheets, localisations, pushes
 from rspose.reporting.results import Results, read_results
 from rspose.reporting.statistics import EQUIVALENCE
 from rspose.reporting.style import dataset_title, head_label, loss_colour
@@ -51,8 +51,9 @@ def make_report(
     """Write the report of finished records as one HTML file, ``out``; the same records give the same file.
 
     What lies beside the folders of records is used where it is there: the predictions of the cells
-    (``cells/``), which the report draws, the sheets of heatmaps (``figures/``) and loss against localisation
-    (``localisation/``). Errors as :func:`rspose.reporting.results.read_results` has them.
+    (``cells/``), which the report draws, the sheets of heatmaps (``figures/``), loss against localisation
+    and where the losses push (``localisation/``).
+    Errors as :func:`rspose.reporting.results.read_results` has them.
     """
     results = read_results(records, published, region)
     libraries = _libraries()
@@ -68,6 +69,7 @@ def make_report(
         sections=_sections(results, {tuple(key.split("/")) for key in details}),
         localisations=localised,
         localisation=LOCALISATION,
+        pushes=pushes(results),
         heatmaps=heatmap_sheets(results),
         cells=_cell_rows(results),
         generated=kind == "generated data",

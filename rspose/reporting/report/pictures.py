@@ -1,8 +1,8 @@
-"""Figures that a run has drawn already, for the report: heatmaps by loss, and loss against localisation."""
+"""Figures that a run has drawn already, for the report: heatmaps by loss, localisation, pushes."""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,28 @@ def heatmap_sheets(results: Results) -> list[dict[str, Any]]:
     hold. They become smaller where together they would take more than :data:`MOST_BYTES`. What is not
     usable, or still too large, is left out with one line on stderr.
     """
+    return _sheets(
+        (path, title, _described(results, dataset))
+        for dataset in results.datasets
+        for path, title in _files(results, f"figures/{dataset}_heatmaps.png", dataset_title(dataset))
+    )
+
+
+def pushes(results: Results) -> list[dict[str, Any]]:
+    """Where the losses push three heatmaps (``localisation/pushes.png``), as :func:`heatmap_sheets`."""
+    alt = "Three heatmaps of one person, and beside them, a column a loss, what a step adds to each."
+    files = _files(results, "localisation/pushes.png", "Where each loss pushes")
+    return _sheets((path, title, alt) for path, title in files)
+
+
+def _sheets(files: Iterable[tuple[Path, str, str]]) -> list[dict[str, Any]]:
     found = []
-    for dataset in results.datasets:
-        for path, title in _files(results, f"figures/{dataset}_heatmaps.png", dataset_title(dataset)):
-            sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
-            if sheet is None:
-                print(f"sheet left out: {path}: not an image: draw it again", file=sys.stderr)
-            else:
-                found.append((path, title, _described(results, dataset), sheet))
+    for path, title, alt in files:
+        sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+        if sheet is None:
+            print(f"sheet left out: {path}: not an image: draw it again", file=sys.stderr)
+        else:
+            found.append((path, title, alt, sheet))
     pictures = []
     for path, title, alt, sheet in found:
         images = _within(sheet, MOST_BYTES // len(found))
