@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from builders.grid import REPOSITORY, SnakemakeRun, jobs_of
@@ -120,6 +121,22 @@ def test_tables_and_figures_are_there(folder: Path) -> None:
                 assert (results / "figures" / "study" / f"{dataset}_{kind}.{suffix}").stat().st_size > 1000
     for name in ("table.md", "table.csv", "figure.png", "figure.svg", "pushes.png"):
         assert (results / "localisation" / name).stat().st_size > 0
+
+
+def test_what_a_training_predicts_at_its_end_is_what_a_job_of_its_own_predicts(
+    folder: Path, tmp_path: Path
+) -> None:
+    logs = [path.read_text() for path in (folder / "results/logs/predict").rglob("*.log")]
+    assert len(logs) == 8 and all("The training has predicted already." in log for log in logs)
+    assert not [*(folder / "results/work").rglob("predicted-*")]
+    copy = edited(folder, tmp_path)
+    cell = copy / "results/cells/mpii/tiny/simcc/rspose/seed0"
+    before = {name: dict(np.load(cell / f"{name}.npz")) for name in ("predictions", "samples")}
+    (cell / "predictions.npz").unlink()
+    assert run(copy, str((cell / "predictions.npz").relative_to(copy))).jobs == {"predict": 1}
+    for name, arrays in before.items():
+        again = np.load(cell / f"{name}.npz")
+        assert all(np.array_equal(again[key], values) for key, values in arrays.items()), name
 
 
 def panels(folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from mmpose.datasets.datasets import BaseCocoStyleDataset
 from mmpose.registry import MODELS
 from mmpose.structures.bbox import get_warp_matrix
@@ -38,6 +38,7 @@ def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path,
     training = config.training_of(cell)
     torch.set_num_threads(training.threads)
     hold_memory()
+    set_random_seed(cell.seed, deterministic=True)  # as in the process of the training, which may be this one
     composed = compose(config, cell, checkpoint.parent, None)
     DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
     model = _load(composed, checkpoint, training)

@@ -1,22 +1,30 @@
-"""Train a cell."""
+"""Train a cell, and predict with it while its model is there."""
 
 import os
+import traceback
 from pathlib import Path
 
 from rspose.grid.job import config_of, job
 
 cores = int(os.environ["RSPOSE_CORES"])  # the Snakefile says what 0 means
 with job(snakemake) as terminal:
+    from rspose.grid.ahead import predicted_ahead
     from rspose.grid.cell import Cell
     from rspose.grid.tuning import tuned
+    from rspose.training.predict import predict
     from rspose.training.train import train
 
-    cell = Cell.of(snakemake.wildcards)
+    cell, checkpoint = Cell.of(snakemake.wildcards), Path(snakemake.output.checkpoint)
+    config = tuned(config_of(snakemake), cell)
     train(
-        tuned(config_of(snakemake), cell),
+        config,
         cell,
-        Path(snakemake.output.checkpoint),
+        checkpoint,
         Path(snakemake.input.initial_weights) if snakemake.input.initial_weights else None,
         parallel=max(1, cores // snakemake.threads) if cores else 0,
         terminal=terminal,
     )
+    try:
+        predict(config, cell, checkpoint, *predicted_ahead(config, cell, checkpoint))
+    except Exception:  # the training is done; the job that predicts meets it again, and says so
+        traceback.print_exc()
