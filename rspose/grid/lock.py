@@ -46,11 +46,11 @@ def claim_gpus(number: int, cells_per_gpu: int, folder: Path) -> None:
     taken: list[str] = []
     for place in count():
         for gpu in visible:
-            if len(taken) < number and gpu not in taken and _is_taken(folder / f"{gpu}.{place}.lock"):
+            if len(taken) < number and gpu not in taken and _takes(folder / f"{gpu}.{place}.lock"):
                 taken.append(gpu)
                 others = range(place + 1, cells_per_gpu) if number > 1 else ()
                 for other in others:
-                    _is_taken(folder / f"{gpu}.{other}.lock")
+                    _takes(folder / f"{gpu}.{other}.lock")
         if len(taken) == number:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
             return
@@ -67,7 +67,7 @@ def _visible_gpus() -> list[str]:
         return []
 
 
-def _is_taken(path: Path) -> bool:
+def _takes(path: Path) -> bool:
     """Whether this process has the lock now; true on a file system without locks."""
     file = open(path, "a")  # noqa: SIM115
     try:
@@ -84,19 +84,10 @@ def _is_taken(path: Path) -> bool:
 
 def _claim(folder: Path, path: Path, expected: str, instead: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a+")  # noqa: SIM115
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
+    if not _takes(path):
+        user = path.read_text().strip() or "another process"
         raise RuntimeError(
-            f"{folder}: expected {expected}, found one that is in use by "
-            f"{file.read().strip() or 'another process'}; wait for it, or choose another folder {instead}"
-        ) from None
-    except OSError:  # a file system without locks
-        file.close()
-        return
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}, started in {Path.cwd()}")
-    file.flush()
-    _held.append(file)
+            f"{folder}: expected {expected}, found one that is in use by {user}; wait for it, or choose "
+            f"another folder {instead}"
+        )
+    path.write_text(f"process {os.getpid()} on {socket.gethostname()}, started in {Path.cwd()}")
