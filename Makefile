@@ -49,8 +49,9 @@ named:
 tables: $(INSTALLED)  ## Make the tables of CONFIG again, after the cells that have no record
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile $(CONFIG)
 
-# One thread a test process: there is a process for every core. tests/conftest.py says which modules come first.
-PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+# One thread a test process: there is a process for every core, and one more, since those on a Slurm mostly wait for it.
+# tests/conftest.py says which modules come first.
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED)  ## Run the whole test suite: up to 40 minutes on two cores
 	@$(PYTEST) $(ARGS)
