@@ -322,6 +322,23 @@ def _plan(
     print(dumps(plan, indent=1, default=str) if json else plan_page(plan, config))
 
 
+@command(
+    "export",
+    "results/cells/coco/resnet18-w24/heatmap/rspose/seed0 --out rspose.onnx",
+    path("cell", "folder of a trained cell, or mmpose's work directory"),
+    path("--out", "the file to write", default=Path("model.onnx")),
+    _SOURCE,
+)
+def _export(cell: Path, out: Path, source: str | None) -> None:
+    """Write a trained model as an ONNX file, its score maps inside."""
+    from rspose.losses import load
+    from rspose.tools.export import export
+
+    if source:
+        load(source)
+    print(export(cell, out))
+
+
 @command("pretrained", "config/paper.yaml", _CONFIG)
 def _pretrained(config: Path) -> None:
     """Download the weights that a grid's models start from."""
