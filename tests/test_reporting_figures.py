@@ -191,13 +191,13 @@ def test_a_heatmap_lies_on_the_crop_pixels_it_speaks_of(tmp_path: Path, columns:
 
 def test_each_row_of_heatmaps_has_its_own_scale(tmp_path: Path) -> None:
     entries = []
-    for loss, low, high in (("mse", -0.25, 0.5), ("rspose", 0.5, 1.0)):
+    for loss, low, high in (("mse", -0.25, 0.5), ("rspose", 0.5, 1.0), ("kl", -0.00023, 0.8125)):
         drawn = samples(2)
         drawn["heatmap"][:] = low
         drawn["heatmap"][1, 4, 3, 2] = high
         entries.append(saved(tmp_path / loss, drawn, predictions(), loss=loss))
     sheet = Sheet(make_heatmap_sheet, tmp_path, entries)
-    assert [sheet.scale(row) for row in (0, 1)] == [[0.5, -0.25], [1.0, 0.5]]
+    assert [sheet.scale(row) for row in (0, 1, 2)] == [[0.5, -0.25], [0.812, 0], [1.0, 0.5]]
     # Both rows reach from the same dark to the same bright, whatever their values are.
     for place in ((10, 10), (8, 12)):
         assert sheet.colour_at(0, 1, *place) == pytest.approx(sheet.colour_at(1, 1, *place), abs=0.01)

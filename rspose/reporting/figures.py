@@ -1,6 +1,7 @@
 """Sheets of drawn predictions and heatmaps, a row per loss and head, from what the predict stage saved."""
 
 import base64
+import math
 import textwrap
 import zipfile
 from collections.abc import Sequence
@@ -94,7 +95,10 @@ def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, column
             _HEIGHT / height * (0.5 - size / count / 2) for size, count in ((width, across), (height, lines))
         ]
         maps_over = {"maps": [_coloured(each) for each in strength], "corner": corner}
-        rows.append(row | maps_over | {"scale": (f"{low:.2g}", f"{high:.2g}")})
+        # To three figures of the larger end: a low one of -0.00023 is 0 beside a peak of 0.86.
+        digits = 2 - math.floor(math.log10(max(abs(low), abs(high)) or 1.0))
+        ends = tuple(f"{round(float(end), digits) + 0.0:g}" for end in (low, high))
+        rows.append(row | maps_over | {"scale": ends})
     title = f"{style.dataset_title(dataset)} val: heatmaps, maximum over keypoints"
     said = "Crosses mark the annotated keypoints; every row has its own scale."
     return _write(rows, drawn[0][1], out, title, said)
