@@ -4,7 +4,9 @@ import contextlib
 import io
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mmpose
 import numpy as np
@@ -31,11 +33,13 @@ from pycocotools.cocoeval import COCOeval
 from scipy.io import savemat
 
 from rspose.datasets import DATASETS
+from rspose.evaluation.coco import average_precision
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.detections import by_image, instance_scores
 from rspose.evaluation.evaluate import evaluate, evaluate_predictions
 from rspose.evaluation.oks import Neighbours, neighbours
 from rspose.evaluation.predictions import Predictions
+from rspose.tools import official
 
 pytestmark = [
     pytest.mark.slow,
@@ -148,6 +152,47 @@ def test_average_precision_equals_that_of_mmpose_and_of_other_evaluators(
             truth = COCO(annotations)
             evaluator = COCOeval(truth, truth.loadRes(results), "keypoints")
         np.testing.assert_allclose(list(ours.values()), stats(evaluator), atol=1e-9)
+
+
+@pytest.mark.parametrize("with_boxes", [True, False])
+def test_medium_and_large_go_by_the_box_that_results_carry_else_by_the_keypoints(
+    with_boxes: bool, tmp_path: Path
+) -> None:
+    """Numbers that look alike: COCO's own evaluator takes the area from what a result holds."""
+    of_areas = ("APM", "APL", "ARM", "ARL")
+    predictions = noisy_predictions(tmp_path, "coco", seed=2)
+    low, high = predictions.keypoints.min(axis=1), predictions.keypoints.max(axis=1)
+    around = replace(predictions, box=np.concatenate([low, high - low], axis=1))
+    by_box, by_keypoints = (
+        evaluate_predictions("coco", each, tmp_path)["metrics"] for each in (predictions, around)
+    )
+    results = official.results(DATASETS["coco"], *official.suppressed(predictions, DATASETS["coco"]))
+    for result in results:
+        result["bbox"] = result["bbox"] if with_boxes else []
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(tmp_path / DATASETS["coco"].annotations["val"]))
+        theirs = stats(COCOeval(truth, truth.loadRes(results), "keypoints"))[[3, 4, 8, 9]]
+    same, other = (by_box, by_keypoints) if with_boxes else (by_keypoints, by_box)
+    np.testing.assert_allclose([same[name] for name in of_areas], theirs, atol=1e-9)
+    assert max(abs(other[name] - each) for name, each in zip(of_areas, theirs, strict=True)) > 0.001
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"), [("coco", "APL"), ("crowdpose", "APH"), ("wholebody", "AR_foot")]
+)
+def test_another_number_than_that_of_the_evaluator_is_refused(
+    dataset: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictions = replace(noisy_predictions(tmp_path, dataset, seed=3), source="here.npz")
+
+    def wrong(*arguments: Any) -> dict[str, np.ndarray]:
+        values = average_precision(*arguments)
+        return {**values, name: values[name] + 1e-4}
+
+    monkeypatch.setattr("rspose.evaluation.coco.average_precision", wrong)
+    found = rf"here.npz: {name}: expected the 0\.\d+ of faster-coco-eval \d\S*, found 0\.\d+ by"
+    with pytest.raises(ValueError, match=found):
+        evaluate_predictions(dataset, predictions, tmp_path)
 
 
 WHOLEBODY_PARTS = ("body", "foot", "face", "lefthand", "righthand")

@@ -23,6 +23,8 @@ from rspose.evaluation.calibration import (
 from rspose.evaluation.confidence import KeypointQuality, Pairs, detection_pairs, keypoint_quality
 from rspose.evaluation.detections import NMS_THRESHOLD, PROTOCOL, by_image, instance_scores
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
+from rspose.evaluation.main_numbers import EVALUATOR as MAIN_EVALUATOR
+from rspose.evaluation.main_numbers import check_equal, main_numbers
 from rspose.evaluation.matching import NOBODY, Candidates, pair, persons_in_boxes
 from rspose.evaluation.oks import neighbours
 from rspose.evaluation.ordering import (
@@ -183,8 +185,10 @@ def _on_detections(
     kept = near.kept(scores, NMS_THRESHOLD)
     among = kept & detections.confident()
 
+    of_split = main_numbers(known, detections, scores, kept, paired, annotations)
     metrics = coco.average_precision(known, detections, scores, kept, paired, annotations, counts)
-    protocol, curves = {**PROTOCOL, "evaluator": coco.EVALUATOR}, {}
+    check_equal(of_split, metrics, predictions.source)
+    protocol, curves = {**PROTOCOL, "evaluator": MAIN_EVALUATOR}, {}
     precision, main = metrics["AP"], metrics["AP"]
     if known.evaluator == "pck":
         of_truth, curves["pck"] = _pck(on_truth, annotations, counts)
@@ -252,7 +256,7 @@ def _on_detections(
         confidence["pose_on_truth"] = quality.pose_pairs(instance_scores(on_truth)).correlations()
     levels = {"keypoint": (quality.pairs(), images), "pose": (poses, images_detected)}
     return {
-        "metrics": _of_the_split(metrics),
+        "metrics": _of_the_split({**metrics, **{name: np.array([each]) for name, each in of_split.items()}}),
         "confidence": confidence,
         "diagnosis": {
             "errors": _errors(study, diagnosis),

@@ -50,12 +50,13 @@ class Candidates:
     oks: np.ndarray
 
     @cached_property
-    def _preferred(self) -> np.ndarray:
-        """Pairs that may be matched, prediction by prediction, the one that it prefers first."""
+    def _preferred(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row, person and OKS of pairs that may be matched, row by row, the one that it prefers first."""
         near = np.flatnonzero(self.oks >= MATCHED)
         person = self.person[near]
         # A person that counts before one to be ignored, then the highest OKS; of equal ones the later.
-        return near[np.lexsort((-person, -self.oks[near], self.ignored[person], self.row[near]))]
+        near = near[np.lexsort((-person, -self.oks[near], self.ignored[person], self.row[near]))]
+        return self.row[near], self.person[near], self.oks[near]
 
     def moved(
         self, rows: np.ndarray, keypoints: np.ndarray, annotations: Annotations, falloff: np.ndarray
@@ -83,13 +84,14 @@ class Candidates:
         # Small types are sorted much faster.
         by_image = np.argsort(self.image[rows].astype(np.min_scalar_type(self.images)), kind="stable")
         image = self.image[rows[by_image]]
+        first = np.searchsorted(image, np.arange(self.images))
         place = np.empty(len(rows), dtype=np.int64)
-        place[by_image] = np.arange(len(rows)) - np.searchsorted(image, image)
+        place[by_image] = np.arange(len(rows)) - first[image]
         best = place < most
         return rows[best], place[best]
 
     def match(self, rows: np.ndarray, places: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-        """The person each prediction is matched with, as the evaluator does it, int64 ``[T, D]``, -1: nobody.
+        """The person each prediction is matched with, as the evaluator does it, int32 ``[T, D]``, -1: nobody.
 
         From the best of the D predictions of an image on, each takes the free person of the highest OKS, if
         that reaches the threshold, of ``[T]``; one to be ignored only where no other is left. Of equal ones
@@ -97,15 +99,16 @@ class Candidates:
         """
         at = np.full(len(self.image), -1)
         at[rows] = np.arange(len(rows))
-        pairs = self._preferred
-        pairs = pairs[(at[self.row[pairs]] >= 0) & (self.oks[pairs] >= thresholds.min(initial=1.0))]
-        place = places[at[self.row[pairs]]]
+        row, person, oks = self._preferred
+        row = at[row]
+        (pairs,) = np.nonzero((row >= 0) & (oks >= thresholds.min(initial=1.0)))
+        place = places[row[pairs]]
         order = np.argsort(place.astype(np.min_scalar_type(len(rows))), kind="stable")
         pairs, place = pairs[order], place[order]
-        row, person, reached = at[self.row[pairs]], self.person[pairs], self.oks[pairs] >= thresholds[:, None]
+        row, person, reached = row[pairs], person[pairs], oks[pairs] >= thresholds[:, None]
         first = np.diff(row, prepend=NOBODY) != 0
         free = np.ones((len(thresholds), len(self.ignored)), dtype=bool)
-        matched = np.full((len(thresholds), len(rows)), NOBODY)
+        matched = np.full((len(thresholds), len(rows)), NOBODY, dtype=np.int32)
         none = len(pairs)
         for start, end in _runs(place):
             of_step = person[start:end]

@@ -20,8 +20,8 @@ REPLICATES = 500
 SEED = 0
 LEVEL = 0.95
 
-# As many replicates at a time as keep the arrays of a large split in tens of megabytes.
-_CHUNK = 32
+# As many at a time as stay in the processor's cache.
+_NUMBERS = 2**19
 # Ranks times replicates in memory.
 _RANKS = 2**20
 # Rows at a time that stay in the processor's cache for all replicates.
@@ -59,43 +59,77 @@ def precision_and_recall(matches: Matches, counts: np.ndarray) -> tuple[np.ndarr
 
     Equal to the evaluator's on a dataset in which the images are repeated that often, side by side.
     """
-    replicates = counts.shape[1]
     persons = matches.persons @ counts
     # The least number found with which each recall is reached, as the evaluator divides.
     recalls = np.linspace(0.0, 1.0, _NUM_RECALLS)
     needed = np.ceil(recalls * persons[:, None] - 0.5)
-    needed += needed / np.maximum(persons, 1)[:, None] < recalls
-    needed = needed.astype(np.int32)
-    precision, recall = np.zeros((2, len(matches.true), replicates))
-    last = int(np.flatnonzero(matches.true.any(axis=0)).max(initial=-1)) + 1
-    for start in range(0, replicates, _CHUNK):
-        drawn = np.ascontiguousarray(counts.T[start : start + _CHUNK], dtype=np.int32)
-        so_far = np.cumsum(drawn.take(matches.image[:last], axis=1), axis=1, dtype=np.int32)
-        for t, (true, false) in enumerate(zip(matches.true, matches.false, strict=True)):
-            # Recall rises at true detections alone, and precision has its peaks at the last ones before a
-            # false one: nothing else is looked at. Repetitions of a detection stand one after the other.
-            counting, hits = np.flatnonzero(true | false), np.flatnonzero(true)
-            if not len(hits):
-                continue
-            peaks = np.flatnonzero(np.diff(true[counting].astype(np.int8), append=0) < 0)
-            found = np.cumsum(drawn.take(matches.image[hits], axis=1), axis=1, dtype=np.int32)
-            found = found.take(np.searchsorted(hits, counting[peaks]), axis=1)
-            excused = np.flatnonzero(~(true | false)[: hits[-1]])
-            left_out = np.zeros((len(drawn), len(excused) + 1), dtype=np.int32)
-            np.cumsum(drawn.take(matches.image[excused], axis=1), axis=1, out=left_out[:, 1:])
-            counted = so_far.take(counting[peaks], axis=1)
-            counted -= left_out.take(np.searchsorted(excused, counting[peaks]), axis=1)
-            precisions = found / np.maximum(counted, 1)
-            recall[t, start : start + _CHUNK] = found[:, -1]
-            for at, (reached, of_peaks) in enumerate(zip(found, precisions, strict=True), start):
-                crossed = np.searchsorted(reached, needed[at])
-                crossed = crossed[crossed < len(peaks)]
-                # The best precision at this recall or a higher one.
-                best = np.maximum.accumulate(np.maximum.reduceat(of_peaks, crossed)[::-1])
-                precision[t, at] = best.sum() / _NUM_RECALLS
+    needed = (needed + (needed / np.maximum(persons, 1)[:, None] < recalls)).astype(np.int64)
+    counting = matches.true | matches.false
+    seen = np.flatnonzero(counting.any(axis=0))
+    image, true, counting = matches.image[seen], matches.true[:, seen], counting[:, seen]
+    # Precision has its peaks at the last true detections before a false one: nothing else is looked at.
+    # Repetitions of a detection stand one after the other.
+    peaks = []
+    for of_threshold, hits in zip(counting, true, strict=True):
+        rows = np.flatnonzero(of_threshold)
+        peaks.append(rows[np.diff(hits[rows].astype(np.int8), append=0) < 0])
+    of_any = np.unique(np.concatenate(peaks))
+    precision, recall = np.zeros((2, len(true), counts.shape[1]))
+    images, every = len(counts), np.full(len(image), True)
+    seen_between = _between(every, of_any, image, images)
+    of_thresholds = [
+        (
+            np.searchsorted(of_any, ends),
+            _between(true[t], ends, image, images),
+            _between(~counting[t], ends, image, images),
+        )
+        for t, ends in enumerate(peaks)
+    ]
+    step = _NUMBERS // max(len(of_any), 1) + 1
+    for start in range(0, counts.shape[1], step):
+        at = slice(start, start + step)
+        drawn = np.ascontiguousarray(counts[:, at], dtype=np.int32)
+        seen_so_far = _so_far(seen_between, drawn)
+        for t, (ends, hits, excused) in enumerate(of_thresholds):
+            if len(ends):
+                found, counted = _so_far(hits, drawn), seen_so_far.take(ends, axis=1)
+                if excused.nnz:
+                    counted -= _so_far(excused, drawn)
+                recall[t, at] = found[:, -1]
+                precision[t, at] = _mean_precision(found, found / np.maximum(counted, 1), needed[at])
     nobody = persons == 0
     precision[:, nobody], recall[:, nobody] = np.nan, np.nan
     return precision, recall / np.maximum(persons, 1)
+
+
+def _between(among: np.ndarray, ends: np.ndarray, image: np.ndarray, images: int) -> csr_array:
+    """How many of ``among`` the detections, bool ``[D]``, from one of n ``ends`` to the next, ``[n, I]``."""
+    rows = np.flatnonzero(among)
+    edges = np.append(0, np.searchsorted(rows, ends, side="right"))
+    of_rows = image[rows[: edges[-1]]]
+    return csr_array((np.ones(len(of_rows), dtype=np.int32), of_rows, edges), (len(ends), images))
+
+
+def _so_far(between: csr_array, drawn: np.ndarray) -> np.ndarray:
+    """How many up to each end if images occur as often as drawn, int32 ``[I, R]`` to ``[R, n]``."""
+    return np.cumsum((between @ drawn).T, axis=1, dtype=np.int32)
+
+
+def _mean_precision(found: np.ndarray, precision: np.ndarray, needed: np.ndarray) -> np.ndarray:
+    """Mean over recalls of the best precision at each or a higher one, ``[R]``.
+
+    Of the n peaks ``[R, n]`` are the persons found and the precision; ``needed`` is as many as each recall
+    takes, ``[R, 101]``.
+    """
+    # One search for all replicates: each has its own range of numbers.
+    replicates, peaks = found.shape
+    floor = np.arange(replicates)[:, None] * (max(found[:, -1].max(), needed.max()) + 1)
+    end = np.arange(1, replicates + 1)[:, None] * peaks
+    reached = np.searchsorted((found + floor).ravel(), (needed + floor).ravel()).reshape(needed.shape)
+    edges = np.concatenate([reached, end], axis=1).ravel()
+    best = np.maximum.reduceat(np.append(precision, 0.0), edges).reshape(replicates, -1)[:, :-1]
+    best[reached == end] = 0.0
+    return np.maximum.accumulate(best[:, ::-1], axis=1).sum(axis=1) / _NUM_RECALLS
 
 
 def spearman(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
