@@ -8,7 +8,6 @@ from collections.abc import Callable
 from zlib import crc32
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from rspose.evaluation.confidence import KeypointQuality, Pairs
 from rspose.evaluation.resampling import SEED, mean_of_known, spearman
@@ -30,11 +29,24 @@ def isotonic(pairs: Pairs, confidence: np.ndarray) -> np.ndarray:
     if not len(pairs.row):
         return confidence
     seen, group, count = np.unique(pairs.confidence, return_inverse=True, return_counts=True)
-    fitted = isotonic_regression(np.bincount(group, pairs.quality) / count, weights=count).x
+    fitted = _rising(np.bincount(group, pairs.quality), count)
     # Between the ends of a level there is nothing to look up.
     ends = np.diff(fitted, prepend=np.nan, append=np.nan) != 0
     ends = ends[:-1] | ends[1:]
     return np.interp(confidence, seen[ends], fitted[ends])
+
+
+def _rising(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """The rising means nearest to those of n groups, by their totals and counts, ``[n]``.
+
+    Neighbours that fall are pooled until none is left.
+    """
+    # scipy.optimize has it too, but takes long to import.
+    size = np.ones(len(count), dtype=np.int64)
+    while (falls := np.diff(total / count) <= 0).any():
+        starts = np.flatnonzero(np.append(True, ~falls))
+        total, count, size = (np.add.reduceat(each, starts) for each in (total, count, size))
+    return np.repeat(total / count, size)
 
 
 def constant(pairs: Pairs, confidence: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ SEED = 0
 LEVEL = 0.95
 
 # As many at a time as stay in the processor's cache.
-_NUMBERS = 2**19
+_NUMBERS = 2**20
 # Ranks times replicates in memory.
 _RANKS = 2**20
 # Rows at a time that stay in the processor's cache for all replicates.
@@ -67,52 +67,49 @@ def precision_and_recall(matches: Matches, counts: np.ndarray) -> tuple[np.ndarr
     counting = matches.true | matches.false
     seen = np.flatnonzero(counting.any(axis=0))
     image, true, counting = matches.image[seen], matches.true[:, seen], counting[:, seen]
-    # Precision has its peaks at the last true detections before a false one: nothing else is looked at.
-    # Repetitions of a detection stand one after the other.
-    peaks = []
-    for of_threshold, hits in zip(counting, true, strict=True):
-        rows = np.flatnonzero(of_threshold)
-        peaks.append(rows[np.diff(hits[rows].astype(np.int8), append=0) < 0])
-    of_any = np.unique(np.concatenate(peaks))
-    precision, recall = np.zeros((2, len(true), counts.shape[1]))
-    images, every = len(counts), np.full(len(image), True)
+    thresholds, detections = true.shape
+    # Precision has its peaks at the last true detections before a false one: nothing else is looked at, but for
+    # the last detection. Repetitions of a detection stand one after the other. All thresholds are in one row.
+    rows = np.flatnonzero(counting)
+    peaks = rows[np.diff(true.ravel()[rows].astype(np.int8), append=0) < 0]
+    ends = np.union1d(peaks, np.arange(1, thresholds + 1) * detections - 1) if detections else peaks
+    starts = np.searchsorted(ends, np.arange(thresholds + 1) * detections).tolist()
+    of_any, place = np.unique(ends % max(detections, 1), return_inverse=True)
+    images, every = len(counts), np.full(detections, True)
+    hits, excused = (_between(among, ends, image, images) for among in (true, ~counting))
     seen_between = _between(every, of_any, image, images)
-    of_thresholds = [
-        (
-            np.searchsorted(of_any, ends),
-            _between(true[t], ends, image, images),
-            _between(~counting[t], ends, image, images),
-        )
-        for t, ends in enumerate(peaks)
-    ]
-    step = _NUMBERS // max(len(of_any), 1) + 1
-    for start in range(0, counts.shape[1], step):
+    precision, recall = np.zeros((2, thresholds, counts.shape[1]))
+    step = _NUMBERS // max(len(ends), 1) + 1
+    for start in range(0, counts.shape[1] if detections else 0, step):
         at = slice(start, start + step)
         drawn = np.ascontiguousarray(counts[:, at], dtype=np.int32)
-        seen_so_far = _so_far(seen_between, drawn)
-        for t, (ends, hits, excused) in enumerate(of_thresholds):
-            if len(ends):
-                found, counted = _so_far(hits, drawn), seen_so_far.take(ends, axis=1)
-                if excused.nnz:
-                    counted -= _so_far(excused, drawn)
-                recall[t, at] = found[:, -1]
-                precision[t, at] = _mean_precision(found, found / np.maximum(counted, 1), needed[at])
+        of_hits, of_excused, seen_so_far = hits @ drawn, excused @ drawn, _so_far(seen_between @ drawn)
+        for t, of_threshold in enumerate(map(slice, starts[:-1], starts[1:])):
+            found = _so_far(of_hits[of_threshold])
+            counted = seen_so_far.take(place[of_threshold], axis=1)
+            if excused.nnz:
+                counted -= _so_far(of_excused[of_threshold])
+            recall[t, at] = found[:, -1]
+            precision[t, at] = _mean_precision(found, found / np.maximum(counted, 1), needed[at])
     nobody = persons == 0
     precision[:, nobody], recall[:, nobody] = np.nan, np.nan
     return precision, recall / np.maximum(persons, 1)
 
 
 def _between(among: np.ndarray, ends: np.ndarray, image: np.ndarray, images: int) -> csr_array:
-    """How many of ``among`` the detections, bool ``[D]``, from one of n ``ends`` to the next, ``[n, I]``."""
+    """How many of ``among``, from one of n ``ends`` to the next, are in each image, ``[n, I]``.
+
+    Among one row of detections, bool ``[D]``, or T rows one after the other, ``[T, D]``.
+    """
     rows = np.flatnonzero(among)
     edges = np.append(0, np.searchsorted(rows, ends, side="right"))
-    of_rows = image[rows[: edges[-1]]]
+    of_rows = image[rows % len(image)] if len(rows) else rows
     return csr_array((np.ones(len(of_rows), dtype=np.int32), of_rows, edges), (len(ends), images))
 
 
-def _so_far(between: csr_array, drawn: np.ndarray) -> np.ndarray:
-    """How many up to each end if images occur as often as drawn, int32 ``[I, R]`` to ``[R, n]``."""
-    return np.cumsum((between @ drawn).T, axis=1, dtype=np.int32)
+def _so_far(counts: np.ndarray) -> np.ndarray:
+    """Counts up to each end from those between the ends, int32 ``[n, R]`` to ``[R, n]``."""
+    return np.cumsum(counts.T, axis=1, dtype=np.int32)
 
 
 def _mean_precision(found: np.ndarray, precision: np.ndarray, needed: np.ndarray) -> np.ndarray:
