@@ -68,8 +68,9 @@ def precision_and_recall(matches: Matches, counts: np.ndarray) -> tuple[np.ndarr
     seen = np.flatnonzero(counting.any(axis=0))
     image, true, counting = matches.image[seen], matches.true[:, seen], counting[:, seen]
     thresholds, detections = true.shape
-    # Precision has its peaks at the last true detections before a false one: nothing else is looked at, but for
-    # the last detection. Repetitions of a detection stand one after the other. All thresholds are in one row.
+    # Precision has its peaks at the last true detections before a false one: nothing else is looked at, but
+    # for the last detection. Repetitions of a detection stand one after the other. All thresholds are in one
+    # row.
     rows = np.flatnonzero(counting)
     peaks = rows[np.diff(true.ravel()[rows].astype(np.int8), append=0) < 0]
     ends = np.union1d(peaks, np.arange(1, thresholds + 1) * detections - 1) if detections else peaks
