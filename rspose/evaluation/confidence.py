@@ -63,15 +63,11 @@ class Pairs:
         found["n"] = len(self.row)
         if len(self.row) > 1 and np.ptp(self.confidence) and np.ptp(self.quality):
             # In double precision, which confidences are not stored in.
-            once = (
-                np.float64(self.confidence),
-                self.quality,
-                np.zeros(len(self.row), int),
-                np.ones((1, 1), int),
-            )
-            found["spearman"] = float(spearman(*once)[0])
+            confidence = self.confidence.astype(np.float64)
+            image, counts = np.zeros(len(self.row), dtype=np.int64), np.ones((1, 1), dtype=np.int64)
+            found["spearman"] = float(spearman(confidence, self.quality, image, counts)[0])
             found["kendall"] = kendall(self.confidence, self.quality)
-            found["pearson"] = float(pearson(*once)[0])
+            found["pearson"] = float(pearson(confidence, self.quality, image, counts)[0])
         return found
 
     def calibration(self, bins: int = CALIBRATION_BINS) -> dict[str, list[float | None] | list[int]]:
