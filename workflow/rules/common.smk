@@ -27,8 +27,8 @@ WITHOUT_MODEL = {"mem_mb": megabytes(4000), "runtime": minutes(1)}
 SCORE = {"mem_mb": megabytes(4000), "runtime": minutes(0.5, jobs=2), "attempt": attempt_number}
 
 
-def evaluation_memory(wildcards, attempt):
-    """What an evaluation asks for: at full size COCO-WholeBody, of 133 keypoints, took 6.5 GB, COCO 1.3 GB."""
+def control_memory(wildcards, attempt):
+    """What a control asks for: it reads the training file too, which takes more the more keypoints it has."""
     keypoints = len(DATASETS[wildcards.dataset].keypoints)
     return megabytes(max(4000, 65 * keypoints))(wildcards, attempt)
 

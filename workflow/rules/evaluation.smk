@@ -16,7 +16,7 @@ rule evaluate:
     conda:
         "../../envs/environment.yaml"
     resources:
-        **{**SCORE, "mem_mb": evaluation_memory},
+        **SCORE,
     params:
         data=contents("evaluate"),
         code=fingerprints.sha256_of_modules("rspose.evaluation.evaluate"),
@@ -56,7 +56,7 @@ rule control:
     conda:
         "../../envs/environment.yaml"
     resources:
-        **{**WITHOUT_MODEL, "mem_mb": evaluation_memory},
+        **{**WITHOUT_MODEL, "mem_mb": control_memory},
     params:
         data=contents("train", "predict", "evaluate"),
         code=fingerprints.sha256_of_modules("rspose.evaluation.controls", "rspose.evaluation.evaluate"),
