@@ -8,6 +8,7 @@ import pytest
 from builders.datasets import noisy_predictions, official_ap
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import isotonic_regression
 from scipy.stats import spearmanr
 
 from rspose.datasets import DATASETS
@@ -127,6 +128,14 @@ def test_an_evaluation_ranks_by_type_and_its_replicates_draw_images(dataset: str
     assert once == pytest.approx(thrice)
     for level in ("within_types", "type_constants"):
         assert f"confidence.{level}.spearman" in scores["bootstrap"]["values"]
+
+
+def test_isotonic_is_the_fit_of_scipy_for_thousands() -> None:
+    rng = np.random.default_rng(0)
+    confidence = np.sort(rng.uniform(size=5000)).astype(np.float32)
+    truth = (confidence + rng.normal(0, 0.4, 5000)).clip(0, 1)
+    found = isotonic(Pairs(confidence, truth, np.arange(5000)), confidence)
+    np.testing.assert_allclose(found, isotonic_regression(truth).x, atol=1e-9)
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=30))

@@ -17,6 +17,7 @@ from builders.datasets import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
@@ -55,6 +56,15 @@ def naive_spearman(first: np.ndarray, second: np.ndarray) -> float:
         for values in (first, second)
     ]
     return float(np.corrcoef(ranks)[0, 1])
+
+
+def test_correlations_of_thousands_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.integers(0, 700, 5000).astype(np.float32) / 1000  # with ties
+    quality = (0.5 * confidence + rng.integers(0, 400, 5000) / 1000).clip(0, 1)
+    found = correlations(confidence, quality)
+    for name, of_scipy in (("spearman", spearmanr), ("kendall", kendalltau), ("pearson", pearsonr)):
+        assert found[name] == pytest.approx(of_scipy(np.float64(confidence), quality).statistic, abs=1e-12)
 
 
 def assert_correlated(found: dict, confidence: Sequence[float], quality: Sequence[float]) -> None:
