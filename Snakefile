@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from rspose.datasets import DATASETS
 from rspose.datasets.check import check_dataset_once
+from rspose.datasets.manifest import read_manifest
 from rspose.grid.cell import Cell
 from rspose.grid.digests import Digests
 from rspose.grid.config import ConfigError, complete, extended, given, read_config, typed

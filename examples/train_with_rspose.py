@@ -1,6 +1,6 @@
 """Train a small network with RSPose on tensors of one's own: torch and the losses, nothing else.
 
-    pip install .                          # in the folder of the repository; needs nothing but torch
+    pip install ".[losses]"                # in the folder of the repository; needs nothing but torch
     python examples/train_with_rspose.py
 
 The tensors here are made up: images of three coloured dots, each colour a keypoint. Put your own in

@@ -187,7 +187,8 @@ def test_the_page_begins_with_what_the_records_answer(tmp_path: Path) -> None:
         answer.text,
     )
     assert found, answer.text
-    assert answer.place == "COCO val, 2D" and answer.conditions == "generated data; not tuned; 12 seeds"
+    assert answer.place == "COCO val, 2D"
+    assert answer.conditions == f"generated data; not tuned; {TRAINED}; 12 seeds"
     page = report(tmp_path).words
     assert page.index(answer.text) < page.index("Overview, generated data")
 
@@ -206,7 +207,7 @@ def test_one_seed_answers_nothing_but_the_numbers(tmp_path: Path) -> None:
         write(tmp_path / "records", record(loss=loss, metrics={"AP": value}, **tuned))
     (answer,) = answers(read_results([tmp_path / "records"]))
     assert answer.text == "AP: KL 45.0, MSE 40.0; one seed decides nothing."
-    assert answer.conditions == "generated data; tuned on COCO, 6 trials a loss; one seed"
+    assert answer.conditions == f"generated data; tuned on COCO, 6 trials a loss; {TRAINED}; one seed"
 
 
 def test_what_was_loaded_of_which_weights_stands_in_the_panel_and_below_the_tables(tmp_path: Path) -> None:
@@ -268,6 +269,7 @@ def test_failed_and_missing_cells_are_rows_that_say_why(tmp_path: Path) -> None:
     assert "Seed 0 failed in the step train: ValueError: the loss is not finite" in words
 
 
+TRAINED = "600 iterations of batch 32"
 _MARKUP = "<img src=x onerror=alert(2)>"
 _QUOTED = '" onmouseover="alert(3)'
 _SIGNS = r"|`]($\input{x}\write18{id}$%{{7*7}}&#_^~ "

@@ -167,7 +167,7 @@ def test_what_is_not_a_trained_model_is_refused_in_one_line(
     assert "config.py: model.head: expected a head of the benchmark, found HeatmapHead: " in plain
     config.write_text("model = dict(head=dict(type='BenchmarkHeatmapHead'))")
     untrained = refused(capsys, tmp_path)
-    assert f"{tmp_path / 'checkpoint.pth'}: expected a file of weights, found no file" in untrained
+    assert f"{tmp_path}: expected checkpoint.pth of a cell, or last_checkpoint of mmpose" in untrained
 
 
 def test_a_missing_package_is_named(

@@ -33,10 +33,11 @@ def answers(results: Results) -> list[Answer]:
             made = [
                 *notes.conditions(runs.reset_index()),
                 *([] if "training.tuning.trials" in runs else ["not tuned"]),
+                notes.iterations(runs),
                 "one seed" if seeds == 1 else f"{seeds} seeds",
             ]
-            place = (dataset, model, head)
-            found.append(Answer(", ".join(named), _sentence(results, place, losses), "; ".join(made)))
+            text = _sentence(results, (dataset, model, head), losses)
+            found.append(Answer(", ".join(named), text, "; ".join(filter(None, made))))
     return found
 
 

@@ -160,6 +160,12 @@ def conditions(trained: pd.DataFrame) -> list[str]:
     return [one for one in found if one]
 
 
+def iterations(trained: pd.DataFrame) -> str:
+    """How long the cells were trained."""
+    batch = _said(trained, "training.batch_size", " of batch ")
+    return _said(trained, "training.iterations", "", f" iterations{batch}")
+
+
 def _facts(runs: pd.DataFrame) -> list[str]:
     """How the numbers of a dataset were made."""
     trained = runs[~runs.control]
@@ -171,7 +177,6 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         boxes = "boxes, and areas for AP, derived from the annotated joints"
     flips = _distinct(evaluated, "protocol.flip_test")
     nms = _said(evaluated, "protocol.nms").upper()
-    batch = _said(trained, "training.batch_size", " of batch ")
     started = "training.pretrained.file"
     facts = (
         data_kind(runs),
@@ -181,7 +186,7 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         _version(runs),
         _said(trained, "model", "model "),
         _said(trained.fillna({started: "none"}), started, "pretrained weights "),
-        _said(trained, "training.iterations", "", f" iterations{batch}"),
+        iterations(trained),
         *conditions(trained)[1:],
         _said(evaluated, "protocol.input_size", "input ").translate({91: None, 93: None, 44: " ×"}),
         boxes if "protocol.detection_file" in evaluated else "",

@@ -191,6 +191,7 @@ def _data(subject: Subject) -> Iterator[Line]:
         yield Line("datasets and weights", "no config named, such as config/paper.yaml", "not here")
         return
     from rspose.datasets.check import check_dataset_once
+    from rspose.datasets.manifest import read_manifest
     from rspose.training.pretrained import missing_weights, needed_weights
 
     for name in config.datasets:
@@ -204,10 +205,15 @@ def _data(subject: Subject) -> Iterator[Line]:
             memory = config.results / "work/checked" / name  # that of the workflow
             problems = check_dataset_once(entry.folder, name, memory, entry.least_keypoints).problems
             more = f"; {len(problems)} problems: rspose data check {entry.folder} --dataset {name}"
-            yield Line(name, problems[0] + more, "wrong") if problems else Line(name, str(entry.folder))
+            if problems:
+                yield Line(name, problems[0] + more, "wrong")
+            elif read_manifest(entry.folder) is not None:
+                yield Line(name, f"{entry.folder}: drawn; the config asks for the real one", "not here")
+            else:
+                yield Line(name, str(entry.folder))
     needed, missing = (look(config, config.cells()) for look in (needed_weights, missing_weights))
-    if needed:
-        yield Line("weights", f"{len(needed) - len(missing)} of {len(needed)} files are there")
+    if there := len(needed) - len(missing):
+        yield Line("weights", f"{there} of {len(needed)} files are there")
     if missing:
         files = ", ".join(str(each.file) for each in missing)
         yield Line("weights", f"{files}; rspose pretrained {subject.file}", "not here")

@@ -124,7 +124,13 @@ def _config(folder: Path) -> Config:
 def _checkpoint(folder: Path) -> Path:
     """The weights of a cell, or those that mmengine names as its last."""
     last = folder / "last_checkpoint"
-    return folder / (Path(last.read_text()).name if last.is_file() else "checkpoint.pth")
+    found = folder / (Path(last.read_text()).name if last.is_file() else "checkpoint.pth")
+    if not found.is_file():
+        raise ValueError(
+            f"{folder}: expected checkpoint.pth of a cell, or last_checkpoint of mmpose and the file of it; "
+            "found none: the training has not ended, or has not saved yet"
+        )
+    return found
 
 
 def _metadata(config: Config, metainfo: dict[str, Any], pipeline: list[dict[str, Any]]) -> dict[str, str]:

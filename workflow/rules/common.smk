@@ -92,6 +92,7 @@ def check_real_datasets():
     # Jobs read this file too, when all has been checked.
     if not workflow.is_main_process:
         return
+    errors = []
     for dataset in CONFIG.read_datasets:
         # Tables are made from records alone, without the data.
         recorded = (
@@ -110,9 +111,12 @@ def check_real_datasets():
         for note in found.notes:
             print(f"note: {note}", file=sys.stderr)
         if found.problems:
-            sys.exit(
-                f"error: {found.problems[0]}{others(found.problems[1:], f'rspose data check {data_root(dataset)}')}"
-            )
+            more = others(found.problems[1:], f"rspose data check {data_root(dataset)}")
+            errors.append(f"error: {found.problems[0]}{more}")
+        elif read_manifest(data_root(dataset)) is not None:
+            print(f"note: {data_root(dataset)}: drawn, where the config asks for real data", file=sys.stderr)
+    if errors:
+        sys.exit("\n".join(errors))
 
 
 def check_pretrained_weights():

@@ -94,7 +94,7 @@ def _sections(results: Results, linked: set[Any]) -> list[dict[str, Any]]:
     made = {table.name: table for table, _ in all_tables(results)}
     sections = []
     for name in dict.fromkeys(["main", "claimed", *made]):
-        if name in made:
+        if name in made and made[name].rows:
             place, title = _SECTIONS.get(name, (f"dataset-{name}", dataset_title(name)))
             table = to_html(made[name], linked)
             sections.append({"id": place, "title": title, "table": table, "notes": made[name].notes})
