@@ -48,10 +48,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return config
 
 
-def test_records_full_config_and_tables_are_kept(study: Path) -> None:
+def test_records_full_config_and_tables_are_kept(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place, said = keep_reference(study)
     assert place == Path("results/reference/mine") and said.startswith("2 of 2 cells of ")
     assert len(load_records(place)) == 2
+    assert "left out" not in capsys.readouterr().err
     assert (place / "tables/coco.md").is_file()
     kept, given = load_config(place / "config.yaml"), load_config(study)
     assert kept.tuning and kept.tuning.choices == place / "choices.json"

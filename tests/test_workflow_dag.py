@@ -108,7 +108,11 @@ def test_a_loss_that_was_chosen_before_needs_no_trials(tmp_path: Path) -> None:
     config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse", "kl"], "seeds": [0]}
     settings = complete({**config, "tuning": {"trials": 3}}).tuning
     assert settings is not None
-    entry = {**settings.model_dump(mode="json", exclude={"choices"}), "tried": [{"point": {}, "score": 0.5}], "chosen": 0}
+    entry = {
+        **settings.model_dump(mode="json", exclude={"choices"}),
+        "tried": [{"point": {}, "score": 0.5}],
+        "chosen": 0,
+    }
     (tmp_path / "choices.json").write_text(json.dumps({"coco/tiny/simcc/mse": entry}))
     config["tuning"] = {"trials": 3, "choices": str(tmp_path / "choices.json")}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))

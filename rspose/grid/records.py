@@ -17,6 +17,7 @@ from rspose.grid.record import MOST_BYTES, Failure, Record, RecordError
 from rspose.grid.replicates import coarser
 
 PACKED = ".jsonl.xz"
+CHOICES = "choices.json"
 _FAILED = ".failed.json"
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "pb": 0}]  # for text
 
@@ -24,13 +25,16 @@ _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "pb": 0}]  # for text
 def record_files(*places: Path) -> list[Path]:
     """Every JSON file and packed file at the places, folders or packed files; in their order, then by path.
 
+    The :data:`CHOICES` of a reference lie beside its records and are none.
+
     Raises:
         FileNotFoundError: If there is no such folder or file.
     """
     found: list[Path] = []
     for place in places:
         if place.is_dir():
-            found += sorted(path for ending in (".json", PACKED) for path in place.rglob(f"*{ending}"))
+            files = sorted(path for ending in (".json", PACKED) for path in place.rglob(f"*{ending}"))
+            found += [path for path in files if path.name != CHOICES]
         elif place.is_file() and place.name.endswith(PACKED):
             found.append(place)
         else:

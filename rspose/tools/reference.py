@@ -8,7 +8,7 @@ from rspose.grid.config import GridConfig, load_config
 from rspose.grid.files import replacing
 from rspose.grid.fingerprints import cell_settings, sha256_of
 from rspose.grid.record import Record, tree
-from rspose.grid.records import load_records, pack
+from rspose.grid.records import CHOICES, load_records, pack
 from rspose.grid.tuning import keep_choices, tuned
 from rspose.reporting.tables import make_tables
 
@@ -41,8 +41,8 @@ def keep_reference(config: Path, out: Path | None = None) -> tuple[Path, str]:
         raise ValueError(f"{grid.results}/records: {problem}")
     pack(records, folder / "records.jsonl.xz", coarse=True)
     config_kept = grid.plain()
-    if grid.tuning and keep_choices(grid, folder / "choices.json"):
-        config_kept["tuning"]["choices"] = "choices.json"
+    if grid.tuning and keep_choices(grid, folder / CHOICES):
+        config_kept["tuning"]["choices"] = CHOICES
     with replacing(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config_kept, sort_keys=False, allow_unicode=True))
     make_tables(folder / "records.jsonl.xz", folder / "tables")
