@@ -58,6 +58,16 @@ def naive_spearman(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
+def test_a_perfect_order_is_no_more_than_one_whatever_is_rounded() -> None:
+    for count in range(2, 80):
+        rising = np.arange(1, count + 1, dtype=np.float32) / count
+        for quality, expected in ((np.float64(rising), 1), (1 - np.float64(rising), -1)):
+            found = correlations(rising, quality)
+            for name in UNDEFINED:
+                assert -1 <= found[name] <= 1
+                assert found[name] == pytest.approx(expected, abs=1e-12)
+
+
 def test_correlations_of_thousands_are_those_of_scipy() -> None:
     rng = np.random.default_rng(0)
     confidence = rng.integers(0, 700, 5000).astype(np.float32) / 1000  # with ties

@@ -32,7 +32,9 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
     by_both = np.sort(rank_x * len(y) + rank_y)
     every, tied_x, tied_y = len(x) * (len(x) - 1) // 2, ties(rank_x), ties(rank_y)
     excess = every - tied_x - tied_y + ties(by_both) - 2 * _inversions(by_both % len(y))
-    return float(excess / np.sqrt(every - tied_x) / np.sqrt(every - tied_y))
+    return float(
+        np.clip(excess / np.sqrt(every - tied_x) / np.sqrt(every - tied_y), -1, 1)
+    )  # but for rounding
 
 
 def _inversions(ranks: np.ndarray) -> int:
