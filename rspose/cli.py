@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError, ImportError) as error:
-        extra = "; rspose-bench[losses], [tables] or [train] brings it"
+        extra = "; rspose-bench[train] brings it, [losses] brings torch alone, [tables] what tables take"
         print(f"error: {error}{extra * isinstance(error, ModuleNotFoundError)}", file=sys.stderr)
         return 1
 

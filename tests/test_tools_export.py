@@ -176,7 +176,7 @@ def test_a_missing_package_is_named(
     monkeypatch.delitem(sys.modules, "rspose.tools.export", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     line = refused(capsys, tmp_path)
-    assert "onnxruntime" in line and "[train] brings it" in line
+    assert "onnxruntime" in line and "rspose-bench[train] brings it" in line
 
 
 # The exporter takes the length of a batch for constant, and ONNX has no Bessel functions.
