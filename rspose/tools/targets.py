@@ -51,7 +51,6 @@ def make_target(
     head: str,
     instances: int = 4,
     keypoints: int = 5,
-    dtype: torch.dtype = torch.float32,
     seed: int = 0,
     layout: Layout | None = None,
     reach: float = float("inf"),
@@ -59,8 +58,8 @@ def make_target(
     """Keypoints at random places well inside the map, on whole pixels, all visible."""
     layout = layout or SMALL[head]
     generator = torch.Generator().manual_seed(seed)
-    shares = 0.25 + 0.5 * torch.rand(instances, keypoints, 2, generator=generator, dtype=dtype)
-    place = (shares * torch.tensor(layout.size, dtype=dtype)).round()
+    shares = 0.25 + 0.5 * torch.rand(instances, keypoints, 2, generator=generator)
+    place = (shares * torch.tensor(layout.size)).round()
     return target_around(place, gaussian_labels(head, place, layout, reach), layout)
 
 

@@ -24,7 +24,8 @@ with job(snakemake) as terminal:
         parallel=max(1, cores // snakemake.threads) if cores else 0,
         terminal=terminal,
     )
-    try:
-        predict(config, cell, checkpoint, *predicted_ahead(config, cell, checkpoint))
-    except Exception:  # the training is done; the job that predicts meets it again, and says so
-        traceback.print_exc()
+    if snakemake.resources.attempt == 1:  # what killed an attempt may have been the prediction
+        try:
+            predict(config, cell, checkpoint, *predicted_ahead(config, cell, checkpoint))
+        except Exception:  # the training is done; the job that predicts meets it again, and says so
+            traceback.print_exc()
