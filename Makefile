@@ -38,10 +38,10 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 demo: $(INSTALLED)  ## Run the grid of CONFIG (the demo by default) and print the main table
 	@[ -f "$(CONFIG)" ] || { echo "error: CONFIG=$(CONFIG): no such file; config/README.md lists the configs"; exit 1; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	@$(BIN)/rspose tables --config $(CONFIG)
+	@$(BIN)/rspose tables $(CONFIG)
 
 compare: named $(INSTALLED)  ## Train LOSS beside the losses that have records; its row, differences, cost
-	@$(BIN)/rspose compare $(LOSS) --config $(CONFIG) --cores $(CORES) $(if $(FROM),--from $(FROM)) $(ARGS)
+	@$(BIN)/rspose compare $(LOSS) $(CONFIG) --cores $(CORES) $(if $(FROM),--from $(FROM)) $(ARGS)
 
 named:
 	@[ -n "$(LOSS)" ] || { echo "error: name the loss: make compare LOSS=my_loss"; exit 1; }

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _ROOT = path("root", "root folder of the dataset")
 _DATASET = dataset_name("--dataset", required=True)
 _CONFIG = path("config", "config of a grid")
-_GRID = path("--config", "config of a grid", default=Path("config/demo.yaml"))
+_DEMO = Path("config/demo.yaml")
 _RECORDS = path("records", "folders or packed files of records, which are merged", nargs="+")
 _REGION = points("--equivalence", "half width of the region of practical equivalence", default=0.5)
 _FROM = "of a loss from outside the project: a .py file, or an entry point of the group rspose.losses"
@@ -114,30 +114,38 @@ def _fetch(dataset: str, root: Path | None, yes: bool) -> int:
 @command(
     "tables",
     "results/records --out tables",
-    path("records", "folders or packed files of records; without any, the tables of a grid", nargs="*"),
+    path(
+        "records",
+        f"folders or packed files of records; or the config of a grid that has run (default: {_DEMO})",
+        nargs="*",
+        default=[_DEMO],
+    ),
     path("--out", "folder of all tables of the records (default: print their main table)"),
-    _GRID,
     _REGION,
 )
-def _tables(records: list[Path], out: Path | None, config: Path, equivalence: float) -> None:
+def _tables(records: list[Path], out: Path | None, equivalence: float) -> None:
     """Make all tables of finished records, without torch; or print the main table, also of a grid."""
     from rspose.grid.config import load_config
     from rspose.reporting.markdown import to_markdown
     from rspose.reporting.results import read_results
     from rspose.reporting.tables import main_table, make_tables
 
-    if records and out is None:
+    config = next((each for each in records if each.suffix == ".yaml"), None)
+    if config and (out or len(records) > 1):
+        raise ValueError(f"{config}: expected records beside other records or --out, found a config")
+    if config:
+        folder = load_config(config).results / "tables"
+        if not (folder / "main.md").is_file():
+            raise ValueError(f"{folder}/main.md: no such table; run snakemake --configfile {config} first")
+    elif out:
+        make_tables(records, folder := out, region=equivalence)
+    else:
         print(to_markdown(main_table(read_results(records, region=equivalence))), end="")
         return
-    out = out if records and out else load_config(config).results / "tables"
-    if records:
-        make_tables(records, out, region=equivalence)
-    elif not (out / "main.md").is_file():
-        raise ValueError(f"{out}/main.md: no such table; run snakemake --configfile {config} first")
-    print((out / "main.md").read_text(encoding="utf-8"))
-    print(f"All tables (Markdown, LaTeX, CSV): {out}/")
-    page = out.parent / "report.html"
-    if not records and page.is_file():
+    print((folder / "main.md").read_text(encoding="utf-8"))
+    print(f"All tables (Markdown, LaTeX, CSV): {folder}/")
+    page = folder.parent / "report.html"
+    if config and page.is_file():
         print(f"Everything in one page, with charts and pictures: {page}")
         print("Next: a loss of your own beside these (docs/add-a-loss.md), other grids (docs/choosing.md)")
 
@@ -368,7 +376,7 @@ def _bench_losses(json: bool, device: str, repeats: int, threads: int | None, se
 
 @command(
     "bench evaluate",
-    "--datasets coco --times 1 2 4",
+    "--datasets coco --times 1 2 4 --figure growth.svg",
     argument(
         "--datasets",
         "whose validation split is made (default: all)",
@@ -378,12 +386,13 @@ def _bench_losses(json: bool, device: str, repeats: int, threads: int | None, se
     ),
     argument("--times", "how many times as large as the split", type=float, nargs="+", default=[1.0]),
     flag("--json", "one line of JSON a measurement"),
+    path("--figure", "a picture to write: seconds against images"),
 )
-def _bench_evaluate(datasets: list[str], times: list[float], json: bool) -> None:
+def _bench_evaluate(datasets: list[str], times: list[float], json: bool, figure: Path | None) -> None:
     """Measure an evaluation beside the official evaluator, on made predictions of real size."""
     from rspose.tools.evaluation_speed import report_evaluation
 
-    for line in report_evaluation(datasets, times, json):
+    for line in report_evaluation(datasets, times, json, figure):
         print(line, flush=True)
 
 
@@ -448,8 +457,8 @@ def _check_loss(name: str, source: str | None) -> int:
     "compare",
     "my_loss --from my_loss.py",
     argument("name", "a registered loss, or a variant that the config names"),
+    path("config", "config of a grid", nargs="?", default=_DEMO),
     _SOURCE,
-    _GRID,
     argument("--datasets", "fewer than the config's", nargs="+", metavar="DATASET"),
     argument("--heads", "fewer than the config's", nargs="+", metavar="HEAD"),
     count("--seeds", "how many, from 0 (default: the config's)"),
@@ -458,8 +467,8 @@ def _check_loss(name: str, source: str | None) -> int:
 )
 def _compare(
     name: str,
-    source: str | None,
     config: Path,
+    source: str | None,
     datasets: list[str] | None,
     heads: list[str] | None,
     seeds: int | None,

@@ -156,14 +156,14 @@ def test_the_main_table_is_printed_and_the_others_are_pointed_to(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables = tmp_path / "results" / "tables"
-    assert "main.md: no such table; run snakemake" in failure(capsys, "tables", "--config", config_file)
+    assert "main.md: no such table; run snakemake" in failure(capsys, "tables", config_file)
     tables.mkdir(parents=True)
     (tables / "main.md").write_text("| Loss | AP |\n")
-    said = success(capsys, "tables", "--config", config_file)
+    said = success(capsys, "tables", config_file)
     assert "| Loss | AP |" in said
     assert str(tables) in said and "Next:" not in said
     (tmp_path / "results" / "report.html").touch()
-    said = success(capsys, "tables", "--config", config_file)
+    said = success(capsys, "tables", config_file)
     assert str(tmp_path / "results" / "report.html") in said and "Next: a loss of your own" in said
 
 
@@ -179,9 +179,9 @@ def test_without_a_folder_for_tables_the_main_table_of_records_is_printed(
 def test_a_config_that_cannot_be_used_is_one_line(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no such config file" in failure(capsys, "tables", "--config", tmp_path / "no.yaml")
+    assert "no such config file" in failure(capsys, "tables", tmp_path / "no.yaml")
     config_file.write_text(config_file.read_text().replace("losses:", "loses:"))
-    assert "unknown key 'loses'" in failure(capsys, "tables", "--config", config_file)
+    assert "unknown key 'loses'" in failure(capsys, "tables", config_file)
 
 
 def test_a_fault_in_a_dataset_is_named_by_all_that_read_it(

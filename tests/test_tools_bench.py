@@ -1,6 +1,7 @@
 """The bench: the slow forms it compares with compute the same thing, and every loss and head is measured."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,8 +66,16 @@ def test_a_missing_gpu_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: --device cuda: torch sees no GPU\n"
 
 
-def test_an_evaluation_is_measured_beside_the_official_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "evaluate", "--datasets", "coco", "--times", "0.02", "--json"]) == 0
+def test_an_evaluation_is_measured_beside_the_official_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = tmp_path / "growth.svg"
+    assert (
+        main(
+            ["bench", "evaluate", "--datasets", "coco", "--times", "0.02", "--json", "--figure", str(figure)]
+        )
+        == 0
+    )
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["dataset"] for line in lines] == ["coco"]
     for line in lines:
@@ -74,3 +83,4 @@ def test_an_evaluation_is_measured_beside_the_official_one(capsys: pytest.Captur
         assert line["times_official"] == pytest.approx(line["seconds"] / line["official_seconds"])
         # The official numbers, on predictions of which neither all nor none are right.
         assert line["difference"] < 1e-9 and 0.1 < line["ap"] < 0.9
+    assert "<svg" in figure.read_text()

@@ -51,7 +51,7 @@ def in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compare(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    status = main(["compare", *arguments, "--config", "tiny.yaml", "--cores", "2"])
+    status = main(["compare", *arguments[:1], "tiny.yaml", *arguments[1:], "--cores", "2"])
     captured = capfd.readouterr()
     return status, captured.out + captured.err
 
@@ -213,3 +213,15 @@ def test_a_loss_that_fails_in_every_trial_is_said(
     assert f"failed: mpii tiny simcc failing seed 0: ValueError: {reason}" in said
     assert re.search(r"^\| failing +\| +failed \|", said, re.MULTILINE)
     assert "Traceback" not in said
+
+
+def test_of_several_seeds_the_first_gives_a_table_before_the_others_are_trained(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, said = compare(capfd, "kl", "--seeds", "2")
+    assert status == 0, said
+    first, both = said.split("Running: ")[1:]
+    assert "seeds=[0]" in first and "seeds=[0,1]" in both
+    assert re.search(r"^\| KL +\| +[\d.]+ \[", first, re.MULTILINE)
+    assert "Cells without a record:\n  mpii tiny simcc mse seed 1\n  mpii tiny simcc kl seed 1\n" in both
+    assert re.search(r"^\| KL +\| +[\d.*]+ ± ", both, re.MULTILINE)

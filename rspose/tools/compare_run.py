@@ -88,6 +88,12 @@ def run_comparison(
         ValueError: It cannot be planned, or no cell of the loss was finished.
     """
     planned = compare_with(path, loss, source, cores, dry_run, part)
+    seeds = planned.config.seeds
+    if len(seeds) > 1 and not dry_run and any(cell.seed == seeds[0] for cell in planned.config.unfinished()):
+        print(f"First with seed {seeds[0]} alone, for a first table; then with all {len(seeds)}", flush=True)
+        first = {**part, "seeds": seeds[:1]}
+        if status := run_comparison(path, loss, source, cores, dry_run, first):
+            return status
     print(f"Running: {shlex.join(['snakemake', *planned.arguments])}", flush=True)
     if planned.left_out:
         hint = f"some have no record; snakemake --configfile {path} trains them"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from rspose.datasets import dataset
 from rspose.evaluation.evaluate import evaluate
@@ -51,21 +52,48 @@ _COLUMNS = {
 }
 
 
-def report_evaluation(names: Sequence[str], times: Sequence[float], as_json: bool) -> Iterator[str]:
+def report_evaluation(
+    names: Sequence[str], times: Sequence[float], as_json: bool, figure: Path | None = None
+) -> Iterator[str]:
     """Evaluate made predictions of each dataset, ``times`` the size of its split, and xtcocotools the same.
 
     Both read files and run in processes of their own; seconds are of the processor. The evaluation does all
-    that a record holds, the official one its own numbers; the largest difference is between these.
+    that a record holds, the official one its own numbers; the largest difference is between these. Where a
+    ``figure`` is named, the seconds are drawn there against the images.
     """
 
     from rspose.tools.bench import report  # torch, which would count as memory of what is measured
 
+    rows: list[Row] = []
+
     def measured() -> Iterator[Row]:
         for name in names:
             for factor in times:
-                yield measure(name, factor)
+                rows.append(measure(name, factor))
+                yield rows[-1]
+        if figure:
+            draw_growth(rows, figure)
 
     return report(f"Made predictions; {cpu_name()}", _COLUMNS, measured(), as_json)
+
+
+def draw_growth(rows: Sequence[Row], file: Path) -> None:
+    """Draw the seconds of both evaluations against the images, a panel a dataset."""
+    names = list(dict.fromkeys(row["dataset"] for row in rows))
+    figure = Figure((0.6 + 3.2 * len(names), 2.8), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        own = sorted((row for row in rows if row["dataset"] == name), key=lambda row: row["images"])
+        images = [row["images"] for row in own]
+        for what, style, label in (
+            ("", "o-", "everything a record holds"),
+            ("official_", "s--", "xtcocotools"),
+        ):
+            axes.plot(images, [row[f"{what}seconds"] for row in own], style, label=label)
+        axes.set(title=dataset(name).title, xlabel="images", xlim=(0, None), ylim=(0, None))
+    figure.axes[0].set_ylabel("seconds of the processor")
+    figure.axes[0].legend(frameon=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file)
 
 
 def measure(name: str, factor: float) -> Row:
