@@ -227,6 +227,24 @@ def test_a_check_that_fails_itself_is_wrong_and_the_others_go_on(monkeypatch: py
     assert lines[1]["found"] == "OSError: no such device"
 
 
+def test_a_package_that_is_missing_is_said_once(
+    only: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Any:
+        raise ModuleNotFoundError("No module named 'six'")
+
+    monkeypatch.setattr(doctor, "import_module", refuse)
+    monkeypatch.setattr(doctor, "compare_loss", refuse)
+    only("versions", "losses")
+    lines = examine(None, "cpu")["lines"]
+    assert [(line["what"], line["verdict"]) for line in lines if line["part"] == "losses"] == [
+        ("not run", "not here")
+    ]
+    only("losses")
+    (line,) = examine(None, "cpu")["lines"]
+    assert (line["what"], line["verdict"]) == ("the check itself", "wrong")
+
+
 @on_a_cpu
 def test_a_gpu_that_torch_does_not_see_is_wrong_unless_it_is_hidden(
     programs: Callable[..., None], monkeypatch: pytest.MonkeyPatch

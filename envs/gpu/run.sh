@@ -5,6 +5,7 @@
 #   tests    the tests that need a GPU
 #   bench    every loss beside MSE, and training steps of ResNet-50
 #   resume   six losses on two heads on drawings, twice at a time: one grid is killed and resumed, and compared to the bit
+#   cpu      MSE and RSPose of that grid on the CPU, and how far the records and weights are apart
 #   photos   config/photos.yaml, seed by seed (SEEDS="0 1 2"), as many cells at a time as there are cores (CELLS)
 # LOSSES=mse,rspose takes some of the losses. A part ends after SECONDS_A_PART (300) and writes what it has into OUT (.gpu/out) as it goes. DEVICE=cpu tries it without a GPU.
 set -uo pipefail
@@ -42,18 +43,30 @@ bench() {
   done
 }
 
+# Each grid draws its own copy: two at once would draw into one folder. Not tuned: what matters is whether two trainings are the same.
+drawn() {
+  mkdir -p results/gpu
+  cat >"results/gpu/$1.yaml" <<Y
+extends: ../../config/photos.yaml
+results: results/gpu/$1
+seeds: 0
+${LOSSES:+losses: [$LOSSES]}
+tuning: null
+training: {epochs: 4, warmup_iterations: 5, device: ${3:-auto}}
+data: {lsp: {root: results/gpu/$1/data, generate: {train_images: 480, val_images: 64, seed: 3}}}
+Y
+  grid --configfile "results/gpu/$1.yaml" >"$out/resume_$1_$2.txt" 2>&1
+}
+
 resume() {
-  # Each grid draws its own copy: two at once would draw into one folder.
-  run() { grid --configfile config/photos.yaml --config seeds=0 ${LOSSES:+"losses=[$LOSSES]"} "training={epochs: 4, warmup_iterations: 5}" \
-    "data={lsp: {root: results/gpu/$1/data, generate: {train_images: 480, val_images: 64, seed: 3}}}" results="results/gpu/$1" >"$out/resume_$1_$2.txt" 2>&1; }
   rm -rf results/gpu
-  run whole 1 &
+  drawn whole 1 &
   # A group of its own, so that all of it can be killed.
-  set -m; run killed 1 & local killed=$!; set +m
+  set -m; drawn killed 1 & local killed=$!; set +m
   until [ "$(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l)" -ge 1 ] || ! kill -0 $killed 2>/dev/null; do sleep 0.3; done
   say "killed with $(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l) checkpoints there"
   kill -9 -- -$killed 2>/dev/null; wait $killed 2>/dev/null
-  run killed 2
+  drawn killed 2
   wait
   "$python" - <<'P' | tee "$out/resume.txt"
 from pathlib import Path
@@ -73,6 +86,25 @@ P
   keep resume_records.tgz results/gpu/whole/records
 }
 
+cpu() {
+  LOSSES=mse,rspose drawn cpu 1 cpu
+  rspose diff results/gpu/cpu/records results/gpu/whole/records >"$out/cpu_diff.txt"
+  "$python" - <<'P' | tee "$out/cpu.txt"
+import json
+from pathlib import Path
+
+import torch
+
+for cpu in sorted(Path("results/gpu/cpu/cells").rglob("checkpoint.pth")):
+    whole = Path(str(cpu).replace("/cpu/", "/whole/"))
+    ours, theirs = (torch.load(file, map_location="cpu", weights_only=True)["state_dict"] for file in (cpu, whole))
+    apart = sum((ours[name] - theirs[name]).double().square().sum() for name in ours).sqrt()
+    size = sum(weights.double().square().sum() for weights in ours.values()).sqrt()
+    scores = [json.loads(Path(file.parent, "scores.json").read_bytes())["metrics"]["PCK"] for file in (cpu, whole)]
+    print(f"{cpu.parent}: weights apart by {apart / size:.1e} of their size; PCK on the CPU {scores[0]:.4f}, on the device {scores[1]:.4f}")
+P
+}
+
 photos() {
   (while sleep 20; do keep photos_records.tgz results/photos/records results/photos/tables; done) &
   local keeping=$! ended=$((SECONDS + bound)) seeds=""
@@ -88,7 +120,7 @@ photos() {
 
 for part in "$@"; do
   case $part in
-    setup | doctor | tests | bench | resume | photos) started=$SECONDS; $part; say "$part: exit $?, $((SECONDS - started)) s" ;;
-    *) say "error: $part: no such part; there are setup, doctor, tests, bench, resume, photos"; exit 1 ;;
+    setup | doctor | tests | bench | resume | cpu | photos) started=$SECONDS; $part; say "$part: exit $?, $((SECONDS - started)) s" ;;
+    *) say "error: $part: no such part; there are setup, doctor, tests, bench, resume, cpu, photos"; exit 1 ;;
   esac
 done

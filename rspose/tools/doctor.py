@@ -94,11 +94,18 @@ def examine(file: Path | None, device: str | None) -> dict[str, Any]:
             # mmpose's dataset classes print while they read.
             with redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
                 lines += ({"part": part, **line._asdict()} for line in found)
-        except Exception as error:
-            failed = Line("the check itself", f"{type(error).__name__}: {_joined(error)}", "wrong")
+        except ImportError as error:
+            known = any(line["what"].startswith("import ") and line["verdict"] == "wrong" for line in lines)
+            failed = Line("not run", f"{_joined(error)}, as above", "not here") if known else _broken(error)
             lines.append({"part": part, **failed._asdict()})
+        except Exception as error:
+            lines.append({"part": part, **_broken(error)._asdict()})
     bar(len(PARTS), len(PARTS))
     return {"device": machine, "seconds": round(time.monotonic() - started, 1), "lines": lines}
+
+
+def _broken(error: Exception) -> Line:
+    return Line("the check itself", f"{type(error).__name__}: {_joined(error)}", "wrong")
 
 
 def page(examined: dict[str, Any], only: tuple[Verdict, ...] = ("ok", "slow", "wrong", "not here")) -> str:
@@ -274,6 +281,8 @@ def _compared(what: str, of: str, compare: Callable[..., float], *arguments: Any
     try:
         difference = compare(*arguments)
         return Line(what, f"{of}as on the CPU but for {difference:.0e}; to the bit in two runs")
+    except ImportError:
+        raise  # the next would meet it too
     except Exception as error:  # also of an operation that has no deterministic form
         return Line(what, f"{of}{_joined(error)}", "wrong")
 
