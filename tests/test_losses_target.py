@@ -45,6 +45,7 @@ def test_boxes_stand_for_areas_by_the_share_that_a_person_fills() -> None:
         ({"sigmas": [0.1, 0.2]}, r"sigmas: expected a number or shape \[3\], found shape \[2\]"),
         ({"boxes": [[1, 2]] * 2}, "areas, boxes: expected one of them, found both"),
         ({"areas": None}, "areas, boxes: expected one of them, found neither"),
+        ({"size": 24}, "size: expected width and height, found 24"),
         ({"sigma": 0.0}, r"sigma \(x\): expected a number above 0, found 0.0"),
     ],
 )

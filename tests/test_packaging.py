@@ -25,6 +25,14 @@ def site_of(extra: str, folder: Path) -> Path:
     return make_site(folder, *(Requirement(text).name for text in EXTRAS[extra]))
 
 
+BARE = (
+    "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "matplotlib", "opencv-python-headless",
+    "pillow", "pytest", "hypothesis", "pyyaml", "jinja2", "tabulate", "tqdm", "psutil", "requests", "networkx",
+    "rich", "cython", "setuptools",
+)  # fmt: skip
+"""What a GPU machine without a registry has, and with it what these require."""
+
+
 def test_losses_need_torch_alone(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     assert [Requirement(text).name for text in EXTRAS["losses"]] == ["torch"]
     site = site_of("losses", tmp_path_factory.mktemp("site"))
@@ -77,3 +85,17 @@ def test_a_wheel_has_the_baselines_within_rspose(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in held} == {"rspose", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
     files = (path for path in (source / "rspose").rglob("*") if path.is_file())
     assert {path.relative_to(source).as_posix() for path in files} <= held
+
+
+def test_a_gpu_machine_without_a_registry_has_all_that_trains_with_what_is_carried_there(
+    tmp_path: Path,
+) -> None:
+    lines = (REPOSITORY / "envs/gpu/packages.txt").read_text().splitlines()
+    carried = [line for line in lines if not line.startswith("#")]
+    (tmp_path / "site").mkdir()
+    site = make_site(tmp_path / "site", *BARE, alone=[*carried, "xtcocotools"])
+    needed = (
+        "rspose.training.predict, rspose.evaluation.evaluate, rspose.reporting.tables, rspose.tools.doctor"
+    )
+    workflow = "snakemake.cli, snakemake.workflow, snakemake.notebook, jsonschema"
+    assert run_in_site(site, f"import {needed}, {workflow}; print('all')").endswith("all\n")

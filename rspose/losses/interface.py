@@ -127,6 +127,8 @@ class KeypointTarget:
 
         if places.ndim != 3 or places.shape[2] != 2:
             raise wrong("keypoints", "shape [B, K, 2]", f"{list(places.shape)}")
+        if not isinstance(size, tuple | list) or len(size) != 2:
+            raise wrong("size", "width and height", f"{size!r}")
         check_choice("KeypointTarget", Literal["heatmap", "simcc"], head=head)
         if (areas is None) == (boxes is None):
             raise wrong("areas, boxes", "one of them", "neither" if areas is None else "both")
@@ -281,7 +283,8 @@ class HeatmapLoss(nn.Module, ABC):
         shaped += [("heatmaps", label, list(map_.shape)) for label, map_ in zip(labels, maps, strict=True)]
         for argument, tensor, shape in shaped:
             if list(tensor.shape) != shape:
-                raise self._error(f"target.{argument}", f"shape {shape}", f"{list(tensor.shape)}")
+                expected = f"shape {shape}, as the prediction has {list(maps[0].shape)}"
+                raise self._error(f"target.{argument}", expected, f"{list(tensor.shape)}")
         if any(0 in map_.shape[2:] for map_ in maps):
             raise self._error("prediction", "maps with pixels", f"shape {list(maps[0].shape)}")
         if not all(map_.numel() for map_ in maps):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -15,12 +16,15 @@ EXTRAS: dict[str, list[str]] = tomllib.loads((REPOSITORY / "pyproject.toml").rea
 ]
 
 
-def make_site(folder: Path, *names: str) -> Path:
-    """Link into a folder what is installed of some packages, of all that they require, and the project."""
-    pending, seen = list(names), set()
+def make_site(folder: Path, *names: str, alone: Collection[str] = ()) -> Path:
+    """Link into a folder what is installed of some packages, of all that they require, and the project.
+
+    Packages ``alone`` come without what they require.
+    """
+    pending, seen = [*alone, *names], set()
     while pending:
         try:
-            found = distribution(pending.pop())
+            found = distribution(name := pending.pop())
         except PackageNotFoundError:
             continue  # required on other systems only
         if found.name in seen:
@@ -29,7 +33,7 @@ def make_site(folder: Path, *names: str) -> Path:
         for top in {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}:
             if not (folder / top).exists():
                 (folder / top).symlink_to(found.locate_file(top))
-        requirements = [Requirement(text) for text in found.requires or []]
+        requirements = [] if name in alone else [Requirement(text) for text in found.requires or []]
         pending += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
     (folder / "rspose").symlink_to(REPOSITORY / "rspose")
     return folder
