@@ -27,8 +27,8 @@ def site_of(extra: str, folder: Path) -> Path:
 
 BARE = (
     "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "matplotlib", "opencv-python-headless",
-    "pillow", "pytest", "hypothesis", "pyyaml", "jinja2", "tabulate", "tqdm", "psutil", "requests", "networkx",
-    "rich", "cython", "setuptools",
+    "pillow", "pytest", "hypothesis", "pyyaml", "jinja2", "tabulate", "tqdm", "psutil", "requests",
+    "networkx", "rich", "cython", "setuptools",
 )  # fmt: skip
 """What a GPU machine without a registry has, and with it what these require."""
 
