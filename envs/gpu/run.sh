@@ -19,7 +19,7 @@ export PYTHONPATH="$PWD:$site" PATH="$site/bin:$PATH" PYTHONUNBUFFERED=1 OMP_NUM
 say() { printf '%s %s\n' "$(date +%T)" "$*" | tee -a "$out/log.txt"; }
 rspose() { timeout "$bound" "$python" -c 'import sys; from rspose.cli import main; sys.exit(main())' "$@"; }
 # The target comes first: options that take several values would swallow it.
-grid() { timeout --kill-after 10 "$bound" "$python" -m snakemake tables "$@" --workflow-profile none --keep-going --rerun-incomplete --show-failed-logs \
+grid() { ${EXEC:-} timeout --kill-after 10 "$bound" "$python" -m snakemake tables "$@" --workflow-profile none --keep-going --rerun-incomplete --show-failed-logs \
   --quiet rules --scheduler greedy --nolock --cores "$cores" --resources gpu="$cells"; }
 keep() { tar czf "$out/.$1" "${@:2}" 2>>"$out/log.txt" && mv "$out/.$1" "$out/$1"; }
 
@@ -61,8 +61,8 @@ Y
 resume() {
   rm -rf results/gpu
   drawn whole 1 &
-  # A group of its own, so that all of it can be killed.
-  set -m; drawn killed 1 & local killed=$!; set +m
+  # timeout leads a group of its own: as $!, which EXEC makes it, all of the grid can be killed.
+  EXEC=exec drawn killed 1 & local killed=$!
   until [ "$(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l)" -ge 1 ] || ! kill -0 $killed 2>/dev/null; do sleep 0.3; done
   say "killed with $(find results/gpu/killed/work -name 'epoch_*.pth' 2>/dev/null | wc -l) checkpoints there"
   kill -9 -- -$killed 2>/dev/null; wait $killed 2>/dev/null
