@@ -11,7 +11,7 @@ from pathlib import Path
 from snakemake.logging import logger
 from snakemake.utils import min_version, update_config
 
-min_version("9.19")
+min_version("9.27")  # priorities that are functions
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
@@ -126,3 +126,5 @@ rule all:
         rules.report.output,
         [] if CONFIG.records else rules.localisation_report.output,
         figure_sheets(),
+        # a grid of one dataset has no table before its table
+        [] if CONFIG.records or len(CONFIG.datasets) == 1 else rules.first_table.output,

@@ -49,11 +49,15 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "figures": 2,
         **of_cells(8),
         **OF_RECORDS,
+        "first_table": 1,
         "localisation": 1,
         "localisation_report": 1,
     }
     results = r"^\w+ tiny \w+ \w+ seed 0: (?:AP|PCKh) \d+\.\d \[\d"
     assert len(re.findall(results, made.output, re.MULTILINE)) == 8, "each result is said when it is there"
+    before, after = made.output.split("**Overview, generated data: AP on COCO val (%)**")
+    assert len(re.findall("^coco.*: AP", before, re.MULTILINE)) == 4
+    assert "Oracle keypoints" in after and re.search("^mpii.*: PCKh", after, re.MULTILINE), "COCO comes first"
     return folder
 
 
@@ -195,7 +199,7 @@ def test_a_changed_learning_rate_factor_reruns_the_cells_of_its_loss_only(
 ) -> None:
     changed = edited(folder, tmp_path, loss_settings={"rspose": {"learning_rate_factor": 0.5}})
     planned = run(changed, "--dry-run", "--workflow-profile", "none")
-    assert planned.jobs == {**of_cells(4), **OF_RECORDS, "figures": 2}
+    assert planned.jobs == {**of_cells(4), **OF_RECORDS, "first_table": 1, "figures": 2}
     trained = re.findall(r"^rule train:\n.*?output: (\S+?),", planned.output, re.MULTILINE | re.DOTALL)
     assert sorted(trained) == [
         f"results/cells/{dataset}/tiny/{head}/rspose/seed0/checkpoint.pth"

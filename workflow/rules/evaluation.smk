@@ -9,7 +9,7 @@ rule evaluate:
         f"{RESULTS}/cells/{CELL}/scores.json",
     log:
         f"{RESULTS}/logs/evaluate/{CELL}.log",
-    priority: 1
+    priority: by_dataset(True)
     retries: 3
     group:
         "score"
@@ -32,7 +32,7 @@ rule record:
         f"{RESULTS}/records/{CELL}.json",
     log:
         f"{RESULTS}/logs/record/{CELL}.log",
-    priority: 1
+    priority: by_dataset(True)
     group:
         "score"
     conda:
@@ -53,6 +53,7 @@ rule control:
         record=f"{RESULTS}/records/{{dataset}}/control/{{control}}.json",
     log:
         f"{RESULTS}/logs/control/{{dataset}}/{{control}}.log",
+    priority: by_dataset(True)
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -5,6 +5,7 @@
 localrules:
     collect,
     tables,
+    first_table,
     report,
 
 
@@ -47,6 +48,26 @@ rule tables:
         code=fingerprints.sha256_of_modules("rspose.reporting.tables"),
     script:
         "../scripts/tables.py"
+
+
+rule first_table:
+    """The main table of the first dataset, printed while the others are trained."""
+    input:
+        [] if CONFIG.records else records(CONFIG.datasets[0]),
+    output:
+        f"{RESULTS}/work/first_table.md",
+    log:
+        f"{RESULTS}/logs/first_table.log",
+    priority: 1000
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **WITHOUT_MODEL,
+    params:
+        records=f"{RESULTS}/records/{CONFIG.datasets[0]}",
+        region=CONFIG.equivalence,
+    script:
+        "../scripts/first_table.py"
 
 
 rule study:

@@ -29,6 +29,7 @@ rule train:
         config=f"{RESULTS}/cells/{CELL}/config.py",
     log:
         f"{RESULTS}/logs/train/{CELL}.log",
+    priority: by_dataset(False)
     retries: 3
     conda:
         "../../envs/environment.yaml"
@@ -58,7 +59,7 @@ rule predict:
         samples=f"{RESULTS}/cells/{CELL}/samples.npz",
     log:
         f"{RESULTS}/logs/predict/{CELL}.log",
-    priority: 1  # finish a trained cell before the next one is trained
+    priority: by_dataset(True)
     retries: 3
     conda:
         "../../envs/environment.yaml"
