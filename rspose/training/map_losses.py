@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from rspose.datasets import DATASETS
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, available, build, on_maps
+from rspose.losses.interface import BOX_SHARE
 from rspose.training.watch import watched_terms
 
-# A person covers 0.53 of its box (what CrowdPose's evaluation takes for the area); mmpose's crop is 1.25
-# times as wide and high as the box.
-_COVERED, _PADDING = 0.53, 1.25
+_PADDING = 1.25  # mmpose's crop is so many times as wide and high as the box
 # The first of those with as many: CrowdPose before LSP, which has its keypoints in another order.
 _SIGMAS = {len(each.keypoints): each.keypoints.sigmas for each in reversed(DATASETS.values())}
 
@@ -101,7 +100,7 @@ def _centre(profile: Tensor) -> Tensor:
 def map_scale(labels: Maps) -> float:
     """The scale of a person that fills mmpose's crop: the square root of its area in map units."""
     height, width = (map_.shape[-1] for map_ in labels) if isinstance(labels, tuple) else labels.shape[-2:]
-    return math.sqrt(_COVERED * width * height) / _PADDING
+    return math.sqrt(BOX_SHARE * width * height) / _PADDING
 
 
 def _scaled(labels: Tensor) -> Tensor:
