@@ -158,7 +158,8 @@ def _forest(
     "lengths",
     "Difference to MSE along the training length",
     "Paired differences in the main metric with 95 % intervals of all comparisons together, by the training "
-    "length as a multiple of the recipe's. Grey: a region of no practical importance.",
+    "length as a multiple of the recipe's. Grey: a region of no practical importance. Each head has its own "
+    "scale.",
     frames.lengths,
 )
 def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
@@ -181,7 +182,8 @@ def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     )
     line = base.mark_line(strokeWidth=1.5).encode(y=y).add_params(highlighted)
     interval = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q")
-    return _panels(
+    # A scale for each head: seeds scatter much more in 1D.
+    panels = _panels(
         frame.assign(shown=frame.length * 2 ** (0.06 * beside)),
         _region(frame, "y"),
         _guide(y=0),
@@ -191,6 +193,7 @@ def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
         height=300,
         most=2,
     )
+    return panels.resolve_scale(y="independent")
 
 
 @_chart(
