@@ -37,7 +37,16 @@ from rspose.losses import (
     visible_maps,
     visible_weights,
 )
-from rspose.tools.check_loss import CHECKS, KEYPOINTS, Case, Finding, Violation, check_loss, description
+from rspose.tools.check_loss import (
+    CHECKS,
+    KEYPOINTS,
+    Case,
+    Finding,
+    Violation,
+    check_loss,
+    described,
+    description,
+)
 from rspose.tools.new_loss import new_loss
 
 
@@ -543,3 +552,9 @@ def test_an_example_that_does_not_print_what_it_says_is_named(fresh_registry: No
     load(str(path))
     (found,) = description("example_loss")
     assert found == "an example in a docstring does not print what it says: 1 + 1 Expected: 3 Got: 2"
+
+
+def test_what_both_heads_have_is_said_once() -> None:
+    found = [("heatmap", "A.", "bad"), ("simcc", "A.", "bad"), ("simcc", "B.", "worse")]
+    said = described("mse", [Finding(*each) for each in found])
+    assert said.count("bad") == 1 and "  - B.\n    worse\n  - 1 as above\n" in said

@@ -526,13 +526,18 @@ def _line(error: Exception, name: str) -> str:
 
 
 def described(name: str, findings: Iterable[Finding]) -> str:
-    """The findings in words, head by head."""
+    """The findings in words, head by head; what the head before has too is only counted."""
     titles = {"description": "description", "heatmap": "2D (heatmap)", "simcc": "1D (simcc)"}
-    lines, end = [], "all checks passed"
+    lines, end, said = [], "all checks passed", set[Finding]()
     for part, group in groupby(findings, key=lambda finding: finding.head):
         found = list(group)
-        problems = [f"  - {each.check}\n    {each.problem}" for each in found if each.problem]
-        lines += [f"{titles[part]}: {len(found) - len(problems)} of {len(found)} checks passed", *problems]
+        problems = [each for each in found if each.problem]
+        lines.append(f"{titles[part]}: {len(found) - len(problems)} of {len(found)} checks passed")
+        new = [each for each in problems if each._replace(head="") not in said]
+        lines += [f"  - {each.check}\n    {each.problem}" for each in new]
+        if again := len(problems) - len(new):
+            lines.append(f"  - {again} as above")
+        said |= {each._replace(head="") for each in problems}
         end = "not yet a loss of the benchmark" if problems else end
     source = inspect.getsource(sys.modules[available()[name].__module__])
     lines += [f'note: the file still has "{each}", of the template' for each in still_to_say(source)]
