@@ -21,6 +21,7 @@ from builders.datasets import (
     write_json,
     write_mpii_dataset,
 )
+from builders.official import needs_xtcocotools
 from builders.processes import python
 from faster_coco_eval import COCO as FasterCOCO
 from faster_coco_eval import COCOeval_faster
@@ -122,6 +123,7 @@ def mmpose_samples(found: Predictions) -> list[dict]:
     ]
 
 
+@needs_xtcocotools
 @pytest.mark.parametrize(("dataset", "seed"), [("coco", 1), ("coco", 2), ("crowdpose", 3), ("crowdpose", 4)])
 def test_average_precision_equals_that_of_mmpose_and_of_other_evaluators(
     dataset: str, seed: int, tmp_path: Path
@@ -198,6 +200,7 @@ def test_another_number_than_that_of_the_evaluator_is_refused(
 WHOLEBODY_PARTS = ("body", "foot", "face", "lefthand", "righthand")
 
 
+@needs_xtcocotools
 @pytest.mark.parametrize("seed", [16, 17])
 def test_wholebody_average_precision_equals_mmpose(seed: int, tmp_path: Path) -> None:
     predictions = noisy_predictions(tmp_path, "wholebody", seed)
@@ -214,6 +217,7 @@ def test_wholebody_average_precision_equals_mmpose(seed: int, tmp_path: Path) ->
         assert (ours[f"AP_{part}"], ours[f"AR_{part}"]) == expected, part
 
 
+@needs_xtcocotools
 def test_wholebody_average_precision_of_a_part_equals_pycocotools(tmp_path: Path) -> None:
     """The COCO evaluator knows no parts: it is given each part as if it were the body."""
     predictions = noisy_predictions(tmp_path, "wholebody", seed=18)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.official import needs_xtcocotools
 
 from rspose.cli import main
 from rspose.losses import available
@@ -66,6 +67,7 @@ def test_a_missing_gpu_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: --device cuda: torch sees no GPU\n"
 
 
+@needs_xtcocotools
 def test_an_evaluation_is_measured_beside_the_official_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
