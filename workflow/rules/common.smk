@@ -225,6 +225,11 @@ def records_folder(wildcards):
     return [str(folder) for folder in CONFIG.records] or [f"{RESULTS}/records"]
 
 
+def first_records_folder(wildcards):
+    """Where the records of the first dataset lie, whose table is printed first."""
+    return f"{RESULTS}/records/{CONFIG.datasets[0]}"
+
+
 def drawn_cells(dataset):
     """The cells whose predictions are drawn: those of the first seed, trained longest."""
     drawn = CONFIG.seeds[0], max(CONFIG.lengths)

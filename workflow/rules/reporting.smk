@@ -64,7 +64,7 @@ rule first_table:
     resources:
         **WITHOUT_MODEL,
     params:
-        records=f"{RESULTS}/records/{CONFIG.datasets[0]}",
+        records=first_records_folder,
         region=CONFIG.equivalence,
     script:
         "../scripts/first_table.py"
