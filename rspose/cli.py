@@ -130,7 +130,7 @@ def _tables(records: list[Path], out: Path | None, equivalence: float) -> None:
     from rspose.reporting.results import read_results
     from rspose.reporting.tables import main_table, make_tables
 
-    config = next((each for each in records if each.suffix == ".yaml"), None)
+    config = next((each for each in records if each.suffix in (".yaml", ".yml")), None)
     if config and (out or len(records) > 1):
         raise ValueError(f"{config}: expected records beside other records or --out, found a config")
     if config:

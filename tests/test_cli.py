@@ -306,3 +306,14 @@ def test_a_command_has_an_example_that_can_be_read(words: str, capsys: pytest.Ca
     example = " ".join(capsys.readouterr().out.partition("example: rspose ")[2].split())
     run, *_ = COMMANDS[words]
     assert parser(GROUPS).parse_args(example.split()).run is run
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_help_of_a_group_shows_an_example_of_each_of_its_commands(
+    group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([group, "--help"])
+    shown = capsys.readouterr().out
+    within = [words for words in COMMANDS if words.startswith(f"{group} ")]
+    assert within and all(f"rspose {words} {COMMANDS[words][1]}" in shown for words in within)

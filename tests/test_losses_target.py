@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from builders.losses import every_loss_and_head
@@ -36,6 +37,32 @@ def test_boxes_stand_for_areas_by_the_share_that_a_person_fills() -> None:
     torch.testing.assert_close(
         made(areas=None, boxes=[[10, 20], [30, 40]]).scale ** 2, 0.53 * torch.tensor([200.0, 1200])
     )
+
+
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_what_lies_far_outside_the_maps_is_masked_as_by_mmpose(head: str) -> None:
+    from mmpose.codecs import MSRAHeatmap, SimCCLabel
+
+    import rspose.training  # noqa: F401  (makes mmpose importable)
+
+    w, h = SIZE[head]
+    reach = 3 * (sigma := 2.0)
+    beside, above = ([-1.5 * reach, 1 - reach, n / 2, n - 3 + reach, n + 1.5 * reach] for n in (w, h))
+    places = [[x, h / 2] for x in beside] + [[w / 2, y] for y in above]
+    ours = made(head, keypoints=[places], sigma=sigma)
+    if head == "heatmap":
+        codec: Any = MSRAHeatmap((w, h), (w, h), sigma=sigma)
+    else:
+        codec = SimCCLabel((w, h), sigma=sigma, simcc_split_ratio=1.0)
+    theirs = codec.encode(np.array([places], dtype=np.float32), np.ones((1, len(places)), np.float32))
+    assert ours.weights.tolist() == theirs["keypoint_weights"].tolist()
+    assert ours.weights[0].tolist() == [0, 1, 1, 1, 0] * 2
+
+
+def test_a_place_that_is_no_number_is_not_masked_but_refused() -> None:
+    target = made(keypoints=[[[float("nan"), 1.0]] * 3] * 2)
+    with pytest.raises(ValueError, match="target.heatmaps: expected labels .* found nan"):
+        build("mse")(torch.zeros_like(target.heatmaps), target)
 
 
 @pytest.mark.parametrize(

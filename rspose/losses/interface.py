@@ -63,7 +63,8 @@ class KeypointTarget:
             the prediction.
         keypoints: ``[B, K, 2]``, x and y in map units, sub-pixel.
         weights: ``[B, K]``, at least 0; 0 masks the keypoint.
-        scale: ``[B]``, instance scale (the square root of its area) in map units.
+        scale: ``[B]``, instance scale (the square root of its area) in map units; at 0 only
+            a perfect location is similar.
         sigmas: ``[K]``, OKS sigmas as a fraction of the instance scale; the falloff of OKS is
             ``k = 2 * sigma``.
     """
@@ -89,7 +90,8 @@ class KeypointTarget:
     ) -> "KeypointTarget":
         r"""Return the target of keypoints: Gaussian labels around them, and the rest.
 
-        The scale is :math:`\sqrt{a}` of the areas, or :math:`\sqrt{0.53\, w h}` of the boxes.
+        The scale is :math:`\sqrt{a}` of the areas, or :math:`\sqrt{0.53\, w h}` of the boxes. A keypoint more
+        than three standard deviations of its label outside the maps is masked, as by mmpose's codecs.
 
         Args:
             keypoints: ``[B, K, 2]``, x and y in map units.
@@ -137,14 +139,16 @@ class KeypointTarget:
             areas = BOX_SHARE * numbers("boxes", boxes, b, 2).prod(dim=1)
         widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
         check_numbers("KeypointTarget", above=0, **dict(zip(("sigma (x)", "sigma (y)"), widths, strict=True)))
+        axes = list(zip(size, places.unbind(-1), widths, strict=True))
         x, y = (
             torch.exp(-((torch.arange(n, device=places.device) - place[..., None]) ** 2) / (2 * width**2))
-            for n, place, width in zip(size, places.unbind(-1), widths, strict=True)
+            for n, place, width in axes
         )
+        far_x, far_y = ((place - place.clamp(0, n - 1)).abs() > 3 * width for n, place, width in axes)
         return cls(
             heatmaps=(x, y) if head == "simcc" else y[..., :, None] * x[..., None, :],
             keypoints=places,
-            weights=numbers("visible", visible, b, k),
+            weights=numbers("visible", visible, b, k).masked_fill(far_x | far_y, 0.0),
             scale=numbers("areas", areas if areas is not None else 0.0, b).sqrt(),
             sigmas=numbers("sigmas", sigmas, k),
         )

@@ -128,8 +128,8 @@ def _chart(
     "differences",
     "Difference to MSE",
     "Paired differences in the main metric with 95 % intervals of all comparisons together. Filled: better "
-    "or worse by more than the grey region, which is of no practical importance; hollow: equivalent or "
-    "undecided.",
+    "or worse by more than the grey region, which is of no practical importance; hollow: equivalent, or "
+    "undecided, since the interval is not clear of that region (more seeds narrow it).",
     frames.differences,
 )
 def _differences(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:

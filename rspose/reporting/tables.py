@@ -130,8 +130,9 @@ def make_tables(
     ``lengths`` has the differences along it.
 
     A table per dataset (``coco.md``, ...), ``confidence``, ``diagnosis`` and ``calibration`` if records have
-    one, ``differences`` if there is something to compare, ``claimed`` if there are records of real data, and
-    ``main``. The CSV holds what the others show, one number a line, as fractions in full precision.
+    one, ``differences`` if there is something to compare, ``claimed`` if there are records of real data
+    of which numbers are published, and ``main``. The CSV holds what the others show, one number a line, as
+    fractions in full precision.
 
     Raises:
         FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
@@ -326,7 +327,8 @@ def _table_of_means(
 def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
     """A row a published number: claimed, measured, verdict, source, and the command where it was not run.
 
-    LaTeX has the source in short and no commands: they are wider than a page. None without real data.
+    LaTeX has the source in short and no commands: they are wider than a page. None without real data of which
+    something is published.
     """
     claims = sorted(
         (claim for claim in results.claims if claim.model and claim.metric == main_metric(claim.dataset)),
@@ -379,7 +381,8 @@ def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
         ),
     )
     numbers_of = ["claimed", "measured", "low", "high", "verdict", "source", "table", "row", "command"]
-    return (table if results.real else None), pd.DataFrame(lines, columns=[*KEY, "metric", *numbers_of])
+    compared = any(claim.dataset in results.real for claim in claims)
+    return (table if compared else None), pd.DataFrame(lines, columns=[*KEY, "metric", *numbers_of])
 
 
 def _table(

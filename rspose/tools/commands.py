@@ -21,7 +21,14 @@ def parser(groups: Mapping[str, str]) -> argparse.ArgumentParser:
     for words, (run, example, arguments) in COMMANDS.items():
         group, _, name = words.rpartition(" ")
         if group not in within:
-            named = within[""].add_parser(group, help=groups[group])
+            those = [(each, one) for each, (_, one, _) in COMMANDS.items() if each.startswith(f"{group} ")]
+            named = within[""].add_parser(
+                group,
+                help=groups[group],
+                description=f"{groups[group][0].upper()}{groups[group][1:]}.",
+                epilog="\n  ".join(["examples:", *(f"rspose {each} {one}" for each, one in those)]),
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
             within[group] = named.add_subparsers(required=True, metavar="COMMAND")
         line = (run.__doc__ or "").rstrip(".")
         command = within[group].add_parser(

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xtcocotools.coco import COCO
-from xtcocotools.cocoeval import COCOeval
 
 from rspose.datasets import Dataset
 from rspose.evaluation.detections import NMS_THRESHOLD, by_image, instance_scores
 from rspose.evaluation.oks import neighbours
 from rspose.evaluation.predictions import Predictions
+
+try:
+    from xtcocotools.coco import COCO
+    from xtcocotools.cocoeval import COCOeval
+except ModuleNotFoundError as error:
+    raise ImportError("xtcocotools is missing, which builds on Python 3.11 and 3.12 alone") from error
 
 _METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 _OF_CROWDS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "APH")

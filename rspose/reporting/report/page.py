@@ -90,10 +90,10 @@ def make_report(
 
 
 def _sections(results: Results, linked: set[Any]) -> list[dict[str, Any]]:
-    """The overview and what is claimed first, then the datasets and the rest: tables with their headings."""
+    """The overview first, then the datasets and the rest: tables with their headings."""
     made = {table.name: table for table, _ in all_tables(results)}
     sections = []
-    for name in dict.fromkeys(["main", "claimed", *made]):
+    for name in dict.fromkeys(["main", *made]):
         if name in made and made[name].rows:
             place, title = _SECTIONS.get(name, (f"dataset-{name}", dataset_title(name)))
             table = to_html(made[name], linked)
