@@ -1,8 +1,10 @@
 """What is said where a cluster is asked for and there is none."""
 
+import re
 from pathlib import Path
 
 import pytest
+from builders.grid import REPOSITORY
 
 from rspose.grid.slurm import require_slurm
 
@@ -33,3 +35,12 @@ def test_where_there_is_sbatch_nothing_is_said(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     require_slurm(["snakemake", "--profile", "slurm"])
+
+
+def test_the_partition_with_gpus_takes_every_rule_that_asks_for_one() -> None:
+    rules = "".join(file.read_text() for file in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    bodies = re.findall(r"^rule (\w+):\n((?:\s.*\n|\n)*)", rules, re.MULTILINE)
+    asking = {name for name, body in bodies if re.search(r"^\s+gpu=", body, re.MULTILINE)}
+    profile = (REPOSITORY / "workflow/profiles/slurm/profile.yaml").read_text()
+    (listed,) = re.findall(r"\?for rule in \((.*)\):", profile)
+    assert asking == set(re.findall(r'"(\w+)"', listed)) and {"train", "predict"} < asking

@@ -61,7 +61,7 @@ def test_what_lies_far_outside_the_maps_is_masked_as_by_mmpose(head: str) -> Non
 
 def test_a_place_that_is_no_number_is_not_masked_but_refused() -> None:
     target = made(keypoints=[[[float("nan"), 1.0]] * 3] * 2)
-    with pytest.raises(ValueError, match="target.heatmaps: expected labels .* found nan"):
+    with pytest.raises(ValueError, match=r"target.heatmaps: expected labels .* found nan"):
         build("mse")(torch.zeros_like(target.heatmaps), target)
 
 

@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from builders.grid import REPOSITORY, SETTINGS
+import yaml
+from builders.grid import REPOSITORY, SETTINGS, SnakemakeRun
 from builders.records import record, write
 
 from rspose.reporting.tables import make_tables
@@ -207,3 +209,39 @@ def test_a_cell_whose_every_attempt_is_killed_is_noted_as_failed(tmp_path: Path)
     said = json.loads(note.read_text())
     assert said["cell"] == CELL
     assert said["failed"]["error"].startswith("killed, or ended by a limit of time or memory")
+
+
+KILLED_AS_IT_PREDICTS = """
+import os, signal
+from pathlib import Path
+from rspose.baselines.mse import MSELoss
+from rspose.losses import register
+
+@register
+class Deadly(MSELoss):
+    name, title, reference = "deadly", "Deadly", "none"
+
+    def to_heatmaps(self, prediction, sigma):
+        killed = Path(__file__).with_name("killed")
+        if not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return prediction
+"""
+
+
+def test_a_training_that_its_prediction_killed_leaves_predicting_to_a_job_of_its_own(
+    trainable: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "deadly.py").write_text(KILLED_AS_IT_PREDICTS)
+    trainable.update(datasets=["coco"], heads=["heatmap"], losses=["deadly"], losses_from=["deadly.py"])
+    config = tmp_path / "mine.yaml"
+    config.write_text(yaml.safe_dump(trainable))
+    record = tmp_path / "results/records/coco/tiny/heatmap/deadly/seed0.json"
+    run = SnakemakeRun(tmp_path, config, (str(record),))
+    assert run.returncode == 0, run.output
+    assert (tmp_path / "killed").exists() and record.exists()
+    assert run.output.count("is tried again: killed, or ended by a limit of time or memory") == 1
+    assert "train of coco tiny heatmap deadly seed 0 is tried again" in run.output
+    log = tmp_path / "results/logs/predict/coco/tiny/heatmap/deadly/seed0.log"
+    assert log.exists() and "The training has predicted already." not in log.read_text()

@@ -55,7 +55,7 @@ def command(words: str, example: str, *arguments: _Argument) -> Callable[[Run], 
 
 def argument(name: str, help: str, **settings: Any) -> _Argument:
     """An argument of a command; its help ends with the default, if it has one."""
-    if (default := settings.get("default")) is not None:
+    if (default := settings.get("default")) is not None and "(default:" not in help:
         help += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
     return name, {**settings, "help": help}
 

@@ -120,7 +120,7 @@ def check_real_datasets():
         for note in found.notes:
             print(f"note: {note}", file=sys.stderr)
         if found.problems:
-            more = others(found.problems[1:], f"rspose data check {data_root(dataset)}")
+            more = others(found.problems[1:], f"rspose data check {data_root(dataset)} --dataset {dataset}")
             errors.append(f"error: {found.problems[0]}{more}")
         elif read_manifest(data_root(dataset)) is not None:
             print(f"note: {data_root(dataset)}: drawn, where the config asks for real data", file=sys.stderr)
@@ -142,7 +142,9 @@ def check_pretrained_weights():
         missing = missing_weights(CONFIG, with_weights)
         if missing:
             more = (
-                f" ({len(missing) - 1} more files are missing: rspose plan lists them)" if missing[1:] else ""
+                f" ({len(missing) - 1} more files are missing: rspose plan CONFIG lists them)"
+                if missing[1:]
+                else ""
             )
             sys.exit(f"error: {missing[0].problem()}{more}")
         problem = unfit_weights(CONFIG, with_weights, Path(RESULTS, "work/weights.json"))
