@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders.datasets import IN_JSON
+from builders.datasets import IN_JSON, check_dataset
 from scipy.io import loadmat, savemat
 
 from rspose.datasets import DATASETS
 from rspose.datasets import check as check_module
 from rspose.datasets.check import (
     Inspection,
-    check_dataset,
     check_dataset_once,
     inspect_dataset,
     what_to_fetch,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.datasets import write_lsp_dataset
+from builders.datasets import check_dataset, write_lsp_dataset
 from builders.grid import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance
 from scipy.io import loadmat, savemat
 
 from rspose.datasets.annotations import read_annotations
-from rspose.datasets.check import check_dataset, check_dataset_once, inspect_dataset
+from rspose.datasets.check import check_dataset_once, inspect_dataset
 from rspose.drawn import make_dataset
 from rspose.evaluation.controls import mean_pose
 from rspose.grid.config import ConfigError, load_config

@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from builders.datasets import check_dataset
 from scipy.io import loadmat
 
 from rspose.datasets import DATASETS
-from rspose.datasets.check import check_dataset
 from rspose.datasets.manifest import dataset_digests, read_manifest
 from rspose.drawn import make_dataset
 from rspose.drawn.annotations import crowd_index
@@ -568,7 +568,7 @@ def test_a_generated_dataset_is_replaced_and_one_that_was_not_generated_is_left_
     ],
 )
 def test_bad_arguments_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    arguments = {"name": "coco", "out": tmp_path / "data", "images": 2, "seed": 0} | change
+    arguments = {"name": "coco", "out": tmp_path / "data", "images": 2, "seed": 0, "val_images": 1} | change
     with pytest.raises(ValueError, match=message):
         make_dataset(**arguments)
     assert not (tmp_path / "data").exists()

@@ -335,6 +335,20 @@ def test_a_loss_that_serves_one_head_has_no_cell_on_the_other(
     assert "empty" in text and "one_head" in text and "simcc" in text
 
 
+def test_a_model_has_to_serve_the_dataset_that_losses_are_tuned_on(settings: Settings) -> None:
+    settings.update(datasets=["mpii"], tuning={"trials": 2, "dataset": "coco"})
+    complete(settings)
+    del settings["model_settings"]["tiny"]["input_size"]["coco"]
+    text = message(settings)
+    assert "model_settings.tiny.input_size" in text and "'coco', which tuning.dataset names" in text
+
+
+def test_a_length_is_what_its_path_says(settings: Settings) -> None:
+    settings["lengths"] = [1 / 3]
+    cell = complete(settings).cells()[0]
+    assert cell.path.endswith(f"seed0-length{cell.length!r}")
+
+
 def test_losses_from_outside_are_named_like_any_other(
     settings: Settings, fresh_registry: None, tmp_path: Path
 ) -> None:

@@ -12,7 +12,14 @@ import rspose
 from rspose.grid import fingerprints as sources
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
-from rspose.grid.fingerprints import cell_settings, loss_sources, sha256_of, training_fingerprint
+from rspose.grid.fingerprints import (
+    cell_settings,
+    initial_weights_dataset,
+    initial_weights_fingerprint,
+    loss_sources,
+    sha256_of,
+    training_fingerprint,
+)
 from rspose.losses import load
 
 pytestmark = pytest.mark.slow
@@ -122,6 +129,16 @@ def test_what_decides_no_weight_touches_no_cell(grid_settings: Settings, key: st
     before = fingerprints(grid_settings)
     put(grid_settings, key, value)
     assert fingerprints(grid_settings) == before
+
+
+def test_initial_weights_are_those_of_the_model_whatever_the_grid_leaves_out(grid_settings: Settings) -> None:
+    put(grid_settings, "model_settings/tiny/initial_weights", {"crops": 64, "epochs": 1, "seed": 0})
+    config = complete(grid_settings)
+    assert len(config.datasets) > 1
+    for dataset in config.datasets:
+        fewer = config.changed(datasets=[dataset])
+        assert initial_weights_dataset(fewer, "tiny") == initial_weights_dataset(config, "tiny")
+        assert initial_weights_fingerprint(fewer, "tiny") == initial_weights_fingerprint(config, "tiny")
 
 
 def test_more_cells_leave_the_others_as_they_are(grid_settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Tuning: the same budget and points for every loss, what a trial changes, what is chosen and held out."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from rspose.grid.tuning import (
     folder,
     keep_choices,
     kept,
-    plain,
     points,
     read_choice,
     tried,
@@ -51,7 +51,7 @@ def finished(config: GridConfig, folder: Path, scores: list[float | None], cell:
     for number, (point, score) in enumerate(zip(points(config, cell.loss, cell.head), scores, strict=True)):
         files.append(folder / f"trial{number}.json")
         failed = {} if score is not None else {"failed": "the loss is NaN at step 3"}
-        files[-1].write_text(json.dumps({"point": plain(point), "score": score, "seconds": 1.0, **failed}))
+        files[-1].write_text(json.dumps({"point": asdict(point), "score": score, "seconds": 1.0, **failed}))
     return files
 
 

@@ -47,6 +47,14 @@ def test_a_replay_agrees_to_the_last_digit_or_not(tmp_path: Path) -> None:
     assert main(["diff", "--exact", str(tmp_path / "a"), str(tmp_path / "a")]) == 0
 
 
+def test_a_number_that_vanished_is_no_replay(tmp_path: Path) -> None:
+    agreement = compared(
+        tmp_path, [cell("kl", 0.5)], [record(loss="kl", metrics={**COCO_METRICS, "AP": None})]
+    )
+    (gap,) = agreement.unknown
+    assert str(gap).startswith("COCO tiny 2D kl: AP 50.00 -> none (") and not agreement.complete
+
+
 def test_a_difference_beyond_its_interval_is_told_from_one_within(tmp_path: Path) -> None:
     first = [cell("mse", 0.40), cell("kl", 0.50), cell("dm", 0.30)]
     # The paired difference spreads by 1.4 points for KL and not at all for MSE.

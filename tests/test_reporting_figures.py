@@ -71,12 +71,11 @@ def test_a_sheet_has_a_row_for_the_truth_and_each_cell_and_a_column_an_instance(
         for loss in ("mse", "kl")
         for head in ("heatmap", "simcc")
     ]
-    for make, options, shape in (
-        (make_sheet, {}, (5, 5)),
-        (make_sheet, {"columns": 2}, (5, 2)),
-        (make_heatmap_sheet, {"columns": 3}, (4, 3)),
+    for make, shape in (
+        (make_sheet, (5, 5)),
+        (make_heatmap_sheet, (4, 5)),
     ):
-        sheet = Sheet(make, tmp_path, entries, **options)
+        sheet = Sheet(make, tmp_path, entries)
         assert [len(sheet.panels(row)) for row in range(len(sheet.rows))] == [shape[1]] * shape[0]
 
 
@@ -250,7 +249,6 @@ def test_cells_that_saved_other_instances_are_not_drawn_beside_each_other(tmp_pa
     ]
     with pytest.raises(ValueError, match=r"b/samples\.npz: shows other instances than .*a/samples\.npz"):
         make_heatmap_sheet("coco", entries, tmp_path / "sheet.png")
-    assert Sheet(make_sheet, tmp_path, entries, columns=2).panels(0)  # those that differ are not drawn
 
 
 def test_a_sheet_of_nothing_is_an_error(tmp_path: Path) -> None:

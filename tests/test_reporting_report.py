@@ -474,9 +474,11 @@ def test_five_hundred_records_with_curves_and_drawings_stay_below_fifteen_megaby
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [[0], [0, 1]])
-def test_the_command_of_a_cell_runs_that_cell_alone(seeds: list[int]) -> None:
-    command = rerun_command("demo", ("coco", "resnet18-w24", "heatmap", "mse"), seeds, control=False)
+@pytest.mark.parametrize(("seeds", "length"), [([0], 1.0), ([0, 1], 1.0), ([0], 4.0)])
+def test_the_command_of_a_cell_runs_that_cell_alone(seeds: list[int], length: float) -> None:
+    cell = ("coco", "resnet18-w24", "heatmap", "mse")
+    given = {"files": ["config/comparison.yaml"], "directory": None, "changes": ["lengths=[1, 4]"]}
+    command = rerun_command("comparison", cell, seeds, control=False, given=given, length=length)
     planned = python("-m", *shlex.split(command), "--dry-run", "--cores", "1", folder=REPOSITORY)
     jobs = dict(re.findall(r"^(train|predict|evaluate|record|tables) +(\d+)$", planned, re.MULTILINE))
     assert jobs == dict.fromkeys(("train", "predict", "evaluate", "record"), str(len(seeds)))
@@ -495,9 +497,9 @@ def test_a_command_has_the_config_that_the_record_names_and_what_was_changed_of_
     for command in (
         "snakemake --directory /elsewhere --configfile 'grids/my grid.yaml' /elsewhere/b.yaml --config "
         "'losses_from=[\"a.py\"]' datasets=coco models=tiny heads=heatmap losses=mse 'seeds=[0,1]' "
-        "--forcerun train --until record",
+        "'lengths=[1]' --forcerun train --until record",
         "snakemake --configfile config/mine.yaml --config datasets=coco models=tiny heads=heatmap losses=mse "
-        "seeds=2 --forcerun train --until record",
+        "seeds=2 'lengths=[1]' --forcerun train --until record",
     ):
         assert command in panel.words
     assert panel.facts()["config files"] == ["grids/my grid.yaml, /elsewhere/b.yaml"] * 2 + ["—"]

@@ -198,6 +198,18 @@ def test_trials_count_once_for_all_lengths_until_they_are_done(trainable: Settin
     assert make_plan(config)["totals"]["trials"] == 4
 
 
+def test_trials_on_a_dataset_that_serves_the_others_count_once_and_it_has_to_be_there(
+    trainable: Settings, tmp_path: Path
+) -> None:
+    trainable.update(datasets=["mpii", "crowdpose"], heads=["simcc"], losses=["mse", "rspose"])
+    trainable["tuning"] = {"trials": 4, "dataset": "coco"}
+    trainable["data"]["coco"] = {"root": str(tmp_path / "nowhere")}
+    plan = make_plan(complete(trainable))
+    assert [row["trials"] for row in plan["rows"]] == [8, 0]
+    (missing,) = plan["missing_datasets"]
+    assert missing.startswith("coco: ")
+
+
 def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(trainable: Settings) -> None:
     for entry in trainable["data"].values():
         entry.pop("generate")

@@ -47,18 +47,12 @@ class Inspection:
         self.notes += findings.notes
 
 
-def check_dataset(root: Path, name: str) -> list[str]:
-    """What is wrong with the dataset at ``root``, a line each; empty if it can be used.
-
-    Reads every annotation file, and looks whether their images are there, without opening them.
-    """
-    return _inspect_files(Path(root), dataset(name)).problems
-
-
 def check_dataset_once(root: Path, name: str, memory: Path, least_keypoints: int | None = None) -> Inspection:
-    """The same with its notes, but a dataset without problems is not read again until a file of it changes.
+    """What is wrong with the dataset at ``root``, and what one should know of it.
 
-    The annotations of COCO-WholeBody have gigabytes, too much to be read at the start of every run.
+    Reads every annotation file, and looks whether their images are there, without opening them. A dataset
+    without problems is not read again until a file of it changes: the annotations of COCO-WholeBody have
+    gigabytes, too much to be read at the start of every run.
     ``memory`` is the file that keeps size and time of change of what was checked, and what was checked of it;
     ``least_keypoints`` as for :func:`rspose.datasets.annotations.read_annotations`.
     """
@@ -80,7 +74,7 @@ def check_dataset_once(root: Path, name: str, memory: Path, least_keypoints: int
 def inspect_dataset(
     root: Path, name: str, open_images: bool = True, progress: Progress | None = None
 ) -> Inspection:
-    """Check a dataset as :func:`check_dataset` does, count it, and compare it with the official release.
+    """Check a dataset as :func:`check_dataset_once` does, count it, and compare it with the official release.
 
     A folder that holds less than the release is no problem: the notes say how much less.
 

@@ -59,7 +59,7 @@ def make_dataset(
     out: Path,
     images: int,
     seed: int,
-    val_images: int | None = None,
+    val_images: int,
     size: tuple[int, int] = DEMO_SIZE,
     progress: Callable[[int, int], None] | None = None,
     version: str = "",
@@ -74,7 +74,7 @@ def make_dataset(
         out: Root of the dataset; created.
         images: Images of the train split.
         seed: The same seed gives the same bytes.
-        val_images: Images of the val split; a fifth of ``images`` by default.
+        val_images: Images of the val split.
         size: Width and height of the images, pixels.
         progress: Called with the images written and the images to write.
         version: What the manifest says of the code that drew it.
@@ -87,7 +87,7 @@ def make_dataset(
     """
     known = dataset(name)
     crowd = looks(known)
-    counts = {"train": images, "val": max(1, images // 5) if val_images is None else val_images}
+    counts = {"train": images, "val": val_images}
     for split, count in counts.items():
         if not 1 <= count <= _MAX_IMAGES:
             raise ValueError(f"{split} images: expected 1 to {_MAX_IMAGES}, found {count}")

@@ -45,7 +45,7 @@ Source = Literal["initial_weights", "order", "augmentation", "training_sample"]
 SEEDED: list[Source] = ["initial_weights", "order", "augmentation"]
 """What another seed changes in a training, by default."""
 
-_CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds")
+_CHOOSE_CELLS = ("datasets", "models", "heads", "losses", "seeds", "lengths")
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _KINDS = {int: "number", float: "number", list: "pair", dict: "mapping"}
 
@@ -719,6 +719,7 @@ def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
         for model in models or []:
             if model not in config.model_settings:
                 yield key, f"unknown model {model!r}; model_settings has {', '.join(config.model_settings)}"
+    tuned_on = config.tuning and config.tuning.dataset
     for model in config.models:
         settings, key = config.model_settings[model], f"model_settings.{model}"
         for head in settings.base:
@@ -730,7 +731,8 @@ def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
                     yield f"{key}.sigma.{head}", f"no entry for dataset {dataset!r}"
         for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
             yield from _training_problems(config, model, dataset)
-    tuned_on = config.tuning and config.tuning.dataset
+        if tuned_on and tuned_on not in settings.input_size:
+            yield f"{key}.input_size", f"no entry for dataset {tuned_on!r}, which tuning.dataset names"
     if tuned_on and tuned_on not in config.data:
         yield "tuning.dataset", f"no entry for dataset {tuned_on!r}; add data.{tuned_on}.root"
     # A model may lack heads and datasets, but one that no model has is a mistake.

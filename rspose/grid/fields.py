@@ -32,8 +32,8 @@ _NAME = "a name: at most 100 letters, digits, . _ + -, the first of them no . or
 Name = Annotated[str, expecting(_NAME, re.compile("[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}").fullmatch)]
 """What may be called a dataset, model, head or loss: names become folders and parts of commands."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Length = Annotated[float, Field(ge=0.01, le=100)]
-"""How long a training is: a factor on the epochs of the recipe."""
+Length = Annotated[float, Field(ge=0.01, le=100), AfterValidator(lambda length: float(f"{length:g}"))]
+"""How long a training is: a factor on the epochs of the recipe, to the six digits that paths have."""
 
 
 def first_mistake(error: ValidationError, content: Any) -> tuple[list[str], str, str, Any]:

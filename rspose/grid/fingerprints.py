@@ -192,11 +192,16 @@ def training_fingerprint(config: GridConfig, cell: Cell) -> str:
     return sha256_of([cell_settings(config, cell), code_sha256(config.loss_of(cell.loss, cell.head))])
 
 
+def initial_weights_dataset(config: GridConfig, model: str) -> str:
+    """Whose figures the initial weights of a model are trained on: the same whatever the grid leaves out."""
+    return next(name for name in config.model_settings[model].input_size if name in config.data)
+
+
 def initial_weights_fingerprint(config: GridConfig, model: str) -> str:
     """Changes when the initial weights of a model have to be trained again."""
     settings = config.model_settings[model].model_dump(mode="json")
     code = sha256_of_modules("rspose.training.initial_weights")
-    return sha256_of([settings, config.training.precision, code])
+    return sha256_of([settings, initial_weights_dataset(config, model), config.training.precision, code])
 
 
 def code_sha256(loss: ChosenLoss) -> str:

@@ -6,7 +6,7 @@ The protocol of Dodge et al., "Show Your Work", EMNLP 2019, and of the external 
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +186,6 @@ def tuned(config: GridConfig, cell: Cell) -> GridConfig:
     if choice is None:
         return config
     return _at(config, cell, Point(**choice["tried"][choice["chosen"]]["point"]))
-
-
-def plain(point: Point) -> dict[str, Any]:
-    """A point as JSON has it."""
-    return asdict(point)
 
 
 def _ranges(config: GridConfig, loss: str, head: str) -> dict[str, tuple[float, float, bool]]:

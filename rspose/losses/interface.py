@@ -358,6 +358,11 @@ def as_tuple(maps: Maps) -> tuple[Tensor, ...]:
     return maps if isinstance(maps, tuple) else (maps,)
 
 
+def as_maps(maps: Sequence[Tensor]) -> Maps:
+    """Return one tensor as heatmaps, two as a SimCC pair: the reverse of :func:`as_tuple`."""
+    return (maps[0], maps[1]) if len(maps) == 2 else maps[0]
+
+
 def visible_maps(maps: Maps, target: KeypointTarget) -> tuple[Tensor, ...]:
     """Return the maps of the ``M`` visible keypoints of a target, flattened: ``[M, N]`` per map tensor.
 

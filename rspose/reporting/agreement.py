@@ -26,14 +26,14 @@ class Gap(NamedTuple):
 
     cell: CellKey
     metric: str
-    first: float
-    second: float
+    first: float | None  # means over the seeds; None where no record has the number
+    second: float | None
     difference: Difference | None
 
     def __str__(self) -> str:
         found = self.difference
         if found is None:
-            how = "nothing pairs up: other seeds, or other copies of the data"
+            how = "nothing pairs up: a number is missing, or seeds or copies of the data differ"
         elif found.basis is None:
             how = f"{100 * found.difference:+.2f}, no interval"
         else:
@@ -41,7 +41,8 @@ class Gap(NamedTuple):
             ends = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
             how = f"{100 * found.difference:+.2f} {ends} over {basis}"
         metric = self.metric.removeprefix("metrics.")
-        return f"{cell_name(self.cell)}: {metric} {100 * self.first:.2f} -> {100 * self.second:.2f} ({how})"
+        first, second = ("none" if end is None else f"{100 * end:.2f}" for end in (self.first, self.second))
+        return f"{cell_name(self.cell)}: {metric} {first} -> {second} ({how})"
 
 
 class Agreement(NamedTuple):
@@ -82,7 +83,7 @@ def compare(first: Sequence[Record], second: Sequence[Record]) -> Agreement:
             {run.cell.seed: score for run in of if (score := run.scores.get(metric)) is not None}
             for of in (runs, others)
         )
-        if not before or not after:
+        if not others or not (before or after):
             continue
         found = difference([(others, runs, metric)])
         if before == after:
@@ -91,8 +92,9 @@ def compare(first: Sequence[Record], second: Sequence[Record]) -> Agreement:
             kind = unknown
         else:
             kind = within if found.low <= 0 <= found.high else beyond
-        kind.append(Gap(cell, metric, fmean(before.values()), fmean(after.values()), found))
-    beyond.sort(key=lambda gap: -abs(gap.second - gap.first))
+        first_mean, second_mean = (fmean(each.values()) if each else None for each in (before, after))
+        kind.append(Gap(cell, metric, first_mean, second_mean, found))
+    beyond.sort(key=lambda gap: -abs(gap.difference.difference if gap.difference else 0))
     left, right = ({record.cell: record for record in records} for records in (first, second))
     only_first, only_second = (
         [_name(record) for cell, record in records.items() if cell not in without]

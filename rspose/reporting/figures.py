@@ -46,19 +46,18 @@ class Samples:
     identity: NDArray[np.floating]  # the same in image pixels, which tells the instances, [S, K, 3]
 
 
-def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
+def make_sheet(dataset: str, entries: Sequence[Entry], out: Path) -> list[Path]:
     """Draw the truth and the predicted skeletons over the crops, as PNG at ``out`` and as SVG beside it.
 
     The first row is the truth (hollow: annotated but hidden); then a row per entry in canonical order, where
-    opacity is confidence. Limbs of the person's left and right side differ in colour. Drawn are the first
-    ``columns`` instances of those saved.
+    opacity is confidence. Limbs of the person's left and right side differ in colour.
 
     Raises:
         ValueError: If there is no entry, or a file is damaged, lacks an array or shows other instances than
             the first.
     """
     keypoints = DATASETS[dataset].keypoints
-    drawn = _read_all(entries, keypoints, columns)
+    drawn = _read_all(entries, keypoints)
     first = drawn[0][1]
     images = [image_address(crop) for crop in first.crops]
     rows = [_row(("Truth",), "none", images, truths(first, keypoints))]
@@ -68,7 +67,7 @@ def make_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int =
     return _write(rows, first, out, title, f"{READ} Hollow: annotated but hidden.")
 
 
-def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, columns: int = 6) -> list[Path]:
+def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path) -> list[Path]:
     """Draw the heatmaps over the greyed crops, as PNG and SVG.
 
     Each panel is the maximum over the keypoints. A row has one scale, from its lowest to its highest value,
@@ -77,7 +76,7 @@ def make_heatmap_sheet(dataset: str, entries: Sequence[Entry], out: Path, column
     Arguments, result and errors as for :func:`make_sheet`.
     """
     keypoints = DATASETS[dataset].keypoints
-    drawn = _read_all(entries, keypoints, columns)
+    drawn = _read_all(entries, keypoints)
     rows = []
     for entry, samples in drawn:
         maps = samples.heatmaps.max(axis=1).astype(np.float32)
@@ -152,7 +151,7 @@ def image_address(pixels: NDArray, suffix: str = ".png") -> str:
     return f"data:image/{suffix[1:]};base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
-def read_samples(entry: Entry, keypoints: KeypointSet, columns: int) -> Samples:
+def read_samples(entry: Entry, keypoints: KeypointSet, columns: int | None = None) -> Samples:
     """What a cell drew: the first ``columns`` instances of those saved.
 
     Raises:
@@ -204,7 +203,7 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
         raise ValueError(f"{path}: not usable ({error}): predict the cell again") from None
 
 
-def _read_all(entries: Sequence[Entry], keypoints: KeypointSet, columns: int) -> list[tuple[Entry, Samples]]:
+def _read_all(entries: Sequence[Entry], keypoints: KeypointSet) -> list[tuple[Entry, Samples]]:
     """What each cell drew, in canonical order."""
     if not entries:
         raise ValueError("no cell to draw: a sheet needs at least one entry")
@@ -214,7 +213,7 @@ def _read_all(entries: Sequence[Entry], keypoints: KeypointSet, columns: int) ->
         return cell.model, style.loss_order(cell.loss, False), style.head_order(cell.head)
 
     ordered = sorted(entries, key=place)
-    found = [read_samples(entry, keypoints, columns) for entry in ordered]
+    found = [read_samples(entry, keypoints) for entry in ordered]
     for entry, samples in zip(ordered, found, strict=True):
         if not np.array_equal(samples.identity, found[0].identity, equal_nan=True):
             raise ValueError(

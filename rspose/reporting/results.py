@@ -13,7 +13,7 @@ from rspose.datasets import DATASETS
 from rspose.grid.record import Failure, Record
 from rspose.grid.records import load_failures
 from rspose.reporting.frame import ordered_records, tidy
-from rspose.reporting.published import PUBLISHED, Claim, read_claims
+from rspose.reporting.published import Claim, read_claims
 from rspose.reporting.statistics import (
     EQUIVALENCE,
     KEY,
@@ -177,9 +177,7 @@ class Results:
         return labels
 
 
-def read_results(
-    places: Path | Sequence[Path], published: Path = PUBLISHED, region: float = EQUIVALENCE
-) -> Results:
+def read_results(places: Path | Sequence[Path], region: float = EQUIVALENCE) -> Results:
     """The records and failures in a folder or several, merged, and the published numbers.
 
     Raises:
@@ -191,7 +189,7 @@ def read_results(
     if not usable:
         where = ", ".join(map(str, folders))
         raise ValueError(f"no usable record under {where}: run the cells first, or name another folder")
-    return results_of(usable, load_failures(usable, *folders), read_claims(published), region)
+    return results_of(usable, load_failures(usable, *folders), read_claims(), region)
 
 
 def results_of(

@@ -14,7 +14,7 @@ from rspose.reporting.difference_tables import difference_table, length_table
 from rspose.reporting.frame import to_csv
 from rspose.reporting.latex import to_latex
 from rspose.reporting.markdown import to_markdown
-from rspose.reporting.published import PUBLISHED, TOLERANCE, Claim, claimed, verdict
+from rspose.reporting.published import TOLERANCE, Claim, claimed, verdict
 from rspose.reporting.results import Results, read_results
 from rspose.reporting.statistics import EQUIVALENCE, KEY, REFERENCE, CellKey, Verdict
 from rspose.reporting.style import (
@@ -121,9 +121,7 @@ class _Source(NamedTuple):
     kind: str = "measured"  # or "mean", "claimed" or "verdict"
 
 
-def make_tables(
-    records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED, region: float = EQUIVALENCE
-) -> list[Path]:
+def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIVALENCE) -> list[Path]:
     """Write every table as Markdown, LaTeX and CSV into the folder ``out``; the files written.
 
     Those of the training length with the most cells stand there, of each other length ``L`` in ``lengthL``;
@@ -137,7 +135,7 @@ def make_tables(
     Raises:
         FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
     """
-    results = read_results(records, published, region)
+    results = read_results(records, region)
     written = []
     for of_length in results.lengths:
         folder = out if of_length.length == results.length else out / f"length{of_length.length:g}"

@@ -21,13 +21,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rspose.losses.instance_sort import peak
-from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
+from rspose.losses.interface import HeatmapLoss, KeypointTarget, Maps, as_maps, as_tuple, on_maps
 from rspose.losses.registry import available, build, parameters
 from rspose.tools.new_loss import still_to_say
 from rspose.tools.pretended_gpu import Apart, OnGPU, pretended_gpu
 from rspose.tools.targets import (
     SMALL,
-    as_maps,
     gaussian_labels,
     learnable,
     make_target,

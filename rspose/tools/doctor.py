@@ -201,7 +201,7 @@ def _data(subject: Subject) -> Iterator[Line]:
     from rspose.datasets.manifest import read_manifest
     from rspose.training.pretrained import missing_weights, needed_weights
 
-    for name in config.datasets:
+    for name in config.read_datasets:
         entry = config.data[name]
         if entry.generate:
             yield Line(name, f"{entry.folder}: drawn when the grid is run")

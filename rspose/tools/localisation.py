@@ -11,11 +11,10 @@ from rspose.grid.config import GridConfig
 from rspose.grid.files import write_json
 from rspose.grid.fingerprints import sha256_of, sha256_of_sources, sources, sources_of_settings
 from rspose.losses import build
-from rspose.losses.interface import HeatmapLoss, Maps, as_tuple, on_maps
+from rspose.losses.interface import HeatmapLoss, Maps, as_maps, as_tuple, on_maps
 from rspose.tools.targets import (
     FULL,
     Layout,
-    as_maps,
     gaussian_labels,
     learnable,
     squared_distance,

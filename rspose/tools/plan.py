@@ -3,6 +3,7 @@
 import io
 import json
 import statistics
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rspose import datasets
-from rspose.datasets.check import check_dataset
+from rspose.datasets.check import check_dataset_once
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
@@ -29,6 +30,8 @@ from rspose.training.pretrained import missing_weights
 TFLOPS = 20.0
 """Trillion operations a second that a training is taken to reach: an assumption, not a measurement."""
 
+_Row = tuple[str, str, str, float]
+"""Dataset, model, head and length of cells that differ in loss and seed."""
 _SOURCES = {"files": "counted", "published": "not there, published", "estimated": "not there, estimated"}
 
 
@@ -60,9 +63,10 @@ def make_plan(
     if not tflops > 0:
         raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
     unfinished = config.unfinished()
-    groups: dict[tuple[str, str, str, float], list[Cell]] = {}
+    groups: dict[_Row, list[Cell]] = {}
     for cell in config.cells():
         groups.setdefault((*cell[:3], cell.length), []).append(cell)
+    tuned = _tuned_rows(config, groups)
     device = torch.device(training_device(config))
     instances: dict[str, tuple[int, str]] = {}
     rows: list[dict[str, Any]] = []
@@ -84,9 +88,7 @@ def make_plan(
                     fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         count, counted_from = instances[key[0]]
         hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
-        first = key == next(each for each in groups if each[:3] == key[:3])  # once for all lengths
-        tuned_here = config.tuning is not None and config.tuning.dataset in (None, key[0])
-        trials = trials_left(config, group) if first and tuned_here else []
+        trials = trials_left(config, group) if key in tuned else []
         needed = 1
         while (
             needed < training.batch_size
@@ -216,12 +218,24 @@ def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int, st
     return known.release.instances, "published"
 
 
+def _tuned_rows(config: GridConfig, rows: Iterable[_Row]) -> set[_Row]:
+    """The rows that trials are counted in: once for all lengths, and for the datasets that they serve."""
+    if config.tuning is None:
+        return set()
+    here = config.tuning.dataset
+    first: dict[tuple[str, ...], _Row] = {}
+    for row in sorted(rows, key=lambda row: row[0] != here):
+        first.setdefault(row[:3] if here is None else row[1:3], row)
+    return set(first.values())
+
+
 def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:
-    entries = {cell.dataset: config.data[cell.dataset] for cell in unfinished}
-    real = {
-        dataset: check_dataset(each.folder, dataset) for dataset, each in entries.items() if not each.generate
-    }
-    return [f"{dataset}: {problems[0]}" for dataset, problems in real.items() if problems]
+    found = {}
+    for name in config.read_datasets if unfinished else []:
+        entry, memory = config.data[name], config.results / "work/checked" / name  # that of the workflow
+        if not entry.generate:
+            found[name] = check_dataset_once(entry.folder, name, memory, entry.least_keypoints).problems
+    return [f"{name}: {problems[0]}" for name, problems in found.items() if problems]
 
 
 def plan_page(plan: dict[str, Any], config_file: Path) -> str:

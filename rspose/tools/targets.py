@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rspose.losses.interface import KeypointTarget, Maps, as_tuple, on_maps
+from rspose.losses.interface import KeypointTarget, Maps, as_maps, as_tuple, on_maps
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,6 @@ def random_prediction(target: KeypointTarget, seed: int = 1) -> Maps:
 def learnable(maps: Maps) -> Maps:
     """The maps as leaves that get gradients."""
     return on_maps(lambda map_: map_.detach().clone().requires_grad_(), maps)
-
-
-def as_maps(maps: tuple[Tensor, ...] | list[Tensor]) -> Maps:
-    """One tensor as heatmaps, two as a SimCC pair: the reverse of ``as_tuple``."""
-    return (maps[0], maps[1]) if len(maps) == 2 else maps[0]
 
 
 def with_noise(maps: Maps, seed: int, scale: float) -> Maps:

@@ -21,6 +21,7 @@ from rspose.drawn import PART_FLIP, PART_NAMES, figure_crops
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.files import replacing
+from rspose.grid.fingerprints import initial_weights_dataset
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
 from rspose.training.weights import load_safely
@@ -42,7 +43,7 @@ def train_initial_weights(
     torch.set_num_threads(settings.threads)
     hold_memory()
     torch.manual_seed(settings.seed)
-    dataset = config.datasets[0]
+    dataset = initial_weights_dataset(config, model_name)
     width, height = model.input_size[dataset]
     images, parts = figure_crops(settings.crops, settings.seed, (width, height), dataset)
 

@@ -4,6 +4,7 @@ import math
 import shutil
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,7 +15,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.files import write_json
 from rspose.grid.job import LastingError
-from rspose.grid.tuning import plain, points, tried
+from rspose.grid.tuning import points, tried
 from rspose.training.predict import predict_held_out
 from rspose.training.train import train
 
@@ -39,7 +40,7 @@ def run_trial(
     """
     started = time.monotonic()
     changed, own = tried(config, cell, number)
-    found: dict[str, Any] = {"point": plain(points(config, cell.loss, cell.head)[number]), "score": None}
+    found: dict[str, Any] = {"point": asdict(points(config, cell.loss, cell.head)[number]), "score": None}
     title = f"{' '.join(cell[:4])} trial {number}"
     weights = trial.with_suffix("") / "checkpoint.pth"
     try:

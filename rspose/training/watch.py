@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rspose.losses import HeatmapLoss, KeypointTarget, Maps, as_tuple, on_maps
+from rspose.losses.interface import as_maps
 
 
 class LossFailure(RuntimeError):
@@ -59,7 +60,7 @@ def watched_terms(
         watch = _Watch(loss, prediction, target)
         if gradients:
             maps = _Watched.apply(watch.look, *maps)
-        terms = loss.unchecked(_as_maps(maps), target)
+        terms = loss.unchecked(as_maps(maps), target)
     except Exception as error:
         with _alone(loss):
             raise _failure_of_raised(
@@ -122,10 +123,6 @@ class _Watched(Function):
         return None, *gradients
 
 
-def _as_maps(maps: tuple[Tensor, ...]) -> Maps:
-    return (maps[0], maps[1]) if len(maps) == 2 else maps[0]
-
-
 def _first_error(loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, error: Exception) -> Exception:
     """What a call with its check raises: input that is not valid is to blame for what comes of it."""
     try:
@@ -158,7 +155,7 @@ def _failure_of_raised(
 
 def _failure_of_gradient(loss: HeatmapLoss, maps: tuple[Tensor, ...], target: KeypointTarget) -> LossFailure:
     with torch.enable_grad(), _alone(loss):
-        again = _as_maps(tuple(map_.requires_grad_() for map_ in maps))
+        again = as_maps(tuple(map_.requires_grad_() for map_ in maps))
 
         def is_finite(term: str, target: KeypointTarget) -> bool:
             found = torch.autograd.grad(loss(again, target)[term], maps, allow_unused=True)

@@ -1,6 +1,7 @@
 """Small random datasets in the files of the real ones, for the tests of the evaluation."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from scipy.io import savemat
 
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
+from rspose.datasets.check import check_dataset_once
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.predictions import Predictions
 from rspose.tools import official
@@ -26,6 +28,11 @@ WHOLEBODY_COUNTS = {
     "lefthand_kpts": 21,
     "righthand_kpts": 21,
 }
+
+
+def check_dataset(root: Path, name: str) -> list[str]:
+    """What is wrong with a dataset, read anew each time."""
+    return check_dataset_once(root, name, Path(os.devnull)).problems
 
 
 def write_json(path: Path, content: Any) -> None:

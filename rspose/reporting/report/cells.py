@@ -74,6 +74,7 @@ def rerun_command(
     seeds: Sequence[int],
     control: bool,
     given: Mapping[str, Any] | None = None,
+    length: float = 1.0,
 ) -> str:
     """The command that makes a cell again, run in the repository; nobody trains a control.
 
@@ -89,6 +90,7 @@ def rerun_command(
     else:
         listed = str(seeds[0]) if len(seeds) == 1 else f"[{','.join(map(str, seeds))}]"
         chosen += [f"models={model}", f"heads={head}", f"losses={loss}", f"seeds={listed}"]
+        chosen += [f"lengths=[{length:g}]"]
         steps = ["--forcerun", "train", "--until", "record"]
     return shlex.join(["snakemake", *place, "--configfile", *given["files"], "--config", *chosen, *steps])
 
@@ -120,7 +122,7 @@ def _of_records(results: Results, key: CellKey, records: Sequence[Record]) -> di
         "curve": any(record.training and record.training.curve for record in records),
         "facts": _facts([record.content for record in records]),
         "commands": [
-            rerun_command(grid, key, seeds, records[0].control, given)
+            rerun_command(grid, key, seeds, records[0].control, given, records[0].cell.length)
             for made_by, seeds in seeds_of.items()
             for grid, given in [json.loads(made_by)]
         ],

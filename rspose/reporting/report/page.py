@@ -22,7 +22,6 @@ from rspose.reporting.chart_frames import losses
 from rspose.reporting.charts import LOCALISATION, page_charts, vega_config
 from rspose.reporting.figures import READ
 from rspose.reporting.html import address_of, render, to_html
-from rspose.reporting.published import PUBLISHED
 from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.drawings import drawings
 from rspose.reporting.report.pictures import heatmap_sheets, localisations, pushes
@@ -45,9 +44,7 @@ _SECTIONS = {
 }
 
 
-def make_report(
-    records: Path | Sequence[Path], out: Path, published: Path = PUBLISHED, region: float = EQUIVALENCE
-) -> Path:
+def make_report(records: Path | Sequence[Path], out: Path, region: float = EQUIVALENCE) -> Path:
     """Write the report of finished records as one HTML file, ``out``; the same records give the same file.
 
     What lies beside the folders of records is used where it is there: the predictions of the cells
@@ -55,7 +52,7 @@ def make_report(
     and where the losses push (``localisation/``).
     Errors as :func:`rspose.reporting.results.read_results` has them.
     """
-    results = read_results(records, published, region)
+    results = read_results(records, region)
     libraries = _libraries()
     details = cell_details(results)
     localised = localisations(results)
