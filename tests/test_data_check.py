@@ -141,15 +141,21 @@ def test_the_other_split_of_mpii_is_found_out_by_its_head_boxes(copied: Callable
     assert f"head boxes of the {persons} persons" in only_problem(root, "mpii")
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", IN_JSON)
 def test_the_other_split_of_a_release_is_found_out_by_its_size(
-    dataset: str, made: Path, release: Callable[..., None]
+    dataset: str, copied: Callable[[str], Path], release: Callable[..., None]
 ) -> None:
-    counts = inspect_dataset(made / dataset, dataset, open_images=False).counts
+    root = copied(dataset)
+    counts = inspect_dataset(root, dataset, open_images=False).counts
     release(dataset, {"train": counts["val"], "val": counts["train"]}, {})
-    problems = check_dataset(made / dataset, dataset)
+    assert check_dataset(root, dataset) == []  # drawn
+    (root / MANIFEST).unlink()
+    problems = check_dataset(root, dataset)
     assert len(problems) == 2
     assert "expected the train split" in problems[0] and "images of the val split" in problems[0]
+    more = {split: replace(each, persons=each.persons + 1) for split, each in counts.items()}
+    release(dataset, {"train": more["val"], "val": more["train"]}, {})
+    assert check_dataset(root, dataset) == []  # as many images by chance
 
 
 def test_detections_of_images_that_are_not_annotated_are_named(copied: Callable[[str], Path]) -> None:

@@ -496,6 +496,26 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path,
     assert all(first[name] != other[name] for name in first)
 
 
+def test_a_link_stays_a_link_and_a_kill_leaves_a_folder_that_is_known_as_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    first = make_dataset("coco", tmp_path / "link", 3, 1, 2)
+    assert (tmp_path / "link").is_symlink() and read_manifest(tmp_path / "disk") == first
+
+    def killed(folder: Path) -> None:
+        (folder / "manifest.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", killed)
+        make_dataset("coco", tmp_path / "link", 3, 2, 2)
+    third = make_dataset("coco", tmp_path / "link", 3, 3, 2)
+    assert read_manifest(tmp_path / "link") == third
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+
+
 def test_an_image_does_not_depend_on_how_many_are_made(tmp_path: Path) -> None:
     make_dataset("coco", tmp_path / "few", 3, 1, 2)
     make_dataset("coco", tmp_path / "more", 6, 1, 4)

@@ -343,6 +343,14 @@ def test_a_model_has_to_serve_the_dataset_that_losses_are_tuned_on(settings: Set
     assert "model_settings.tiny.input_size" in text and "'coco', which tuning.dataset names" in text
 
 
+def test_initial_weights_are_trained_through_the_2d_head(settings: Settings) -> None:
+    model = settings["model_settings"]["tiny"]
+    model["initial_weights"] = {"crops": 64, "epochs": 1, "seed": 0}
+    del model["base"]["heatmap"]
+    settings["heads"] = ["simcc"]
+    assert "model_settings.tiny.initial_weights': expected base.heatmap" in message(settings)
+
+
 def test_a_length_is_what_its_path_says(settings: Settings) -> None:
     settings["lengths"] = [1 / 3]
     cell = complete(settings).cells()[0]

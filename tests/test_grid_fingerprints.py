@@ -9,6 +9,7 @@ from builders.grid import put
 from builders.losses import install_package, write_loss
 
 import rspose
+from rspose.grid import fingerprints as fingerprints_module
 from rspose.grid import fingerprints as sources
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete
@@ -139,6 +140,16 @@ def test_initial_weights_are_those_of_the_model_whatever_the_grid_leaves_out(gri
         fewer = config.changed(datasets=[dataset])
         assert initial_weights_dataset(fewer, "tiny") == initial_weights_dataset(config, "tiny")
         assert initial_weights_fingerprint(fewer, "tiny") == initial_weights_fingerprint(config, "tiny")
+
+
+def test_initial_weights_are_trained_again_where_the_figures_change(
+    grid_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(grid_settings, "model_settings/tiny/initial_weights", {"crops": 64, "epochs": 1, "seed": 0})
+    config = complete(grid_settings)
+    before = initial_weights_fingerprint(config, "tiny")
+    monkeypatch.setattr(fingerprints_module, "dataset_settings", lambda name: f"another {name}")
+    assert initial_weights_fingerprint(config, "tiny") != before
 
 
 def test_more_cells_leave_the_others_as_they_are(grid_settings: Settings) -> None:

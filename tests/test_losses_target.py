@@ -59,10 +59,16 @@ def test_what_lies_far_outside_the_maps_is_masked_as_by_mmpose(head: str) -> Non
     assert ours.weights[0].tolist() == [0, 1, 1, 1, 0] * 2
 
 
-def test_a_place_that_is_no_number_is_not_masked_but_refused() -> None:
-    target = made(keypoints=[[[float("nan"), 1.0]] * 3] * 2)
-    with pytest.raises(ValueError, match=r"target.heatmaps: expected labels .* found nan"):
-        build("mse")(torch.zeros_like(target.heatmaps), target)
+def test_a_place_that_is_no_number_is_refused_unless_it_is_masked() -> None:
+    places = [[[float("nan"), 1.0], [3.0, 4.0], [5.0, 6.0]]]
+    for visible in ([[1, 1, 1]], [[0, 1, 1]]):
+        target = made(keypoints=places, visible=visible)
+        loss = build("mse")
+        if visible[0][0]:
+            with pytest.raises(ValueError, match=r"target.keypoints: expected finite places"):
+                loss(torch.zeros_like(as_tuple(target.heatmaps)[0]), target)
+        else:
+            assert loss(torch.zeros_like(as_tuple(target.heatmaps)[0]), target)["mse"].isfinite()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from builders.records import fail, record, rows_of, with_bootstrap, write
 from rspose.cli import main
 from rspose.reporting import chart_frames
 from rspose.reporting.difference_tables import length_table
+from rspose.reporting.markdown import to_markdown
+from rspose.reporting.report.page import _cell_rows, _summary
 from rspose.reporting.results import read_results
 from rspose.reporting.study_figures import make_study_figures
-from rspose.reporting.tables import make_tables
+from rspose.reporting.tables import main_table, make_tables
 
 GAIN = {1.0: 0.04, 2.0: 0.01, 4.0: -0.02}
 """Of a loss that learns faster at first and is overtaken, by length."""
@@ -87,6 +89,35 @@ def test_a_failure_is_told_at_its_length(folder: Path) -> None:
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 0, "length": 4.0'))
     results = read_results(folder)
     assert [len(each.failures) for each in results.lengths] == [0, 0, 1]
+
+
+def test_a_failure_at_a_length_without_records_and_all_of_the_others_are_told(folder: Path) -> None:
+    for loss, length in (("awing", 4.0), ("dm", 8.0)):
+        path = fail(folder, loss, 0, "train", "no memory")
+        path.write_text(path.read_text().replace('"seed": 0', f'"seed": 0, "length": {length}'))
+    results = read_results(folder)
+    assert "dm seed 0, 8 × (no memory)" in to_markdown(main_table(results))
+    rows = _cell_rows(results)
+    assert [row["status"] for row in rows].count("failed") == 2 == _summary(results)["failed"]
+    assert _summary(results)["records"] == len(rows) - 2 - _summary(results)["missing"]
+
+
+def test_a_dataset_with_records_of_another_length_alone(folder: Path, tmp_path: Path) -> None:
+    write(folder, record("mpii", metrics={"PCKh": 0.5}, cell={"length": 4.0}))
+    make_tables(folder, tmp_path / "tables")
+    assert "MPII" in (tmp_path / "tables/lengths.md").read_text()
+    assert any(row["dataset"] == "MPII" for row in _cell_rows(read_results(folder)))
+
+
+def test_tables_of_an_earlier_call_go_and_files_of_others_stay(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tables"
+    make_tables(folder, out)
+    (out / "notes.md").touch()
+    for record_of in folder.glob("coco/*/*/*/seed*-length4.json"):
+        record_of.unlink()
+    make_tables(folder, out)
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"length2"}
+    assert (out / "notes.md").exists()
 
 
 def test_two_losses_are_compared_at_the_length_that_is_asked_for(

@@ -92,6 +92,11 @@ def test_what_cannot_be_told_apart_is_one_line(tmp_path: Path, capsys: pytest.Ca
     write(first, record(seed=2, data={"checksum": "other"}, training={"seeds_vary": ["order"]}))
     assert main(["variance", str(first)]) == 1
     assert "other data than" in capsys.readouterr().err
+    elsewhere = tmp_path / "elsewhere"
+    for seed in range(2):
+        write(elsewhere, record(seed=seed, data={"checksum": "other"}, training={"seeds_vary": list(SPREAD)}))
+    assert main(["variance", str(grids(tmp_path / "again", 2)[0]), str(elsewhere)]) == 1
+    assert "other data than" in capsys.readouterr().err
     write(tmp_path / "alone", record())
     assert main(["variance", str(tmp_path / "alone")]) == 1
     assert "expected a loss with two seeds or more, found none" in capsys.readouterr().err

@@ -216,6 +216,17 @@ def test_initial_weights_are_what_every_cell_starts_from(
         assert torch.equal(value, given.get(key, usual[key]))
 
 
+@pytest.mark.parametrize(("precision", "wrapper"), [("float32", None), ("bfloat16", "Bfloat16OptimWrapper")])
+def test_a_recipe_in_half_precision_trains_in_the_precision_of_the_config(
+    trainable: Settings, tmp_path: Path, precision: str, wrapper: str | None
+) -> None:
+    amp = {"type": "AmpOptimWrapper", "loss_scale": "dynamic"}
+    put(trainable, "model_settings/tiny/overrides/optim_wrapper", amp)
+    put(trainable, "training/precision", precision)
+    made = composed(trainable, CELL, tmp_path)["optim_wrapper"]
+    assert (made.get("type"), "loss_scale" in made) == (wrapper, False)
+
+
 @pytest.mark.parametrize("devices", [1, 2])
 def test_each_device_takes_its_part_of_the_batch_and_mmengine_scales_the_rate_by_the_whole(
     trainable: Settings, tmp_path: Path, devices: int

@@ -262,6 +262,12 @@ def one_epoch(trainable: Settings) -> Settings:
     return trainable
 
 
+def test_images_can_be_held_out_of_any_training(one_epoch: Settings, cell: Cell, tmp_path: Path) -> None:
+    whole = run(one_epoch, cell, tmp_path)["train_instances"]
+    put(one_epoch, "training/held_out", {"share": 0.3, "seed": 0})
+    assert run(one_epoch, cell, tmp_path)["train_instances"] < whole
+
+
 def test_other_settings_data_or_initial_weights_start_anew(
     one_epoch: Settings, cell: Cell, tmp_path: Path
 ) -> None:
@@ -282,6 +288,14 @@ def test_other_settings_data_or_initial_weights_start_anew(
         again = run(one_epoch, cell, tmp_path, initial)
         assert again["resumed"] is True
         assert again["provenance"]["initial_weights_sha256"] == sha256_of_weights(initial)
+
+    whole, pretrained = weights(tmp_path), tmp_path / "pretrained.pth"
+    put(one_epoch, "model_settings/tiny/pretrained", str(pretrained))
+    for factor in (0.5, 2.0):  # of the backbone alone
+        named = ((key.partition("backbone."), value) for key, value in whole.items())
+        torch.save({key: factor * value for (before, _, key), value in named if not before}, pretrained)
+        assert run(one_epoch, cell, tmp_path)["resumed"] is False
+    put(one_epoch, "model_settings/tiny/pretrained", None)
 
     root = shutil.copytree(one_epoch["data"]["mpii"]["root"], tmp_path / "mpii")
     put(one_epoch, "data/mpii/root", str(root))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from builders.grid import SETTINGS, SnakemakeRun
+from builders.grid import SETTINGS, SnakemakeRun, put
 
 from rspose.datasets import DATASETS
 from rspose.drawn import make_dataset
@@ -112,3 +112,14 @@ def test_the_record_has_the_checksum_of_the_files_of_real_data(finished: Path) -
     files = (*KNOWN.annotations.values(), KNOWN.detections)
     content = b"".join((finished / "data/coco" / file).read_bytes() for file in files)
     assert record["data"] == {**record["data"], "generated": False, "checksum": sha256(content).hexdigest()}
+
+
+def test_a_drawn_dataset_is_drawn_again_where_its_settings_change(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    config, manifest = tmp_path / "mine.yaml", "data/coco/manifest.json"
+    for seed in (1, 2):
+        put(settings, "data/coco/generate/seed", seed)
+        config.write_text(yaml.safe_dump(settings))
+        assert SnakemakeRun(tmp_path, config, (manifest,)).jobs == {"dataset_coco": 1}
+        assert json.loads((tmp_path / manifest).read_text())["seed"] == seed

@@ -7,8 +7,9 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
@@ -26,12 +27,17 @@ _CHUNK = 1 << 16
 _SECONDS_WITHOUT_A_BYTE = 60
 
 
-def is_there(wanted: Download, root: Path) -> bool:
-    """Whether what a download brings is there, and none of it is still to be fetched or unpacked."""
+def is_there(wanted: Download, root: Path, files: Iterable[str] = ()) -> bool:
+    """Whether what a download brings is there, and none of it is still to be fetched or unpacked.
+
+    Of ``files``, paths below the root that a dataset needs, all have to be there that the download brings.
+    """
     waiting = stored(wanted, root)
     if _partial(waiting).exists() or (wanted.file.endswith(ARCHIVES) and waiting.exists()):
         return False
-    return all(any((root / folder).glob(PurePosixPath(end).name)) for end, folder in wanted.folders.items())
+    brought = {f"{folder}/{PurePosixPath(end).name}" for end, folder in wanted.folders.items()}
+    needed = [file for file in files if any(fnmatch(file, pattern) for pattern in brought)]
+    return all(any(root.glob(each)) for each in (*brought, *needed))
 
 
 def stored(wanted: Download, root: Path) -> Path:

@@ -100,15 +100,16 @@ def make_dataset(
         raise ValueError(f"seed: expected 0 or more, found {seed}")
     if min(size) < 64:
         raise ValueError(f"size: expected at least 64x64 pixels, found {size[0]}x{size[1]}")
-    out = Path(out)
+    out = Path(out).resolve()  # a link stays, and what is drawn is on its disk
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: expected a folder to write the dataset to, found a file")
     if out.exists() and read_manifest(out) is None and any(path.is_file() for path in out.rglob("*")):
         raise ValueError(f"{out}: holds files that were not generated (no {MANIFEST}); choose another folder")
 
-    staging = out.with_name(out.name + ".partial")
-    if staging.exists():
-        shutil.rmtree(staging)
+    staging, old = out.with_name(out.name + ".partial"), out.with_name(out.name + ".old")
+    for left in (staging, old):  # by a run that was killed
+        if left.exists():
+            shutil.rmtree(left)
     for path in known.files:
         (staging / path).parent.mkdir(parents=True, exist_ok=True)
     with single_threaded_opencv():
@@ -134,8 +135,10 @@ def make_dataset(
     }
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=2))
     if out.exists():
-        shutil.rmtree(out)
+        out.replace(old)  # whole: half of it would not be known as drawn
     staging.replace(out)
+    if old.exists():
+        shutil.rmtree(old)
     return manifest
 
 

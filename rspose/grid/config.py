@@ -367,7 +367,7 @@ class Tuning(Settings):
     """How each loss is tuned for each model and head before its cells are trained."""
 
     trials: int = Field(ge=2, le=1000)
-    """Trainings of each loss, with another seed than any cell's: the recipe as it stands, then quasi-random
+    """Trainings of each loss, without the images of `held_out`: the recipe as it stands, then quasi-random
     points (Halton's), the same for all losses. The best one says how the cells are trained."""
     length: Number = Field(default=1.0, gt=0, le=1)
     """Epochs of a trial, as a part of the training's."""
@@ -378,7 +378,7 @@ class Tuning(Settings):
     sigma: Annotated[list[Positive], Pair] = [0.5, 1.25]
     """Least and largest factor on the standard deviation of the labels."""
     seed: Seed = 0
-    """Seed of the points and of the trainings."""
+    """Seed of the points and of the trials, which start as a cell of that seed does."""
     dataset: Dataset | None = None
     """Dataset whose choices serve all others too, which then need no trials; left out, each has its own."""
     choices: Folder | None = None
@@ -731,6 +731,8 @@ def _model_problems(config: GridConfig) -> Iterator[tuple[str, str]]:
                     yield f"{key}.sigma.{head}", f"no entry for dataset {dataset!r}"
         for dataset in dict.fromkeys((*config.datasets, *settings.dataset_training)):
             yield from _training_problems(config, model, dataset)
+        if settings.initial_weights and "heatmap" not in settings.base:
+            yield f"{key}.initial_weights", "expected base.heatmap, whose model it trains, beside it"
         if tuned_on and tuned_on not in settings.input_size:
             yield f"{key}.input_size", f"no entry for dataset {tuned_on!r}, which tuning.dataset names"
     if tuned_on and tuned_on not in config.data:

@@ -201,7 +201,8 @@ def initial_weights_fingerprint(config: GridConfig, model: str) -> str:
     """Changes when the initial weights of a model have to be trained again."""
     settings = config.model_settings[model].model_dump(mode="json")
     code = sha256_of_modules("rspose.training.initial_weights")
-    return sha256_of([settings, initial_weights_dataset(config, model), config.training.precision, code])
+    figures = dataset_settings(initial_weights_dataset(config, model))
+    return sha256_of([settings, figures, config.training.precision, code])
 
 
 def code_sha256(loss: ChosenLoss) -> str:

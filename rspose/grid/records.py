@@ -34,7 +34,8 @@ def record_files(*places: Path) -> list[Path]:
     for place in places:
         if place.is_dir():
             files = sorted(path for ending in (".json", PACKED) for path in place.rglob(f"*{ending}"))
-            found += [path for path in files if path.name != CHOICES]
+            # Hidden ones are still being written, or were when their job was killed.
+            found += [path for path in files if path.name != CHOICES and not path.name.startswith(".")]
         elif place.is_file() and place.name.endswith(PACKED):
             found.append(place)
         else:

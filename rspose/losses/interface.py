@@ -139,9 +139,13 @@ class KeypointTarget:
             areas = BOX_SHARE * numbers("boxes", boxes, b, 2).prod(dim=1)
         widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
         check_numbers("KeypointTarget", above=0, **dict(zip(("sigma (x)", "sigma (y)"), widths, strict=True)))
+        # Of a place that is no number there is no label; unmasked, the loss refuses it by its name.
         axes = list(zip(size, places.unbind(-1), widths, strict=True))
         x, y = (
-            torch.exp(-((torch.arange(n, device=places.device) - place[..., None]) ** 2) / (2 * width**2))
+            torch.exp(
+                -((torch.arange(n, device=places.device) - place.nan_to_num(math.inf)[..., None]) ** 2)
+                / (2 * width**2)
+            )
             for n, place, width in axes
         )
         far_x, far_y = ((place - place.clamp(0, n - 1)).abs() > 3 * width for n, place, width in axes)

@@ -11,6 +11,8 @@ from rspose.reporting.results import Results
 from rspose.reporting.statistics import KEY, REFERENCE, Verdict
 from rspose.reporting.style import dataset_title, head_label
 
+_APART = "no seed in common with MSE on the same data"
+
 
 class Answer(NamedTuple):
     """Which losses are better than MSE in one dataset, model and head, and which are not known to be."""
@@ -52,7 +54,9 @@ def _sentence(results: Results, place: tuple[str, str, str], losses: list[str]) 
     decided = [loss for loss in ordered if loss in compared.index and compared.verdict[loss] is not None]
     if not decided:
         listed = ", ".join(f"{results.labels[loss]} {100 * means[loss]:.1f}" for loss in ordered)
-        why = "one seed decides nothing" if REFERENCE in means else "no record of MSE to compare with"
+        why = "no record of MSE to compare with"
+        if REFERENCE in means:
+            why = "one seed decides nothing" if len(compared) else _APART
         return f"{name}: {listed}; {why}."
     said = [f"{name} of MSE {100 * means[REFERENCE]:.1f}"]
     for verdict in Verdict:
@@ -60,9 +64,13 @@ def _sentence(results: Results, place: tuple[str, str, str], losses: list[str]) 
         if those:
             gains = ", ".join(_gain(results, loss, compared.difference[loss]) for loss in those)
             said.append(f"{verdict}: {gains}")
-    rest = [results.labels[loss] for loss in ordered if loss not in decided and loss != REFERENCE]
-    if rest:
-        said.append(f"one seed, which decides nothing: {', '.join(rest)}")
+    rest = [loss for loss in ordered if loss not in decided and loss != REFERENCE]
+    for why, those in (
+        ("one seed, which decides nothing", [loss for loss in rest if loss in compared.index]),
+        (_APART, [loss for loss in rest if loss not in compared.index]),
+    ):
+        if those:
+            said.append(f"{why}: {', '.join(results.labels[loss] for loss in those)}")
     return f"{'; '.join(said)}."
 
 

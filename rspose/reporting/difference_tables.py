@@ -67,7 +67,7 @@ def length_table(results: Results) -> Table | None:
     )
     rows, turned = [], []
     for cell in places:
-        metric = results.main_metrics[cell[0]]
+        metric = results.all_metrics[cell[0]]
         entries: list[Entry] = []
         signs = {}
         for each in results.lengths:
@@ -90,7 +90,7 @@ def length_table(results: Results) -> Table | None:
         for each in results.lengths
         for signed, label in enumerate(("score", f"minus {results.labels[REFERENCE]}"))
     ]
-    metrics = notes.metrics_named(results.main_metrics)
+    metrics = notes.metrics_named(results.all_metrics)
     caption = f"Along the training length, {notes.data_kind(results.runs)}: {metrics} (%)"
     order = (
         f"The difference changes its sign: {'; '.join(turned)}."

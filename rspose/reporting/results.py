@@ -52,6 +52,7 @@ class Results:
     failures: Sequence[Failure] = ()
     claims: Sequence[Claim] = ()
     others: Sequence["Results"] = ()  # what the same records say at other training lengths
+    unseen: Sequence[Failure] = ()  # failures at lengths that no record has
     family: Family | None = None  # of these and the others
     region: float = EQUIVALENCE  # of practical equivalence, in percentage points
 
@@ -145,6 +146,11 @@ class Results:
             for name in self.datasets
         }
 
+    @cached_property
+    def all_metrics(self) -> dict[str, str]:
+        """:attr:`main_metrics` at every training length: a dataset may have records of another one alone."""
+        return {name: metric for each in self.lengths for name, metric in each.main_metrics.items()}
+
     def of(self, dataset: str | None) -> tuple[pd.DataFrame, list[Failure]]:
         """The rows of :attr:`runs` and the failures of a dataset, or all of them."""
         if dataset is None:
@@ -215,4 +221,5 @@ def results_of(
         for length, of_length in by_length(known).items()
     }
     most = max(found.values(), key=lambda results: (len(results.cells), results.length))
-    return replace(most, others=[results for results in found.values() if results is not most])
+    others = [results for results in found.values() if results is not most]
+    return replace(most, others=others, unseen=[each for each in failures if each.cell.length not in found])

@@ -209,10 +209,10 @@ def paired(strata: Sequence[Stratum]) -> Paired | None:
     pairs_of = [_pairs(*stratum) for stratum in strata]
     if not pairs_of or not all(pairs_of):
         return None
-    gains = [np.array([ours - theirs for _, ours, theirs, _ in pairs]) for pairs in pairs_of]
+    gains = [np.array([ours - theirs for _, ours, theirs, *_ in pairs]) for pairs in pairs_of]
     mean = float(np.mean([gain.mean() for gain in gains]))
     count = min(map(len, gains))
-    together = [_together([(None, drawn) for *_, drawn in pairs]) for pairs in pairs_of]
+    together = [_together([(draws, drawn) for *_, draws, drawn in pairs]) for pairs in pairs_of]
     complete = [drawn for drawn in together if drawn is not None]
     alike = len(complete) == len(together) and len(set(map(len, complete))) == 1
     drawn = np.mean(complete, axis=0) if alike else None
@@ -334,7 +334,7 @@ def _sign_flip(gains: np.ndarray) -> float:
 
 def _pairs(
     first: Sequence[Record], second: Sequence[Record], metric: str
-) -> list[tuple[int, float, float, np.ndarray | None]]:
+) -> list[tuple[int, float, float, Any, np.ndarray | None]]:
     """Seed, both values and the replicates of their difference, for each seed of both on the same data."""
     others = {run.cell.seed: run for run in second}
     found = []
@@ -348,7 +348,7 @@ def _pairs(
             gains = None
             if drawn is not None and others_drawn is not None and run.draws == other.draws:
                 gains = drawn - others_drawn
-            found.append((run.cell.seed, ours, theirs, gains))
+            found.append((run.cell.seed, ours, theirs, run.draws, gains))
     return found
 
 

@@ -111,6 +111,10 @@ _VERDICTS = (
 )
 
 
+_OF_ALL = ("confidence", "diagnosis", "calibration", "readings", "differences", "lengths", "claimed", "main")
+"""Names of the tables beside those of the datasets."""
+
+
 class _Source(NamedTuple):
     """A column and where its entries come from: dataset and head are those of the row where empty."""
 
@@ -136,7 +140,7 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
         FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
     """
     results = read_results(records, region)
-    written = []
+    written: list[Path] = []
     for of_length in results.lengths:
         folder = out if of_length.length == results.length else out / f"length{of_length.length:g}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +150,19 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
                 path = folder / f"{table.name}.{suffix}"
                 path.write_text(text, encoding="utf-8")
                 written.append(path)
+    _remove_outdated(out, written)
     return written
+
+
+def _remove_outdated(out: Path, written: Sequence[Path]) -> None:
+    """Remove tables of an earlier call that this one did not write, and nothing else."""
+    names = {*DATASETS, *_OF_ALL}
+    for folder in [*out.glob("length*/"), out]:
+        for path in folder.glob("*.*"):
+            if path.stem in names and path.suffix in (".md", ".tex", ".csv") and path not in written:
+                path.unlink()
+        if folder != out and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
@@ -242,7 +258,7 @@ def main_table(results: Results) -> Table:
     table = _table("main", caption, results, sources, _places(results.runs, results.failures, claims))
     if claims:
         table = replace(table, notes=(*table.notes, f"{_VERDICTS} Table claimed has the commands."))
-    return table
+    return replace(table, notes=(*table.notes, *notes.gaps(results.runs[:0], results.unseen)))
 
 
 def diagnosis_table(results: Results) -> Table | None:

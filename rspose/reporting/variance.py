@@ -76,7 +76,9 @@ def variance_table(*places: Path) -> Table:
     rows = []
     ordered = sorted(found, key=lambda group: (cell_order(*group[:4]), group[4], len(group[5]), group[5]))
     for (*of_cell, length), groups in groupby(ordered, key=lambda group: group[:5]):
-        values = {group[5]: _scores(list(found[group].values())) for group in groups}
+        records_of = {group[5]: list(found[group].values()) for group in groups}
+        _same_data([record for records in records_of.values() for record in records])
+        values = {sources: _scores(records) for sources, records in records_of.items()}
         values = {sources: scores for sources, scores in values.items() if len(scores) > 1}
         every = tuple(sorted({source for sources in values for source in sources}))
         for sources, scores in values.items():
@@ -99,12 +101,16 @@ def variance_table(*places: Path) -> Table:
     )
 
 
+def _same_data(records: Sequence[Record]) -> None:
+    for record in records:
+        if record.data.checksum != records[0].data.checksum:
+            raise ValueError(
+                f"{records[0].path}: other data than {record.path}; name one of their places alone"
+            )
+
+
 def _scores(records: Sequence[Record]) -> np.ndarray:
     """The main metric of each record that has one."""
-    if len({record.data.checksum for record in records}) > 1:
-        raise ValueError(
-            f"{records[0].path}: other data than {records[-1].path}; name one of their places alone"
-        )
     dataset = records[0].cell.dataset
     metric = main_metric(dataset) if dataset in DATASETS else next(iter(records[0].metrics))
     return np.array([value for each in records if (value := each.metrics.get(metric)) is not None])

@@ -31,7 +31,7 @@ def fetch_dataset(name: str, root: Path | None, yes: bool) -> bool:
     root = root or data_folder(Path("data", known.release.folder or name))
     if read_manifest(root) is not None:
         raise ValueError(f"{root}: a drawn dataset is in this folder; name another one with --root")
-    missing = [each for each in known.release.downloads if not is_there(each, root)]
+    missing = [each for each in known.release.downloads if not is_there(each, root, known.files)]
     by_hand = [each for each in missing if not (each.address or stored(each, root).exists())]
     offered = [each for each in missing if each not in by_hand]
     print(f"{known.title}, into {root}/. Terms: {known.release.terms}")

@@ -110,6 +110,9 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
     composed.pop("auto_scale_lr", None)
     if rate.base_batch_size is not None:
         composed["auto_scale_lr"] = {"base_batch_size": rate.base_batch_size, "enable": True}
+    if composed["optim_wrapper"].get("type") == "AmpOptimWrapper":  # the precision is our config's
+        for key in ("type", "loss_scale", "dtype", "use_fsdp"):
+            composed["optim_wrapper"].pop(key, None)
     if training.precision == "bfloat16":
         composed["optim_wrapper"]["type"] = "Bfloat16OptimWrapper"
     epochs = training.epochs

@@ -80,7 +80,10 @@ class _Segmenter(nn.Module):
         super().__init__()
         composed = compose(config, cell, Path(), None)
         DefaultScope.get_instance("initial weights", scope_name="mmpose")
-        composed["model"]["backbone"]["frozen_stages"] = -1
+        backbone = composed["model"]["backbone"]
+        backbone.pop("frozen", None)
+        if "frozen_stages" in backbone:
+            backbone["frozen_stages"] = -1
         estimator = MODELS.build(composed["model"])
         load_safely()
         estimator.init_weights()

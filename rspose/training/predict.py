@@ -20,6 +20,7 @@ from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, Training
 from rspose.grid.files import replacing
+from rspose.grid.job import LastingError
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
 from rspose.training.weights import read_checkpoint
@@ -72,7 +73,14 @@ def predict_held_out(config: GridConfig, cell: Cell, checkpoint: Path) -> Predic
     DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
     loader = Runner.build_dataloader(composed["held_out_dataloader"])
     rows = list(_rows(_load(composed, checkpoint, training), loader, dataset(cell.dataset)))
+    if not rows:
+        raise nobody_held_out(cell.dataset)
     return Predictions(**_stacked(rows), protocol={"dataset": cell.dataset, "split": "held out"})
+
+
+def nobody_held_out(dataset: str) -> LastingError:
+    """What a trial fails with that there is nobody to score on."""
+    return LastingError(f"config key 'tuning.held_out.share': no person of {dataset} is held out")
 
 
 def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:

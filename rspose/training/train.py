@@ -33,6 +33,7 @@ from rspose.losses import build
 from rspose.training.checkpoints import latest_checkpoint
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
+from rspose.training.pretrained import pretrained
 from rspose.training.progress import ProgressHook
 from rspose.training.torchrun import torchrun
 from rspose.training.watch import LossFailure
@@ -135,8 +136,10 @@ def train(
             f"config key 'training.devices': {settings.devices} GPUs asked for, but torch sees {gpus}"
         )
     fingerprint = training_fingerprint(config, cell)
-    # The same settings on other data, or from other initial weights, are another training.
-    inputs = [*config.dataset_files(cell.dataset, "train"), *([initial_weights] if initial_weights else [])]
+    # The same settings on other data, or from other weights, are another training.
+    starts = pretrained(config, cell.model, cell.head)
+    weights = [*([initial_weights] if initial_weights else []), *([starts.file] if starts else [])]
+    inputs = [*config.dataset_files(cell.dataset, "train"), *weights]
     folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
     work_dir = config.results / "work" / cell.path / folder
     previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
@@ -189,11 +192,11 @@ class Training:
             revert_sync_batchnorm(runner.model)  # torch has it on GPUs only
         runner.register_hook(measurements, priority="HIGHEST")
         if is_main_process():
-            length = part_of_cell(self.config) if settings.held_out else self.cell.length
+            tuning = self.config.tuning
+            is_trial = tuning is not None and settings.held_out == tuning.held_out
+            length = part_of_cell(self.config) if is_trial else self.cell.length
             runner.register_hook(ProgressHook(self.config, length, self.title, self.parallel, terminal))
-        # Under a gradient scaler an infinite gradient is no mistake.
-        with_scaler = composed["optim_wrapper"].get("type") == "AmpOptimWrapper"
-        _unwrapped(runner.model).head.watch_gradients = not with_scaler
+        _unwrapped(runner.model).head.watch_gradients = True
         try:
             runner.train()
         except LossFailure as failure:

@@ -16,7 +16,7 @@ from rspose.grid.config import GridConfig
 from rspose.grid.files import write_json
 from rspose.grid.job import LastingError
 from rspose.grid.tuning import points, tried
-from rspose.training.predict import predict_held_out
+from rspose.training.predict import nobody_held_out, predict_held_out
 from rspose.training.train import train
 
 
@@ -59,5 +59,5 @@ def _score(config: GridConfig, cell: Cell, weights: Path) -> float:
     chosen = persons.take(held_out_persons(persons, held_out.share, held_out.seed))
     score = precision_on_boxes(cell.dataset, predict_held_out(config, cell, weights), chosen)
     if math.isnan(score):
-        raise LastingError(f"config key 'tuning.held_out.share': no person of {cell.dataset} is held out")
+        raise nobody_held_out(cell.dataset)
     return score

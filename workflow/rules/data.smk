@@ -6,7 +6,8 @@ for dataset in filter(is_generated, CONFIG.read_datasets):
         name:
             f"dataset_{dataset}"
         output:
-            f"{data_root(dataset)}/manifest.json",
+            # Kept until another is written: a folder without one is not the project's to draw into.
+            update(f"{data_root(dataset)}/manifest.json"),
         log:
             f"{RESULTS}/logs/dataset/{dataset}.log",
         conda:

@@ -190,15 +190,16 @@ def compare(
     places = torch.empty(rows, length, dtype=torch.int32, device=scores.device)
     count = places.new_empty(rows)
     given = elements[0], labels.to(scores.dtype).contiguous(), positive.contiguous()
-    pack_positives[(rows,)](*given, *packed, places, count, length)
-    sum_errors[(rows, triton.cdiv(length, _ROWS.value))](
-        *elements, *packed, count, *errors, length, slope, num_warps=1
-    )
-    if wanted:
-        push_negatives[(rows, triton.cdiv(length, _WIDE_COLUMNS.value))](
-            *elements, packed[0], count, pushing, by_rank, length, slope
+    with torch.cuda.device_of(scores):  # Triton launches on the current one
+        pack_positives[(rows,)](*given, *packed, places, count, length)
+        sum_errors[(rows, triton.cdiv(length, _ROWS.value))](
+            *elements, *packed, count, *errors, length, slope, num_warps=1
         )
-        pull_positives[(rows, triton.cdiv(length, _COLUMNS.value))](
-            *packed, places, count, *errors, by_rank, by_sort, length, slope, num_warps=1
-        )
+        if wanted:
+            push_negatives[(rows, triton.cdiv(length, _WIDE_COLUMNS.value))](
+                *elements, packed[0], count, pushing, by_rank, length, slope
+            )
+            pull_positives[(rows, triton.cdiv(length, _COLUMNS.value))](
+                *packed, places, count, *errors, by_rank, by_sort, length, slope, num_warps=1
+            )
     return ranking.sum(dim=1), sorting.sum(dim=1), by_rank, by_sort

@@ -16,6 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rspose.grid.cell import Cell
+from rspose.grid.record import Failure, Record
 from rspose.reporting import notes
 from rspose.reporting.answers import answers
 from rspose.reporting.chart_frames import losses
@@ -100,7 +101,7 @@ def _sections(results: Results, linked: set[Any]) -> list[dict[str, Any]]:
 
 def _summary(results: Results) -> dict[str, Any]:
     """What the head of the page says of all records together."""
-    records = results.records
+    records = _all_records(results)
     made_by = [record.provenance for record in records]
     days = sorted(each.created[:10] for each in made_by if each.created)
     commits = [f"{one.git_commit[:10]}{'-dirty' * (one.clean is False)}" for one in made_by if one.git_commit]
@@ -110,8 +111,8 @@ def _summary(results: Results) -> dict[str, Any]:
     return {
         "grids": list(dict.fromkeys(record.grid for record in records if record.grid)),
         "records": len(records),
-        "failed": len(results.failures),
-        "missing": len(notes.missing(results.runs, results.failures)),
+        "failed": len(_all_failures(results)),
+        "missing": len(_all_missing(results)),
         "days": list(dict.fromkeys(days[:1] + days[-1:])),
         "commits": list(dict.fromkeys(commits)),
         "devices": list(dict.fromkeys(each.device for each in made_by if each.device)),
@@ -123,9 +124,8 @@ def _summary(results: Results) -> dict[str, Any]:
 def _cell_rows(results: Results) -> list[dict[str, Any]]:
     """A row a record, and a row a cell that failed or is missing, in the order of the tables."""
     rows = []
-    trained = chain.from_iterable(each.records for each in results.others)
-    for record in chain(results.records, (record for record in trained if not record.control)):
-        metric = results.main_metrics[record.cell.dataset]
+    for record in _all_records(results):
+        metric = results.all_metrics[record.cell.dataset]
         numbers = []
         columns = {metric: Column("", ""), **dict.fromkeys(_SPEARMAN, Column("", "", 1, 2))}
         for name, column in columns.items():
@@ -137,10 +137,23 @@ def _cell_rows(results: Results) -> list[dict[str, Any]]:
         data = "generated" if record.data.generated else "real"
         status, named = "control" if record.control else "finished", metric.removeprefix("metrics.")
         rows.append(_row(results, record.cell, status, "", data=data, metric=named, numbers=numbers))
-    rows += [_row(results, one.cell, "failed", one.error) for one in results.failures]
+    rows += [_row(results, one.cell, "failed", one.error) for one in _all_failures(results)]
     why = "other cells of this dataset and model have the seed"
-    absent = notes.missing(results.runs, results.failures)
-    return rows + [_row(results, cell, "missing", why) for cell in absent]
+    return rows + [_row(results, cell, "missing", why) for cell in _all_missing(results)]
+
+
+def _all_records(results: Results) -> list[Record]:
+    """Those of all training lengths, controls once."""
+    others = chain.from_iterable(each.records for each in results.others)
+    return [*results.records, *(record for record in others if not record.control)]
+
+
+def _all_failures(results: Results) -> list[Failure]:
+    return [*chain.from_iterable(each.failures for each in results.lengths), *results.unseen]
+
+
+def _all_missing(results: Results) -> list[Cell]:
+    return [cell for each in results.lengths for cell in notes.missing(each.runs, each.failures)]
 
 
 def _row(results: Results, cell: Cell, status: str, note: str, **known: Any) -> dict[str, Any]:
