@@ -172,7 +172,8 @@ class Results:
 
         A loss without a record goes by the title of its claim, or by its name.
         """
-        labels = {failure.cell.loss: failure.cell.loss for failure in self.failures}
+        failed = [*self.unseen, *(failure for each in self.lengths for failure in each.failures)]
+        labels = {failure.cell.loss: failure.cell.loss for failure in failed}
         labels |= {claim.loss: claim.title for claim in self.claims}
         runs = pd.concat([each.runs for each in self.lengths])
         losses = runs.drop_duplicates("loss")[["loss", "loss.title", "loss.reconstruction"]]
