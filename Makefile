@@ -37,17 +37,17 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 
 demo: $(INSTALLED)  ## Run the grid of CONFIG (the demo by default) and print the main table
 	@[ -f "$(CONFIG)" ] || { echo "error: CONFIG=$(CONFIG): no such file; config/README.md lists the configs"; exit 1; }
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	@$(BIN)/rspose tables $(CONFIG)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
+	@$(BIN)/rspose tables "$(CONFIG)"
 
 compare: named $(INSTALLED)  ## Train LOSS beside the losses that have records; its row, differences, cost
-	@$(BIN)/rspose compare $(LOSS) $(CONFIG) --cores $(CORES) $(if $(FROM),--from $(FROM)) $(ARGS)
+	@$(BIN)/rspose compare "$(LOSS)" "$(CONFIG)" --cores $(CORES) $(if $(FROM),--from "$(FROM)") $(ARGS)
 
 named:
 	@[ -n "$(LOSS)" ] || { echo "error: name the loss: make compare LOSS=my_loss"; exit 1; }
 
 tables: $(INSTALLED)  ## Make the tables of CONFIG again, after the cells that have no record
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile $(CONFIG)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake tables --cores $(CORES) --configfile "$(CONFIG)"
 
 # One thread a test process: there is a process for every core, and one more, since those on a Slurm mostly wait for it.
 # tests/conftest.py says which modules come first.

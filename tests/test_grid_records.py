@@ -21,7 +21,7 @@ from builders.records import COCO_METRICS, fail, record, studied, with_bootstrap
 
 from rspose.grid.cell import Cell
 from rspose.grid.record import Record, RecordError, read_record
-from rspose.grid.records import load_failures, pack, unpack
+from rspose.grid.records import load_failures, load_records, pack, unpack
 from rspose.reporting.frame import ordered_records, tidy, to_csv
 from rspose.reporting.report.page import make_report
 from rspose.reporting.statistics import over_seeds
@@ -503,3 +503,12 @@ def test_no_text_of_a_csv_is_a_formula_and_numbers_stay_numbers(tmp_path: Path) 
 
 def _number(text: str) -> bool:
     return re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", text) is not None
+
+
+def test_the_folder_of_a_run_is_found_from_within_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "results/records", record())
+    monkeypatch.chdir(tmp_path / "results/records")
+    (found,) = load_records(Path("."))
+    assert found.run == tmp_path / "results"

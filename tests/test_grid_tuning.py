@@ -315,3 +315,16 @@ def test_a_trial_is_scored_as_the_official_evaluator_scores_annotated_boxes(tmp_
     evaluator.summarize()
     assert 0.05 < evaluator.stats[0] < 0.95
     assert precision_on_boxes("coco", wanted, held_out) == pytest.approx(evaluator.stats[0], abs=1e-9)
+
+
+def test_choices_that_are_there_stay_where_nothing_was_chosen(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "choices.json"
+    file.write_text("kept")
+    with pytest.raises(ConfigError, match="expected tuning, found none"):
+        keep_choices(complete(settings), file)
+    settings["tuning"] = {"trials": 2}
+    assert keep_choices(complete(settings), file) == 0
+    assert file.read_text() == "kept"

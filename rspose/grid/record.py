@@ -357,8 +357,8 @@ class Record(_File):
     @cached_property
     def run(self) -> Path | None:
         """The folder of the run: records, figures and the rest; None where the file is not in its place."""
-        parts = self.place.parts
-        return self.path.parents[len(parts)] if self.path.parts[-len(parts) :] == parts else None
+        parts, path = self.place.parts, self.path.absolute()
+        return path.parents[len(parts)] if path.parts[-len(parts) :] == parts else None
 
     @cached_property
     def scores(self) -> dict[str, float | None]:

@@ -116,14 +116,23 @@ def kept(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
 
 
 def keep_choices(config: GridConfig, file: Path) -> int:
-    """Write what was chosen in a grid as a file for ``tuning.choices``; how many losses it holds."""
+    """Write what was chosen in a grid as a file for ``tuning.choices``; how many losses it holds.
+
+    Where nothing was chosen, nothing is written.
+
+    Raises:
+        ConfigError: The config has no tuning.
+    """
+    if config.tuning is None:
+        raise ConfigError.at("tuning", "expected tuning, found none")
     cells = dict.fromkeys(tuned_on(config, cell)._replace(seed=0, length=1.0) for cell in config.cells())
     made = {
         "/".join(cell[:4]): folder(config, cell) / "choice.json"
         for cell in cells
         if (folder(config, cell) / "choice.json").is_file()
     }
-    write_json(file, {name: json.loads(path.read_text()) for name, path in made.items()})
+    if made:
+        write_json(file, {name: json.loads(path.read_text()) for name, path in made.items()})
     return len(made)
 
 

@@ -120,14 +120,14 @@ def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
     left = [cell for cell in config.unfinished() if cell.loss == name]
     if failed:
         # The workflow makes no tables then: those of the cells that are there.
-        make_tables(records, tables)
+        make_tables(records, tables, config.equivalence)
         for failure in load_failures([], records):
             if failure.cell in left:
                 print(f"failed: {failure.cell}: {failure.error}", file=sys.stderr)
     print(f"\n{(tables / 'main.md').read_text()}")
     if failed and left == own:
         raise ValueError(f"no record of {name}: none of its cells was finished")
-    results = read_results(records)
+    results = read_results(records, config.equivalence)
     print(to_markdown(beside(results, name)))
     measured = {}
     for head in dict.fromkeys(cell.head for cell in own):

@@ -31,10 +31,14 @@ def keep_reference(config: Path, out: Path | None = None) -> tuple[Path, str]:
     folder = out or Path("results/reference") / grid.name
     if tree()["clean"] is not True:
         raise ValueError("expected a tree without changes, found some (git status): commit them first")
-    cells = set(grid.cells())
+    cells, controls = set(grid.cells()), grid.datasets if grid.controls else []
     # Configs may share a results folder.
     found = load_records(grid.results / "records")
-    records = [record for record in found if record.control or record.cell in cells]
+    records = [
+        record
+        for record in found
+        if (record.cell.dataset in controls if record.control else record.cell in cells)
+    ]
     if not records:
         raise ValueError(f"{grid.results}/records: expected records, found none: run the grid first")
     if problem := _not_repeatable(grid, records):
