@@ -56,7 +56,7 @@ def test_the_commands_of_the_walk_through_run_in_a_fresh_copy(tmp_path: Path) ->
     assert said(copy, check).endswith("my_loss: all checks passed\n")
     # make runs the tools of .venv; what it would run is asked of it, and run with the tools of these tests.
     planned = said(copy, [*compare, "CORES=2", "--dry-run", "--old-file", ".venv/installed"])
-    (line,) = [line for line in planned.splitlines() if "compare my_loss" in line]
+    (line,) = [line for line in planned.splitlines() if "rspose compare" in line]
     tool, *arguments = shlex.split(line)
     assert tool == ".venv/bin/rspose"
     started = said(copy, ["rspose", *arguments, "--dry-run"])
