@@ -5,6 +5,7 @@
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -112,10 +113,9 @@ onstart:
 
 onerror:
     if not CONFIG.records:
-        print(
-            f"tables of what is there: rspose tables {RESULTS}/records --out {RESULTS}/tables",
-            file=sys.stderr,
-        )
+        command = ["rspose", "tables", f"{RESULTS}/records", "--out", f"{RESULTS}/tables"]
+        region = ["--equivalence", f"{CONFIG.equivalence:g}"]
+        print(f"tables of what is there: {shlex.join(command + region)}", file=sys.stderr)
 
 
 rule all:

@@ -40,7 +40,8 @@ _DATASET = dataset_name("--dataset", required=True)
 _CONFIG = path("config", "config of a grid")
 _DEMO = Path("config/demo.yaml")
 _RECORDS = path("records", "folders or packed files of records, which are merged", nargs="+")
-_REGION = points("--equivalence", "half width of the region of practical equivalence", default=0.5)
+_HALF_WIDTH = "half width of the region of practical equivalence"
+_REGION = points("--equivalence", _HALF_WIDTH, default=0.5)
 _FROM = "of a loss from outside the project: a .py file, or an entry point of the group rspose.losses"
 _SOURCE = argument("--from", _FROM, dest="source", metavar="SOURCE")
 
@@ -121,9 +122,9 @@ def _fetch(dataset: str, root: Path | None, yes: bool) -> int:
         default=[_DEMO],
     ),
     path("--out", "folder of all tables of the records (default: print their main table)"),
-    _REGION,
+    points("--equivalence", f"{_HALF_WIDTH} (default: 0.5; that of the config for a grid)"),
 )
-def _tables(records: list[Path], out: Path | None, equivalence: float) -> None:
+def _tables(records: list[Path], out: Path | None, equivalence: float | None) -> None:
     """Make all tables of finished records, without torch; or print the main table, also of a grid."""
     from rspose.grid.config import load_config
     from rspose.reporting.markdown import to_markdown
@@ -131,16 +132,18 @@ def _tables(records: list[Path], out: Path | None, equivalence: float) -> None:
     from rspose.reporting.tables import main_table, make_tables
 
     config = next((each for each in records if each.suffix in (".yaml", ".yml")), None)
-    if config and (out or len(records) > 1):
-        raise ValueError(f"{config}: expected records beside other records or --out, found a config")
+    if config and (out or len(records) > 1 or equivalence is not None):
+        beside = "other records, --out or --equivalence"
+        raise ValueError(f"{config}: expected records beside {beside}, found a config")
+    region = 0.5 if equivalence is None else equivalence
     if config:
         folder = load_config(config).results / "tables"
         if not (folder / "main.md").is_file():
             raise ValueError(f"{folder}/main.md: no such table; run snakemake --configfile {config} first")
     elif out:
-        make_tables(records, folder := out, region=equivalence)
+        make_tables(records, folder := out, region=region)
     else:
-        print(to_markdown(main_table(read_results(records, region=equivalence))), end="")
+        print(to_markdown(main_table(read_results(records, region=region))), end="")
         return
     print((folder / "main.md").read_text(encoding="utf-8"))
     print(f"All tables (Markdown, LaTeX, CSV): {folder}/")

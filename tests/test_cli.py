@@ -165,6 +165,7 @@ def test_the_main_table_is_printed_and_the_others_are_pointed_to(
     (tmp_path / "results" / "report.html").touch()
     said = success(capsys, "tables", config_file)
     assert str(tmp_path / "results" / "report.html") in said and "Next: a loss of your own" in said
+    assert "expected records beside" in failure(capsys, "tables", config_file, "--equivalence", 1)
 
 
 def test_without_a_folder_for_tables_the_main_table_of_records_is_printed(

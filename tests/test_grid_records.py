@@ -7,6 +7,7 @@ import json
 import lzma
 import re
 import statistics
+import subprocess
 from collections.abc import Iterator
 from functools import reduce
 from itertools import product
@@ -19,8 +20,9 @@ import pandas as pd
 import pytest
 from builders.records import COCO_METRICS, fail, record, studied, with_bootstrap, write
 
+import rspose.grid.record
 from rspose.grid.cell import Cell
-from rspose.grid.record import Record, RecordError, read_record
+from rspose.grid.record import Record, RecordError, read_record, tree
 from rspose.grid.records import load_failures, load_records, pack, unpack
 from rspose.reporting.frame import ordered_records, tidy, to_csv
 from rspose.reporting.report.page import make_report
@@ -503,6 +505,30 @@ def test_no_text_of_a_csv_is_a_formula_and_numbers_stay_numbers(tmp_path: Path) 
 
 def _number(text: str) -> bool:
     return re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", text) is not None
+
+
+def test_the_commit_is_that_of_the_package_and_not_of_the_folder_that_a_command_runs_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*command: str) -> str:
+        author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        return subprocess.run(["git", *author, *command], check=True, capture_output=True, text=True).stdout
+
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "package/record.py"
+    package.parent.mkdir()
+    package.touch()
+    monkeypatch.setattr(rspose.grid.record, "__file__", str(package))
+    git("init", "-q")
+    git("commit", "-qm", "somebody's own", "--allow-empty")
+    assert tree() == {"git_commit": None, "clean": None}, "installed below a repository of another project"
+    git("add", ".")
+    git("commit", "-qm", "the package")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert tree() == {"git_commit": git("rev-parse", "HEAD").strip(), "clean": True}
+    (tmp_path / "package/new.py").touch()
+    assert tree()["clean"] is False
 
 
 def test_the_folder_of_a_run_is_found_from_within_its_records(

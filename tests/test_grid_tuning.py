@@ -148,7 +148,9 @@ def test_a_choice_that_was_made_before_is_taken_and_others_are_made(
     file = tmp_path / "choices.json"
     assert keep_choices(config, file) == 1
     again = config.changed(tuning={**TUNING, "choices": str(file)}, results=str(tmp_path / "again"))
-    assert kept(again, CELL) == read_choice(config, CELL)
+    assert kept(again, CELL) == json.loads((folder(config, CELL) / "choice.json").read_text())
+    assert keep_choices(again, tmp_path / "again.json") == 1, "a loss that did not run keeps its choice"
+    assert (tmp_path / "again.json").read_bytes() == file.read_bytes()
     write_choice(again, CELL, [], folder(again, CELL) / "choice.json")
     assert tuned(again, CELL).loss_settings == tuned(config, CELL).loss_settings
     assert kept(again, CELL._replace(loss="mse")) is None
@@ -162,12 +164,17 @@ def test_the_choice_of_one_dataset_serves_the_others(config: GridConfig, tmp_pat
     config = config.changed(tuning={**TUNING, "dataset": "coco"})
     other = CELL._replace(dataset="mpii")
     scores = [0.1, None, *[0.2] * 4, 0.6, 0.3, 0.1]
-    write_choice(config, CELL, finished(config, tmp_path, scores), folder(config, CELL) / "choice.json")
+    files = [*finished(config, tmp_path, scores), folder(config, CELL) / "choice.json"]
+    write_choice(config, CELL, files[:-1], files[-1])
     assert read_choice(config, other) == read_choice(config, CELL)
     assert tuned(config, other).loss_settings == tuned(config, CELL).loss_settings
     assert keep_choices(config, tmp_path / "choices.json") == 1
     again = config.changed(tuning={**TUNING, "dataset": "coco", "choices": str(tmp_path / "choices.json")})
-    assert kept(again, other) == read_choice(config, CELL)
+    assert kept(again, other) == kept(again, CELL) == json.loads(files[-1].read_text())
+    chosen = read_choice(config, other)
+    assert chosen and chosen["dataset"] == "coco"
+    alone = read_choice(config.changed(tuning=TUNING), CELL)
+    assert alone == {**chosen, "dataset": None}, "the trials are the same, what they serve is not"
     part = config.changed(datasets=["mpii"])
     assert part.read_datasets == ["mpii", "coco"]
     with pytest.raises(ConfigError, match=r"'tuning\.dataset': no entry for dataset 'coco'; add data\.coco"):

@@ -196,6 +196,14 @@ def test_trials_count_once_for_all_lengths_until_they_are_done(trainable: Settin
     assert make_plan(config)["totals"]["trials"] == 7
     (place / "choice.json").touch()
     assert make_plan(config)["totals"]["trials"] == 4
+    (longer,) = make_plan(config.changed(lengths=[2]))["rows"]  # a trial is as long whatever is made of it
+    assert longer["hours_left"] == pytest.approx(first["hours"] * (2 * longer["cells"] + 4 * 0.5 * 0.8))
+    for cell in config.cells():
+        if cell.loss == "rspose":
+            record = config.results / "records" / f"{cell.path}.json"
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text("{}")
+    assert make_plan(config)["totals"]["trials"] == 0, "nobody waits for them"
 
 
 def test_trials_on_a_dataset_that_serves_the_others_count_once_and_it_has_to_be_there(

@@ -1,6 +1,5 @@
 """Reference results: of one clean commit, with the full config, or refused in one line."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.config import load_config
 from rspose.grid.fingerprints import cell_settings, sha256_of
 from rspose.grid.records import load_records
+from rspose.tools import reference
 from rspose.tools.reference import keep_reference
 
 CLEAN = {"git_commit": "a" * 40, "clean": True}
@@ -37,11 +37,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     grid = load_config(config)
     for cell in grid.cells():
         tuning.write_choice(grid, cell, [], tmp_path / tuning.folder(grid, cell) / "choice.json")
-    (tmp_path / ".gitignore").write_text("*\n")
     monkeypatch.chdir(tmp_path)
-    for command in (["init", "-q"], ["add", "-f", ".gitignore"], ["commit", "-qm", "start"]):
-        author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", *author, *command], check=True)
+    monkeypatch.setattr(reference, "tree", lambda: CLEAN)
     for loss in ("mse", "kl"):
         write(tmp_path / "results/records", of_cell(config, loss))
     write(tmp_path / "results/records", record(loss="awing", model="resnet18-w24"))  # of another grid
@@ -61,7 +58,7 @@ def test_records_full_config_and_tables_are_kept(study: Path, capsys: pytest.Cap
     assert "extends" not in (place / "config.yaml").read_text()
 
 
-def test_what_cannot_be_made_again_is_refused(study: Path) -> None:
+def test_what_cannot_be_made_again_is_refused(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(expected: str) -> None:
         with pytest.raises(ValueError, match=expected):
             keep_reference(study)
@@ -74,9 +71,9 @@ def test_what_cannot_be_made_again_is_refused(study: Path) -> None:
     refused("1 of 2 records are of a tree with changes, .*kl.* first")
     write(records, of_cell(study, "kl", config_sha256="c"))
     refused("1 of 2 records are of other settings, .*kl.* first")
-    Path(".gitignore").write_text("*\n!new.py\n")
+    monkeypatch.setattr(reference, "tree", lambda: {**CLEAN, "clean": False})
     refused(r"expected a tree without changes, found some \(git status\)")
     for file in records.rglob("*.json"):
         file.unlink()
-    subprocess.run(["git", "checkout", "-q", ".gitignore"], check=True)
+    monkeypatch.setattr(reference, "tree", lambda: CLEAN)
     refused("results/records: expected records, found none: run the grid first")

@@ -9,15 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from builders.grid import SETTINGS, SnakemakeRun, put
+from mmengine.registry import DefaultScope
 
+import rspose.training  # noqa: F401  (makes mmpose importable)
 from rspose.datasets import DATASETS
 from rspose.drawn import make_dataset
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
+from rspose.training.compose import compose
+
+# isort: split
+from mmpose.registry import MODELS
 
 pytestmark = pytest.mark.slow
 
 KNOWN = DATASETS["coco"]
+CELL = Cell("coco", "tiny", "simcc", "mse", 0)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +37,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_dataset("coco", folder / "data/coco", 8, 5, 4, (128, 96))
     (folder / "data/coco/manifest.json").unlink()
     settings = deepcopy(SETTINGS)
-    settings.update(datasets=["coco"], heads=["simcc"], losses=["mse"], data={"coco": {"root": "data/coco"}})
+    settings.update(datasets=["coco"], heads=["simcc"], losses=["mse"], controls=False)
+    settings["data"] = {"coco": {"root": "data/coco"}}
     settings["training"]["epochs"] = 1
+    settings["model_settings"]["tiny"]["pretrained"] = "weights.pth"
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        model = MODELS.build(compose(complete(settings), CELL, folder, None)["model"])
+    torch.save(model.backbone.state_dict(), folder / "weights.pth")
     (folder / "real.yaml").write_text(yaml.safe_dump(settings))
     run = made_again(folder, dry=False)
     assert run["train"] == run["predict"] == run["evaluate"] == 1
@@ -36,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made_again(folder: Path, dry: bool = True) -> dict[str, int]:
-    target = "results/records/coco/tiny/simcc/mse/seed0.json"
+    target = f"results/records/{CELL.path}.json"
     return SnakemakeRun(folder, folder / "real.yaml", [*(["--dry-run"] if dry else []), target]).jobs
 
 
@@ -105,6 +120,15 @@ def test_data_that_was_moved_is_found_and_makes_nothing_again(
         assert made_again(finished) == {}
     finally:
         (finished / "moved").rename(finished / "data")
+
+
+@pytest.mark.parametrize("gone", ["data", "weights.pth"])
+def test_data_and_weights_that_were_taken_away_make_nothing_again(finished: Path, gone: str) -> None:
+    (finished / gone).rename(finished / "elsewhere")
+    try:
+        assert made_again(finished) == {}
+    finally:
+        (finished / "elsewhere").rename(finished / gone)
 
 
 def test_the_record_has_the_checksum_of_the_files_of_real_data(finished: Path) -> None:

@@ -195,6 +195,20 @@ def test_a_prediction_that_fails_is_not_tried_again(tmp_path: Path) -> None:
     assert (tmp_path / "coco-tiny-heatmap-dm-3.log").read_text().count("Traceback") == 1
 
 
+KILLED_ONCE = """
+with job(snakemake):
+    if snakemake.resources.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path(snakemake.output[0]).touch()
+"""
+
+
+def test_a_trial_that_was_killed_once_leaves_no_note(tmp_path: Path) -> None:
+    done = train(tmp_path, KILLED_ONCE, "trial", "coco/tiny/heatmap/dm/trial1")
+    assert done.returncode == 0 and done.stderr.count("is tried again: killed, or ended") == 1
+    assert not list(tmp_path.rglob("*.failed.json"))
+
+
 ALWAYS_KILLED = """
 with job(snakemake):
     os.kill(os.getpid(), signal.SIGKILL)

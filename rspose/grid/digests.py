@@ -11,7 +11,7 @@ class Digests:
     """SHA-256 of files, by what they hold and not by when they were written.
 
     Args:
-        memory: JSON file that keeps size, time of change in ns and checksum of each path.
+        memory: JSON file that keeps path, size, time of change in ns and checksum under each name.
     """
 
     def __init__(self, memory: Path) -> None:
@@ -20,16 +20,21 @@ class Digests:
             known = json.loads(memory.read_text())
         except (OSError, ValueError):  # none yet, or damaged: then files are read again
             known = {}
-        self._known: dict[str, list[int | str]] = known if isinstance(known, dict) else {}
+        self._known: dict[str, list[str | int]] = known if isinstance(known, dict) else {}
 
-    def of(self, file: Path) -> str | None:
-        """SHA-256 of a file, None if there is none."""
-        if not file.is_file():
-            return None
-        status = file.stat()
-        key, state = str(file.resolve()), [status.st_size, status.st_mtime_ns]
-        remembered = self._known.get(key)
-        if not isinstance(remembered, list) or remembered[:2] != state or len(remembered) != 3:
-            self._known[key] = remembered = [*state, file_digest(file)]
-            write_json(self.memory, self._known)
-        return str(remembered[2])
+    def of(self, file: Path, name: str) -> str | None:
+        """SHA-256 of the file that goes by a name wherever it lies.
+
+        Of one that is not there, that of the last time it was, None if it never was: what was made from it
+        stays as it is until it is there again.
+        """
+        remembered = self._known.get(name)
+        if not (isinstance(remembered, list) and len(remembered) == 4):
+            remembered = None
+        if file.is_file():
+            status = file.stat()
+            state: list[str | int] = [str(file.resolve()), status.st_size, status.st_mtime_ns]
+            if remembered is None or remembered[:3] != state:
+                self._known[name] = remembered = [*state, file_digest(file)]
+                write_json(self.memory, self._known)
+        return None if remembered is None else str(remembered[3])

@@ -84,6 +84,8 @@ def job(snakemake: Any) -> Iterator[TextIO]:
                     of = f" (tuning: {tuning})" if tuning else ""
                     write_failure(note, cell, snakemake.rule, message + of, log)
             os._exit(1)
+        if note is not None:
+            note.unlink(missing_ok=True)  # of an attempt before
 
 
 def _cell_of(snakemake: Any, config: GridConfig) -> tuple[Cell | None, str]:

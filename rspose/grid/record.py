@@ -569,11 +569,17 @@ def _version(package: str) -> str | None:
 
 
 def tree() -> dict[str, Any]:
-    """The commit of the folder that the workflow runs in, and whether nothing there differs from it."""
+    """The commit of this package where it lies in a repository, and whether nothing there differs from it."""
     try:
-        commit, changed = (
-            subprocess.run(["git", *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        _, commit, changed = (
+            subprocess.run(
+                ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (
+                ["ls-files", "--error-unmatch", Path(__file__).name],  # not in another repository
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain"],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return {"git_commit": None, "clean": None}

@@ -17,6 +17,8 @@ from rspose.grid.files import write_json
 SCORE = "keypoint AP on the annotated boxes of held-out training images"
 _EDGE = 0.05
 """A value this near to an end, as a part of the range, lies at an edge of the space."""
+_NOT_OF_A_CHOICE = {"choices", "dataset"}
+"""Settings that say which choice is taken, not how it was made: its place names its dataset."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def kept(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
         raise ConfigError.at(
             "tuning.choices", f"{file}: {name}: expected a choice and its trials, as rspose choices writes it"
         ) from None
-    ours = config.tuning.model_dump(mode="json", exclude={"choices"})
+    ours = config.tuning.model_dump(mode="json", exclude=_NOT_OF_A_CHOICE)
     for key, value in ours.items():
         if found.get(key) != value:
             raise ConfigError.at(
@@ -116,23 +118,23 @@ def kept(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
 
 
 def keep_choices(config: GridConfig, file: Path) -> int:
-    """Write what was chosen in a grid as a file for ``tuning.choices``; how many losses it holds.
+    """Write what was chosen in a grid, or before it, as a file for ``tuning.choices``; for how many losses.
 
     Where nothing was chosen, nothing is written.
 
     Raises:
-        ConfigError: The config has no tuning.
+        ConfigError: The config has no tuning, or as :func:`kept` raises it.
     """
     if config.tuning is None:
         raise ConfigError.at("tuning", "expected tuning, found none")
-    cells = dict.fromkeys(tuned_on(config, cell)._replace(seed=0, length=1.0) for cell in config.cells())
-    made = {
-        "/".join(cell[:4]): folder(config, cell) / "choice.json"
-        for cell in cells
-        if (folder(config, cell) / "choice.json").is_file()
-    }
+    made = {}
+    for cell in dict.fromkeys(tuned_on(config, cell)._replace(seed=0, length=1.0) for cell in config.cells()):
+        path = folder(config, cell) / "choice.json"
+        chosen = json.loads(path.read_text()) if path.is_file() else kept(config, cell)
+        if chosen:
+            made["/".join(cell[:4])] = chosen
     if made:
-        write_json(file, {name: json.loads(path.read_text()) for name, path in made.items()})
+        write_json(file, made)
     return len(made)
 
 
@@ -172,7 +174,7 @@ def choose(config: GridConfig, cell: Cell, trials: list[Path]) -> dict[str, Any]
     at_edge = [
         name for name, limits in ranges.items() if name in values and _is_at_edge(values[name], *limits)
     ]
-    settings = config.tuning.model_dump(mode="json", exclude={"choices"})
+    settings = config.tuning.model_dump(mode="json", exclude=_NOT_OF_A_CHOICE)
     return {**settings, "tried": done, "chosen": best, "at_edge": at_edge, "scored_by": SCORE}
 
 
@@ -182,11 +184,11 @@ def write_choice(config: GridConfig, cell: Cell, trials: list[Path], choice: Pat
 
 
 def read_choice(config: GridConfig, cell: Cell) -> dict[str, Any] | None:
-    """What was chosen for a cell; None where nothing is tuned."""
+    """What was chosen for a cell, and the dataset that serves all; None where nothing is tuned."""
     if config.tuning is None:
         return None
-    chosen: dict[str, Any] = json.loads((folder(config, cell) / "choice.json").read_text())
-    return chosen
+    chosen = json.loads((folder(config, cell) / "choice.json").read_text())
+    return {**chosen, "dataset": config.tuning.dataset}
 
 
 def tuned(config: GridConfig, cell: Cell) -> GridConfig:

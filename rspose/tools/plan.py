@@ -66,7 +66,7 @@ def make_plan(
     groups: dict[_Row, list[Cell]] = {}
     for cell in config.cells():
         groups.setdefault((*cell[:3], cell.length), []).append(cell)
-    tuned = _tuned_rows(config, groups)
+    tuned, waiting = _tuned_rows(config, groups), trials_left(config, unfinished)
     device = torch.device(training_device(config))
     instances: dict[str, tuple[int, str]] = {}
     rows: list[dict[str, Any]] = []
@@ -88,7 +88,7 @@ def make_plan(
                     fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         count, counted_from = instances[key[0]]
         hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
-        trials = trials_left(config, group) if key in tuned else []
+        trials = [each for each in waiting if tuned.get(each[0][:3]) == key]
         needed = 1
         while (
             needed < training.batch_size
@@ -110,7 +110,7 @@ def make_plan(
                 "hours": statistics.mean(hours[cell.loss] for cell in group),  # of one device, a cell
                 "trials": len(trials),  # still to be trained
                 "hours_left": sum(hours[cell.loss] for cell in left)
-                + sum(hours[cell.loss] * part for cell, part in trials),
+                + sum(hours[cell.loss] * part / key[3] for cell, part in trials),
                 "memory_gb": (fixed + per_instance * training.batch_size) / 1e9,  # with the whole batch
                 "devices": training.devices,
                 "devices_needed": needed,  # so that the batch fits: a power of two
@@ -218,15 +218,15 @@ def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int, st
     return known.release.instances, "published"
 
 
-def _tuned_rows(config: GridConfig, rows: Iterable[_Row]) -> set[_Row]:
-    """The rows that trials are counted in: once for all lengths, and for the datasets that they serve."""
+def _tuned_rows(config: GridConfig, rows: Iterable[_Row]) -> dict[tuple[str, str, str], _Row]:
+    """The row that the trials on a dataset, of a model and head, count in: one of those they serve."""
     if config.tuning is None:
-        return set()
+        return {}
     here = config.tuning.dataset
-    first: dict[tuple[str, ...], _Row] = {}
+    first: dict[tuple[str, str, str], _Row] = {}
     for row in sorted(rows, key=lambda row: row[0] != here):
-        first.setdefault(row[:3] if here is None else row[1:3], row)
-    return set(first.values())
+        first.setdefault((here or row[0], *row[1:3]), row)
+    return first
 
 
 def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:

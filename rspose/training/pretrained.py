@@ -83,7 +83,8 @@ def unfit_weights(config: GridConfig, some: Iterable[Cell], memory: Path) -> str
         if weights is None:
             continue
         settings = config.model_settings[cell.model].model_dump(mode="json")
-        key = sha256_of([digests.of(weights.file), settings, cell.head, sha256_of_modules(_LOADING)])
+        digest = digests.of(weights.file, str(weights.file))
+        key = sha256_of([digest, settings, cell.head, sha256_of_modules(_LOADING)])
         if key in known:
             continue
         from mmpose.registry import MODELS  # with all that trains

@@ -50,7 +50,7 @@ def data_root(dataset):
     return CONFIG.data[dataset].folder
 
 
-# Real files go by what they hold: one that was only touched or moved makes nothing again.
+# Real files go by what they hold: one that was only touched, moved or taken away makes nothing again.
 DIGESTS = Digests(Path(RESULTS, "work/digests.json"))
 
 
@@ -62,15 +62,17 @@ def drawing(wildcards):
 def contents(*uses):
     """Checksums of the files of a real dataset that are used in these ways; what a drawn one holds, its settings say.
 
-    None for a real one that is not there: then all of its cells are recorded (see check_real_datasets).
+    A real one that is not there has those of the last time: all of its cells are recorded (see check_real_datasets).
     """
 
     def checksums(wildcards):
         chosen = CONFIG.data[wildcards.dataset].least_keypoints if "train" in uses else None
-        if is_generated(wildcards.dataset) or not data_root(wildcards.dataset).is_dir():
+        if is_generated(wildcards.dataset):
             return chosen
+        root = data_root(wildcards.dataset)
         files = CONFIG.dataset_files(wildcards.dataset, *uses)
-        return [DIGESTS.of(file) for file in files] + ([chosen] if chosen else [])
+        digests = [DIGESTS.of(file, f"{wildcards.dataset}/{file.relative_to(root)}") for file in files]
+        return digests + ([chosen] if chosen else [])
 
     return checksums
 
@@ -94,7 +96,7 @@ def pretrained_contents(wildcards):
     from rspose.training.pretrained import pretrained  # it may ask mmpose, and tables need none
 
     weights = pretrained(CONFIG, wildcards.model, wildcards.head)
-    return weights and DIGESTS.of(weights.file)
+    return weights and DIGESTS.of(weights.file, f"weights/{weights.file.name}")
 
 
 def check_real_datasets():
