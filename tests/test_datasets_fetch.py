@@ -323,6 +323,10 @@ def test_a_dataset_is_fetched_where_configs_look_for_it_and_checked(
     server.starts.clear()
     assert main(["data", "fetch", "mpii"]) == 0, "nothing is left to ask for"
     assert "there  images.tar.gz" in capsys.readouterr().out and server.starts == []
+    next((offered / "annotations").glob("*train*.json")).unlink()
+    assert main(["data", "fetch", "mpii", "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert "there  images.tar.gz" in said and "GB  annotations.zip" in said, "half of it is not all of it"
 
 
 def test_gigabytes_are_fetched_only_where_somebody_agrees(

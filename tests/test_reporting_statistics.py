@@ -206,6 +206,11 @@ def test_the_difference_over_seeds_and_images_holds_the_variance_of_both() -> No
     assert found.p == pytest.approx(2 * stats.t.sf(gains.mean() / error, freedom), rel=0.02)
     others = [replicated(run, np.full(500, mse[at]), images=90) for at, run in enumerate(runs("mse", mse))]
     assert difference([(ours, others, AP)]).basis == "seeds"
+    of_each = [
+        [replicated(run, np.full(500 - at, of[at]), images=200 - at) for at, run in enumerate(runs(loss, of))]
+        for loss, of in (("kl", kl), ("mse", mse))
+    ]
+    assert difference([(*of_each, AP)]).basis == "seeds", "each seed on draws of its own"
 
 
 def test_only_seeds_that_both_losses_have_pair_up() -> None:

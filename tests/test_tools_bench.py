@@ -62,6 +62,16 @@ def test_the_table_has_a_row_a_loss_and_head(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
+def test_where_the_kernel_tells_no_peak_memory_the_times_stand_alone(
+    of_two: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "available", lambda: {"mse": available()["mse"]})
+    monkeypatch.setattr(bench, "_status", lambda field: {}[field])
+    assert main(["bench", "losses", "--json", "--repeats", "1"]) == 0
+    (line, *_) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["loss"] == "mse" and line["forward_ms"] > 0 and line["extra_mb"] is None
+
+
 def test_a_missing_gpu_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "losses", "--device", "cuda"]) == 1
     assert capsys.readouterr().err == "error: --device cuda: torch sees no GPU\n"

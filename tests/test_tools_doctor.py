@@ -189,6 +189,9 @@ def test_a_dataset_that_is_there_and_damaged_is_wrong(trainable: Settings, tmp_p
     (line,) = look("data", config=complete(trainable))
     assert line.verdict == "wrong"
     assert line.found.endswith(f"rspose data check {root} --dataset mpii")
+    trainable.update(datasets=["crowdpose"], tuning={"trials": 2, "dataset": "mpii"})
+    lines = look("data", config=complete(trainable))
+    assert [(each.what, each.verdict) for each in lines] == [("crowdpose", "ok"), ("mpii", "wrong")]
 
 
 def test_json_has_the_lines_of_the_table(

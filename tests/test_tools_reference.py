@@ -42,6 +42,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for loss in ("mse", "kl"):
         write(tmp_path / "results/records", of_cell(config, loss))
     write(tmp_path / "results/records", record(loss="awing", model="resnet18-w24"))  # of another grid
+    write(tmp_path / "results/records", record(loss="oracle", control=True))  # this one has no controls
     return config
 
 

@@ -49,7 +49,7 @@ def keep_reference(config: Path, out: Path | None = None) -> tuple[Path, str]:
         config_kept["tuning"]["choices"] = CHOICES
     with replacing(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config_kept, sort_keys=False, allow_unicode=True))
-    make_tables(folder / "records.jsonl.xz", folder / "tables")
+    make_tables(folder / "records.jsonl.xz", folder / "tables", grid.equivalence)
     there = sum(not record.control for record in records)
     commit = records[0].provenance.git_commit or ""
     return folder, f"{there} of {len(cells)} cells of {config}, of commit {commit[:10]}"
