@@ -1,6 +1,7 @@
 """Tables and report of finished records, where torch and mmpose are not, by the workflow and the command."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,20 @@ def test_records_of_the_results_folder_are_not_trained_again(
     options = ("--dry-run", "--workflow-profile", "none", "--config", "records=results/records")
     said = python(*WORKFLOW, *options, folder=tmp_path, **without_torch)
     assert "rule tables:" in said and "rule train:" not in said
+
+
+def test_a_published_number_that_changes_makes_the_tables_again(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(".*", "reference", "cells", "work", "records", "data", "tests", "docs")
+    shutil.copytree(REPOSITORY, copy, ignore=ignored, symlinks=True)
+    write(tmp_path / "mine", record(model="resnet18-w24"))
+    made = ("-m", "snakemake", "--cores", "1", "tables", "--config", "records=../mine", "results=made")
+    python(*made, folder=copy, PYTHONPATH=str(copy))
+    dry = (*made, "--dry-run")
+    assert "rule tables:" not in python(*dry, folder=copy, PYTHONPATH=str(copy))
+    with (copy / "results/published/rspose.csv").open("a") as numbers:
+        numbers.write("\n")
+    assert "rule tables:" in python(*dry, folder=copy, PYTHONPATH=str(copy))
 
 
 def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ localrules:
     report,
 
 
+PUBLISHED = fingerprints.sha256_of_sources(Path(workflow.basedir, "results/published").glob("*.csv"))
 ASSETS = fingerprints.sha256_of_sources(Path(workflow.basedir, "rspose/reporting/report/assets").iterdir())
 
 
@@ -45,6 +46,7 @@ rule tables:
     params:
         records=records_folder,
         region=CONFIG.equivalence,
+        published=PUBLISHED,
         code=fingerprints.sha256_of_modules("rspose.reporting.tables"),
     script:
         "../scripts/tables.py"
@@ -194,6 +196,7 @@ rule report:
     params:
         records=records_folder,
         region=CONFIG.equivalence,
+        published=PUBLISHED,
         code=fingerprints.sha256_of_modules("rspose.reporting.report.page"),
         assets=ASSETS,
     script:
