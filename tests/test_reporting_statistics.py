@@ -173,6 +173,16 @@ def test_one_seed_has_the_interval_over_images_of_its_record() -> None:
     assert without.basis is None and np.isnan([without.low, without.high]).all()
 
 
+def test_an_interval_ends_where_the_scale_does() -> None:
+    found = [estimate(runs("mse", of), AP) for of in ([0.0, 0.2], [0.6, 1.0])]
+    assert [(of.low, of.high) for of in found] == [(0, 1), (0, 1)], "Student's t with one degree of freedom reaches much further"
+    either = runs("mse", [0.5, 0.5])
+    for run, value in zip(either, (-0.2, 0.3), strict=True):
+        run.scores["confidence.keypoint.spearman"] = value
+    found = estimate(either, "confidence.keypoint.spearman")
+    assert (found.low, found.high) == (-1, 1)
+
+
 def test_the_difference_over_seeds_is_that_of_a_paired_t_test() -> None:
     mse, kl = [0.40, 0.42, 0.41, 0.44], [0.43, 0.44, 0.445, 0.45]
     found = difference([(runs("kl", kl), runs("mse", mse), AP)])

@@ -128,7 +128,10 @@ class Paired:
 
 
 def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
-    """What the seeds of one cell say of a metric, None if no seed has a number."""
+    """What the seeds of one cell say of a metric, None if no seed has a number.
+
+    The interval ends where the scale does: at 0 and 1, for correlations and what ordering costs at -1 and 1.
+    """
     of_seeds = {run.cell.seed: run for run in runs if run.scores.get(metric) is not None}
     values = np.array([run.scores[metric] for run in of_seeds.values()], dtype=float)
     if not len(values):
@@ -136,6 +139,7 @@ def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
     if len(values) > 1:
         drawn = _together([(run.draws, run.replicates(metric)) for run in of_seeds.values()])
         low, high, _ = crossed([values], None if drawn is None else [drawn])
+        low, high = max(low, 0 if metric.startswith("metrics.") else -1), min(high, 1)
         basis: Basis = "seeds" if drawn is None else "seeds and images"
         return Estimate(values.mean(), values.std(ddof=1), len(values), low, high, basis)
     interval = next(iter(of_seeds.values())).interval(metric)
