@@ -100,7 +100,11 @@ def marks(rows: Sequence[Row], region: float) -> list[str]:
         (any(value.mark == EQUIVALENT for value in values), equivalent),
         (any(label.endswith(DAGGER) for row in rows for label in row.stub), RECONSTRUCTION),
         (any(row.control for row in rows), control),
-        (None in entries, f"{MISSING} No record of this cell, or nothing to compute the number from."),
+        (
+            None in entries,
+            f"{MISSING} No record of this cell, or nothing to compute the number from: scores that are all the "
+            "same, as of poses without a keypoint above the threshold, have no correlation.",
+        ),
     )
     return [sentence for holds, sentence in sentences if holds]
 
