@@ -74,6 +74,7 @@ def test_a_wheel_has_the_baselines_within_rspose(tmp_path: Path) -> None:
     for folder in ("rspose", "baselines"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / folder, source / folder, symlinks=True, ignore=ignored)
+    shutil.copytree(REPOSITORY / "results/published", source / "results/published")
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(REPOSITORY / file, source)
     build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir")
@@ -83,6 +84,8 @@ def test_a_wheel_has_the_baselines_within_rspose(tmp_path: Path) -> None:
         held = set(archive.namelist())
         assert archive.read("rspose/baselines/kl.py") == (REPOSITORY / "baselines/kl.py").read_bytes()
     assert {name.split("/")[0] for name in held} == {"rspose", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
+    for numbers in (REPOSITORY / "results/published").glob("*.csv"):
+        assert f"rspose/reporting/published_numbers/{numbers.name}" in held
     files = (path for path in (source / "rspose").rglob("*") if path.is_file())
     assert {path.relative_to(source).as_posix() for path in files} <= held
 

@@ -1,5 +1,7 @@
 """Results at several training lengths: tables of one length each, and what changes along it."""
 
+import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,10 @@ from builders.records import fail, record, rows_of, with_bootstrap, write
 
 from rspose.cli import main
 from rspose.reporting import chart_frames
-from rspose.reporting.difference_tables import length_table
+from rspose.reporting.charts import page_charts
+from rspose.reporting.difference_tables import difference_table, length_table, versus
 from rspose.reporting.markdown import to_markdown
+from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.page import _cell_rows, _summary
 from rspose.reporting.results import read_results
 from rspose.reporting.study_figures import make_study_figures
@@ -55,7 +59,7 @@ def test_a_loss_that_is_better_only_early_shows_its_crossing(folder: Path) -> No
     results = read_results(folder)
     table = length_table(results)
     assert table is not None
-    assert "COCO 2D RSPOSE (above at 1 ×, above at 2 ×, below at 4 ×)" in table.notes[0]
+    assert "COCO tiny 2D RSPOSE (above at 1 ×, above at 2 ×, below at 4 ×)" in table.notes[0]
     assert "KL" not in table.notes[0]
     frame = chart_frames.lengths(results).query("loss == 'RSPOSE'").set_index("length")
     for length, gain in GAIN.items():
@@ -97,7 +101,7 @@ def test_a_failure_at_a_length_without_records_and_all_of_the_others_are_told(fo
         path.write_text(path.read_text().replace('"seed": 0', f'"seed": 0, "length": {length}'))
     results = read_results(folder)
     assert "dm seed 0, 8 × (no memory)" in to_markdown(main_table(results))
-    rows = _cell_rows(results)
+    rows = _cell_rows(results, set())
     assert [row["status"] for row in rows].count("failed") == 2 == _summary(results)["failed"]
     assert _summary(results)["records"] == len(rows) - 2 - _summary(results)["missing"]
 
@@ -106,7 +110,74 @@ def test_a_dataset_with_records_of_another_length_alone(folder: Path, tmp_path: 
     write(folder, record("mpii", metrics={"PCKh": 0.5}, cell={"length": 4.0}))
     make_tables(folder, tmp_path / "tables")
     assert "MPII" in (tmp_path / "tables/lengths.md").read_text()
-    assert any(row["dataset"] == "MPII" for row in _cell_rows(read_results(folder)))
+    assert any(row["dataset"] == "MPII" for row in _cell_rows(read_results(folder), set()))
+    assert "mpii_lengths.png" not in {path.name for path in make_study_figures(folder, tmp_path / "figures")}
+    write(folder, record("mpii", "kl", metrics={"PCKh": 0.6}, cell={"length": 4.0}))
+    kinds = [(chart["kind"], chart["dataset"]) for chart in page_charts(read_results(folder))]
+    assert ("lengths", "MPII") in kinds
+
+
+def test_a_row_of_all_cells_leads_to_a_panel_that_has_its_number(folder: Path, tmp_path: Path) -> None:
+    results = read_results(folder)
+    rows = _cell_rows(results, set(cell_details(results)))
+    assert len(rows) == 26 + 3  # KL lacks three seeds
+    assert {row["seed"] for row in rows if row["address"]} == {"0", "1", "2", "3", ""}
+    assert {row["seed"] for row in rows if not row["address"]} == {
+        f"{seed}, {length} ×" for seed in range(4) for length in (2, 4)
+    }
+
+
+def test_lengths_without_a_loss_to_compare_with_have_scores_alone(tmp_path: Path) -> None:
+    for length in (1.0, 4.0):
+        for loss in ("kl", "rspose"):
+            write(tmp_path / "records", record(loss=loss, cell={"length": length}))
+    make_tables(tmp_path / "records", tmp_path / "tables")
+    table = length_table(read_results(tmp_path / "records"))
+    assert table is not None and [column.label for column in table.columns] == ["score"] * 2
+    assert "Differences" not in " ".join(table.notes)
+
+
+def test_the_length_with_the_most_cells_is_the_main_one_where_longer_ones_have_as_many_losses(
+    tmp_path: Path,
+) -> None:
+    for length, seeds in ((1.0, 3), (4.0, 1)):
+        for loss, seed in product(("mse", "kl"), range(seeds)):
+            write(tmp_path, record(loss=loss, seed=seed, cell={"length": length}))
+    assert read_results(tmp_path).length == 1.0
+
+
+def test_every_table_says_how_many_comparisons_are_corrected_together_and_over_what(
+    folder: Path, tmp_path: Path
+) -> None:
+    make_tables(folder, tmp_path / "tables")
+    for name in ("lengths.md", "differences.md", "length4/differences.md"):
+        assert "all 3 comparisons together" in (tmp_path / "tables" / name).read_text()
+    for file in folder.glob("coco/*/*/*/seed[123]*.json"):
+        file.unlink()
+    make_tables(folder, tmp_path / "tables")
+    said = (tmp_path / "tables/lengths.md").read_text()
+    assert "of a bootstrap over the images: hence no verdict" in said and "over the seeds" not in said
+
+
+def test_a_difference_says_at_which_length_it_is(folder: Path) -> None:
+    results = read_results(folder)
+    for each in results.lengths:
+        at = f"training length {each.length:g} × the recipe's"
+        tables = difference_table(each), versus(each.records, "rspose", "mse")
+        assert [at in table.caption for table in tables] == [each.length > 1] * 2
+
+
+def test_no_file_of_somebody_else_is_written_over_or_removed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "paper"
+    (out / "lengthy").mkdir(parents=True)
+    others = [out / "mpii.csv", out / "lengthy/claimed.md", out / "main.tex"]
+    for file in others[:2]:
+        file.write_text("mine")
+    make_tables(folder, out)
+    others[2].write_text("mine")
+    with pytest.raises(ValueError, match=r"main\.tex: expected a table of before, found another file"):
+        make_tables(folder, out)
+    assert [file.read_text() for file in others] == ["mine"] * 3
 
 
 def test_tables_of_an_earlier_call_go_and_files_of_others_stay(folder: Path, tmp_path: Path) -> None:
@@ -132,5 +203,10 @@ def test_two_losses_are_compared_at_the_length_that_is_asked_for(
 
 
 def test_result_sets_are_compared_length_by_length(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = shutil.copytree(folder, folder.parent / "other")
+    for seed in range(4):
+        write(other, record(loss="mse", seed=seed, metrics={"AP": 0.6 + 0.01 * seed}, cell={"length": 4.0}))
+    assert main(["diff", str(folder), str(other)]) == 1
+    assert "COCO tiny 2D mse, 4 ×: AP 50.15 -> 61.50" in capsys.readouterr().out
     assert main(["diff", str(folder), str(folder)]) == 0
     assert capsys.readouterr().out.startswith("8 cells equal, 0")

@@ -175,7 +175,9 @@ def test_one_seed_has_the_interval_over_images_of_its_record() -> None:
 
 def test_an_interval_ends_where_the_scale_does() -> None:
     found = [estimate(runs("mse", of), AP) for of in ([0.0, 0.2], [0.6, 1.0])]
-    assert [(of.low, of.high) for of in found] == [(0, 1), (0, 1)], "Student's t with one degree of freedom reaches much further"
+    assert [(of.low, of.high) for of in found] == [(0, 1), (0, 1)], (
+        "Student's t with one degree of freedom reaches much further"
+    )
     either = runs("mse", [0.5, 0.5])
     for run, value in zip(either, (-0.2, 0.3), strict=True):
         run.scores["confidence.keypoint.spearman"] = value

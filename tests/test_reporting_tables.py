@@ -50,6 +50,16 @@ def aps(values: dict[str, float | None], **changes: Any) -> list[dict[str, Any]]
     return [record(loss=loss, metrics=with_ap(value), **changes) for loss, value in values.items()]
 
 
+def test_a_number_that_some_seeds_lack_is_not_said_to_be_of_all_of_them(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path, record(seed=seed))
+        pose = 0.4 if seed == 0 else None
+        write(tmp_path, record(loss="rspose", seed=seed, correlations=(0.3, 0.2, pose, pose)))
+    text = made(tmp_path, name="confidence.md")
+    assert column(text, "2D pose ρ") == {"MSE": "0.41 ± 0.00 [0.41, 0.41]", "RSPOSE": "0.40"}
+    assert "over 1 to 3 seeds; a number without ± is from one seed" in text
+
+
 def drawn(loss: str, ap: float, spread: float, seed: int) -> dict[str, Any]:
     """A record whose bootstrap over images spreads by ``spread`` in a way of its own."""
     noise = np.random.default_rng(seed).normal(0, spread, 500)
@@ -192,7 +202,7 @@ def test_several_seeds_show_mean_and_deviation_and_one_seed_says_so(tmp_path: Pa
     assert found["KL"] == "44.0"
     low, high = re.fullmatch(r"43\.0 ± 2\.6 \[([\d.]+), ([\d.]+)\]", found["MSE"]).groups()
     assert float(low) < 40 and float(high) > 45
-    assert "over 1 to 3 seeds per cell; a number without ± is from one seed and has no interval" in text
+    assert "over 1 to 3 seeds; a number without ± is from one seed and has no interval" in text
     # Columns beside the main metric show no interval.
     assert column(text, "2D AP50")["MSE"] == "70.0 ± 0.0"
     expected = rf"43.0 &  {{\scriptsize$\pm$2.6}} & {{\scriptsize [{low}, {high}]}}"

@@ -97,6 +97,13 @@ def test_what_cannot_be_told_apart_is_one_line(tmp_path: Path, capsys: pytest.Ca
         write(elsewhere, record(seed=seed, data={"checksum": "other"}, training={"seeds_vary": list(SPREAD)}))
     assert main(["variance", str(grids(tmp_path / "again", 2)[0]), str(elsewhere)]) == 1
     assert "other data than" in capsys.readouterr().err
+    for name, iterations in (("short", 600), ("long", 6000)):
+        for seed in range(2):
+            write(
+                tmp_path / name, record(seed=seed, training={"iterations": iterations, "seeds_vary": [name]})
+            )
+    assert main(["variance", str(tmp_path / "short"), str(tmp_path / "long")]) == 1
+    assert "other iterations than" in capsys.readouterr().err
     write(tmp_path / "alone", record())
     assert main(["variance", str(tmp_path / "alone")]) == 1
     assert "expected a loss with two seeds or more, found none" in capsys.readouterr().err

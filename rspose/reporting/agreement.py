@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from rspose.grid.record import Record
-from rspose.reporting.notes import cell_name, run_name
+from rspose.reporting.notes import cell_name, run_name, times
 from rspose.reporting.results import Results
 from rspose.reporting.statistics import CellKey, Difference, difference
 from rspose.reporting.style import dataset_title
@@ -25,6 +25,7 @@ class Gap(NamedTuple):
     """
 
     cell: CellKey
+    length: float
     metric: str
     first: float | None  # means over the seeds; None where no record has the number
     second: float | None
@@ -42,7 +43,8 @@ class Gap(NamedTuple):
             how = f"{100 * found.difference:+.2f} {ends} over {basis}"
         metric = self.metric.removeprefix("metrics.")
         first, second = ("none" if end is None else f"{100 * end:.2f}" for end in (self.first, self.second))
-        return f"{cell_name(self.cell)}: {metric} {first} -> {second} ({how})"
+        at = f"{cell_name(self.cell)}{'' if self.length == 1 else f', {times(self.length)}'}"
+        return f"{at}: {metric} {first} -> {second} ({how})"
 
 
 class Agreement(NamedTuple):
@@ -93,7 +95,7 @@ def compare(first: Sequence[Record], second: Sequence[Record]) -> Agreement:
         else:
             kind = within if found.low <= 0 <= found.high else beyond
         first_mean, second_mean = (fmean(each.values()) if each else None for each in (before, after))
-        kind.append(Gap(cell, metric, first_mean, second_mean, found))
+        kind.append(Gap(cell, length, metric, first_mean, second_mean, found))
     beyond.sort(key=lambda gap: -abs(gap.difference.difference if gap.difference else 0))
     left, right = ({record.cell: record for record in records} for records in (first, second))
     only_first, only_second = (

@@ -105,7 +105,7 @@ def page_charts(results: Results) -> list[dict[str, Any]]:
             "model": model,
             "spec": specification(chart, part, labels),
         }
-        for dataset, model, (chart, frame) in product(results.datasets, models, numbers)
+        for dataset, model, (chart, frame) in product(results.all_metrics, models, numbers)
         if len(part := frame[(frame.dataset == dataset) & (frame.model == model)])
     ]
 

@@ -40,7 +40,8 @@ def difference_table(results: Results) -> Table | None:
     reference = results.labels[REFERENCE]
     single = compared[compared.dataset != ALL]
     what = notes.metrics_named(dict(zip(single.dataset, single.metric, strict=True)))
-    caption = f"Difference to {reference}, {notes.data_kind(results.runs)}: {what} (percentage points)"
+    conditions = ", ".join(notes.conditions(results.runs[~results.runs.control]))
+    caption = f"Difference to {reference}, {conditions}: {what} (percentage points)"
     unequal = (
         "Some losses have other seeds than the one they are compared with: a difference is over the seeds of "
         "both, the columns of the losses are over all of each."
@@ -49,7 +50,9 @@ def difference_table(results: Results) -> Table | None:
     places = single[KEY].itertuples(index=False, name=None)
     differ = any(seeds[place] != seeds[(*place[:3], REFERENCE)] for place in places)
     stub, headers = ["Dataset", "Model", "Head", "Loss"], (reference, "loss", "P(better)")
-    return _table("differences", caption, results, compared, REFERENCE, stub, headers, [unequal] * differ)
+    together = _number(results.along_lengths)
+    sentences = [unequal] * differ
+    return _table("differences", caption, results, compared, together, REFERENCE, stub, headers, sentences)
 
 
 def length_table(results: Results) -> Table | None:
@@ -59,6 +62,8 @@ def length_table(results: Results) -> Table | None:
     """
     if not results.others:
         return None
+    compared = not results.along_lengths.empty
+    labels = ("score", f"minus {results.labels[REFERENCE]}") if compared else ("score",)
     one: Any  # pandas does not say what a row holds
     found = {(*one[:4], one.length): one for one in results.along_lengths.itertuples(index=False)}
     places = sorted(
@@ -77,31 +82,36 @@ def length_table(results: Results) -> Table | None:
             if one is not None:
                 signs[each.length] = one.difference > 0
                 minus = _gain(one)
-            entries += [None if value is None else Value(value.mean), minus]
+            entries += [None if value is None else Value(value.mean), *[minus] * compared]
         stub = (dataset_title(cell[0]), cell[1], head_label(cell[2]), results.labels[cell[3]])
         rows.append(Row(stub, " ".join(cell[:3]), False, tuple(entries)))
         if len(set(signs.values())) > 1:
             spans = ", ".join(
                 f"{'above' if sign else 'below'} at {notes.times(at)}" for at, sign in signs.items()
             )
-            turned.append(f"{stub[0]} {stub[2]} {stub[3]} ({spans})")
+            turned.append(f"{' '.join(stub)} ({spans})")
     columns = [
         Column(f"{notes.times(each.length)} the epochs", label, signed=bool(signed))
         for each in results.lengths
-        for signed, label in enumerate(("score", f"minus {results.labels[REFERENCE]}"))
+        for signed, label in enumerate(labels)
     ]
     metrics = notes.metrics_named(results.all_metrics)
-    caption = f"Along the training length, {notes.data_kind(results.runs)}: {metrics} (%)"
+    caption = f"Along the training length, {notes.data_kind(results.all_runs)}: {metrics} (%)"
     order = (
         f"The difference changes its sign: {'; '.join(turned)}."
         if turned
         else "No difference changes its sign."
     )
-    together = int(results.along_lengths.p.notna().sum())
+    together = f"with 95 % intervals of all {_number(results.along_lengths)} comparisons together"
+    if set(results.along_lengths.basis.dropna()) == {"images"}:
+        how = f"Differences of one seed, {together}, of a bootstrap over the images: hence no verdict."
+    else:
+        how = (
+            f"Differences over the seeds of both losses, {together}. {DIFFERS} better or worse, {EQUIVALENT} "
+            f"equivalent. {explained_verdicts(results.region)}"
+        )
     said = (
-        f"Differences over the seeds of both losses, with 95 % intervals of all {together} comparisons "
-        f"together. {DIFFERS} better or worse, {EQUIVALENT} equivalent. {explained_verdicts(results.region)} "
-        f"{order}",
+        *[f"{how} {order}"] * compared,
         *[notes.RECONSTRUCTION] * any(label.endswith(DAGGER) for label in results.labels.values()),
     )
     return Table("lengths", caption, ("Dataset", "Model", "Head", "Loss"), tuple(columns), tuple(rows), said)
@@ -146,15 +156,16 @@ def versus(records: Sequence[Record], loss: str, other: str, region: float = EQU
     if compared.empty:
         raise ValueError(f"{loss} and {other} have no seed in common on the same data: nothing pairs up")
     ours, theirs = results.labels[loss], results.labels[other]
-    kind = notes.data_kind(results.runs)
-    caption = f"{ours} minus {theirs}, {kind}: percentage points, correlations times 100"
+    conditions = ", ".join(notes.conditions(results.runs))
+    caption = f"{ours} minus {theirs}, {conditions}: percentage points, correlations times 100"
     sentences = (
         *[notes.RECONSTRUCTION] * (DAGGER in ours + theirs),
         "ρ: Spearman's, between confidence and localisation quality. Good keypoints: Ronchi and Perona's. "
         "Oracle scores: the OKS of a detection as its score; what AP gains by them is lost to ordering.",
     )
     stub, headers = ["Score", "Dataset", "Model", "Head"], (theirs, ours, "P(higher)")
-    return _table("versus", caption, results, compared, other, stub, headers, sentences)
+    together = _number(compared)
+    return _table("versus", caption, results, compared, together, other, stub, headers, sentences)
 
 
 def beside(results: Results, loss: str) -> Table:
@@ -287,6 +298,7 @@ def _table(
     caption: str,
     results: Results,
     compared: pd.DataFrame,
+    together: int,
     reference: str,
     stub: list[str],
     headers: tuple[str, str, str],
@@ -295,6 +307,7 @@ def _table(
     """A row a comparison: both losses, their difference, how sure it is, and a verdict.
 
     Args:
+        together: How many comparisons are corrected together, those shown among them.
         stub: Headers of the labels. Each score is a block of rows if it is one of them, else each place.
         headers: Those of the reference, the other loss, and the probability.
         sentences: Notes after those on how losses are compared.
@@ -335,7 +348,7 @@ def _table(
         Column("", "p (signs)", 1, 3),
         Column("", "verdict", text=True),
     )
-    words = " ".join([*_explained(compared, headers[2], results.region), *sentences])
+    words = " ".join([*_explained(compared, together, headers[2], results.region), *sentences])
     said = (*notes.gaps(results.runs, results.failures), words)
     return Table(name, caption, tuple(stub), columns, tuple(rows), said)
 
@@ -361,9 +374,13 @@ def explained_verdicts(region: float) -> str:
     )
 
 
-def _explained(compared: pd.DataFrame, probability: str, region: float) -> Iterator[str]:
+def _number(compared: pd.DataFrame) -> int:
+    """How many comparisons are corrected together."""
+    return int(compared.p.notna().sum())
+
+
+def _explained(compared: pd.DataFrame, count: int, probability: str, region: float) -> Iterator[str]:
     """How the losses are compared, and what the column of probabilities means, which is called so."""
-    count = int(compared.p.notna().sum())
     together = (
         f", all {count} comparisons together (min-p over their joint distribution)" if count > 1 else ""
     )

@@ -8,7 +8,6 @@ import pandas as pd
 
 from rspose.grid.cell import Cell
 from rspose.grid.record import Failure
-from rspose.reporting.statistics import KEY
 from rspose.reporting.style import dataset_title, head_label
 from rspose.reporting.table import DAGGER, EQUIVALENT, MISSING, Row, Value
 
@@ -55,13 +54,13 @@ def metrics_named(metrics: Mapping[str, str]) -> str:
     )
 
 
-def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
+def spread(summary: pd.DataFrame) -> str:
     """How sure the numbers are: over how many seeds, and what their intervals are from.
 
-    ``summary`` is what is shown of the runs, as :func:`rspose.reporting.statistics.over_seeds` gives it.
+    ``summary`` is what is shown, as :func:`rspose.reporting.statistics.over_seeds` gives it.
     """
-    counts = runs[~runs.control].groupby(KEY).size()
     trained = summary[summary.model != "control"]
+    counts = trained.seeds
     bases = set(trained.basis.dropna())
     if counts.empty and summary.basis.eq("images").any():  # control rows alone
         return _INTERVALS["images"]
@@ -79,7 +78,7 @@ def spread(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
         return f"Mean ± standard deviation over {counts.max()} seeds. {over_seeds}"
     single = "its interval is from a bootstrap over the images" if "images" in bases else "has no interval"
     return (
-        f"Mean ± standard deviation over {counts.min()} to {counts.max()} seeds per cell; "
+        f"Mean ± standard deviation over {counts.min()} to {counts.max()} seeds; "
         f"a number without ± is from one seed and {single}. {over_seeds}"
     )
 
@@ -102,8 +101,8 @@ def marks(rows: Sequence[Row], region: float) -> list[str]:
         (any(row.control for row in rows), control),
         (
             None in entries,
-            f"{MISSING} No record of this cell, or nothing to compute the number from: scores that are all the "
-            "same, as of poses without a keypoint above the threshold, have no correlation.",
+            f"{MISSING} No record of this cell, or nothing to compute the number from: scores that are all "
+            "the same, as of poses without a keypoint above the threshold, have no correlation.",
         ),
     )
     return [sentence for holds, sentence in sentences if holds]

@@ -62,6 +62,11 @@ class Results:
         return tidy(self.records)
 
     @cached_property
+    def all_runs(self) -> pd.DataFrame:
+        """:attr:`runs` of every training length, controls at each."""
+        return pd.concat([each.runs for each in self.lengths])
+
+    @cached_property
     def summary(self) -> pd.DataFrame:
         """One row a number, over the seeds of its cell."""
         return over_seeds(self.records)
@@ -175,8 +180,7 @@ class Results:
         failed = [*self.unseen, *(failure for each in self.lengths for failure in each.failures)]
         labels = {failure.cell.loss: failure.cell.loss for failure in failed}
         labels |= {claim.loss: claim.title for claim in self.claims}
-        runs = pd.concat([each.runs for each in self.lengths])
-        losses = runs.drop_duplicates("loss")[["loss", "loss.title", "loss.reconstruction"]]
+        losses = self.all_runs.drop_duplicates("loss")[["loss", "loss.title", "loss.reconstruction"]]
         titles = list(losses["loss.title"])
         for loss, title, reconstruction in losses.itertuples(index=False):
             name = f"{title} ({loss})" if titles.count(title) > 1 else title
@@ -221,6 +225,6 @@ def results_of(
         )
         for length, of_length in by_length(known).items()
     }
-    most = max(found.values(), key=lambda results: (len(results.cells), results.length))
+    most = max(found.values(), key=lambda results: (len(results.records), results.length))
     others = [results for results in found.values() if results is not most]
     return replace(most, others=others, unseen=[each for each in failures if each.cell.length not in found])

@@ -34,7 +34,8 @@ def make_study_figures(records: Path | Sequence[Path], out: Path, region: float 
         frame = chart.frame(results)
         for dataset in frame.dataset.unique() if len(frame) else ():
             part = frame[frame.dataset == dataset]
-            where = f"{dataset_title(dataset)}, {data_kind(results.of(dataset)[0])}. "
+            runs = results.all_runs[results.all_runs.dataset == dataset]
+            where = f"{dataset_title(dataset)}, {data_kind(runs)}. "
             written += draw(chart, part, losses(results), out / f"{dataset}_{chart.name}.png", where)
     return written
 

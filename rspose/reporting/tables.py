@@ -137,7 +137,8 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
     fractions in full precision.
 
     Raises:
-        FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does.
+        FileNotFoundError, ValueError: As :func:`rspose.reporting.results.read_results` does; or a file of
+            another's lies where a table is to be written.
     """
     results = read_results(records, region)
     written: list[Path] = []
@@ -148,6 +149,10 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
             texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": to_csv(numbers)}
             for suffix, text in texts.items():
                 path = folder / f"{table.name}.{suffix}"
+                if path.exists() and not _is_ours(path):
+                    raise ValueError(
+                        f"{path}: expected a table of before, found another file; use another folder"
+                    )
                 path.write_text(text, encoding="utf-8")
                 written.append(path)
     _remove_outdated(out, written)
@@ -157,12 +162,19 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
 def _remove_outdated(out: Path, written: Sequence[Path]) -> None:
     """Remove tables of an earlier call that this one did not write, and nothing else."""
     names = {*DATASETS, *_OF_ALL}
-    for folder in [*out.glob("length*/"), out]:
-        for path in folder.glob("*.*"):
-            if path.stem in names and path.suffix in (".md", ".tex", ".csv") and path not in written:
-                path.unlink()
-        if folder != out and not any(folder.iterdir()):
+    for folder in [*out.glob("length[0-9]*/"), out]:
+        found = [path for path in folder.glob("*.*") if path.stem in names and path not in written]
+        ours = [path for path in found if _is_ours(path)]
+        for path in ours:
+            path.unlink()
+        if ours and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file begins as a table of :func:`make_tables` does."""
+    begins = {".md": "**", ".tex": "% Needs \\usepackage{booktabs", ".csv": "dataset,model,head,loss,"}
+    return path.suffix in begins and path.read_bytes().startswith(begins[path.suffix].encode())
 
 
 def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:
@@ -391,7 +403,7 @@ def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
         (
             _VERDICTS
             + " The sources in full, and the commands that run what was not run, are in claimed.md.",
-            notes.spread(results.runs, results.summary),
+            notes.spread(results.summary),
         ),
     )
     numbers_of = ["claimed", "measured", "low", "high", "verdict", "source", "table", "row", "command"]
@@ -439,7 +451,7 @@ def _table(
     if of is not None:
         shown = shown[shown.dataset == of]
     sentences = [*notes.provenance(runs), *notes.gaps(runs, failures)]
-    sentences.append(" ".join([notes.spread(runs, shown), *notes.marks(rows, results.region)]))
+    sentences.append(" ".join([notes.spread(shown), *notes.marks(rows, results.region)]))
     columns = tuple(source.column for source in sources)
     return Table(name, caption, headers, columns, tuple(rows), tuple(sentences))
 

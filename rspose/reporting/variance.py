@@ -6,6 +6,7 @@ seed sets one source alone, the others held, beside trainings whose seed sets th
 
 from collections.abc import Sequence
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from rspose.reporting.style import cell_order, dataset_title, head_label, main_m
 from rspose.reporting.table import Column, Row, Table, Value
 
 _TAIL = (1 - LEVEL) / 2
+_ALIKE = {
+    "data": "data.checksum",
+    "iterations": "training.iterations",
+    "batch size": "training.batch_size",
+    "parameters of the loss": "loss.parameters",
+}
+"""What the records of one cell have to have in common: only their seeds are to differ."""
 _NOTE = (
     "Deviation: standard deviation (n - 1 degrees of freedom) of the main metric over n seeds that set this "
     "alone, all else as of seed 0, with its 95 % interval from the chi-square distribution. Share: that "
@@ -77,7 +85,7 @@ def variance_table(*places: Path) -> Table:
     ordered = sorted(found, key=lambda group: (cell_order(*group[:4]), group[4], len(group[5]), group[5]))
     for (*of_cell, length), groups in groupby(ordered, key=lambda group: group[:5]):
         records_of = {group[5]: list(found[group].values()) for group in groups}
-        _same_data([record for records in records_of.values() for record in records])
+        _made_alike([record for records in records_of.values() for record in records])
         values = {sources: _scores(records) for sources, records in records_of.items()}
         values = {sources: scores for sources, scores in values.items() if len(scores) > 1}
         every = tuple(sorted({source for sources in values for source in sources}))
@@ -101,12 +109,14 @@ def variance_table(*places: Path) -> Table:
     )
 
 
-def _same_data(records: Sequence[Record]) -> None:
+def _made_alike(records: Sequence[Record]) -> None:
+    first = records[0]
     for record in records:
-        if record.data.checksum != records[0].data.checksum:
-            raise ValueError(
-                f"{records[0].path}: other data than {record.path}; name one of their places alone"
-            )
+        for what, key in _ALIKE.items():
+            if attrgetter(key)(record) != attrgetter(key)(first):
+                raise ValueError(
+                    f"{first.path}: other {what} than {record.path}; name one of their places alone"
+                )
 
 
 def _scores(records: Sequence[Record]) -> np.ndarray:

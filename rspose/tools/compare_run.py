@@ -15,7 +15,7 @@ from rspose.reporting.difference_tables import beside, cost_table
 from rspose.reporting.markdown import to_markdown
 from rspose.reporting.results import read_results
 from rspose.reporting.statistics import REFERENCE
-from rspose.reporting.tables import make_tables
+from rspose.reporting.tables import main_table, make_tables
 from rspose.tools.bench import Bench
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -115,19 +115,22 @@ def run_comparison(
 
 
 def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
-    records, tables = config.results / "records", config.results / "tables"
+    records = config.results / "records"
     own = [cell for cell in config.cells() if cell.loss == name]
     left = [cell for cell in config.unfinished() if cell.loss == name]
     if failed:
         # The workflow makes no tables then: those of the cells that are there.
-        make_tables(records, tables, config.equivalence)
+        make_tables(records, config.results / "tables", config.equivalence)
         for failure in load_failures([], records):
             if failure.cell in left:
                 print(f"failed: {failure.cell}: {failure.error}", file=sys.stderr)
-    print(f"\n{(tables / 'main.md').read_text()}")
+    found = read_results(records, config.equivalence)
+    # The folder may hold more records of other lengths.
+    ours = [each for each in found.lengths if set(own) & {record.cell for record in each.records}]
+    results = ours[-1] if ours else found
+    print(f"\n{to_markdown(main_table(results))}")
     if failed and left == own:
         raise ValueError(f"no record of {name}: none of its cells was finished")
-    results = read_results(records, config.equivalence)
     print(to_markdown(beside(results, name)))
     measured = {}
     for head in dict.fromkeys(cell.head for cell in own):

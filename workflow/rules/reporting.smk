@@ -9,7 +9,13 @@ localrules:
     report,
 
 
-PUBLISHED = fingerprints.sha256_of_sources(Path(workflow.basedir, "results/published").glob("*.csv"))
+# Beside the code: published numbers, and what the metrics of the datasets are called.
+READ = fingerprints.sha256_of_sources(
+    [
+        *Path(workflow.basedir, "results/published").glob("*.csv"),
+        *Path(workflow.basedir, "rspose/datasets").glob("*.py"),
+    ]
+)
 ASSETS = fingerprints.sha256_of_sources(Path(workflow.basedir, "rspose/reporting/report/assets").iterdir())
 
 
@@ -46,7 +52,7 @@ rule tables:
     params:
         records=records_folder,
         region=CONFIG.equivalence,
-        published=PUBLISHED,
+        read=READ,
         code=fingerprints.sha256_of_modules("rspose.reporting.tables"),
     script:
         "../scripts/tables.py"
@@ -196,7 +202,7 @@ rule report:
     params:
         records=records_folder,
         region=CONFIG.equivalence,
-        published=PUBLISHED,
+        read=READ,
         code=fingerprints.sha256_of_modules("rspose.reporting.report.page"),
         assets=ASSETS,
     script:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -59,7 +59,7 @@ def make_report(records: Path | Sequence[Path], out: Path, region: float = EQUIV
     localised = localisations(results)
     crops, drawn = drawings(results)
     panels = render("panels.html", cells=details, drawn=drawn, read=READ)
-    kind = notes.data_kind(results.runs)
+    kind = notes.data_kind(results.all_runs)
     page = render(
         "report.html",
         summary=_summary(results),
@@ -69,7 +69,7 @@ def make_report(records: Path | Sequence[Path], out: Path, region: float = EQUIV
         localisation=LOCALISATION,
         pushes=pushes(results),
         heatmaps=heatmap_sheets(results),
-        cells=_cell_rows(results),
+        cells=_cell_rows(results, set(details)),
         generated=kind == "generated data",
         kind=kind,
         crops=crops,
@@ -121,9 +121,12 @@ def _summary(results: Results) -> dict[str, Any]:
     }
 
 
-def _cell_rows(results: Results) -> list[dict[str, Any]]:
-    """A row a record, and a row a cell that failed or is missing, in the order of the tables."""
-    rows = []
+def _cell_rows(results: Results, linked: set[str]) -> list[dict[str, Any]]:
+    """A row a record, and a row a cell that failed or is missing, in the order of the tables.
+
+    Those at the length of ``results`` lead to the panel of their cell, if it is ``linked``.
+    """
+    row, rows = partial(_row, results, linked), []
     for record in _all_records(results):
         metric = results.all_metrics[record.cell.dataset]
         numbers = []
@@ -136,10 +139,10 @@ def _cell_rows(results: Results) -> list[dict[str, Any]]:
         numbers.append(("", -9.0) if seconds is None else (f"{seconds:.0f}", seconds))
         data = "generated" if record.data.generated else "real"
         status, named = "control" if record.control else "finished", metric.removeprefix("metrics.")
-        rows.append(_row(results, record.cell, status, "", data=data, metric=named, numbers=numbers))
-    rows += [_row(results, one.cell, "failed", one.error) for one in _all_failures(results)]
+        rows.append(row(record.cell, status, "", data=data, metric=named, numbers=numbers))
+    rows += [row(one.cell, "failed", one.error) for one in _all_failures(results)]
     why = "other cells of this dataset and model have the seed"
-    return rows + [_row(results, cell, "missing", why) for cell in _all_missing(results)]
+    return rows + [row(cell, "missing", why) for cell in _all_missing(results)]
 
 
 def _all_records(results: Results) -> list[Record]:
@@ -156,10 +159,13 @@ def _all_missing(results: Results) -> list[Cell]:
     return [cell for each in results.lengths for cell in notes.missing(each.runs, each.failures)]
 
 
-def _row(results: Results, cell: Cell, status: str, note: str, **known: Any) -> dict[str, Any]:
+def _row(
+    results: Results, linked: set[str], cell: Cell, status: str, note: str, **known: Any
+) -> dict[str, Any]:
     control = cell.model == "control"
+    has_panel = "/".join(cell[:4]) in linked and (control or cell.length == results.length)
     return {
-        "address": address_of(cell[:4]),
+        "address": address_of(cell[:4]) if has_panel else "",
         "dataset": dataset_title(cell.dataset),
         "model": "" if control else cell.model,
         "head": "" if control else head_label(cell.head),
