@@ -485,7 +485,7 @@ def test_choices_lie_beside_the_config_that_names_them(
     ("base", "said"),
     [
         ("two.yaml", "'extends': files extend each other: two.yaml -> one.yaml -> two.yaml"),
-        ("nowhere.yaml", "nowhere.yaml: no such config file"),
+        ("nowhere.yaml", "'extends': expected a config file; found none at "),
         ("broken.yaml", "broken.yaml: not valid YAML"),
         ("latin.yaml", "latin.yaml: expected UTF-8, found byte 0xe9 in line 2"),
         ("empty.yaml", "empty.yaml: expected a mapping of keys, found nothing"),

@@ -78,13 +78,34 @@ def test_a_place_that_is_no_number_is_refused_unless_it_is_masked() -> None:
         ({"sigmas": [0.1, 0.2]}, r"sigmas: expected a number or shape \[3\], found shape \[2\]"),
         ({"boxes": [[1, 2]] * 2}, "areas, boxes: expected one of them, found both"),
         ({"areas": None}, "areas, boxes: expected one of them, found neither"),
-        ({"size": 24}, "size: expected width and height, found 24"),
+        ({"keypoints": "here"}, "keypoints: expected numbers, found 'here'"),
+        ({"keypoints": [[[1.0, 2.0], [3.0]]]}, "keypoints: expected numbers, found"),
+        ({"sigmas": "coco"}, "sigmas: expected numbers, found 'coco'"),
+        ({"areas": [4, -1]}, r"areas: expected numbers of at least 0, found \[4.0, -1.0\]"),
+        ({"size": 24}, "size: expected width and height, whole numbers above 0, found 24"),
+        ({"size": (24.5, 32)}, "size: expected width and height, whole numbers above 0"),
+        ({"size": (0, 32)}, "size: expected width and height, whole numbers above 0"),
         ({"sigma": 0.0}, r"sigma \(x\): expected a number above 0, found 0.0"),
+        ({"sigma": (1, 2, 3)}, "sigma: expected a number, or one along x and one along y"),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=f"KeypointTarget: {said}"):
         made(**changes)
+
+
+@pytest.mark.parametrize("sigma", [2, (2.0, 2.0), [2, 2], np.float32(2), np.full(2, 2.0), torch.tensor(2)])
+def test_numbers_of_any_kind_say_the_same(sigma: Any) -> None:
+    expected = as_tuple(made(sigma=2.0).heatmaps)
+    given = made(sigma=sigma, size=np.array(SIZE["heatmap"]), keypoints=np.array(PLACES, dtype=np.float32))
+    torch.testing.assert_close(as_tuple(given.heatmaps), expected)
+
+
+def test_keypoints_in_pixels_of_the_image_are_told() -> None:
+    with pytest.warns(UserWarning, match="found 4 of 6 visible outside the maps of 24 x 32"):
+        made(keypoints=np.array(PLACES) * 8)
+    with pytest.raises(ValueError, match=r"prediction: expected floating-point numbers, found torch\.int64"):
+        build("kl")(torch.zeros(2, 3, 32, 24, dtype=torch.int64), made())
 
 
 @every_loss_and_head

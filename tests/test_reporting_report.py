@@ -394,7 +394,7 @@ def test_what_is_not_there_or_damaged_beside_the_records_is_a_short_line(
     for damaged in (False, True):
         page = report(tmp_path)
         assert "No sheets of heatmaps were at hand" in page.words
-        assert "No figure was at hand: it lies beside the folder of records, in localisation/." in page.words
+        assert "No figure was at hand: it would lie beside the folder of records" in page.words
         assert "No prediction files were at hand" in page.panels()["coco/tiny/heatmap/mse"].words
         complaints = capsys.readouterr().err.splitlines()
         assert len(complaints) == 3 * damaged

@@ -50,6 +50,14 @@ def aps(values: dict[str, float | None], **changes: Any) -> list[dict[str, Any]]
     return [record(loss=loss, metrics=with_ap(value), **changes) for loss, value in values.items()]
 
 
+def test_a_loss_that_pairs_with_nothing_is_not_bold(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path, *aps({"mse": 0.40 + 0.01 * seed}, seed=seed))
+        write(tmp_path, *aps({"kl": 0.50 + 0.01 * seed}, seed=seed))
+        write(tmp_path, *aps({"dm": 0.30 + 0.01 * seed}, seed=seed + 3))
+    assert [name for name, text in column(made(tmp_path), "2D AP").items() if "**" in text] == ["KL"]
+
+
 def test_a_number_that_some_seeds_lack_is_not_said_to_be_of_all_of_them(tmp_path: Path) -> None:
     for seed in range(3):
         write(tmp_path, record(seed=seed))

@@ -226,9 +226,10 @@ def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(tra
     plan = make_plan(complete(trainable))
     coco, mpii = plan["rows"]
     assert (coco["instances"], coco["instances_from"]) == (149813, "published")
-    assert mpii["instances_from"] == "files"
-    (missing,) = plan["missing_datasets"]
+    assert mpii["instances_from"] == "published", "those of drawn files say nothing of the real ones"
+    missing, drawn = plan["missing_datasets"]
     assert missing.startswith("coco: nowhere/coco: expected the folder of the coco dataset")
+    assert drawn.endswith("mpii: drawn, where the config asks for real data")
 
 
 def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     assert " ".join(line) == "coco net simcc 6 2 9 210 512 0.0005 34.0 10.0 14.2 57.0 48.0 2 7.1 0.95"
     (line,) = (line.split() for line in text.splitlines() if line.startswith("mpii "))
     assert line[14:] == ["1", "<", "2", "0.25", "0.95"]
-    assert "c.yaml: 2 of 7 cells done; the others take about 57.2 hours on this machine's CPU\n" in text
+    assert "c.yaml: 2 of 7 cells done; the others take about 57.2 hours of training steps on this " in text
     assert "\nLosses: mse, kl; seeds: 0, 5\n" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
     assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text

@@ -138,6 +138,18 @@ def test_the_record_has_the_checksum_of_the_files_of_real_data(finished: Path) -
     assert record["data"] == {**record["data"], "generated": False, "checksum": sha256(content).hexdigest()}
 
 
+def test_a_record_of_drawn_data_says_so_though_its_config_takes_them_for_real_ones(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_dataset("coco", tmp_path / "data/coco", 8, 5, 4, (128, 96))
+    settings["data"]["coco"] = {"root": "data/coco"}
+    (tmp_path / "control.yaml").write_text(yaml.safe_dump(settings))
+    target = "results/records/coco/control/mean_pose.json"
+    assert SnakemakeRun(tmp_path, tmp_path / "control.yaml", (target,)).jobs == {"control": 1}
+    assert json.loads((tmp_path / target).read_text())["data"]["generated"] is True
+
+
 def test_a_drawn_dataset_is_drawn_again_where_its_settings_change(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:

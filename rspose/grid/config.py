@@ -580,6 +580,8 @@ def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any
     if path in extending:
         circle = " -> ".join(file.name for file in (*extending[extending.index(path) :], path))
         raise ConfigError.at("extends", f"files extend each other: {circle}")
+    if not path.is_file():
+        raise ConfigError.at("extends", f"expected a config file; found none at {os.path.relpath(path)}")
     base = extended(read_config(path), path.parent, (*extending, path))
     return _patched(base, {key: value for key, value in config.items() if key != "extends"})
 

@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rspose.datasets import DATASETS
+from rspose.datasets.manifest import read_manifest
 from rspose.grid.cell import Cell
 from rspose.grid.config import SEEDED, GridConfig
 from rspose.grid.fields import Name, Seed, expecting, first_mistake
@@ -552,13 +553,14 @@ def write_failure(note: Path, cell: Cell, rule: str, error: str, log: Path) -> N
 
 def _data(config: GridConfig, dataset: str) -> dict[str, Any]:
     settings, digest = config.data[dataset], hashlib.sha256()
-    if settings.generate is not None:
-        manifest = json.loads((settings.root / "manifest.json").read_text())
+    root = settings.root if settings.generate else settings.folder
+    manifest = read_manifest(root)  # also of a drawn dataset that a config takes for a real one
+    if settings.generate is not None and manifest is not None:
         digest.update(json.dumps(manifest["files"], sort_keys=True).encode())
     else:
         for file in config.dataset_files(dataset, "train", "predict", "evaluate"):
             digest.update(file.read_bytes())
-    return {"generated": settings.generate is not None, "checksum": digest.hexdigest()}
+    return {"generated": manifest is not None, "checksum": digest.hexdigest()}
 
 
 def _version(package: str) -> str | None:

@@ -12,10 +12,12 @@ they are.
 """
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -106,7 +108,11 @@ class KeypointTarget:
         Tensors may be lists; of the last four, one number for all.
 
         Raises:
-            ValueError: something has another shape, the head is none, or not one of areas and boxes is given.
+            ValueError: something has another shape or is no number, the head is none, or not one of areas and
+                boxes is given.
+
+        Warns:
+            UserWarning: most visible keypoints lie outside the maps.
 
         Example:
             >>> target = KeypointTarget.from_keypoints(
@@ -115,11 +121,14 @@ class KeypointTarget:
             (torch.Size([1, 1, 4, 3]), tensor(0.8825), tensor([4.]))
         """
 
-        places = torch.as_tensor(keypoints)
-        places = places if places.is_floating_point() else places.float()
+        def as_numbers(name: str, value: Any, **like: Any) -> Tensor:
+            try:
+                return torch.as_tensor(value, **like)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise wrong(name, "numbers", f"{value!r:.60} ({error})") from None
 
-        def numbers(name: str, value: Numbers, *shape: int) -> Tensor:
-            tensor = torch.as_tensor(value, dtype=places.dtype, device=places.device)
+        def numbers(name: str, value: Any, *shape: int) -> Tensor:
+            tensor = as_numbers(name, value, dtype=places.dtype, device=places.device)
             if tensor.ndim and list(tensor.shape) != list(shape):
                 raise wrong(name, f"a number or shape {list(shape)}", f"shape {list(tensor.shape)}")
             return tensor.expand(shape).contiguous()
@@ -127,20 +136,29 @@ class KeypointTarget:
         def wrong(name: str, expected: str, found: str) -> ValueError:
             return ValueError(f"KeypointTarget: {name}: expected {expected}, found {found}")
 
+        places = as_numbers("keypoints", keypoints)
+        places = places if places.is_floating_point() else places.float()
         if places.ndim != 3 or places.shape[2] != 2:
             raise wrong("keypoints", "shape [B, K, 2]", f"{list(places.shape)}")
-        if not isinstance(size, tuple | list) or len(size) != 2:
-            raise wrong("size", "width and height", f"{size!r}")
+        try:
+            width, height = map(index, size)
+        except TypeError:
+            width = height = 0
+        if width < 1 or height < 1:
+            raise wrong("size", "width and height, whole numbers above 0", f"{size!r}")
         check_choice("KeypointTarget", Literal["heatmap", "simcc"], head=head)
         if (areas is None) == (boxes is None):
             raise wrong("areas, boxes", "one of them", "neither" if areas is None else "both")
         b, k = places.shape[:2]
         if boxes is not None:
             areas = BOX_SHARE * numbers("boxes", boxes, b, 2).prod(dim=1)
-        widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+        both = as_numbers("sigma", sigma, dtype=torch.float64).flatten()
+        if len(both) > 2:
+            raise wrong("sigma", "a number, or one along x and one along y", f"{sigma!r}")
+        widths = both.expand(2).tolist()
         check_numbers("KeypointTarget", above=0, **dict(zip(("sigma (x)", "sigma (y)"), widths, strict=True)))
         # Of a place that is no number there is no label; unmasked, the loss refuses it by its name.
-        axes = list(zip(size, places.unbind(-1), widths, strict=True))
+        axes = list(zip((width, height), places.unbind(-1), widths, strict=True))
         x, y = (
             torch.exp(
                 -((torch.arange(n, device=places.device) - place.nan_to_num(math.inf)[..., None]) ** 2)
@@ -149,11 +167,25 @@ class KeypointTarget:
             for n, place, width in axes
         )
         far_x, far_y = ((place - place.clamp(0, n - 1)).abs() > 3 * width for n, place, width in axes)
+        weights = numbers("visible", visible, b, k)
+        far = (weights > 0) & (far_x | far_y)
+        masked, shown = int(far.sum()), int((weights > 0).sum())
+        if masked > shown / 2:
+            warnings.warn(
+                f"KeypointTarget: keypoints: expected map units, found {masked} of {shown} visible outside "
+                f"the maps of {width} x {height}, which masks them: are they in pixels of the image?",
+                stacklevel=2,
+            )
+        scale = numbers("areas", areas if areas is not None else 0.0, b)
+        if not (scale >= 0).all():
+            raise wrong(
+                "areas" if boxes is None else "boxes", "numbers of at least 0", f"{scale.tolist()!r:.60}"
+            )
         return cls(
             heatmaps=(x, y) if head == "simcc" else y[..., :, None] * x[..., None, :],
             keypoints=places,
-            weights=numbers("visible", visible, b, k).masked_fill(far_x | far_y, 0.0),
-            scale=numbers("areas", areas if areas is not None else 0.0, b).sqrt(),
+            weights=weights.masked_fill(far, 0.0),
+            scale=scale.sqrt(),
             sigmas=numbers("sigmas", sigmas, k),
         )
 
@@ -285,6 +317,8 @@ class HeatmapLoss(nn.Module, ABC):
         if isinstance(target.heatmaps, tuple) != pair or len(labels) != len(maps):
             expected = f"labels for a {head} head, like the prediction"
             raise self._error("target.heatmaps", expected, f"{len(labels)} tensor(s)")
+        if strange := [str(map_.dtype) for map_ in maps if not map_.is_floating_point()]:
+            raise self._error("prediction", "floating-point numbers", strange[0])
         b, k = maps[0].shape[:2]
         shapes = {"keypoints": [b, k, 2], "weights": [b, k], "scale": [b], "sigmas": [k]}
         shaped = [(name, getattr(target, name), shape) for name, shape in shapes.items()]

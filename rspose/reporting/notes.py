@@ -73,7 +73,11 @@ def spread(summary: pd.DataFrame) -> str:
         if drawn[drawn.metric.isin(drawn.metric[drawn.basis == "images"])].basis.isna().any():
             sentence += " A number without an interval is from a record of an earlier version."
         return sentence
-    over_seeds = " ".join(text for basis, text in _INTERVALS.items() if basis in bases - {"images"})
+    over_seeds = next((text for basis, text in _INTERVALS.items() if basis in bases - {"images"}), "")
+    if {"seeds and images", "seeds"} <= bases:
+        over_seeds += (
+            " Over the seeds alone where a number has no replicates over images, as τ and between ρ."
+        )
     if counts.min() == counts.max():
         return f"Mean ± standard deviation over {counts.max()} seeds. {over_seeds}"
     single = "its interval is from a bootstrap over the images" if "images" in bases else "has no interval"

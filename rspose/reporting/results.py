@@ -128,7 +128,9 @@ class Results:
             if others:
                 found[best] = None
             for other, pair in pairs.items():
-                # Equal numbers, or nothing that pairs up: undecided.
+                if pair is None:  # other seeds, or other data: nothing is known of it
+                    continue
+                # Equal numbers: undecided.
                 one = corrected.get(id(pair))
                 found[other] = Verdict.UNDECIDED if one is None else against(one, self.region)
         return found

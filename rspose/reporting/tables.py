@@ -73,8 +73,8 @@ _CALIBRATION = (
     "Calibrated: by one isotonic regression from confidence to keypoint similarity, the same for every loss, "
     "fitted on the other half of the images; by type: one for each keypoint type. Own thr.: AP at the best "
     "of ten thresholds on keypoint scores, chosen on these very images. Lost: AP lost to ordering. ρ: "
-    "Spearman's, calibrated the mean of both halves; GT: of poses on ground-truth boxes. Means over the "
-    "seeds; their intervals stand in the CSV file."
+    "Spearman's, calibrated the mean of both halves; GT, where boxes are detected: on annotated ones. "
+    "Means over the seeds; their intervals stand in the CSV file."
 )
 _READ = {
     "confidence.keypoint.spearman": Column("", "kpt. ρ", 1, 2),

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rspose import datasets
 from rspose.datasets.check import check_dataset_once
+from rspose.datasets.manifest import read_manifest
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.progress import progress
@@ -209,7 +210,8 @@ def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int, st
     entry = config.data[dataset]
     known = datasets.dataset(dataset)
     described = {**composed["train_dataloader"]["dataset"], "pipeline": []}
-    if (entry.folder / described["ann_file"]).is_file():
+    drawn = read_manifest(entry.folder) is not None
+    if (entry.folder / described["ann_file"]).is_file() and drawn == bool(entry.generate):
         with redirect_stdout(io.StringIO()):  # mmpose's dataset classes print while they read
             return len(DATASETS.build(described)), "files"
     if entry.generate:
@@ -235,6 +237,8 @@ def _missing_datasets(config: GridConfig, unfinished: list[Cell]) -> list[str]:
         entry, memory = config.data[name], config.results / "work/checked" / name  # that of the workflow
         if not entry.generate:
             found[name] = check_dataset_once(entry.folder, name, memory, entry.least_keypoints).problems
+            if read_manifest(entry.folder) is not None:
+                found[name].append(f"{entry.folder}: drawn, where the config asks for real data")
     return [f"{name}: {problems[0]}" for name, problems in found.items() if problems]
 
 
@@ -265,7 +269,7 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
     weights = [f"{each['file']}  {each['url'] or ''}".rstrip() for each in plan["missing_weights"]]
     hint = f" (rspose pretrained {config_file} downloads those with a URL)"
     return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \
-{_hours(totals["hours_left"])} hours on {plan["hours_on"]}
+{_hours(totals["hours_left"])} hours of training steps on {plan["hours_on"]}
 Losses: {", ".join(plan["losses"])}; seeds: {", ".join(map(str, plan["seeds"]))}
 
 {table}

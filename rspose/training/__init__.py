@@ -5,11 +5,14 @@ that one line in an mmpose config is enough: ``custom_imports = dict(imports=["r
 :mod:`rspose.training.timm_backbones` is left to those who need it: timm takes two seconds to import.
 """
 
+import logging
 import os
 
 from rspose.training import import_standins
 
 import_standins.install()
+# It warns of a CUDA toolkit without a GPU, as on a login node, before every answer; doctor says so too.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 # A checkpoint is data. torch then refuses one that brings code, which mmengine and torch.hub would run.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"

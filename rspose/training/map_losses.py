@@ -48,6 +48,11 @@ class MapLoss(nn.Module):
         self.loss: HeatmapLoss = build(self.loss_name, parameters, num_keypoints)
         self.loss_weight = loss_weight
         sigmas = sigmas or _SIGMAS.get(num_keypoints) or [0.07] * num_keypoints
+        if len(sigmas) != num_keypoints:
+            raise ValueError(
+                f"{type(self).__name__}: sigmas: expected {num_keypoints}, as num_keypoints says, "
+                f"found {len(sigmas)}"
+            )
         self.register_buffer("sigmas", torch.tensor(sigmas, dtype=torch.float32), persistent=False)
 
     def forward(self, output: Maps, target: Maps, target_weight: Tensor | None = None) -> Tensor:

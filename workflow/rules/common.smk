@@ -3,8 +3,20 @@
 CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}"
 
 # What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
-TRAINING_HOURS = float(os.environ.get("RSPOSE_SLURM_HOURS", 24))
-LONGEST_HOURS = float(os.environ.get("RSPOSE_SLURM_MAX_HOURS", "inf"))
+def hours_of(variable, otherwise):
+    """A number of hours from the environment."""
+    given = os.environ.get(variable, otherwise)
+    try:
+        hours = float(given)
+    except ValueError:
+        hours = 0
+    if not hours > 0:
+        sys.exit(f"error: {variable}: expected a number of hours above 0, found {given!r}")
+    return hours
+
+
+TRAINING_HOURS = hours_of("RSPOSE_SLURM_HOURS", "24")
+LONGEST_HOURS = hours_of("RSPOSE_SLURM_MAX_HOURS", "inf")
 
 
 def minutes(hours, jobs=1):
