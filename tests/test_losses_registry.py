@@ -35,14 +35,6 @@ def test_reconstructions_are_marked() -> None:
     assert {name for name in losses if available()[name].reconstruction} == {"fowkal", "dm", "rspose"}
 
 
-def test_published_defaults() -> None:
-    assert parameters("mse") == {"reduction": "visible"}
-    shape = {"alpha": 2.1, "omega": 14.0, "epsilon": 1.0, "theta": 0.5}
-    assert parameters("awing") == {**shape, "map_weight": 0.0, "reduction": "visible"}
-    assert parameters("rspose")["delta"] == 0.5
-    assert "num_keypoints" not in parameters("fowkal")
-
-
 def test_build_passes_parameters_and_the_number_of_keypoints() -> None:
     assert build("awing", {"omega": 3.0}, num_keypoints=17).omega == 3.0
     assert len(build("fowkal", {}, num_keypoints=14).factors) == 14
