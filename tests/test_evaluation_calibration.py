@@ -51,24 +51,6 @@ def rank(found: KeypointQuality) -> tuple[float, float, float | None, float]:
     return pooled, within, found.between_types().correlations()["spearman"], constants
 
 
-def test_what_is_between_types_is_not_within_them() -> None:
-    """Of 10 types with 360 pairs each the mean of unrelated ranks has a deviation of 0.017."""
-    pooled, within, between, _ = rank(made(between=1.0, within=0.0))
-    assert pooled > 0.4
-    assert within == pytest.approx(0, abs=0.06)
-    assert between == pytest.approx(1)
-
-
-def test_what_is_within_types_is_found_there_and_constants_add_what_is_between() -> None:
-    pooled, within, _, constants = rank(made(between=0.0, within=1.0))
-    assert within == pytest.approx(1)
-    assert pooled < 0.8
-    assert constants > pooled + 0.1
-    # Nothing is left for constants where the confidences already have the means.
-    pooled, *_, constants = rank(made(between=1.0, within=1.0))
-    assert constants == pytest.approx(pooled, abs=0.01)
-
-
 @pytest.mark.parametrize("decimals", [8, 1])
 def test_by_type_is_scipys_in_a_loop(decimals: int) -> None:
     """Also with ties, without a label of one type, with one of another, and with a constant confidence."""

@@ -217,31 +217,6 @@ def test_no_more_than_twenty_detections_of_an_image_count(tmp_path: Path) -> Non
     assert evaluate_predictions("coco", one_image, tmp_path)["confidence"]["pose"]["n"] == 20
 
 
-@pytest.mark.parametrize("dataset", ["coco", "mpii"])
-def test_keypoint_correlations_ignore_the_scale_of_confidence_and_a_constant_has_none(
-    dataset: str, tmp_path: Path
-) -> None:
-    told = noisy_predictions(tmp_path, dataset, seed=6, images=15)
-
-    def correlated(confidence: np.ndarray) -> dict[str, float | int | None]:
-        predictions = replace(told, confidence=confidence)
-        return evaluate_predictions(dataset, predictions, tmp_path)["confidence"]["keypoint"]
-
-    before, after = (correlated(each) for each in (told.confidence, 0.1 + 0.8 * told.confidence**2))
-    assert after["spearman"] == pytest.approx(before["spearman"], abs=1e-3)
-    assert after["kendall"] == pytest.approx(before["kendall"], abs=1e-3)
-    assert before["n"] > 100
-    assert correlated(np.full_like(told.confidence, 0.5)) == {**UNDEFINED, "n": before["n"]}
-
-
-def test_pearson_takes_the_confidence_as_it_is() -> None:
-    """Unlike the ranks, it knows a line from a curve."""
-    confidence = np.random.default_rng(0).uniform(size=50)
-    curve = correlations(confidence, confidence**3)
-    assert curve["spearman"] == pytest.approx(1)
-    assert curve["pearson"] < 0.95
-
-
 def test_a_calibration_curve_by_hand() -> None:
     confidence = np.array([0.0, 0.24, 0.25, 0.3, 0.99, 1.0])
     quality = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 1.0])
