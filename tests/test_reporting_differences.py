@@ -7,7 +7,6 @@ import pytest
 from builders.records import COCO_METRICS, MPII_METRICS, record, rows_of, write
 from scipy import stats
 
-from rspose.cli import main
 from rspose.grid.record import Record
 from rspose.reporting.difference_tables import beside, cost_table, versus
 from rspose.reporting.frame import ordered_records
@@ -74,15 +73,6 @@ def test_what_cannot_be_paired_is_named(records: list[Record]) -> None:
     of_mse = [run for run in of_kl if run.cell.loss != "mse" or run.cell.seed < 2]
     with pytest.raises(ValueError, match="kl and mse have no seed in common on the same data"):
         versus(of_mse, "kl", "mse")
-
-
-def test_the_command_prints_the_table(
-    records: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["versus", "kl", "mse", "--records", str(tmp_path)]) == 0
-    assert "| kpt. ρ  | COCO      | 2D     |" in capsys.readouterr().out
-    assert main(["versus", "kl", "nothing", "--records", str(tmp_path)]) == 1
-    assert "no record of a loss 'nothing'" in capsys.readouterr().err
 
 
 def coco(loss: str, ap: float | None, seed: int = 0, head: str = "heatmap", **training: float) -> dict:

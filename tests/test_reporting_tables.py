@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from builders.grid import REPOSITORY
-from builders.processes import python
 from builders.records import (
     COCO_METRICS,
     CROWDPOSE_METRICS,
@@ -150,11 +149,6 @@ def test_controls_are_never_bold_and_stand_under_both_heads(tmp_path: Path) -> N
         shown = {loss: value.split(" ")[0] for loss, value in column(text, f"{head} AP").items()}
         expected = {"MSE": "**40.1**", "KL": "29.9", "*Oracle keypoints*": "90.0", "*Mean pose*": "10.0"}
         assert shown == expected
-
-
-def test_a_loss_without_a_rival_is_not_bold(tmp_path: Path) -> None:
-    text = made(tmp_path, record(loss="mse"), record(loss="oracle", control=True))
-    assert "**" not in "".join(line for line in text.splitlines() if line.startswith("|"))
 
 
 def test_each_model_is_a_group_of_rows_with_its_own_best(tmp_path: Path) -> None:
@@ -571,22 +565,6 @@ def test_a_folder_without_a_usable_record_is_one_clear_error(tmp_path: Path) -> 
         make_tables(tmp_path, tmp_path / "tables")
     assert str(tmp_path) in str(error.value)
     assert not (tmp_path / "tables").exists()
-
-
-def test_tables_are_made_without_torch(tmp_path: Path) -> None:
-    for dataset, loss in product(("coco", "mpii"), ("mse", "kl")):
-        write(tmp_path, record(dataset, loss, metrics=COCO_METRICS if dataset == "coco" else MPII_METRICS))
-    script = (
-        "import sys\n"
-        "for name in ('torch', 'torchvision', 'mmpose', 'mmengine', 'mmcv', 'xtcocotools'):\n"
-        "    sys.modules[name] = None\n"
-        "from pathlib import Path\n"
-        "from rspose.reporting.tables import make_tables\n"
-        "import rspose.reporting.figures\n"
-        "print(len(make_tables(Path(sys.argv[1]), Path(sys.argv[2]))))\n"
-    )
-    # Two datasets, confidence, differences and the overview, three formats each.
-    assert python("-c", script, tmp_path, tmp_path / "tables") == "15\n"
 
 
 @pytest.mark.slow
