@@ -597,27 +597,6 @@ def test_bad_arguments_are_named(tmp_path: Path, change: dict[str, Any], message
 # ---------------------------------------------------------------- check and contact sheet
 
 
-def test_check_names_what_is_missing_and_where(roots: dict[str, Path], tmp_path: Path) -> None:
-    root = shutil.copytree(roots["coco"], tmp_path / "coco")
-    (root / "annotations/person_keypoints_val2017.json").unlink()
-    (root / "train2017/000000000001.jpg").unlink()
-    detection_file = root / str(DATASETS["coco"].detections)
-    detection_file.write_text("[")
-    image, annotation, detection = check_dataset(root, "coco")
-    assert "train2017/000000000001.jpg" in image
-    assert "person_keypoints_val2017.json: no such file" in annotation
-    assert str(detection_file) in detection and "expected JSON" in detection
-
-
-def test_check_tells_one_dataset_from_another(roots: dict[str, Path], tmp_path: Path) -> None:
-    root = shutil.copytree(roots["mpii"], tmp_path / "mpii")
-    shutil.copy(roots["coco"] / DATASETS["coco"].annotations["val"], root / "annotations/mpii_val.json")
-    (root / "annotations/mpii_gt_val.mat").write_bytes(b"not MATLAB")
-    persons, headboxes = check_dataset(root, "mpii")
-    assert "mpii_val.json: expected a list of MPII persons" in persons
-    assert "mpii_gt_val.mat: expected a MATLAB file" in headboxes
-
-
 @pytest.mark.parametrize("dataset", list(DATASETS))
 def test_the_contact_sheet_draws_annotations_on_the_images(
     roots: dict[str, Path], dataset: str, tmp_path: Path
