@@ -36,12 +36,6 @@ def test_a_folder_in_use_is_refused_and_free_again_when_its_run_is_killed(tmp_pa
     claim_results(tmp_path)
 
 
-def test_other_folders_are_free(tmp_path: Path) -> None:
-    with held_by_another(tmp_path / "one") as process:
-        claim_results(tmp_path / "other")
-        process.kill()
-
-
 def test_a_dataset_that_another_run_draws_is_refused(tmp_path: Path) -> None:
     drawing = HOLD.replace(
         "claim_results(pathlib.Path(sys.argv[1])", "claim_drawing(pathlib.Path(sys.argv[1]), 'coco'"

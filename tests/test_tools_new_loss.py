@@ -9,20 +9,11 @@ from builders.grid import REPOSITORY
 from builders.processes import run
 from builders.targets import make_target
 
-from rspose.losses import available, build, load, parameters, unusable
+from rspose.losses import build, load, unusable
 from rspose.tools.check_loss import described
 from rspose.tools.new_loss import new_loss, what_to_do
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
-
-
-def test_the_new_file_is_a_loss_with_title_reference_heads_and_parameters(tmp_path: Path) -> None:
-    path = new_loss("my_loss", tmp_path)
-    assert path == tmp_path / "my_loss.py"
-    load(str(path))
-    loss = available()["my_loss"]
-    assert (loss.__name__, loss.title, loss.heads) == ("MyLoss", "My loss", ("heatmap", "simcc"))
-    assert loss.reference and parameters("my_loss") == {"foreground": 10.0}
 
 
 def test_the_file_goes_to_the_baselines_of_a_clone_and_elsewhere_here(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from builders.training import RunsCode, Settings, batch_of
+from builders.training import Settings, batch_of
 from mmengine.optim import build_optim_wrapper
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.config import complete
 from rspose.training.compose import compose
 from rspose.training.pretrained import pretrained
-from rspose.training.timm_backbones import TimmBackbone, TimmVisionTransformer, backbone_weights
+from rspose.training.timm_backbones import TimmBackbone, TimmVisionTransformer
 
 # isort: split
 import mmpose.engine.optim_wrappers  # noqa: F401  (registers the layer-wise decay)
@@ -187,13 +187,6 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
     assert "norm.weight of shape (48,) for (24,)" in message(wider)
     odd = {**weights, "pos_embed": torch.zeros(1, 1 + 10, DIMS)}
     assert "found 11 of them" in message(odd)
-
-
-def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
-    torch.save({"state_dict": RunsCode(tmp_path / "code_was_run")}, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match=r"weights\.pth: .* broken or holds code"):
-        backbone_weights(tmp_path / "weights.pth", network())
-    assert not (tmp_path / "code_was_run").exists()
 
 
 def test_blocks_are_skipped_more_often_the_deeper_they_are() -> None:
