@@ -89,17 +89,6 @@ def test_every_cell_and_control_has_a_record(folder: Path) -> None:
         assert (results / "logs" / "train" / f"{cell.path}.log").stat().st_size > 0
 
 
-def test_the_oracle_is_right_where_there_is_a_box(folder: Path) -> None:
-    records = folder / "results" / "records"
-    assert json.loads((records / "mpii/control/oracle.json").read_text())["metrics"]["PCKh"] == 1
-    for dataset, metric in METRIC.items():
-        oracle, mean = (
-            json.loads((records / f"{dataset}/control/{name}.json").read_text())["metrics"][metric]
-            for name in ("oracle", "mean_pose")
-        )
-        assert oracle > mean
-
-
 def test_what_the_losses_of_a_dataset_share_is_the_same_in_their_records(folder: Path) -> None:
     for dataset in METRIC:
         records = [
