@@ -92,12 +92,6 @@ def test_real_data_is_looked_for_where_the_environment_says_and_drawn_data_is_no
     ]
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
-def test_no_config_names_data_outside_of_the_folder_it_is_run_in(path: Path) -> None:
-    for entry in load_config(path).data.values():
-        assert entry.root.parts[0] == ("results" if entry.generate else "data")
-
-
 def test_a_single_name_is_a_list_of_one(settings: Settings) -> None:
     settings.update(datasets="mpii", models="tiny", heads="simcc", losses="kl", seeds=7)
     assert complete(settings).cells() == [Cell("mpii", "tiny", "simcc", "kl", 7)]
@@ -433,10 +427,12 @@ def test_what_yaml_takes_for_a_text_is_the_number_that_was_meant(settings: Setti
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
-def test_the_configs_of_the_repository_are_valid(path: Path) -> None:
+def test_the_configs_of_the_repository_are_valid_and_name_data_where_they_are_run(path: Path) -> None:
     config = load_config(path)
     assert config.name == path.stem
     assert config.cells()
+    for entry in config.data.values():
+        assert entry.root.parts[0] == ("results" if entry.generate else "data")
 
 
 def test_the_default_grid_is_three_datasets_two_heads_and_six_losses() -> None:
