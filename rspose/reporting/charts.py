@@ -204,18 +204,11 @@ def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     frames.calibration,
 )
 def _calibration(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
-    base, highlighted = _highlighted(frame, labels)
-    base = base.encode(
-        x=alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1])),
-        y=alt.Y("quality:Q", title="mean quality", scale=alt.Scale(domain=[0, 1])),
-        order="bin:O",
-    )
-    points = base.mark_point(filled=True, opacity=1).encode(
-        shape=_by_loss(alt.Shape, labels, frame),
-        size=alt.Size("share:Q", scale=alt.Scale(range=[15, 280]), legend=None),
-        tooltip=_tooltip(loss="", confidence=".2f", quality=".2f", share=".1f"),
-    )
-    line = base.mark_line(strokeWidth=1.5).add_params(highlighted)
+    x = alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("quality:Q", title="mean quality", scale=alt.Scale(domain=[0, 1]))
+    tooltip = _tooltip(loss="", confidence=".2f", quality=".2f", share=".1f")
+    line, points = _curves(frame, labels, alt.Undefined, tooltip, x=x, y=y, order="bin:O")
+    points = points.encode(size=alt.Size("share:Q", scale=alt.Scale(range=[15, 280]), legend=None))
     return _panels(
         frame.assign(panel=frame.level + ", " + frame.panel),
         _guide(x=0, x2=1, y=0, y2=1),
@@ -311,28 +304,15 @@ def _gains(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     frames.thresholds,
 )
 def _thresholds(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
-    base, highlighted = _highlighted(frame, labels)
-    base = base.encode(
-        x=alt.X("threshold:Q", title="threshold", scale=alt.Scale(domain=[0, 1])),
-        y=alt.Y("value:Q", title="AP (%)", scale=alt.Scale(zero=False)),
-    )
+    x = alt.X("threshold:Q", title="threshold", scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("value:Q", title="AP (%)", scale=alt.Scale(zero=False))
+    tooltip = _tooltip(loss="", scores="", threshold="", value=".1f")
+    line, points = _curves(frame, labels, 35, tooltip, x=x, y=y)
     dashes = alt.Scale(domain=list(frame.scores.unique()), range=[[1, 0], [4, 2]])
-    line = base.mark_line(strokeWidth=1.5).encode(
-        strokeDash=alt.StrokeDash("scores:N", legend=None, scale=dashes)
-    )
-    points = base.mark_point(filled=True, size=35, opacity=1).encode(
-        shape=_by_loss(alt.Shape, labels, frame),
-        tooltip=_tooltip(loss="", scores="", threshold="", value=".1f"),
-    )
+    line = line.encode(strokeDash=alt.StrokeDash("scores:N", legend=None, scale=dashes))
     own = alt.Chart().mark_rule(style="guide").encode(x="mean(protocol):Q")
-    return _panels(
-        frame.assign(panel=frame.kind + ", " + frame.panel),
-        own,
-        line.add_params(highlighted),
-        points,
-        height=260,
-        most=2,
-    )
+    frame = frame.assign(panel=frame.kind + ", " + frame.panel)
+    return _panels(frame, own, line, points, height=260, most=2)
 
 
 @_chart(
@@ -343,15 +323,10 @@ def _thresholds(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     frames.tuning,
 )
 def _tuning(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
-    base, highlighted = _highlighted(frame, labels)
-    base = base.encode(
-        x=alt.X("trials:Q", title="trials", axis=alt.Axis(format="d", tickMinStep=1)),
-        y=alt.Y("value:Q", title="expected best score (%)", scale=alt.Scale(zero=False)),
-        tooltip=_tooltip(loss="", trials="", value=".1f"),
-    )
-    points = base.mark_point(filled=True, size=50, opacity=1).encode(shape=_by_loss(alt.Shape, labels, frame))
-    line = base.mark_line(strokeWidth=1.5).add_params(highlighted)
-    return _panels(frame, line, points, height=260, most=2)
+    x = alt.X("trials:Q", title="trials", axis=alt.Axis(format="d", tickMinStep=1))
+    y = alt.Y("value:Q", title="expected best score (%)", scale=alt.Scale(zero=False))
+    tooltip = _tooltip(loss="", trials="", value=".1f")
+    return _panels(frame, *_curves(frame, labels, 50, tooltip, x=x, y=y), height=260, most=2)
 
 
 @_chart(
@@ -361,16 +336,9 @@ def _tuning(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     frames.pck,
 )
 def _pck(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
-    base, highlighted = _highlighted(frame, labels)
-    line = base.mark_line(strokeWidth=1.5).encode(
-        x=alt.X("limit:Q", title="fraction of the torso"),
-        y=alt.Y("value:Q", title="PCK (%)"),
-        tooltip=_tooltip(loss="", limit=".2f", value=".1f"),
-    )
-    points = base.mark_point(filled=True, size=20, opacity=1).encode(
-        x="limit:Q", y="value:Q", shape=_by_loss(alt.Shape, labels, frame)
-    )
-    return _panels(frame, line.add_params(highlighted), points, height=260, most=2)
+    x, y = alt.X("limit:Q", title="fraction of the torso"), alt.Y("value:Q", title="PCK (%)")
+    tooltip = _tooltip(loss="", limit=".2f", value=".1f")
+    return _panels(frame, *_curves(frame, labels, 20, tooltip, x=x, y=y), height=260, most=2)
 
 
 @_chart(
@@ -519,6 +487,17 @@ def _highlighted(frame: pd.DataFrame, labels: Sequence[str]) -> tuple[alt.Chart,
     chosen = alt.selection_point(fields=["loss"], bind="legend")
     opacity = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.1))
     return alt.Chart().encode(color=_by_loss(alt.Color, labels, frame), opacity=opacity), chosen
+
+
+def _curves(
+    frame: pd.DataFrame, labels: Sequence[str], size: Any, tooltip: list[alt.Tooltip], **encoding: Any
+) -> tuple[alt.Chart, alt.Chart]:
+    """A line a loss, which the legend chooses by, and its points, which tell their numbers."""
+    base, highlighted = _highlighted(frame, labels)
+    base = base.encode(**encoding)
+    points = base.mark_point(filled=True, size=size, opacity=1)
+    points = points.encode(shape=_by_loss(alt.Shape, labels, frame), tooltip=tooltip)
+    return base.mark_line(strokeWidth=1.5).add_params(highlighted), points
 
 
 def _guide(**ends: float) -> alt.Chart:
