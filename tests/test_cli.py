@@ -92,18 +92,6 @@ def test_checking_counts_says_what_is_generated_and_what_to_fetch(
     assert f"{tmp_path / 'no' / 'val2017'}/" in told and f"{tmp_path / 'no' / 'annotations'}/" in told
 
 
-def test_every_truncated_image_is_named(
-    tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = shutil.copytree(tiny_datasets / "coco", tmp_path / "coco")
-    for image in [*(root / "train2017").iterdir(), *(root / "val2017").iterdir()]:
-        image.write_bytes(image.read_bytes()[:-500])
-    assert main(["data", "check", str(root), "--dataset", "coco"]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 18  # 12 + 6 images
-    assert all("does not open" in line for line in lines)
-
-
 def test_what_cannot_be_made_or_shown_is_one_line(
     tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,14 +165,6 @@ def test_without_a_folder_for_tables_the_main_table_of_records_is_printed(
     assert said == (tmp_path / "tables" / "main.md").read_text()
 
 
-def test_a_config_that_cannot_be_used_is_one_line(
-    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "no such config file" in failure(capsys, "tables", tmp_path / "no.yaml")
-    config_file.write_text(config_file.read_text().replace("losses:", "loses:"))
-    assert "unknown key 'loses'" in failure(capsys, "tables", config_file)
-
-
 def test_a_fault_in_a_dataset_is_named_by_all_that_read_it(
     settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,13 +208,6 @@ def test_a_page_is_up_to_date_and_compared_with_what_it_is_made_from(
     success(capsys, "docs", name)
     success(capsys, "docs", name, "--check")
     assert page.read_text() == right
-
-
-def test_the_page_of_the_config_has_every_key() -> None:
-    written = (pages.ROOT / "config/README.md").read_text()
-    named = "data.<coco&#124;crowdpose&#124;lsp&#124;mpii&#124;wholebody>.root"
-    for key in ("training.epochs", named, "loss_settings.<name>.parameters"):
-        assert f"| `{key}` |" in written
 
 
 def test_a_new_loss_is_written_and_listed(
