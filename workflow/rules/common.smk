@@ -2,6 +2,7 @@
 
 CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}"
 
+
 # What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
 def hours_of(variable, otherwise):
     """A number of hours from the environment."""
