@@ -42,6 +42,15 @@ def test_a_target_in_the_place_of_a_config(tmp_path: Path, tiny_config_file: Pat
     )
 
 
+@pytest.mark.parametrize("hours", ["a day", "-3"])
+def test_hours_that_are_none(
+    hours: str, tmp_path: Path, tiny_config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSPOSE_SLURM_MAX_HOURS", hours)
+    said = f"error: RSPOSE_SLURM_MAX_HOURS: expected a number of hours above 0, found '{hours}'"
+    assert refused(tmp_path, tiny_config_file) == said
+
+
 def test_weights_that_do_not_fit(settings: dict[str, Any], tmp_path: Path) -> None:
     weights = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(3, 3)}, weights)

@@ -3,7 +3,6 @@
 CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}"
 
 
-# What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
 def hours_of(variable, otherwise):
     """A number of hours from the environment."""
     given = os.environ.get(variable, otherwise)
@@ -16,6 +15,7 @@ def hours_of(variable, otherwise):
     return hours
 
 
+# What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
 TRAINING_HOURS = hours_of("RSPOSE_SLURM_HOURS", "24")
 LONGEST_HOURS = hours_of("RSPOSE_SLURM_MAX_HOURS", "inf")
 
