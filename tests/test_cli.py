@@ -169,6 +169,7 @@ def test_a_fault_in_a_dataset_is_named_by_all_that_read_it(
     settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = shutil.copytree(tiny_datasets / "coco", tmp_path / "coco")
+    (root / "manifest.json").unlink()  # so it passes for a real one
     config = tmp_path / "tiny.yaml"
     settings.update(datasets=["coco"], data={"coco": {"root": str(root)}})
     config.write_text(yaml.safe_dump(settings))

@@ -85,6 +85,8 @@ def test_a_place_that_is_no_number_is_refused_unless_it_is_masked() -> None:
         ({"size": 24}, "size: expected width and height, whole numbers above 0, found 24"),
         ({"size": (24.5, 32)}, "size: expected width and height, whole numbers above 0"),
         ({"size": (0, 32)}, "size: expected width and height, whole numbers above 0"),
+        ({"size": (24, 32, 3)}, "size: expected width and height, whole numbers above 0"),
+        ({"sigma": []}, "sigma: expected a number, or one along x and one along y"),
         ({"sigma": 0.0}, r"sigma \(x\): expected a number above 0, found 0.0"),
         ({"sigma": (1, 2, 3)}, "sigma: expected a number, or one along x and one along y"),
     ],

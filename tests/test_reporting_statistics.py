@@ -183,6 +183,9 @@ def test_an_interval_ends_where_the_scale_does() -> None:
         run.scores["confidence.keypoint.spearman"] = value
     found = estimate(either, "confidence.keypoint.spearman")
     assert (found.low, found.high) == (-1, 1)
+    for run, value in zip(either, (0.0, 0.3), strict=True):
+        run.scores["diagnosis.errors.good"] = value
+    assert estimate(either, "diagnosis.errors.good").low == 0
 
 
 def test_the_difference_over_seeds_is_that_of_a_paired_t_test() -> None:

@@ -98,8 +98,9 @@ def test_records_of_the_results_folder_are_not_trained_again(
 
 def test_a_published_number_that_changes_makes_the_tables_again(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    ignored = shutil.ignore_patterns(".*", "reference", "cells", "work", "records", "data", "tests", "docs")
+    ignored = shutil.ignore_patterns(".*", "results", "data", "tests", "docs", "__pycache__", "*.egg-info")
     shutil.copytree(REPOSITORY, copy, ignore=ignored, symlinks=True)
+    shutil.copytree(REPOSITORY / "results/published", copy / "results/published")
     write(tmp_path / "mine", record(model="resnet18-w24"))
     made = ("-m", "snakemake", "--cores", "1", "tables", "--config", "records=../mine", "results=made")
     python(*made, folder=copy, PYTHONPATH=str(copy))

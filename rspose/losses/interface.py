@@ -142,7 +142,7 @@ class KeypointTarget:
             raise wrong("keypoints", "shape [B, K, 2]", f"{list(places.shape)}")
         try:
             width, height = map(index, size)
-        except TypeError:
+        except (TypeError, ValueError):
             width = height = 0
         if width < 1 or height < 1:
             raise wrong("size", "width and height, whole numbers above 0", f"{size!r}")
@@ -153,7 +153,7 @@ class KeypointTarget:
         if boxes is not None:
             areas = BOX_SHARE * numbers("boxes", boxes, b, 2).prod(dim=1)
         both = as_numbers("sigma", sigma, dtype=torch.float64).flatten()
-        if len(both) > 2:
+        if len(both) not in (1, 2):
             raise wrong("sigma", "a number, or one along x and one along y", f"{sigma!r}")
         widths = both.expand(2).tolist()
         check_numbers("KeypointTarget", above=0, **dict(zip(("sigma (x)", "sigma (y)"), widths, strict=True)))

@@ -103,7 +103,10 @@ def length_table(results: Results) -> Table | None:
         else "No difference changes its sign."
     )
     together = f"with 95 % intervals of all {_number(results.along_lengths)} comparisons together"
-    if set(results.along_lengths.basis.dropna()) == {"images"}:
+    bases = set(results.along_lengths.basis.dropna())
+    if not bases:
+        how = "Differences of one seed, without an interval: hence no verdict."
+    elif bases == {"images"}:
         how = f"Differences of one seed, {together}, of a bootstrap over the images: hence no verdict."
     else:
         how = (

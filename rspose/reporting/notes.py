@@ -75,9 +75,8 @@ def spread(summary: pd.DataFrame) -> str:
         return sentence
     over_seeds = next((text for basis, text in _INTERVALS.items() if basis in bases - {"images"}), "")
     if {"seeds and images", "seeds"} <= bases:
-        over_seeds += (
-            " Over the seeds alone where a number has no replicates over images, as τ and between ρ."
-        )
+        over_seeds += " Over the seeds alone where a number has no replicates over images"
+        over_seeds += ", as τ and between ρ." if trained.metric.str.endswith(".kendall").any() else "."
     if counts.min() == counts.max():
         return f"Mean ± standard deviation over {counts.max()} seeds. {over_seeds}"
     single = "its interval is from a bootstrap over the images" if "images" in bases else "has no interval"
@@ -92,9 +91,9 @@ def marks(rows: Sequence[Row], region: float) -> list[str]:
     entries = [entry for row in rows for entry in row.values]
     values = [entry for entry in entries if isinstance(entry, Value)]
     bold = (
-        "Bold: the best loss of a column for one dataset and model, and all that are not shown to be worse "
-        f"by more than {region:g} points, correlations by {region / 100:g} (simultaneous 95 % intervals of "
-        "the paired differences to the best)."
+        "Bold: the best loss of a column for one dataset and model, and all that pair with it and are "
+        f"not shown to be worse by more than {region:g} points, correlations by {region / 100:g} "
+        "(simultaneous 95 % intervals of the paired differences to the best)."
     )
     equivalent = f"{EQUIVALENT} Equivalent to the best: within {region:g} points of it."
     control = "Italics: controls, without a model and a head; they frame the losses and do not compete."

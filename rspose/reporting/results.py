@@ -125,7 +125,7 @@ class Results:
             pairs = {other: paired([(self.cells[other], self.cells[best], metric)]) for other in others}
             family = [pair for pair in pairs.values() if pair is not None]
             corrected = dict(zip(map(id, family), simultaneous(family), strict=True))
-            if others:
+            if family:
                 found[best] = None
             for other, pair in pairs.items():
                 if pair is None:  # other seeds, or other data: nothing is known of it

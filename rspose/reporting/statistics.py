@@ -7,6 +7,7 @@ from. Comparisons that are shown together are one family: :func:`simultaneous` m
 p-values, so that both say the same of all of them at once.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,6 +45,8 @@ _LEVELS = (np.arange(1000) + 0.5) / 1000
 _REACHES = np.sinh(np.linspace(0, 15, 400))
 """Where Student's distribution is tabled: to 1.6 million, finer near 0."""
 _MOST_FLIPPED = 16
+_SIGNED = re.compile(r"(spearman|kendall|pearson|lost)$|\.gain\.")
+"""Scores that may be below 0."""
 
 Stratum = tuple[Sequence[Record], Sequence[Record], str]
 """The records of two losses in one dataset, model and head, and a metric."""
@@ -130,7 +133,7 @@ class Paired:
 def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
     """What the seeds of one cell say of a metric, None if no seed has a number.
 
-    The interval ends where the scale does: at 0 and 1, for correlations and what ordering costs at -1 and 1.
+    The interval ends where the scale does: at 0 and 1, for correlations, gains and losses at -1 and 1.
     """
     of_seeds = {run.cell.seed: run for run in runs if run.scores.get(metric) is not None}
     values = np.array([run.scores[metric] for run in of_seeds.values()], dtype=float)
@@ -139,7 +142,7 @@ def estimate(runs: Sequence[Record], metric: str) -> Estimate | None:
     if len(values) > 1:
         drawn = _together([(run.draws, run.replicates(metric)) for run in of_seeds.values()])
         low, high, _ = crossed([values], None if drawn is None else [drawn])
-        low, high = max(low, 0 if metric.startswith("metrics.") else -1), min(high, 1)
+        low, high = max(low, -1 if _SIGNED.search(metric) else 0), min(high, 1)
         basis: Basis = "seeds" if drawn is None else "seeds and images"
         return Estimate(values.mean(), values.std(ddof=1), len(values), low, high, basis)
     interval = next(iter(of_seeds.values())).interval(metric)

@@ -403,7 +403,9 @@ def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
         (
             _VERDICTS
             + " The sources in full, and the commands that run what was not run, are in claimed.md.",
-            notes.spread(results.summary),
+            notes.spread(
+                results.summary[results.summary.metric.isin({f"metrics.{claim.metric}" for claim in claims})]
+            ),
         ),
     )
     numbers_of = ["claimed", "measured", "low", "high", "verdict", "source", "table", "row", "command"]

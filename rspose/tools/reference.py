@@ -29,7 +29,11 @@ def keep_reference(config: Path, out: Path | None = None) -> tuple[Path, str]:
     """
     grid = load_config(config)
     folder = out or Path("results/reference") / grid.name
-    if tree()["clean"] is not True:
+    if tree()["clean"] is None:
+        raise ValueError(
+            "expected rspose to run from its git checkout, found an installed package (make setup)"
+        )
+    if not tree()["clean"]:
         raise ValueError("expected a tree without changes, found some (git status): commit them first")
     cells, controls = set(grid.cells()), grid.datasets if grid.controls else []
     # Configs may share a results folder.

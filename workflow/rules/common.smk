@@ -3,21 +3,21 @@
 CELL = "{dataset}/{model}/{head}/{loss}/seed{seed}"
 
 
-def hours_of(variable, otherwise):
+def hours_of(variable, otherwise, most=1e6):
     """A number of hours from the environment."""
     given = os.environ.get(variable, otherwise)
     try:
         hours = float(given)
     except ValueError:
         hours = 0
-    if not hours > 0:
+    if not 0 < hours <= most:
         sys.exit(f"error: {variable}: expected a number of hours above 0, found {given!r}")
     return hours
 
 
 # What only the user of a cluster knows (docs/cluster.md). A job that asks for more than its partition allows never starts.
 TRAINING_HOURS = hours_of("RSPOSE_SLURM_HOURS", "24")
-LONGEST_HOURS = hours_of("RSPOSE_SLURM_MAX_HOURS", "inf")
+LONGEST_HOURS = hours_of("RSPOSE_SLURM_MAX_HOURS", "inf", float("inf"))
 
 
 def minutes(hours, jobs=1):
@@ -82,9 +82,10 @@ def contents(*uses):
         chosen = CONFIG.data[wildcards.dataset].least_keypoints if "train" in uses else None
         if is_generated(wildcards.dataset):
             return chosen
-        root = data_root(wildcards.dataset)
+        entry = CONFIG.data[wildcards.dataset]
         files = CONFIG.dataset_files(wildcards.dataset, *uses)
-        digests = [DIGESTS.of(file, f"{wildcards.dataset}/{file.relative_to(root)}") for file in files]
+        # By the place that the config names, wherever RSPOSE_DATA moves it.
+        digests = [DIGESTS.of(file, str(entry.root / file.relative_to(entry.folder))) for file in files]
         return digests + ([chosen] if chosen else [])
 
     return checksums
@@ -109,7 +110,7 @@ def pretrained_contents(wildcards):
     from rspose.training.pretrained import pretrained  # it may ask mmpose, and tables need none
 
     weights = pretrained(CONFIG, wildcards.model, wildcards.head)
-    return weights and DIGESTS.of(weights.file, f"weights/{weights.file.name}")
+    return weights and DIGESTS.of(weights.file, f"{wildcards.model}/{wildcards.head}")
 
 
 def check_real_datasets():
