@@ -56,6 +56,7 @@ def folder(tiny_config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     result = r"^(\w+) tiny \w+ \w+ seed 0: (?:AP|PCKh) \d+\.\d \[\d"
     said = re.findall(result, made.output, re.MULTILINE)
     assert len(said) == 8, "each result is said when it is there"
+    assert made.output.index("(Rule: dataset_coco)") < made.output.index("(Rule: train)")
     assert said[-1] == "mpii", "COCO comes first"
     before, after = made.output.split("**Overview, generated data: AP on COCO val (%)**")
     assert len(re.findall("^coco.*: AP", before, re.MULTILINE)) == 4

@@ -35,13 +35,14 @@ def attempt_number(wildcards, attempt):
     return attempt
 
 
+def priority_of(dataset):
+    """Higher for a dataset that the config names earlier, whose table is then there early."""
+    return 2 * (len(CONFIG.read_datasets) - CONFIG.read_datasets.index(dataset))
+
+
 def by_dataset(trained):
-    """Earlier for a dataset that the config names earlier, whose table is then there early; there, what is ``trained`` first."""
-
-    def priority(wildcards):
-        return 2 * (len(CONFIG.datasets) - CONFIG.datasets.index(wildcards.dataset)) + trained
-
-    return priority
+    """The priority of a job's dataset; there, what is ``trained`` first."""
+    return lambda wildcards: priority_of(wildcards.dataset) + trained
 
 
 WITHOUT_MODEL = {"mem_mb": megabytes(4000), "runtime": minutes(1)}

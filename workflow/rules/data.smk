@@ -10,6 +10,7 @@ for dataset in filter(is_generated, CONFIG.read_datasets):
             update(f"{data_root(dataset)}/manifest.json"),
         log:
             f"{RESULTS}/logs/dataset/{dataset}.log",
+        priority: priority_of(dataset)
         conda:
             "../../envs/environment.yaml"
         resources:

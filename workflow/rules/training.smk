@@ -6,6 +6,7 @@ rule initial_weights:
         f"{RESULTS}/work/initial_weights/{{model}}.pth",
     log:
         f"{RESULTS}/logs/initial_weights/{{model}}.log",
+    priority: 1000  # all trainings of the model wait for it
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: CONFIG.model_settings[wildcards.model].initial_weights.threads

@@ -16,6 +16,7 @@ rule trial:
         f"{RESULTS}/tuning/{TUNED}/trial{{trial}}.json",
     log:
         f"{RESULTS}/logs/tuning/{TUNED}/trial{{trial}}.log",
+    priority: by_dataset(False)
     retries: 3
     conda:
         "../../envs/environment.yaml"
