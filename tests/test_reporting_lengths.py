@@ -175,9 +175,11 @@ def test_no_file_of_somebody_else_is_written_over_or_removed(folder: Path, tmp_p
         file.write_text("mine")
     make_tables(folder, out)
     others[2].write_text("mine")
+    (out / "coco.md").write_text("** of before")
     with pytest.raises(ValueError, match=r"main\.tex: expected a table of before, found another file"):
         make_tables(folder, out)
     assert [file.read_text() for file in others] == ["mine"] * 3
+    assert (out / "coco.md").read_text() == "** of before", "nothing is written where something is in the way"
 
 
 def test_tables_of_an_earlier_call_go_and_files_of_others_stay(folder: Path, tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def test_what_cannot_be_made_again_is_refused(study: Path, monkeypatch: pytest.M
     refused("1 of 2 records are of other settings, .*kl.* first")
     monkeypatch.setattr(reference, "tree", lambda: {**CLEAN, "clean": False})
     refused(r"expected a tree without changes, found some \(git status\)")
+    monkeypatch.setattr(reference, "tree", lambda: {"git_commit": None, "clean": None})
+    refused("expected rspose to run from its git checkout, found an installed package")
     for file in records.rglob("*.json"):
         file.unlink()
     monkeypatch.setattr(reference, "tree", lambda: CLEAN)

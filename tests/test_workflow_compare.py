@@ -3,17 +3,18 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from builders.grid import jobs_of
 from builders.losses import forget_later
-from builders.records import rows_of
+from builders.records import COCO_METRICS, record, rows_of, write
 
 from rspose.cli import main
 from rspose.grid.cell import Cell
-from rspose.grid.config import ConfigError
-from rspose.tools.compare_run import compare_with
+from rspose.grid.config import ConfigError, complete
+from rspose.tools.compare_run import _print_comparison, compare_with
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,21 @@ def compare(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     status = main(["compare", *arguments[:1], "tiny.yaml", *arguments[1:], "--cores", "2"])
     captured = capfd.readouterr()
     return status, captured.out + captured.err
+
+
+def test_a_comparison_shows_its_own_length_where_the_folder_has_more_records_of_another(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = complete({**settings, "results": str(tmp_path), "losses": ["mse", "kl"], "controls": False})
+    for loss, ap in (("mse", 0.3), ("kl", 0.4)):
+        metrics = {**COCO_METRICS, "AP": ap}
+        write(tmp_path / "records", record(loss=loss, metrics=metrics))
+        for seed in range(3):
+            longer = record(loss="dm", seed=seed, metrics=metrics, cell={"length": 4.0})
+            write(tmp_path / "records", longer)
+    _print_comparison(config, "kl", failed=False)
+    first, *_ = capsys.readouterr().out.split("\n\n\n")
+    assert "| KL" in first and "DM" not in first and "40.0" in first
 
 
 # The tests of one folder follow each other: what one has trained, the next finds.

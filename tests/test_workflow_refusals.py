@@ -42,12 +42,14 @@ def test_a_target_in_the_place_of_a_config(tmp_path: Path, tiny_config_file: Pat
     )
 
 
-@pytest.mark.parametrize("hours", ["a day", "-3"])
+@pytest.mark.parametrize(
+    ("variable", "hours"), [("MAX_HOURS", "a day"), ("MAX_HOURS", "-3"), ("HOURS", "inf")]
+)
 def test_hours_that_are_none(
-    hours: str, tmp_path: Path, tiny_config_file: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, hours: str, tmp_path: Path, tiny_config_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RSPOSE_SLURM_MAX_HOURS", hours)
-    said = f"error: RSPOSE_SLURM_MAX_HOURS: expected a number of hours above 0, found '{hours}'"
+    monkeypatch.setenv(f"RSPOSE_SLURM_{variable}", hours)
+    said = f"error: RSPOSE_SLURM_{variable}: expected a number of hours above 0, found '{hours}'"
     assert refused(tmp_path, tiny_config_file) == said
 
 

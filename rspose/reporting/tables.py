@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from rspose.datasets import DATASETS
+from rspose.grid.files import replacing
 from rspose.grid.record import Failure
 from rspose.reporting import notes
 from rspose.reporting.difference_tables import difference_table, length_table
@@ -141,25 +142,24 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
             another's lies where a table is to be written.
     """
     results = read_results(records, region)
-    written: list[Path] = []
+    texts: dict[Path, str] = {}
     for of_length in results.lengths:
         folder = out if of_length.length == results.length else out / f"length{of_length.length:g}"
-        folder.mkdir(parents=True, exist_ok=True)
         for table, numbers in all_tables(of_length):
-            texts = {"md": to_markdown(table), "tex": to_latex(table), "csv": to_csv(numbers)}
-            for suffix, text in texts.items():
-                path = folder / f"{table.name}.{suffix}"
-                if path.exists() and not _is_ours(path):
-                    raise ValueError(
-                        f"{path}: expected a table of before, found another file; use another folder"
-                    )
-                path.write_text(text, encoding="utf-8")
-                written.append(path)
-    _remove_outdated(out, written)
-    return written
+            texts[folder / f"{table.name}.md"] = to_markdown(table)
+            texts[folder / f"{table.name}.tex"] = to_latex(table)
+            texts[folder / f"{table.name}.csv"] = to_csv(numbers)
+    for path in texts:
+        if path.exists() and not _is_ours(path):
+            raise ValueError(f"{path}: expected a table of before, found another file; use another folder")
+    for path, text in texts.items():
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    _remove_outdated(out, texts)
+    return list(texts)
 
 
-def _remove_outdated(out: Path, written: Sequence[Path]) -> None:
+def _remove_outdated(out: Path, written: Iterable[Path]) -> None:
     """Remove tables of an earlier call that this one did not write, and nothing else."""
     names = {*DATASETS, *_OF_ALL}
     for folder in [*out.glob("length[0-9]*/"), out]:
