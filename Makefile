@@ -12,6 +12,7 @@ CONFIG ?= config/demo.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+PAGES := config schema losses published
 PIP := $(BIN)/pip install --disable-pip-version-check
 
 help:  ## List the commands
@@ -23,9 +24,9 @@ $(INSTALLED): envs/requirements.txt envs/requirements-source.txt pyproject.toml
 	@"$(or $(PYTHON),python3)" -c "$(IS_SUPPORTED)" 2>/dev/null || { echo "error: expected Python 3.11, 3.12 or 3.13, found" \
 		"$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none); install one, or name it with make PYTHON=..."; exit 1; }
 	@command -v cc >/dev/null || { echo "error: no C compiler (cc) found; xtcocotools has to be compiled"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 6 GB, mostly torch"
+	@echo "Setting up $(VENV) with $$("$(PYTHON)" --version): about 6 GB, mostly torch"
 	@# Anew: what another Python left there would stay.
-	@$(PYTHON) -m venv --clear $(VENV)
+	@"$(PYTHON)" -m venv --clear $(VENV)
 	@# Without dependency resolution: the list is complete, and mmpose asks for packages that do not build.
 	@set -o pipefail; $(PIP) --no-deps -r envs/requirements.txt | awk -v all=$$(grep -c == envs/requirements.txt) ' \
 		/^(Collecting|Processing)/ { printf "\r  %d of %d packages fetched", ++n, all; fflush() } \
@@ -66,10 +67,7 @@ lint: $(INSTALLED)  ## Check style, imports, the workflow, types and the documen
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
-	@$(BIN)/rspose docs config --check
-	@$(BIN)/rspose docs schema --check
-	@$(BIN)/rspose docs losses --check
-	@$(BIN)/rspose docs published --check
+	@for page in $(PAGES); do $(BIN)/rspose docs $$page --check || exit; done
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: $(INSTALLED)  ## Format Python and Snakemake files
@@ -78,10 +76,7 @@ format: $(INSTALLED)  ## Format Python and Snakemake files
 	@$(BIN)/snakefmt Snakefile workflow
 
 docs: $(INSTALLED)  ## Write config/README.md and schema.json, docs/losses.md and mmpose's numbers from what they are made of
-	@$(BIN)/rspose docs config
-	@$(BIN)/rspose docs schema
-	@$(BIN)/rspose docs losses
-	@$(BIN)/rspose docs published
+	@for page in $(PAGES); do $(BIN)/rspose docs $$page || exit; done
 
 site: $(INSTALLED)  ## Build the documentation as a website in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -1,7 +1,7 @@
 """RSPose Bench: from datasets to the tables that compare heatmap losses.
 
 `snakemake` runs the grid of config/demo.yaml; `snakemake --configfile config/<name>.yaml` another one, and
-`--config losses=[mse,rspose] seeds=[0,1]` changes single keys. `snakemake tables` makes the tables from records alone.
+`--config losses=[mse,rspose] seeds=[0,1]` changes single keys. `snakemake tables` makes the tables alone.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from snakemake.logging import logger
-from snakemake.utils import min_version, update_config
+from snakemake.utils import min_version
 
 min_version("9.27")  # priorities that are functions
 
@@ -21,10 +21,10 @@ from rspose.datasets.check import check_dataset_once
 from rspose.datasets.manifest import read_manifest
 from rspose.grid.cell import Cell
 from rspose.grid.digests import Digests
-from rspose.grid.config import ConfigError, complete, extended, given, read_config, typed
+from rspose.grid.config import ConfigError, complete, given, merged, typed
 from rspose.grid.job import tells_more
 from rspose.grid.lock import claim_results
-from rspose.grid.record import CONTROLS
+from rspose.grid.record import CONTROLS, said_of_loss
 from rspose.grid import fingerprints, tuning
 from rspose.grid.records import record_files
 
@@ -32,24 +32,16 @@ if workflow.local_exec:  # the jobs of a cluster have another terminal
     logger.addFilter(tells_more)
 
 config_files = [Path(file) for file in workflow.config_settings.configfiles]
-if not config_files:
-    config_files = [Path(workflow.basedir) / "config/demo.yaml"]
-    defaults = read_config(config_files[0])
-    update_config(defaults, config)
-    config.update(defaults)
+config_files = config_files or [Path(workflow.basedir) / "config/demo.yaml"]
 changes = typed(workflow.config_settings.config)
-update_config(config, changes)
-
 try:
-    CONFIG = complete(extended(config, config_files[-1].parent), config_files[-1])
+    # Not as Snakemake merged them: what a file names lies beside that file.
+    CONFIG = complete(merged(config_files, changes), config_files[-1])
+    if CONFIG.tuning and not CONFIG.records:
+        for cell in CONFIG.cells():
+            tuning.kept(CONFIG, cell)  # raises where the choices do not fit
 except ConfigError as error:
     sys.exit(f"error: {error}")
-if CONFIG.tuning and not CONFIG.records:
-    try:
-        for cell in CONFIG.cells():
-            tuning.kept(CONFIG, cell)
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
 # For the jobs, as plain data; here all is read from CONFIG.
 config.clear()
 config.update(CONFIG.plain())

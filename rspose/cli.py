@@ -89,13 +89,18 @@ def _show(root: Path, dataset: str, split: str, images: int, out: Path) -> None:
 
 
 @command(
-    "data check", "data/coco --dataset coco", _ROOT, _DATASET, flag("--quick", "do not open every image")
+    "data check",
+    "data/coco --dataset coco",
+    _ROOT,
+    _DATASET,
+    flag("--quick", "do not open every image"),
+    argument("--least-keypoints", "as data.lsp.least_keypoints of a config", type=int),
 )
-def _check(root: Path, dataset: str, quick: bool) -> int:
+def _check(root: Path, dataset: str, quick: bool, least_keypoints: int | None) -> int:
     """Verify a dataset: files, counts, checksums, images; what to fetch."""
     from rspose.tools.dataset_check import report_dataset
 
-    return 0 if report_dataset(root, dataset, quick) else 1
+    return 0 if report_dataset(root, dataset, quick, least_keypoints) else 1
 
 
 @command(

@@ -1,6 +1,7 @@
 """A config is checked, completed and turned into a grid; what is wrong with it is said in one line."""
 
 import json
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from functools import reduce
@@ -10,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from builders.grid import REPOSITORY, SnakemakeRun, put
+from builders.grid import REPOSITORY, put
 from builders.losses import forget_later, write_loss
 
 from rspose.grid.cell import Cell
-from rspose.grid.config import ConfigError, Evaluation, complete, extended, given, load_config, typed
+from rspose.grid.config import ConfigError, Evaluation, complete, extended, given, load_config, merged, typed
 from rspose.losses import PerMapLoss, available, parameters, register
 
 Settings = dict[str, Any]
@@ -67,7 +68,7 @@ def test_a_length_multiplies_the_epochs_and_names_the_folder(settings: Settings)
     assert config.changed(lengths=[0.01]).training_of(cells[0]._replace(length=0.01)).epochs == 1
 
 
-@pytest.mark.parametrize("lengths", [[], [0], [-1], [1, 1], ["long"], [1000]])
+@pytest.mark.parametrize("lengths", [[], [0], [-1], [1, 1], [1, 1.1], ["long"], [1000]])
 def test_a_length_that_nobody_could_train_is_refused(settings: Settings, lengths: Any) -> None:
     settings["lengths"] = lengths
     assert "'lengths" in message(settings)
@@ -442,17 +443,19 @@ def test_the_default_grid_is_three_datasets_two_heads_and_six_losses() -> None:
     assert {cell.loss for cell in grid} == {"mse", "kl", "awing", "fowkal", "dm", "rspose"}
 
 
-@pytest.mark.slow
-def test_the_workflow_stops_at_a_mistake_before_anything_runs(tiny_config_file: Path, tmp_path: Path) -> None:
-    run = SnakemakeRun(tmp_path, tiny_config_file, ["--config", "losses=[mse,mes]"])
-    assert run.returncode != 0
-    said = [line for line in run.output.splitlines() if "mes" in line]
-    assert len(said) == 1
-    assert said[0].startswith(
-        f"error: {tiny_config_file}: config key 'losses': unknown loss 'mes'; expected one of "
-    )
-    assert "Traceback" not in run.output
-    assert not (tmp_path / "results").exists()
+def test_what_a_config_names_lies_beside_it_whatever_is_laid_over_it(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "base.yaml").write_text(
+            f"name: {folder}\ntuning: {{choices: of.json, trials: 2}}\n"
+        )
+    (tmp_path / "a/grid.yaml").write_text("extends: base.yaml\nlosses: [mse, kl]\n")
+    (tmp_path / "b/mine.yaml").write_text("losses: [kl]\nseeds: [1]\n")
+    files = [tmp_path / "a/grid.yaml", tmp_path / "b/mine.yaml"]
+    said = merged(files, {"seeds": [2], "tuning": {"trials": 3}})
+    choices = os.path.relpath(tmp_path / "a/of.json")
+    assert said == {"name": "a", "losses": ["kl"], "seeds": [2], "tuning": {"choices": choices, "trials": 3}}
+    assert merged(files[::-1], {})["losses"] == ["mse", "kl"]
 
 
 def test_a_config_is_laid_over_the_one_it_extends(tmp_path: Path) -> None:

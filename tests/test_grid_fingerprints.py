@@ -110,6 +110,7 @@ def test_a_change_touches_the_cells_it_means_and_no_other(
     [
         ("results", "elsewhere"),
         ("name", "another"),
+        (OF_RSPOSE, {"title": "RSPose, renamed", "reading": "another"}),
         ("controls", False),
         ("data/coco/root", "elsewhere/coco"),
         ("training/workers", 2),
@@ -140,6 +141,17 @@ def test_initial_weights_are_those_of_the_model_whatever_the_grid_leaves_out(gri
         fewer = config.changed(datasets=[dataset])
         assert initial_weights_dataset(fewer, "tiny") == initial_weights_dataset(config, "tiny")
         assert initial_weights_fingerprint(fewer, "tiny") == initial_weights_fingerprint(config, "tiny")
+
+
+def test_initial_weights_stay_where_labels_or_the_1d_head_change(grid_settings: Settings) -> None:
+    put(grid_settings, "model_settings/tiny/initial_weights", {"crops": 64, "epochs": 1, "seed": 0})
+    before = initial_weights_fingerprint(complete(grid_settings), "tiny")
+    put(grid_settings, f"{OF_TINY}/sigma", WIDER_LABELS)
+    put(grid_settings, f"{OF_TINY}/head_overrides/simcc", {"deconv_out_channels": None})
+    put(grid_settings, f"{OF_TINY}/training", {"epochs": 3})
+    assert initial_weights_fingerprint(complete(grid_settings), "tiny") == before
+    put(grid_settings, f"{OF_TINY}/overrides/model/backbone/depth", 34)
+    assert initial_weights_fingerprint(complete(grid_settings), "tiny") != before
 
 
 def test_initial_weights_are_trained_again_where_the_figures_change(

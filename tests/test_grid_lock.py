@@ -76,6 +76,20 @@ def test_a_job_on_several_gpus_shares_none_of_them(gpus: Callable[..., str]) -> 
     assert [gpus(2, 2), gpus(1, 2), gpus(1, 2)] == ["a,b", "c", "c"]
 
 
+def test_a_job_on_several_gpus_waits_until_they_are_free(
+    gpus: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [gpus(1, 2), gpus(1, 2)] == ["a", "b"]
+    waited = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        lock._held[len(waited) - 1].close()  # the job on a ends, then that on b
+
+    monkeypatch.setattr(lock.time, "sleep", sleep)
+    assert gpus(2, 2) == "c,a" and len(waited) == 1
+
+
 def test_a_job_that_sees_no_more_gpus_than_it_needs_is_left_alone(
     gpus: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

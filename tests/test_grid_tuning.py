@@ -154,6 +154,10 @@ def test_a_choice_that_was_made_before_is_taken_and_others_are_made(
     write_choice(again, CELL, [], folder(again, CELL) / "choice.json")
     assert tuned(again, CELL).loss_settings == tuned(config, CELL).loss_settings
     assert kept(again, CELL._replace(loss="mse")) is None
+    ours = again.laid_over({"loss_settings": {"rspose": {"parameters": {"delta": 2.0}}}})
+    parameters = tuned(again, CELL).loss_of("rspose", "heatmap").parameters
+    assert parameters["delta"] != 2.0, "or the choice says nothing"
+    assert tuned(ours, CELL).loss_of("rspose", "heatmap").parameters == {**parameters, "delta": 2.0}
 
 
 def test_the_choice_of_one_dataset_serves_the_others(config: GridConfig, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
 from rspose.grid.config import complete, load_config
 from rspose.grid.files import write_json
-from rspose.grid.record import read_record, write_record
+from rspose.grid.record import read_record, said_of_loss, write_record
 from rspose.reporting.figures import Entry, make_heatmap_sheet, make_sheet
 from rspose.reporting.tables import make_tables
 from rspose.training.compose import compose
@@ -51,7 +51,8 @@ def finished(
     predict(config, cell, folder / "checkpoint.pth", folder / "predictions.npz", folder / "samples.npz")
     write_json(folder / "scores.json", evaluate("wholebody", folder / "predictions.npz", root))
     record = folder / "records" / f"{cell.path}.json"
-    write_record(config, cell, folder / "scores.json", folder / "training.json", record)
+    said = said_of_loss(config, cell)
+    write_record(config, cell, folder / "scores.json", folder / "training.json", record, said)
     return folder, record
 
 

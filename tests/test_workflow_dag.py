@@ -4,6 +4,7 @@ import json
 import pstats
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -67,11 +68,16 @@ def test_the_work_of_planning_a_cell_does_not_grow_with_the_grid(tmp_path: Path)
         assert many - some <= 1.02 * (some - few)
 
 
+def planned(folder: Path, *arguments: str, **changes: Any) -> SnakemakeRun:
+    """A dry run of one cell, or of what the changes make of it."""
+    one = {"datasets": ["coco"], "heads": ["simcc"], "losses": ["mse"], "seeds": [0]}
+    (folder / "grid.yaml").write_text(yaml.safe_dump({**SETTINGS, **one, **changes}))
+    return SnakemakeRun(folder, folder / "grid.yaml", [*arguments, "--dry-run"])
+
+
 def test_an_evaluation_asks_for_the_memory_that_it_takes(tmp_path: Path) -> None:
-    config = {**SETTINGS, "datasets": ["coco", "wholebody"], "heads": ["simcc"], "losses": ["mse"]}
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
-    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "evaluate"]).output
-    jobs = re.findall(r"^ *rule evaluate:.*?dataset=(\w+),.*?mem_mb=(\d+)", planned, re.MULTILINE | re.DOTALL)
+    said = planned(tmp_path, "--until", "evaluate", datasets=["coco", "wholebody"]).output
+    jobs = re.findall(r"^ *rule evaluate:.*?dataset=(\w+),.*?mem_mb=(\d+)", said, re.MULTILINE | re.DOTALL)
     asked = {dataset: int(memory) for dataset, memory in jobs}
     measured = {"coco": 419, "wholebody": 1310}  # at full size, by `rspose bench evaluate`
     assert asked.keys() == measured.keys()
@@ -82,52 +88,34 @@ def test_an_evaluation_asks_for_the_memory_that_it_takes(tmp_path: Path) -> None
 @pytest.mark.parametrize(("devices", "places"), [(1, 1), (2, 12)])
 def test_small_cells_share_a_gpu_where_the_config_says_so(tmp_path: Path, devices: int, places: int) -> None:
     training = {**SETTINGS["training"], "device": "cuda", "devices": devices}
-    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse"], "seeds": [0]}
-    grid = tmp_path / "grid.yaml"
-    grid.write_text(yaml.safe_dump({**config, "training": training, "cells_per_gpu": 6}))
     gpus = ["--resources", f"gpu={devices}"]
-    planned = SnakemakeRun(tmp_path, grid, [*gpus, "--dry-run", "--until", "predict"]).output
-    jobs = re.findall(r"^ *rule (train|predict):.*?\bgpu=(\d+)", planned, re.MULTILINE | re.DOTALL)
+    said = planned(tmp_path, *gpus, "--until", "predict", training=training, cells_per_gpu=6).output
+    jobs = re.findall(r"^ *rule (train|predict):.*?\bgpu=(\d+)", said, re.MULTILINE | re.DOTALL)
     assert dict(jobs) == {"train": str(places), "predict": "1"}
-    run = SnakemakeRun(tmp_path, grid, [*gpus, "--until", "dataset_coco"])
+    run = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", [*gpus, "--until", "dataset_coco"])
     assert f'Provided resources: gpu=Resource("gpu", {6 * devices})' in run.output
 
 
 def test_every_length_is_trained_and_tuned_once_for_all(tmp_path: Path) -> None:
-    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse"], "seeds": [0]}
-    (tmp_path / "grid.yaml").write_text(
-        yaml.safe_dump({**config, "lengths": [1, 2.5], "tuning": {"trials": 3}})
-    )
-    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "train"])
-    assert planned.jobs == {"dataset_coco": 1, "trial": 3, "choose": 1, "train": 2}
-    trained = re.findall(r"mse/(seed\S+)/checkpoint.pth", planned.output)
+    run = planned(tmp_path, "--until", "train", lengths=[1, 2.5], tuning={"trials": 3})
+    assert run.jobs == {"dataset_coco": 1, "trial": 3, "choose": 1, "train": 2}
+    trained = re.findall(r"mse/(seed\S+)/checkpoint.pth", run.output)
     assert sorted(set(trained)) == ["seed0", "seed0-length2.5"]
 
 
 def test_a_loss_that_was_chosen_before_needs_no_trials(tmp_path: Path) -> None:
-    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "losses": ["mse", "kl"], "seeds": [0]}
-    settings = complete({**config, "tuning": {"trials": 3}}).tuning
+    settings = complete({**SETTINGS, "tuning": {"trials": 3}}).tuning
     assert settings is not None
-    entry = {
-        **settings.model_dump(mode="json", exclude={"choices"}),
-        "tried": [{"point": {}, "score": 0.5}],
-        "chosen": 0,
-    }
+    made = settings.model_dump(mode="json", exclude={"choices"})
+    entry = {**made, "tried": [{"point": {}, "score": 0.5}], "chosen": 0}
     (tmp_path / "choices.json").write_text(json.dumps({"coco/tiny/simcc/mse": entry}))
-    config["tuning"] = {"trials": 3, "choices": str(tmp_path / "choices.json")}
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
-    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "train"])
-    assert planned.jobs == {"dataset_coco": 1, "trial": 3, "choose": 2, "train": 2}
-    config["tuning"]["trials"] = 4
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
-    refused = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run"])
+    tuning = {"trials": 3, "choices": str(tmp_path / "choices.json")}
+    run = planned(tmp_path, "--until", "train", losses=["mse", "kl"], tuning=tuning)
+    assert run.jobs == {"dataset_coco": 1, "trial": 3, "choose": 2, "train": 2}
+    refused = planned(tmp_path, losses=["mse", "kl"], tuning={**tuning, "trials": 4})
     assert refused.returncode == 1 and "error: config key 'tuning.trials': " in refused.output
 
 
 def test_a_tuned_cell_is_trained_after_the_trials_of_its_loss(tmp_path: Path) -> None:
-    config = {**SETTINGS, "datasets": ["coco"], "heads": ["simcc"], "tuning": {"trials": 3}, "seeds": [0, 1]}
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
-    planned = SnakemakeRun(tmp_path, tmp_path / "grid.yaml", ["--dry-run", "--until", "train"])
-    assert planned.jobs == {"dataset_coco": 1, "trial": 6, "choose": 2, "train": 4}
-    of_rspose = re.search(r"rule train:\n *input: (.*)\n.*/rspose/seed1/", planned.output)
-    assert of_rspose is not None and "tuning/coco/tiny/simcc/rspose/choice.json" in of_rspose[1]
+    run = planned(tmp_path, "--until", "train", losses=["mse", "rspose"], tuning={"trials": 3}, seeds=[0, 1])
+    assert run.jobs == {"dataset_coco": 1, "trial": 6, "choose": 2, "train": 4}

@@ -15,7 +15,7 @@ def refused(folder: Path, config: Path, *arguments: str) -> str:
     """What a run says that has not begun."""
     run = SnakemakeRun(folder, config, arguments)
     assert run.returncode == 1, run.output
-    assert not (folder / "results/logs").exists() and "Traceback" not in run.output
+    assert not (folder / "results").exists() and "Traceback" not in run.output
     (line,) = (line for line in run.output.splitlines() if line.startswith("error: "))
     return line
 
@@ -35,11 +35,17 @@ def test_a_config_that_cannot_be_read(content: bytes | None, said: str, tmp_path
     assert refused(tmp_path, config).startswith(f"error: {config}: {said}")
 
 
-def test_a_target_in_the_place_of_a_config(tmp_path: Path, tiny_config_file: Path) -> None:
-    line = refused(tmp_path, tiny_config_file, "--configfile", str(tiny_config_file), "tables")
-    assert line == (
-        f"error: tables: no config; a target comes first: snakemake tables --configfile {tiny_config_file}"
-    )
+@pytest.mark.parametrize("target", ["tables", "results/records/coco/control/oracle.json"])
+def test_a_target_in_the_place_of_a_config(tmp_path: Path, tiny_config_file: Path, target: str) -> None:
+    line = refused(tmp_path, tiny_config_file, "--configfile", str(tiny_config_file), target)
+    expected = f"no config; a target comes first: snakemake {target} --configfile {tiny_config_file}"
+    assert line == f"error: {target}: {expected}"
+
+
+def test_a_mistake_in_a_key(tmp_path: Path, tiny_config_file: Path) -> None:
+    line = refused(tmp_path, tiny_config_file, "--config", "losses=[mse,mes]")
+    said = "config key 'losses': unknown loss 'mes'; expected one of "
+    assert line.startswith(f"error: {tiny_config_file}: {said}")
 
 
 @pytest.mark.parametrize(

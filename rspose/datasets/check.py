@@ -72,7 +72,11 @@ def check_dataset_once(root: Path, name: str, memory: Path, least_keypoints: int
 
 
 def inspect_dataset(
-    root: Path, name: str, open_images: bool = True, progress: Progress | None = None
+    root: Path,
+    name: str,
+    open_images: bool = True,
+    progress: Progress | None = None,
+    least_keypoints: int | None = None,
 ) -> Inspection:
     """Check a dataset as :func:`check_dataset_once` does, count it, and compare it with the official release.
 
@@ -81,9 +85,10 @@ def inspect_dataset(
     Args:
         open_images: Decode every image that is annotated, too.
         progress: Called with the images opened and the images to open.
+        least_keypoints: As ``data.<dataset>.least_keypoints`` of a config.
     """
     root, known = Path(root), dataset(name)
-    found = _inspect_files(root, known)
+    found = _inspect_files(root, known, least_keypoints)
     if len(found.counts) == len(SPLITS):
         found.notes += _compared_with_release(root, known, found.counts)
     if open_images:

@@ -517,7 +517,7 @@ class GridConfig(Settings):
             rate = level.get("head_learning_rate", {}).get(cell.head, level.get("learning_rate"))
             changes.update(level, **({} if rate is None else {"learning_rate": rate}))
         recipe = Training.model_validate({**changes, "head_learning_rate": {}})
-        return recipe.model_copy(update={"epochs": max(1, round(recipe.epochs * cell.length))})
+        return recipe.model_copy(update={"epochs": epochs_of(recipe.epochs, cell.length)})
 
     def training_levels(self, model: str, dataset: str) -> list[tuple[str, dict[str, Any]]]:
         """The keys that say how a model is trained on a dataset, with what they say; later ones decide."""
@@ -553,9 +553,22 @@ class GridConfig(Settings):
         return [cell for cell in self.cells() if not (folder / f"{cell.path}.json").is_file()]
 
 
+def epochs_of(epochs: int, length: float) -> int:
+    """The epochs of a training that is ``length`` times as long as its recipe's."""
+    return max(1, round(epochs * length))
+
+
 def load_config(path: Path) -> GridConfig:
     """Read a YAML config, lay it over the one it extends, and complete it with :func:`complete`."""
     return complete(extended(read_config(path), path.parent), path)
+
+
+def merged(files: Sequence[Path], changes: dict[str, Any]) -> Any:
+    """What the files say, each laid over those before, and ``changes`` of a command over all of them."""
+    config: Any = {}
+    for file in files:
+        config = _patched(config, extended(read_config(file), file.parent))
+    return _patched(config, extended(changes, files[-1].parent))
 
 
 def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
@@ -614,7 +627,8 @@ def require_configs(arguments: Sequence[str]) -> None:
     options.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
     first, *others = options.parse_known_args(arguments)[0].configfile or [None]
     for path in others:
-        if not path.suffix:  # Snakemake takes all that follows --configfile for configs
+        # Snakemake takes all that follows --configfile for configs.
+        if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file():
             sys.exit(f"error: {path}: no config; a target comes first: snakemake {path} --configfile {first}")
     try:
         for path in (first, *others) if first else ():
@@ -760,6 +774,12 @@ def _training_problems(config: GridConfig, model: str, dataset: str) -> Iterator
         values |= level
         _validated(Training, values, key)
         devices_from = key if "devices" in level else devices_from
+    found: dict[int, float] = {}
+    for length in config.lengths:
+        other = found.setdefault(epochs_of(values["epochs"], length), length)
+        if other != length:
+            problem = f"expected lengths that differ; found {other:g} and {length:g}, both"
+            yield "lengths", f"{problem} {epochs_of(values['epochs'], length)} epochs of {model} on {dataset}"
     if dataset in config.datasets and values["batch_size"] % values["devices"]:
         expected = f"expected a divisor of the batch size of {model} on {dataset}, {values['batch_size']}"
         yield f"{devices_from}.devices", f"{expected}; found {values['devices']}"

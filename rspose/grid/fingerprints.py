@@ -152,7 +152,8 @@ def generator_version(name: str) -> str:
 def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
     """The part of a config that decides the weights of a trained cell, and nothing else.
 
-    Where the data lies, how many processes load it and where the checkpoints go change no weight.
+    How many processes load the data and where the checkpoints go change no weight. Of real data the ``root``
+    that the config names counts, wherever RSPOSE_DATA moves it.
     """
     settings = config.model_settings[cell.model]
     chosen = config.training_of(cell)
@@ -181,7 +182,7 @@ def cell_settings(config: GridConfig, cell: Cell) -> dict[str, Any]:
             "overrides": [settings.overrides, settings.head_overrides.get(cell.head, {})],
             "initial_weights": initial_weights and initial_weights.model_dump(),
         },
-        "loss": asdict(loss),
+        "loss": {key: value for key, value in asdict(loss).items() if key != "title"},
         "order": list(loss.parameters["parts"]) if loss.loss == "sum" else [],  # the first one is the base
         "training": training,
     }
@@ -198,11 +199,15 @@ def initial_weights_dataset(config: GridConfig, model: str) -> str:
 
 
 def initial_weights_fingerprint(config: GridConfig, model: str) -> str:
-    """Changes when the initial weights of a model have to be trained again."""
-    settings = config.model_settings[model].model_dump(mode="json")
+    """Changes when initial weights have to be trained again: not with the labels or the 1D head."""
+    of_heads = {"base", "head_overrides"}
+    no_effect = {"sigma", "training", "dataset_training", *of_heads}
+    settings = config.model_settings[model].model_dump(mode="json", exclude=no_effect)
+    settings |= {key: getattr(config.model_settings[model], key).get("heatmap") for key in of_heads}
+    dataset = initial_weights_dataset(config, model)
+    precision = config.training_of(Cell(dataset, model, "heatmap", config.losses[0], 0)).precision
     code = sha256_of_modules("rspose.training.initial_weights")
-    figures = dataset_settings(initial_weights_dataset(config, model))
-    return sha256_of([settings, figures, config.training.precision, code])
+    return sha256_of([settings, dataset_settings(dataset), precision, code])
 
 
 def code_sha256(loss: ChosenLoss) -> str:

@@ -4,7 +4,9 @@ import fcntl
 import os
 import socket
 import subprocess
-from itertools import count
+import time
+from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import IO
 
@@ -43,17 +45,32 @@ def claim_gpus(number: int, cells_per_gpu: int, folder: Path) -> None:
     if len(visible) <= number:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    taken: list[str] = []
+    free = _free_gpus(visible, cells_per_gpu, folder) if number > 1 else _free_place(visible, folder)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(islice(free, number))
+
+
+def _free_place(gpus: list[str], folder: Path) -> Iterator[str]:
+    """The GPU that the fewest jobs are on, once this process has its next place."""
     for place in count():
-        for gpu in visible:
-            if len(taken) < number and gpu not in taken and _takes(folder / f"{gpu}.{place}.lock"):
-                taken.append(gpu)
-                others = range(place + 1, cells_per_gpu) if number > 1 else ()
-                for other in others:
-                    _takes(folder / f"{gpu}.{other}.lock")
-        if len(taken) == number:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
-            return
+        for gpu in gpus:
+            if _takes(folder / f"{gpu}.{place}.lock"):
+                yield gpu
+
+
+def _free_gpus(gpus: list[str], cells_per_gpu: int, folder: Path) -> Iterator[str]:
+    """GPUs that no job is on, as they become free: Snakemake counts places, wherever they are."""
+    own: set[str] = set()
+    while True:
+        for gpu in gpus:
+            before = len(_held)
+            places = (folder / f"{gpu}.{place}.lock" for place in range(cells_per_gpu))
+            if gpu not in own and all(map(_takes, places)):
+                own.add(gpu)
+                yield gpu
+            elif gpu not in own:
+                while len(_held) > before:
+                    _held.pop().close()
+        time.sleep(1)
 
 
 def _visible_gpus() -> list[str]:

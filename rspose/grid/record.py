@@ -9,7 +9,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +26,7 @@ from rspose.grid.cell import Cell
 from rspose.grid.config import SEEDED, GridConfig
 from rspose.grid.fields import Name, Seed, expecting, first_mistake
 from rspose.grid.files import write_json
+from rspose.grid.machine import cpu_name
 from rspose.grid.replicates import decode, ends
 from rspose.grid.tuning import read_choice
 
@@ -499,16 +500,31 @@ def read_record(path: Path) -> Record:
     return Record.read(path, path.read_bytes())
 
 
-def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | None, record: Path) -> Record:
+def said_of_loss(config: GridConfig, cell: Cell) -> dict[str, str]:
+    """What the config says of the loss of a cell and no training depends on."""
+    change = config.loss_settings.get(cell.loss)
+    reading = {"reading": change.reading} if change and change.reading else {}
+    return {"title": config.loss_of(cell.loss, cell.head).title, **reading}
+
+
+def write_record(
+    config: GridConfig,
+    cell: Cell,
+    scores: Path,
+    training: Path | None,
+    record: Path,
+    said: Mapping[str, str] | None = None,
+) -> Record:
     """Write the record of a cell, of what its evaluation and its training wrote; a control has no training.
 
-    The training knows the loss, so that records are made without torch.
+    The training knows the loss, and ``said`` is what :func:`said_of_loss` returns, which needs torch: records
+    are made without it.
     """
     choice = None if training is None else read_choice(config, cell)
     if training is None:
         title, reference = CONTROLS[cell.loss]
         loss = {"title": title, "reference": reference, "reconstruction": False, "parameters": {}}
-        provenance, train_instances = {"device": platform.processor() or "cpu"}, None
+        provenance, train_instances = {"device": cpu_name()}, None
     else:
         measured = json.loads(training.read_text())
         loss, provenance, train_instances = map(measured.pop, ("loss", "provenance", "train_instances"))
@@ -518,7 +534,7 @@ def write_record(config: GridConfig, cell: Cell, scores: Path, training: Path | 
         **({"config": config.given} if config.given else {}),
         "cell": cell._asdict(),
         "control": training is None,
-        "loss": loss,
+        "loss": {**loss, **(said or {})},
         **json.loads(scores.read_text()),
         "data": {**_data(config, cell.dataset), "train_instances": train_instances},
         "training": None if training is None else measured | ({"tuning": choice} if choice else {}),
@@ -553,8 +569,7 @@ def write_failure(note: Path, cell: Cell, rule: str, error: str, log: Path) -> N
 
 def _data(config: GridConfig, dataset: str) -> dict[str, Any]:
     settings, digest = config.data[dataset], hashlib.sha256()
-    root = settings.root if settings.generate else settings.folder
-    manifest = read_manifest(root)  # also of a drawn dataset that a config takes for a real one
+    manifest = read_manifest(settings.folder)  # also of a drawn dataset that a config takes for a real one
     if settings.generate is not None and manifest is not None:
         digest.update(json.dumps(manifest["files"], sort_keys=True).encode())
     else:

@@ -58,15 +58,13 @@ def points(config: GridConfig, loss: str, head: str) -> list[Point]:
 
     assert config.tuning is not None
     ranges = _ranges(config, loss, head)
-    most = 4
-    unit = qmc.Halton(most, seed=config.tuning.seed).random(config.tuning.trials - 1)
+    unit = qmc.Halton(4, seed=config.tuning.seed).random(config.tuning.trials - 1)
+    names = [name.removeprefix("parameters.") for name in ranges]
     found = [Point()]
     for coordinates in unit.tolist():
-        values = {
-            name: _placed(at, *limits)
-            for at, (name, limits) in zip(coordinates, ranges.items(), strict=False)
-        }
-        found.append(_point(values))
+        placed = (_placed(at, *limits) for at, limits in zip(coordinates, ranges.values(), strict=False))
+        rate, sigma, *others = placed
+        found.append(Point(rate, sigma, dict(zip(names[2:], others, strict=True))))
     return found
 
 
@@ -225,15 +223,6 @@ def _is_at_edge(value: float, lowest: float, highest: float, log: bool) -> bool:
     return not ends[0] < value < ends[1]
 
 
-def _point(values: dict[str, float]) -> Point:
-    parameters = {
-        name.removeprefix("parameters."): value
-        for name, value in values.items()
-        if name.startswith("parameters.")
-    }
-    return Point(values["learning_rate"], values["sigma"], parameters)
-
-
 def _values(point: Point) -> dict[str, float]:
     parameters = {f"parameters.{name}": value for name, value in point.parameters.items()}
     return {"learning_rate": point.learning_rate, "sigma": point.sigma, **parameters}
@@ -247,7 +236,8 @@ def _at(config: GridConfig, cell: Cell, point: Point) -> GridConfig:
     settings = config.loss_settings.get(cell.loss, LossSettings())
     loss = {
         "head_learning_rate_factor": {cell.head: chosen.learning_rate_factor * point.learning_rate},
-        **({"parameters": {**settings.parameters, **point.parameters}} if point.parameters else {}),
+        # What the config sets is meant, also after a choice that was made without it.
+        **({"parameters": {**point.parameters, **settings.parameters}} if point.parameters else {}),
     }
     return config.laid_over(
         {

@@ -6,8 +6,9 @@ the network to see figures, so that the short trainings of the demo can compare 
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
 import numpy as np
@@ -21,7 +22,7 @@ from rspose.drawn import PART_FLIP, PART_NAMES, figure_crops
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig
 from rspose.grid.files import replacing
-from rspose.grid.fingerprints import initial_weights_dataset
+from rspose.grid.fingerprints import initial_weights_dataset, initial_weights_fingerprint
 from rspose.training.compose import compose
 from rspose.training.memory import hold_memory
 from rspose.training.weights import load_safely
@@ -35,7 +36,7 @@ def train_initial_weights(
     """Train the weights that every cell of ``model_name`` starts from, as its ``initial_weights`` says.
 
     Backbone, neck and deconvolutions go to ``checkpoint``, under the names of both heads; progress is printed
-    on ``terminal``.
+    on ``terminal``. What was stopped goes on from the file beside it, to the bit.
     """
     model = config.model_settings[model_name]
     settings = model.initial_weights
@@ -57,7 +58,12 @@ def train_initial_weights(
         optimizer, settings.learning_rate, total_steps=steps, pct_start=0.1
     )
     weights = _class_weights(parts)
-    for step, (batch, labels) in enumerate(_batches(images, parts, settings.epochs, settings.seed), start=1):
+    states: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    unfinished = checkpoint.with_suffix(".unfinished.pth")
+    fingerprint = initial_weights_fingerprint(config, model_name)
+    done = _restore(states, unfinished, fingerprint)
+    batches = enumerate(_batches(images, parts, settings.epochs, settings.seed), start=1)
+    for step, (batch, labels) in islice(batches, done, None):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = network(batch)
         loss = cross_entropy(scores.float(), labels, weight=weights)
@@ -66,11 +72,25 @@ def train_initial_weights(
         optimizer.step()
         schedule.step()
         if step % 100 == 0 or step == steps:
+            kept = {name: each.state_dict() for name, each in states.items()}
+            with replacing(unfinished) as temporary:
+                torch.save({"fingerprint": fingerprint, "step": step, **kept}, temporary)
             accuracy = (scores.argmax(1) == labels).float().mean()
             line = f"initial weights of {model_name}: step {step}/{steps}, loss {float(loss.detach()):.3f}, "
             print(f"{line}pixel accuracy {float(accuracy):.3f}", file=terminal, flush=True)
     with replacing(checkpoint) as temporary:
         torch.save({"state_dict": network.shared_weights()}, temporary)
+    unfinished.unlink()
+
+
+def _restore(states: dict[str, Any], unfinished: Path, fingerprint: str) -> int:
+    """Set the states to those of a stopped run of the same settings; return the steps it had done."""
+    kept = torch.load(unfinished, weights_only=True) if unfinished.exists() else {}
+    if kept.get("fingerprint") != fingerprint:
+        return 0
+    for name, each in states.items():
+        each.load_state_dict(kept[name])
+    return int(kept["step"])
 
 
 class _Segmenter(nn.Module):

@@ -210,7 +210,6 @@ class Training:
     def _write(self, runner: Runner, measurements: _Measurements, peak_memory: float) -> None:
         settings, seconds = self.config.training_of(self.cell), measurements.seconds
         chosen = self.config.loss_of(self.cell.loss, self.cell.head)
-        variant = self.config.loss_settings.get(self.cell.loss)
         start = self.initial_weights
         loss = build(chosen.loss, chosen.parameters, num_keypoints=1)
         averages = (hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))
@@ -238,12 +237,10 @@ class Training:
                 "train_instances": len(runner.train_dataloader.dataset),
                 **_pretrained(_unwrapped(runner.model).backbone),
                 "loss": {
-                    "title": chosen.title,
                     "reference": loss.reference,
                     "reconstruction": loss.reconstruction,
                     "parameters": chosen.parameters,
                     "learned": _learned(runner),
-                    **({"reading": variant.reading} if variant and variant.reading else {}),
                 },
                 "provenance": {
                     **({"initial_weights_sha256": sha256_of_weights(start)} if start else {}),

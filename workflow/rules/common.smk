@@ -40,9 +40,9 @@ def priority_of(dataset):
     return 2 * (len(CONFIG.read_datasets) - CONFIG.read_datasets.index(dataset))
 
 
-def by_dataset(trained):
-    """The priority of a job's dataset; there, what is ``trained`` first."""
-    return lambda wildcards: priority_of(wildcards.dataset) + trained
+def by_dataset(after_training):
+    """A dataset named earlier comes first; in it, what follows a training comes before further trainings."""
+    return lambda wildcards: priority_of(wildcards.dataset) + after_training
 
 
 WITHOUT_MODEL = {"mem_mb": megabytes(4000), "runtime": minutes(1)}
@@ -74,9 +74,9 @@ def drawing(wildcards):
 
 
 def contents(*uses):
-    """Checksums of the files of a real dataset that are used in these ways; what a drawn one holds, its settings say.
+    """Checksums of the files of a real dataset that are used in these ways; the settings of a drawn one decide its bytes.
 
-    A real one that is not there has those of the last time: all of its cells are recorded (see check_real_datasets).
+    A file that is not there has its last known checksum, so that finished cells stay finished (see check_real_datasets).
     """
 
     def checksums(wildcards):
@@ -134,7 +134,10 @@ def check_real_datasets():
         for note in found.notes:
             print(f"note: {note}", file=sys.stderr)
         if found.problems:
-            more = others(found.problems[1:], f"rspose data check {data_root(dataset)} --dataset {dataset}")
+            command = ["rspose", "data", "check", str(data_root(dataset)), "--dataset", dataset]
+            least = CONFIG.data[dataset].least_keypoints
+            command += ["--least-keypoints", str(least)] if least else []
+            more = others(found.problems[1:], shlex.join(command))
             errors.append(f"error: {found.problems[0]}{more}")
         elif read_manifest(data_root(dataset)) is not None:
             print(f"note: {data_root(dataset)}: drawn, where the config asks for real data", file=sys.stderr)
@@ -155,12 +158,7 @@ def check_pretrained_weights():
 
         missing = missing_weights(CONFIG, with_weights)
         if missing:
-            more = (
-                f" ({len(missing) - 1} more files are missing: rspose plan CONFIG lists them)"
-                if missing[1:]
-                else ""
-            )
-            sys.exit(f"error: {missing[0].problem()}{more}")
+            sys.exit(f"error: {missing[0].problem()}{others(missing[1:], 'rspose plan CONFIG')}")
         problem = unfit_weights(CONFIG, with_weights, Path(RESULTS, "work/weights.json"))
         if problem:
             sys.exit(f"error: {problem}")
@@ -191,6 +189,10 @@ def gpus_for_training(wildcards):
     return gpus(wildcards) * number * places
 
 
+def training_memory(wildcards, attempt):
+    return megabytes(16000)(wildcards, attempt) * devices(wildcards)
+
+
 def training_threads(wildcards):
     """CPU threads of a job that trains a cell, in all of its processes."""
     return devices(wildcards) * training_of(wildcards).threads
@@ -207,6 +209,15 @@ def gpus(wildcards):
 
         return int(torch.cuda.is_available())
     return int(device != "cpu")
+
+
+TRAINED = {
+    "nodes": 1,  # the processes of a cell exchange gradients within a machine
+    "gpu": gpus_for_training,
+    "mem_mb": training_memory,
+    "runtime": minutes(TRAINING_HOURS),
+    "attempt": attempt_number,
+}
 
 
 def initial_weights(wildcards):
@@ -250,6 +261,13 @@ def drawn_cells(dataset):
     """The cells whose predictions are drawn: those of the first seed, trained longest."""
     drawn = CONFIG.seeds[0], max(CONFIG.lengths)
     return [cell for cell in CELLS if cell.dataset == dataset and (cell.seed, cell.length) == drawn]
+
+
+def of_drawn_cells(path):
+    """A file of each of them; ``path`` has the cell's in braces."""
+    return lambda wildcards: [
+        f"{RESULTS}/{path.format(cell.path)}" for cell in drawn_cells(wildcards.dataset)
+    ]
 
 
 def figure_sheets():

@@ -39,6 +39,8 @@ rule record:
         "../../envs/environment.yaml"
     resources:
         **SCORE,
+    params:
+        said=lambda wildcards: said_of_loss(CONFIG, Cell.of(wildcards)),
     script:
         "../scripts/record.py"
 
@@ -60,6 +62,7 @@ rule control:
         **{**WITHOUT_MODEL, "mem_mb": control_memory},
     params:
         data=contents("train", "predict", "evaluate"),
+        known=lambda wildcards: fingerprints.dataset_settings(wildcards.dataset),
         code=fingerprints.sha256_of_modules("rspose.evaluation.controls", "rspose.evaluation.evaluate"),
     script:
         "../scripts/control.py"

@@ -28,13 +28,11 @@ rule collect:
         f"{RESULTS}/logs/collect.log",
     conda:
         "../../envs/environment.yaml"
-    resources:
-        **WITHOUT_MODEL,
     params:
         records=records_folder,
         code=fingerprints.sha256_of_modules("rspose.reporting.frame"),
     script:
-        "../scripts/collect.py"
+        "../scripts/reporting.py"
 
 
 rule tables:
@@ -47,15 +45,13 @@ rule tables:
         f"{RESULTS}/logs/tables.log",
     conda:
         "../../envs/environment.yaml"
-    resources:
-        **WITHOUT_MODEL,
     params:
         records=records_folder,
         region=CONFIG.equivalence,
         read=READ,
         code=fingerprints.sha256_of_modules("rspose.reporting.tables"),
     script:
-        "../scripts/tables.py"
+        "../scripts/reporting.py"
 
 
 rule first_table:
@@ -69,8 +65,6 @@ rule first_table:
     priority: 1000
     conda:
         "../../envs/environment.yaml"
-    resources:
-        **WITHOUT_MODEL,
     params:
         records=first_records_folder,
         region=CONFIG.equivalence,
@@ -101,20 +95,14 @@ rule study:
         region=CONFIG.equivalence,
         code=fingerprints.sha256_of_modules("rspose.reporting.study_figures"),
     script:
-        "../scripts/study.py"
+        "../scripts/reporting.py"
 
 
 rule figures:
     input:
-        samples=lambda wildcards: [
-            f"{RESULTS}/cells/{cell.path}/samples.npz" for cell in drawn_cells(wildcards.dataset)
-        ],
-        predictions=lambda wildcards: [
-            f"{RESULTS}/cells/{cell.path}/predictions.npz" for cell in drawn_cells(wildcards.dataset)
-        ],
-        records=lambda wildcards: [
-            f"{RESULTS}/records/{cell.path}.json" for cell in drawn_cells(wildcards.dataset)
-        ],
+        samples=of_drawn_cells("cells/{}/samples.npz"),
+        predictions=of_drawn_cells("cells/{}/predictions.npz"),
+        records=of_drawn_cells("records/{}.json"),
     output:
         predictions=report(
             f"{RESULTS}/figures/{{dataset}}_predictions.png",
@@ -197,8 +185,6 @@ rule report:
         f"{RESULTS}/logs/report.log",
     conda:
         "../../envs/environment.yaml"
-    resources:
-        **WITHOUT_MODEL,
     params:
         records=records_folder,
         region=CONFIG.equivalence,
@@ -206,4 +192,4 @@ rule report:
         code=fingerprints.sha256_of_modules("rspose.reporting.report.page"),
         assets=ASSETS,
     script:
-        "../scripts/report.py"
+        "../scripts/reporting.py"

@@ -36,11 +36,7 @@ rule train:
         "../../envs/environment.yaml"
     threads: training_threads
     resources:
-        nodes=1,  # its processes exchange gradients within a machine
-        gpu=gpus_for_training,
-        mem_mb=lambda wildcards, attempt: megabytes(16000)(wildcards, attempt) * devices(wildcards),
-        runtime=minutes(TRAINING_HOURS),
-        attempt=attempt_number,
+        **TRAINED,
     params:
         data=contents("train"),
         pretrained=pretrained_contents,

@@ -22,11 +22,7 @@ rule trial:
         "../../envs/environment.yaml"
     threads: training_threads
     resources:
-        nodes=1,
-        gpu=gpus_for_training,
-        mem_mb=lambda wildcards, attempt: megabytes(16000)(wildcards, attempt) * devices(wildcards),
-        runtime=minutes(TRAINING_HOURS),
-        attempt=attempt_number,
+        **TRAINED,
     params:
         data=contents("train"),
         pretrained=pretrained_contents,
@@ -47,8 +43,6 @@ rule choose:
         f"{RESULTS}/logs/tuning/{TUNED}/choice.log",
     conda:
         "../../envs/environment.yaml"
-    resources:
-        **WITHOUT_MODEL,
     params:
         kept=lambda wildcards: tuning.kept(CONFIG, tuning.tuned_cell(CONFIG, wildcards)),
     script:

@@ -15,5 +15,6 @@ with job(snakemake) as terminal:
         Path(snakemake.input.scores),
         Path(snakemake.input.training),
         Path(snakemake.output[0]),
+        snakemake.params.said,
     )
     print(f"{cell}: {record.headline}", file=terminal)
