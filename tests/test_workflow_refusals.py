@@ -15,7 +15,7 @@ def refused(folder: Path, config: Path, *arguments: str) -> str:
     """What a run says that has not begun."""
     run = SnakemakeRun(folder, config, arguments)
     assert run.returncode == 1, run.output
-    assert not (folder / "results").exists() and "Traceback" not in run.output
+    assert not (folder / "results/logs").exists() and "Traceback" not in run.output
     (line,) = (line for line in run.output.splitlines() if line.startswith("error: "))
     return line
 
@@ -45,6 +45,7 @@ def test_a_target_in_the_place_of_a_config(tmp_path: Path, tiny_config_file: Pat
 def test_a_mistake_in_a_key(tmp_path: Path, tiny_config_file: Path) -> None:
     line = refused(tmp_path, tiny_config_file, "--config", "losses=[mse,mes]")
     said = "config key 'losses': unknown loss 'mes'; expected one of "
+    assert not (tmp_path / "results").exists()
     assert line.startswith(f"error: {tiny_config_file}: {said}")
 
 
