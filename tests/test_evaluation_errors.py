@@ -14,7 +14,8 @@ from rspose.datasets.coco import COCO
 from rspose.datasets.crowdpose import CROWDPOSE
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.errors import ERRORS, KINDS, Diagnosis, diagnose, meant_persons
-from rspose.evaluation.evaluate import candidates, evaluate_predictions
+from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.evaluation.matching import candidates
 from rspose.evaluation.predictions import Predictions
 from rspose.tools import official
 

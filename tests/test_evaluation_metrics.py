@@ -249,6 +249,31 @@ def test_wholebody_average_precision_of_a_part_equals_pycocotools(tmp_path: Path
         assert (ours[f"AP{suffix}"], ours[f"AR{suffix}"]) == expected, suffix
 
 
+@pytest.mark.parametrize(
+    ("dataset", "unsure", "metric"),
+    [("coco", slice(None), "AP"), ("wholebody", slice(17, 23), "AP_foot")],
+)
+def test_confidences_of_nothing_are_an_average_precision_of_0(
+    dataset: str, unsure: slice, metric: str, tmp_path: Path
+) -> None:
+    predictions = noisy_predictions(tmp_path, dataset, seed=5, images=6)
+    predictions.confidence[:, unsure] = 0
+    assert evaluate_predictions(dataset, predictions, tmp_path)["metrics"][metric] == 0
+
+
+@pytest.mark.parametrize("what", ["another image", "twice"])
+def test_a_prediction_on_an_annotated_box_is_one_of_a_person_in_its_image(what: str, tmp_path: Path) -> None:
+    predictions = noisy_predictions(tmp_path, "coco", seed=5, images=6)
+    (on_truth,) = np.nonzero(predictions.annotation_id >= 0)
+    if what == "twice":
+        predictions = predictions.take(np.concatenate([np.arange(len(predictions)), on_truth[-1:]]))
+    else:
+        images = predictions.image_id[on_truth]
+        predictions.image_id[on_truth[0]] = images[images != images[0]][0]
+    with pytest.raises(ValueError, match=r"expected predictions on annotated boxes, one a person"):
+        evaluate_predictions("coco", predictions, tmp_path)
+
+
 def test_hand_average_precision_is_the_mean_of_both_hands(tmp_path: Path) -> None:
     write_dataset(tmp_path, "wholebody", seed=19)
     predictions = oracle("wholebody", tmp_path)

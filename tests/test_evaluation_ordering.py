@@ -11,8 +11,8 @@ from mmpose.evaluation.functional import oks_nms as mmpose_oks_nms
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import Annotations, read_annotations
 from rspose.evaluation.detections import by_image, instance_scores
-from rspose.evaluation.evaluate import candidates, evaluate_predictions
-from rspose.evaluation.matching import Candidates
+from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.evaluation.matching import Candidates, candidates
 from rspose.evaluation.oks import Neighbours, neighbours
 from rspose.evaluation.ordering import average_precision, lost_to_ordering, oracle_scores, threshold_curves
 from rspose.evaluation.predictions import Predictions

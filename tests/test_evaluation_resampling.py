@@ -14,7 +14,8 @@ from scipy.stats import spearmanr
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import read_annotations
 from rspose.evaluation import coco, evaluate, mpii
-from rspose.evaluation.evaluate import candidates, evaluate_predictions
+from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.evaluation.matching import candidates
 from rspose.evaluation.pck import Judgement
 from rspose.evaluation.predictions import Predictions
 from rspose.evaluation.resampling import draws, pearson, spearman, summary
@@ -183,6 +184,12 @@ def test_pearson_of_pairs_on_a_line_stays_in_its_range() -> None:
         assert np.isnan(r).any()  # one of the two pairs, drawn twice
         np.testing.assert_allclose(r[~np.isnan(r)], -1, atol=1e-5)
         assert np.nanmin(r) >= -1
+
+
+def test_pearson_knows_no_scale() -> None:
+    x, y = np.array([0.3, 0.5, 0.2]), np.array([1e-200, 0, 1e-250])
+    (r,) = pearson(x, y, np.arange(3), np.ones((3, 1)))
+    assert r == pytest.approx(np.corrcoef(x, 1e200 * y)[0, 1])
 
 
 def test_the_correlation_of_a_constant_is_undefined() -> None:

@@ -47,6 +47,15 @@ def test_a_replay_agrees_to_the_last_digit_or_not(tmp_path: Path) -> None:
     assert main(["diff", "--exact", str(tmp_path / "a"), str(tmp_path / "a")]) == 0
 
 
+def test_a_replay_has_all_numbers_and_not_the_main_metric_alone(tmp_path: Path) -> None:
+    other = cell("kl", 0.5)
+    other["confidence"]["pose"]["spearman"] = 0.05
+    agreement = compared(tmp_path, [cell("kl", 0.5)], [other])
+    assert agreement.complete and not agreement.exact
+    (said,) = agreement.elsewhere
+    assert said.startswith("COCO tiny 2D kl seed 0: confidence.pose.spearman ") and said.endswith(" -> 0.05")
+
+
 def test_a_number_that_vanished_is_no_replay(tmp_path: Path) -> None:
     agreement = compared(
         tmp_path, [cell("kl", 0.5)], [record(loss="kl", metrics={**COCO_METRICS, "AP": None})]

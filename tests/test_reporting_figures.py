@@ -208,6 +208,9 @@ def test_heatmaps_that_are_not_finite_are_survived(tmp_path: Path) -> None:
     assert Sheet(make_heatmap_sheet, tmp_path, [saved(tmp_path, drawn, predictions())]).scale(0) == [1, 0]
 
 
+NUMPY = b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }".ljust(127) + b"\n"
+
+
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
@@ -218,6 +221,7 @@ def test_heatmaps_that_are_not_finite_are_survived(tmp_path: Path) -> None:
         (samples(0), r"samples\.npz: holds no instance to draw"),
         ({"samples.npz": b"PK\x03\x04 and no more"}, r"samples\.npz: not usable"),
         ({"predictions.npz": b"not an archive"}, r"predictions\.npz: not usable"),
+        ({"samples.npz": NUMPY}, r"samples\.npz: not usable"),
         ({"predictions.npz": None}, r"predictions\.npz: not usable \(.*No such file"),
     ],
 )

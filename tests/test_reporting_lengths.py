@@ -62,6 +62,8 @@ def test_a_loss_that_is_better_only_early_shows_its_crossing(folder: Path) -> No
     assert "COCO tiny 2D RSPOSE (above at 1 ×, above at 2 ×, below at 4 ×)" in table.notes[0]
     assert "KL" not in table.notes[0]
     frame = chart_frames.lengths(results).query("loss == 'RSPOSE'").set_index("length")
+    opened = frame.cell[frame.cell != ""]
+    assert list(opened.index) == [results.length], "a point opens the panel of its own length, or none"
     for length, gain in GAIN.items():
         at = frame.loc[length]
         assert at.difference == pytest.approx(100 * gain)
@@ -184,13 +186,16 @@ def test_no_file_of_somebody_else_is_written_over_or_removed(folder: Path, tmp_p
 
 def test_tables_of_an_earlier_call_go_and_files_of_others_stay(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "tables"
+    unknown = write(folder, record("hands", metrics={"AP": 0.5}))
     make_tables(folder, out)
+    assert (out / "hands.md").exists()
     (out / "notes.md").touch()
+    unknown.unlink()
     for record_of in folder.glob("coco/*/*/*/seed*-length4.json"):
         record_of.unlink()
     make_tables(folder, out)
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"length2"}
-    assert (out / "notes.md").exists()
+    assert [path.name for path in out.glob("[hn]*.*")] == ["notes.md"]
 
 
 def test_two_losses_are_compared_at_the_length_that_is_asked_for(

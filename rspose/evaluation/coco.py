@@ -24,7 +24,7 @@ METRICS = {
     "AR": (1, None, 0), "AR50": (1, 0, 0), "AR75": (1, 5, 0), "ARM": (1, None, 1), "ARL": (1, None, 2),
 }  # fmt: skip
 # With a crowd index there are no ranges of areas, but at the end precision by these bounds of the index.
-_CROWDEDNESS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
+CROWDEDNESS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
 WITHOUT_AREAS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 OF_A_PART = ("AP", "AR")
 
@@ -114,7 +114,7 @@ def crowdedness(annotations: Annotations) -> np.ndarray:
 def _by_crowdedness(annotations: Annotations, matches: Matches, counts: np.ndarray) -> dict[str, np.ndarray]:
     index = crowdedness(annotations)
     values = {}
-    for name, (low, high) in _CROWDEDNESS.items():
+    for name, (low, high) in CROWDEDNESS.items():
         of_kind = (low <= index) & (index < high)
         rows = of_kind[matches.image]
         there = Matches(

@@ -25,7 +25,7 @@ from rspose.evaluation.detections import NMS_THRESHOLD, PROTOCOL, by_image, inst
 from rspose.evaluation.errors import NOT_JUDGED, Diagnosis, diagnose, meant_persons
 from rspose.evaluation.main_numbers import EVALUATOR as MAIN_EVALUATOR
 from rspose.evaluation.main_numbers import check_equal, main_numbers
-from rspose.evaluation.matching import NOBODY, Candidates, pair, persons_in_boxes
+from rspose.evaluation.matching import NOBODY, candidates, persons_in_boxes
 from rspose.evaluation.oks import neighbours
 from rspose.evaluation.ordering import (
     NMS_THRESHOLDS,
@@ -89,16 +89,6 @@ def precision_on_boxes(name: str, predictions: Predictions, annotations: Annotat
     return float(average_precision(pairs, instance_scores(predictions), predictions.confident())[0])
 
 
-def candidates(known: Dataset, predictions: Predictions, annotations: Annotations) -> dict[str, Candidates]:
-    """Predictions in the order of their images and the persons of these, of all keypoints and by part."""
-    images = np.unique(annotations.known_images)
-    image, of_person = (np.searchsorted(images, each.image_id) for each in (predictions, annotations))
-    joints = known.keypoints
-    return pair(
-        predictions.keypoints, image, annotations, of_person, len(images), joints.falloff, joints.parts
-    )
-
-
 def evaluate_predictions(name: str, predictions: Predictions, data_root: str | Path) -> dict[str, Any]:
     """Score predictions in memory; otherwise as ``evaluate``."""
     known = dataset(name)
@@ -157,6 +147,21 @@ def _on_truth(
     }
 
 
+def _persons(on_truth: Predictions, annotations: Annotations) -> np.ndarray:
+    """The person of each prediction on an annotated box; of every person one at most, in its own image."""
+    persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
+    wrong = on_truth.image_id != annotations.image_id[persons]
+    wrong[np.delete(np.arange(len(persons)), np.unique(persons, return_index=True)[1])] = True
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{on_truth.source}: expected predictions on annotated boxes, one a person, with its image_id; found "
+            f"annotation_id {on_truth.annotation_id[first]} with image_id {on_truth.image_id[first]}, of another "
+            "image or a second time; run the predict stage again"
+        )
+    return persons
+
+
 def _on_detections(
     known: Dataset, predictions: Predictions, annotations: Annotations, _: str | Path
 ) -> dict[str, Any]:
@@ -170,6 +175,7 @@ def _on_detections(
             "found none; run the predict stage with the detection file"
         )
     annotations.check_images(detections.image_id, detections.source)
+    persons = _persons(on_truth, annotations)
     detections = by_image(detections)
     images_of_split = np.unique(annotations.known_images)
 
@@ -213,7 +219,6 @@ def _on_detections(
         "ordering": lost_to_ordering(pairs, among, precision, counts),
     }
 
-    persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
     quality = keypoint_quality(on_truth, persons, annotations, falloff)
     poses = detection_pairs(pairs, scores, kept)
     second = second_half(known.name, len(counts))

@@ -1,12 +1,15 @@
 """PCK and PCP on Leeds Sports Pose, person-centric, on derived boxes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from rspose import __version__
 from rspose.datasets.annotations import Annotations
 from rspose.datasets.lsp import LSP
-from rspose.evaluation.pck import Judgement, weighted_mean
+from rspose.evaluation.pck import SIDES, Judgement, weighted_mean
 from rspose.evaluation.predictions import Predictions
+from rspose.evaluation.resampling import mean_of_known
 
 EVALUATOR = f"rspose {__version__} (PCK of the torso as mmpose's PCKAccuracy, strict PCP)"
 
@@ -21,13 +24,7 @@ PCP_LIMIT = 0.5
 _LEAST_LENGTH = 1e-3
 
 _AT = {name: index for index, name in enumerate(LSP.keypoints.names)}
-GROUPS = {
-    "head": ("head_top", "neck"),
-    **{
-        joint: (f"left_{joint}", f"right_{joint}")
-        for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    },
-}
+GROUPS = {"head": ("head_top", "neck"), **SIDES}
 _LIMBS = (
     ("head_top", "neck"),
     ("neck", "pelvis"),
@@ -57,7 +54,7 @@ def pck(judgement: Judgement, counts: np.ndarray) -> dict[str, np.ndarray]:
     metrics = {"PCK": weighted_mean(shares, weight), "AUC": curve.mean(axis=0)}
     for group, names in GROUPS.items():
         joints = [_AT[name] for name in names]
-        metrics[f"PCK_{group}"] = weighted_mean(shares[:, joints], np.ones((len(weight), len(joints))))
+        metrics[f"PCK_{group}"] = mean_of_known(shares[:, joints].T)
     return metrics
 
 
@@ -80,11 +77,9 @@ def pcp(
     off = np.linalg.norm(found - truth, axis=-1).max(axis=-1)
     length = np.linalg.norm(truth[:, :, 0] - truth[:, :, 1], axis=-1)
     labelled = (_ends(flags)[..., 0].min(axis=-1) == 1) & (length > _LEAST_LENGTH)
-    times = counts[judgement.image].T.astype(np.float64)
-    judged = times @ labelled
-    right = times @ ((off <= PCP_LIMIT * length) & labelled)
-    shares = np.divide(right, judged, out=np.full(judged.shape, np.nan), where=judged > 0)
-    return weighted_mean(shares, judged)
+    right = {PCP_LIMIT: (off <= PCP_LIMIT * length) & labelled}
+    limbs = replace(judgement, right=right, judged=labelled, labelled=labelled)
+    return weighted_mean(*limbs.shares(PCP_LIMIT, counts))
 
 
 def _ends(keypoints: np.ndarray) -> np.ndarray:

@@ -13,13 +13,20 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from rspose.datasets import Dataset
 from rspose.datasets.annotations import Annotations
-from rspose.evaluation.coco import METRICS, OF_A_PART, WITHOUT_AREAS, areas, crowdedness, with_hands
+from rspose.evaluation.coco import (
+    CROWDEDNESS,
+    METRICS,
+    OF_A_PART,
+    WITHOUT_AREAS,
+    areas,
+    crowdedness,
+    with_hands,
+)
 from rspose.evaluation.matching import Candidates
 from rspose.evaluation.predictions import Predictions
 
 EVALUATOR = f"faster-coco-eval {faster_coco_eval.__version__}"
 
-_OF_CROWDS = ("APE", "APM", "APH")
 # AP of easy, medium and hard images is rounded to four digits, and what is halfway may go either way.
 _ROUNDED, _SAME = 1.001e-4, 1e-9
 
@@ -77,7 +84,7 @@ def main_numbers(
         if known.crowded:  # it asks again when it comes to easy, medium and hard images
             evaluator.computeOks = cache(evaluator.computeOks)
         evaluator.run()
-        names = (*WITHOUT_AREAS, *_OF_CROWDS) if known.crowded else tuple(METRICS)
+        names = (*WITHOUT_AREAS, *CROWDEDNESS) if known.crowded else tuple(METRICS)
         stats = np.where(evaluator.stats < 0, np.nan, evaluator.stats).tolist()
         of_all = dict(zip(names, stats, strict=True))
         values |= {f"{name}_{part}": of_all[name] for name in OF_A_PART} if part else of_all
@@ -91,7 +98,7 @@ def _entries(keypoints: np.ndarray, third: np.ndarray, **columns: np.ndarray) ->
     return [
         {"id": number, "category_id": 1, "keypoints": triplet, **dict(zip(columns, row, strict=True))}
         for number, (triplet, row) in enumerate(
-            zip(triplets.reshape(len(triplets), -1), rows, strict=True), start=1
+            zip(triplets.reshape(len(triplets), 3 * third.shape[1]), rows, strict=True), start=1
         )
     ]
 
@@ -99,7 +106,7 @@ def _entries(keypoints: np.ndarray, third: np.ndarray, **columns: np.ndarray) ->
 def check_equal(main: Mapping[str, float], own: Mapping[str, np.ndarray], source: str) -> None:
     """Raise ``ValueError`` where a number and the first of its ``[1 + R]`` replicates are not the same."""
     for name, expected in main.items():
-        found, near = own[name][0], _ROUNDED if name in _OF_CROWDS and "APE" in main else _SAME
+        found, near = own[name][0], _ROUNDED if name in CROWDEDNESS and "APE" in main else _SAME
         if not np.isclose(found, expected, rtol=0, atol=near, equal_nan=True):
             raise ValueError(
                 f"{source}: {name}: expected the {expected:.12g} of {EVALUATOR}, found {found:.12g} by the "

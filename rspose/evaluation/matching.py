@@ -4,13 +4,13 @@ The OKS of all pairs are computed once. Who is matched with whom is asked dozens
 thresholds and areas: a step takes the next best prediction of every image at once.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
+from rspose.datasets import Dataset
 from rspose.datasets.annotations import Annotations
 from rspose.datasets.boxes import intersection_over_union
 from rspose.evaluation.oks import in_same_image, oks_to_persons
@@ -154,30 +154,21 @@ def _runs(values: np.ndarray) -> zip:
     return zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
 
-def pair(
-    keypoints: np.ndarray,
-    image: np.ndarray,
-    annotations: Annotations,
-    image_of_person: np.ndarray,
-    images: int,
-    falloff: np.ndarray,
-    parts: Mapping[str, slice] | None = None,
-) -> dict[str, Candidates]:
-    """N predictions ``[N, K, 2]`` with the persons of their images, by the indices of these, ascending.
+def candidates(known: Dataset, predictions: Predictions, annotations: Annotations) -> dict[str, Candidates]:
+    """Predictions in the order of their images with the persons of these, by index, ascending.
 
-    That of all keypoints has the empty name; of a part, those are ignored who have no label in it.
+    Those of all keypoints have the empty name; of a part, those are ignored who have no label in it.
     """
-    parts = parts or {}
-    row, person = in_same_image(image, image_of_person)
-    oks = oks_to_persons(keypoints, row, annotations, person, falloff, parts)
-    ignored = {"": annotations.ignored}
-    ignored |= {
-        part: annotations.crowd | ~annotations.labelled[:, columns].any(axis=1)
-        for part, columns in parts.items()
+    images = np.unique(annotations.known_images)
+    image, of_person = (np.searchsorted(images, each.image_id) for each in (predictions, annotations))
+    row, person = in_same_image(image, of_person)
+    joints, crowd = known.keypoints, annotations.crowd
+    oks = oks_to_persons(predictions.keypoints, row, annotations, person, joints.falloff, joints.parts)
+    ignored = {"": annotations.ignored} | {
+        part: crowd | ~annotations.labelled[:, columns].any(axis=1) for part, columns in joints.parts.items()
     }
-    crowd = annotations.crowd
     return {
-        part: Candidates(image, image_of_person, images, ignored[part], crowd, row, person, oks[part])
+        part: Candidates(image, of_person, len(images), ignored[part], crowd, row, person, oks[part])
         for part in oks
     }
 

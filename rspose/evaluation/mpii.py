@@ -4,17 +4,12 @@ import numpy as np
 
 from rspose import __version__
 from rspose.datasets.mpii import MPII
-from rspose.evaluation.pck import Judgement, weighted_mean
+from rspose.evaluation.pck import SIDES, Judgement, weighted_mean
+from rspose.evaluation.resampling import mean_of_known
 
 EVALUATOR = f"rspose {__version__} (PCKh as mmpose's MpiiPCKAccuracy)"
 
-GROUPS = {
-    "head": ("head_top",),
-    **{
-        joint: (f"left_{joint}", f"right_{joint}")
-        for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    },
-}
+GROUPS = {"head": ("head_top",), **SIDES}
 LIMITS = (0.5, 0.1)
 # MPII's evaluation leaves them out of the mean.
 _LEFT_OUT = ("pelvis", "thorax")
@@ -32,6 +27,6 @@ def pckh(judgement: Judgement, counts: np.ndarray) -> dict[str, np.ndarray]:
     metrics = {"PCKh": weighted_mean(at_half, weight)}
     for group, names in GROUPS.items():
         joints = [MPII.keypoints.names.index(name) for name in names]
-        metrics[f"PCKh_{group}"] = weighted_mean(at_half[:, joints], np.ones((len(weight), len(joints))))
+        metrics[f"PCKh_{group}"] = mean_of_known(at_half[:, joints].T)
     metrics["PCKh@0.1"] = weighted_mean(at_tenth, weight)
     return metrics

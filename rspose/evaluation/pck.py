@@ -8,6 +8,11 @@ import numpy as np
 from rspose.datasets.annotations import Annotations
 from rspose.evaluation.predictions import Predictions
 
+SIDES = {
+    joint: (f"left_{joint}", f"right_{joint}")
+    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+}
+
 
 @dataclass(eq=False)
 class Judgement:

@@ -179,7 +179,7 @@ def _weighted_ranks(
     return group, ranks, (weight * ranks**2).sum(axis=0, dtype=np.float64)
 
 
-def mean_of_known(values: Sequence[np.ndarray]) -> np.ndarray:
+def mean_of_known(values: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """Mean of the numbers that are known, ``[n, R]`` to ``[R]``; NaN where none is."""
     known = ~np.isnan(values)
     count = known.sum(axis=0)
@@ -190,6 +190,8 @@ def pearson(x: np.ndarray, y: np.ndarray, image: np.ndarray, counts: np.ndarray)
     """Pearson's r of pairs that occur as often as their images; otherwise as :func:`spearman`."""
     # Far from 0, squares would lose the digits that count.
     x, y = (values - values.sum() / max(len(values), 1) for values in (x, y))
+    # And squares of small numbers would be 0: r knows no scale.
+    x, y = (values / (np.abs(values).max(initial=0.0) or 1.0) for values in (x, y))
     n, sum_x, sum_y, sum_xx, sum_yy, sum_xy = (
         np.bincount(image, each, minlength=len(counts)) @ counts
         for each in (np.ones(len(x)), x, y, x * x, y * y, x * y)

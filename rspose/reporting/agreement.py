@@ -56,12 +56,13 @@ class Agreement(NamedTuple):
     unknown: list[Gap]  # it differs and has no interval
     only_first: list[str]  # records of one set alone, as "COCO tiny 2D mse seed 0"
     only_second: list[str]
+    elsewhere: list[str]  # trainings with equal main metrics and another unequal number, the first of these
     settings: Counter[tuple[str, str, str]]  # records by what differs in how they were made: key, both values
 
     @property
     def exact(self) -> bool:
-        """Whether both have the same cells with the same main metrics to the last digit: a replay."""
-        return self.complete and not self.within
+        """Whether both have the same cells with the same numbers to the last digit: a replay."""
+        return self.complete and not self.within and not self.elsewhere
 
     @property
     def complete(self) -> bool:
@@ -103,13 +104,20 @@ def compare(first: Sequence[Record], second: Sequence[Record]) -> Agreement:
         for records, without in ((left, right), (right, left))
     )
     both = [(record, right[cell]) for cell, record in left.items() if cell in right]
+    elsewhere = [
+        f"{_name(ours)}: {name} {ours.scores.get(name)} -> {theirs.scores.get(name)}"
+        for ours, theirs in both
+        if ours.scores.get(metrics[ours.cell.dataset]) == theirs.scores.get(metrics[ours.cell.dataset])
+        for name in [_first_difference(ours.scores, theirs.scores)]
+        if name
+    ]
     settings = Counter(change for pair in both for change in _changes(*pair))
-    return Agreement(*gaps, only_first, only_second, settings)
+    return Agreement(*gaps, only_first, only_second, elsewhere, settings)
 
 
 def described(agreement: Agreement, first: str, second: str) -> str:
     """The comparison in words, a line a fact; ``first`` and ``second`` are what the sets are called."""
-    equal, within, beyond, unknown, only_first, only_second, settings = agreement
+    equal, within, beyond, unknown, only_first, only_second, elsewhere, settings = agreement
     lines = [
         f"{len(equal)} cells equal, {len(within)} within their intervals, "
         f"{len(beyond)} beyond, {len(unknown)} different without an interval"
@@ -117,6 +125,7 @@ def described(agreement: Agreement, first: str, second: str) -> str:
     sections: dict[str, Sequence[object]] = {
         "Beyond their intervals": beyond,
         "Different, without an interval": unknown,
+        "Equal in the main metric, not in": elsewhere,
         f"Only in {first}": only_first,
         f"Only in {second}": only_second,
         "Made in another way": [f"{key}: {a} -> {b} ({n} records)" for (key, a, b), n in settings.items()],
@@ -125,6 +134,10 @@ def described(agreement: Agreement, first: str, second: str) -> str:
         if entries:
             lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
     return "\n".join(lines)
+
+
+def _first_difference(ours: dict[str, float | None], theirs: dict[str, float | None]) -> str | None:
+    return next((name for name in ours | theirs if ours.get(name) != theirs.get(name)), None)
 
 
 def _by_cell_and_length(records: Iterable[Record]) -> dict[tuple[CellKey, float], list[Record]]:

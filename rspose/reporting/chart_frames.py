@@ -17,7 +17,7 @@ from rspose.datasets import DATASETS
 from rspose.grid.record import Record
 from rspose.reporting.results import Results
 from rspose.reporting.skeleton import places
-from rspose.reporting.statistics import Verdict
+from rspose.reporting.statistics import ALL, Verdict
 from rspose.reporting.style import head_order, loss_order
 from rspose.reporting.table import DAGGER
 
@@ -54,25 +54,26 @@ def _frame(rows: Callable[[Results], Rows]) -> Callable[[Results], pd.DataFrame]
 @_frame
 def differences(results: Results) -> Rows:
     """Every loss minus MSE in the main metric: the comparisons of the table, with its verdicts."""
-    one: Any  # pandas does not say what a row holds
-    for one in results.differences.itertuples(index=False):
-        if one.dataset != "all":
-            numbers = {name: 100 * getattr(one, name) for name in ("difference", "low", "high")}
-            decided = one.verdict in (Verdict.BETTER, Verdict.WORSE)
-            row = {"metric": _plain(one.metric), **numbers, "p": one.p, "filled": decided}
-            row |= {"verdict": one.verdict or "one seed", "basis": one.basis, "region": results.region}
-            yield {**_named(results, one[:4]), **row}
+    return _compared(results, results.differences)
 
 
 @_frame
 def lengths(results: Results) -> Rows:
     """The differences to MSE at every training length; nothing where there is one length."""
+    for row in _compared(results, results.along_lengths) if results.others else ():
+        # The page has panels of the main length alone.
+        yield row if row["length"] == results.length else {**row, "cell": ""}
+
+
+def _compared(results: Results, compared: pd.DataFrame) -> Rows:
     one: Any  # pandas does not say what a row holds
-    for one in results.along_lengths.itertuples(index=False) if results.others else ():
-        if one.dataset != "all":
+    for one in compared.itertuples(index=False):
+        if one.dataset != ALL:
             numbers = {name: 100 * getattr(one, name) for name in ("difference", "low", "high")}
-            row = {"metric": _plain(one.metric), **numbers, "length": one.length, "region": results.region}
-            yield {**_named(results, one[:4]), **row, "verdict": one.verdict or "one seed"}
+            decided = one.verdict in (Verdict.BETTER, Verdict.WORSE)
+            row = {"metric": _plain(one.metric), **numbers, "p": one.p, "filled": decided}
+            row |= {"verdict": one.verdict or "one seed", "basis": one.basis, "region": results.region}
+            yield {**_named(results, one[:4]), **row, "length": one.length}
 
 
 @_frame
@@ -114,14 +115,14 @@ def errors(results: Results) -> Rows:
 
 @_frame
 def gains(results: Results) -> Rows:
-    """Gain in the main metric if one kind of error were repaired, or scores were oracle scores."""
+    """Gain in the main metric if one kind of error were repaired, in AP if scores were oracle scores."""
     names = {f"diagnosis.errors.gain.{kind}": kind for kind in ERRORS}
     return _errors(results, names | {"diagnosis.ordering.AP_lost": "oracle scores"})
 
 
 def _errors(results: Results, names: dict[str, str]) -> Rows:
     for row in _summary(results, names):
-        metric = _plain(results.main_metrics[row.dataset])
+        metric = "AP" if row.metric.endswith("AP_lost") else _plain(results.main_metrics[row.dataset])
         shown = {"metric": metric, "kind": names[row.metric], "value": 100 * row.mean}
         yield {**_named(results, row[1:5]), **shown}
 

@@ -164,7 +164,7 @@ def _forest(
 )
 def _lengths(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
     # Beside each other, or the intervals of one length would hide each other.
-    present = [label for label in labels if (frame.loss == label).any()]
+    present = _present(frame, labels)
     beside = frame.loss.map(present.index) - (len(present) - 1) / 2
     base, highlighted = _highlighted(frame, labels)
     base = base.encode(
@@ -274,8 +274,8 @@ def _errors(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
 @_chart(
     "gains",
     "What repairing an error would gain",
-    "Gain in the main metric if one kind of error were repaired, or, on detections, if the scores were "
-    "oracle scores; means over the seeds.",
+    "Gain in the main metric if one kind of error were repaired, or in AP if the scores were oracle scores; "
+    "means over the seeds.",
     frames.gains,
 )
 def _gains(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
@@ -287,10 +287,10 @@ def _gains(frame: pd.DataFrame, labels: Sequence[str]) -> alt.FacetChart:
         .mark_point(filled=True, size=90, opacity=1, stroke="#80808080", strokeWidth=0.5)
         .encode(
             y=_rows(frame, labels),
-            x=alt.X("value:Q", title=f"{frame.metric.iloc[0]} gained if repaired (percentage points)"),
+            x=alt.X("value:Q", title=f"{' or '.join(frame.metric.unique())} gained if repaired (points)"),
             color=alt.Color("kind:N", scale=alt.Scale(domain=_KINDS, range="ordinal"), **legend),
             shape=alt.Shape("kind:N", scale=shapes, **legend),
-            tooltip=_tooltip(loss="", kind="", value="+.2f"),
+            tooltip=_tooltip(loss="", kind="", metric="", value="+.2f"),
         )
     )
     return _panels(frame, _guide(x=0), points, height=alt.Step(20))
@@ -467,8 +467,11 @@ def _values(frame: pd.DataFrame) -> alt.InlineData:
 
 def _rows(frame: pd.DataFrame, labels: Sequence[str]) -> alt.Y:
     """A row a loss that the frame has."""
-    present = [label for label in labels if (frame.loss == label).any()]
-    return alt.Y("loss:N", title=None, scale=alt.Scale(domain=present))
+    return alt.Y("loss:N", title=None, scale=alt.Scale(domain=_present(frame, labels)))
+
+
+def _present(frame: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    return [label for label in labels if (frame.loss == label).any()]
 
 
 def _by_loss(
@@ -476,9 +479,7 @@ def _by_loss(
 ) -> Any:
     """How a loss looks, the same everywhere: the scale knows all, the legend those that the frame has."""
     looks = looks or ("symbol" if channel is alt.Shape else "category")
-    legend = None
-    if frame is not None:
-        legend = alt.Legend(title=None, values=[label for label in labels if (frame.loss == label).any()])
+    legend = None if frame is None else alt.Legend(title=None, values=_present(frame, labels))
     return channel("loss:N", scale=alt.Scale(domain=labels, range=looks), legend=legend)
 
 
@@ -500,20 +501,16 @@ def _curves(
     return base.mark_line(strokeWidth=1.5).add_params(highlighted), points
 
 
-def _guide(**ends: float) -> alt.Chart:
-    """A line that helps reading."""
-    return (
-        alt.Chart(alt.InlineData(values=[{}]))
-        .mark_rule(style="guide")
-        .encode(**{name: alt.datum(value) for name, value in ends.items()})
-    )
+def _guide(mark: Any = "rule", style: str = "guide", **ends: float) -> alt.Chart:
+    """A line, or an area, that helps reading."""
+    places = {name: alt.datum(value) for name, value in ends.items()}
+    return alt.Chart(alt.InlineData(values=[{}]), mark=alt.MarkDef(mark, style=style)).encode(**places)
 
 
 def _region(frame: pd.DataFrame, axis: str) -> alt.Chart:
     """The region of practical equivalence as a band along the other axis."""
     reach = float(frame.region.iloc[0])
-    ends = {axis: alt.datum(-reach), f"{axis}2": alt.datum(reach)}
-    return alt.Chart(alt.InlineData(values=[{}])).mark_rect(style="better").encode(**ends)
+    return _guide("rect", "better", **{axis: -reach, f"{axis}2": reach})
 
 
 def _tooltip(**formats: str) -> list[alt.Tooltip]:

@@ -14,6 +14,7 @@ from rspose.reporting.statistics import (
     ALL,
     EQUIVALENCE,
     KEY,
+    MOST_FLIPPED,
     REFERENCE,
     CellKey,
     Verdict,
@@ -81,7 +82,7 @@ def length_table(results: Results) -> Table | None:
             minus: Entry = "" if cell[3] == REFERENCE else None
             if one is not None:
                 signs[each.length] = one.difference > 0
-                minus = _gain(one)
+                minus = gain(one)
             entries += [None if value is None else Value(value.mean), *[minus] * compared]
         stub = (dataset_title(cell[0]), cell[1], head_label(cell[2]), results.labels[cell[3]])
         rows.append(Row(stub, " ".join(cell[:3]), False, tuple(entries)))
@@ -128,7 +129,7 @@ MARKS = {Verdict.BETTER: DIFFERS, Verdict.WORSE: DIFFERS, Verdict.EQUIVALENT: EQ
 _HIGHER = {Verdict.BETTER: "higher", Verdict.WORSE: "lower"}
 
 
-def _gain(one: Any) -> Value:
+def gain(one: Any) -> Value:
     """A difference as a row of a frame has it, with its interval and its mark."""
     interval = None if one.basis is None else (one.low, one.high)
     return Value(one.difference, interval=interval, mark=MARKS.get(one.verdict, ""))
@@ -325,7 +326,7 @@ def _table(
         entries = (
             "" if theirs is None else Value(theirs.mean),
             "" if ours is None else Value(ours.mean),
-            replace(_gain(one), mark=""),
+            replace(gain(one), mark=""),
             _probability(one),
             p_value(one.p),
             p_value(one.flip),
@@ -392,10 +393,12 @@ def _explained(compared: pd.DataFrame, count: int, probability: str, region: flo
         pairs = seeded.pairs
         number = f"{pairs.min()}" if pairs.nunique() == 1 else f"{pairs.min()} to {pairs.max()}"
         bases = set(seeded.basis)
+        many = f"left out beyond {MOST_FLIPPED} seeds, " if pairs.max() > MOST_FLIPPED else ""
         alone = ", over seeds alone where records have no replicates over images" * (len(bases) > 1)
         yield (
             f"Paired by seed, {number} seeds: 95 % interval over {max(bases, key=len)}{alone}{together}, and "
-            "its p; p (signs): exact, over all changes of signs of the seeds' differences, uncorrected. "
+            f"its p; p (signs): exact, over all changes of signs of the seeds' differences, {many}"
+            "uncorrected. "
             f"{probability}: share of the seeds in which the loss scores higher, with Wilson's 95 % interval."
         )
         yield explained_verdicts(region)

@@ -3,7 +3,6 @@
 import base64
 import math
 import textwrap
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,7 +198,7 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
             if missing:
                 raise ValueError(f"the array {missing[0]} is missing")
             return {name: file[name] for name in names}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file may raise whatever unpacking meets
         raise ValueError(f"{path}: not usable ({error}): predict the cell again") from None
 
 
@@ -227,7 +226,7 @@ def _label(entry: Entry, entries: Sequence[Entry]) -> tuple[tuple[str, ...], str
     cell, loss = entry.record.cell, entry.record.loss
     metric = style.main_metric(cell.dataset)
     score = entry.record.scores.get(f"metrics.{metric}")
-    head = style.HEAD_LABELS.get(cell.head, cell.head)
+    head = style.head_label(cell.head)
     lines = (
         f"{loss.title} {DAGGER}" if loss.reconstruction else loss.title,
         head if score is None else f"{head} · {metric} {100 * score:.1f}",

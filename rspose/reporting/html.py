@@ -34,13 +34,13 @@ def to_html(table: Table, linked: Collection[CellKey] = (), name: str = "") -> M
     Numbers link to those cells that are ``linked``; ``name`` in place of its own tells it from others.
     """
     table = table.on("screen")
-    best, rows, above = table.bold(), [], None
-    for i, row in enumerate(table.rows):
+    rows, above = [], None
+    for row in table.rows:
         entries = []
         for j, (entry, column) in enumerate(zip(row.values, table.columns, strict=True)):
             cell = row.cells[j] if row.cells else None
             address = address_of(cell) if cell in linked and cell and entry is not None else None
-            entries.append({**_shown(entry, column, (i, j) in best), "address": address})
+            entries.append({**_shown(entry, column), "address": address})
         kind = "control" if row.control else "first" if above not in (None, row.block) else ""
         colours = [loss_colour(cell[3]) for cell in row.cells if cell]
         rows.append(
@@ -60,14 +60,14 @@ def address_of(cell: Sequence[str]) -> str:
     return "#cell/" + quote("/".join(cell), safe="/+")
 
 
-def _shown(entry: Entry, column: Column, best: bool) -> dict[str, Any]:
+def _shown(entry: Entry, column: Column) -> dict[str, Any]:
     """What is written of an entry, and what it is sorted by."""
-    number = Markup("<strong>{}</strong>" if best else "{}")
-    spread, interval = (
+    bold, spread, interval = (
+        Markup("<strong>{}</strong>"),
         Markup(' <span class="spread">± {}</span>'),
         Markup(' <span class="interval">{}</span>'),
     )
-    text = entry_text(entry, column, number, spread, interval)
+    text = entry_text(entry, column, bold, spread, interval)
     if isinstance(text, str) and text.startswith("`"):
         text = Markup("<code>{}</code>").format(text.strip("`"))
     order: float | str = entry.mean if isinstance(entry, Value) else _LAST

@@ -40,7 +40,6 @@ def to_latex(table: Table) -> str:
     panels, below = _layout(table)
     lines = [r"% Needs \usepackage{booktabs,graphicx}."]
     pages = _pages(table, len(panels), 2 if below else 1)
-    best = table.bold()
     for number, page in enumerate(pages, start=1):
         first, last = number == 1, number == len(pages)
         lines += [
@@ -50,7 +49,7 @@ def to_latex(table: Table) -> str:
             r"\smallskip\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         ]
         for panel in panels:
-            lines += _tabular(table, page, panel, below, best)
+            lines += _tabular(table, page, panel, below)
         if last and table.notes:
             lines += ["", r"\smallskip\raggedright", *(escaped(note) + r"\par" for note in table.notes)]
         lines.append(r"\end{table*}")
@@ -159,16 +158,14 @@ def _pages(table: Table, panels: int, height: int) -> list[list[int]]:
     return min(found)[3]
 
 
-def _tabular(
-    table: Table, page: Sequence[int], panel: Sequence[int], below: bool, best: set[tuple[int, int]]
-) -> list[str]:
+def _tabular(table: Table, page: Sequence[int], panel: Sequence[int], below: bool) -> list[str]:
     """The rows of one page with the columns of one panel, which LaTeX shrinks where they are too wide."""
     # A model that was not trained with the head of a panel has no rows in it.
     filled = [{j for j, entry in enumerate(row.values) if entry not in (None, "")} for row in table.rows]
     page = [i for i in page if not filled[i] or filled[i] & set(panel)]
     if not page:
         return []
-    columns = [_column(table, j, best, below) for j in panel]
+    columns = [_column(table, j, below) for j in panel]
     stub = len(table.stub)
     labels = []
     for i in page:
@@ -211,9 +208,7 @@ def _tabular(
     ]
 
 
-def _column(
-    table: Table, j: int, best: set[tuple[int, int]], below: bool
-) -> tuple[str, int, list[tuple[str, str]]]:
+def _column(table: Table, j: int, below: bool) -> tuple[str, int, list[tuple[str, str]]]:
     """A column: its alignment, its parts, and of every row the entry and what stands below it.
 
     Number, deviation and interval are columns of LaTeX's, so that their points stand below each other.
@@ -230,7 +225,7 @@ def _column(
         small = rf"{{\scriptsize {_minus(interval)}}}" if interval else ""
         if i in values:
             number = _minus(shown(values[i].mean, column))
-            text = rf"\textbf{{{number}}}" if (i, j) in best else number
+            text = rf"\textbf{{{number}}}" if values[i].bold else number
             if marked:
                 text += f" & {escaped(values[i].mark)}" + (rf" {{\scriptsize$\pm${std}}}" if std else "")
             if beside:

@@ -49,11 +49,14 @@ def tolerated_errors(content: dict[str, Any]) -> Table:
     numbers = _numbers(content)
     columns = [(head, path) for head in numbers["head"].unique() for path in PATHS if path != "shifted"]
     found = numbers.set_index(["loss", "head", "path"]).tolerated_error
+    least = found.groupby(level=["head", "path"]).min().round(1)
     rows = []
     for loss, title in dict(zip(numbers.loss, numbers.title, strict=True)).items():
-        values = (found.get((loss, *column)) for column in columns)
-        entries = tuple(None if value is None else Value(float(value)) for value in values)
-        rows.append(Row((title,), "", False, entries))
+        values = ((found.get((loss, *column)), least[column]) for column in columns)
+        entries = (
+            None if value is None else Value(value, bold=round(value, 1) == best) for value, best in values
+        )
+        rows.append(Row((title,), "", False, tuple(entries)))
     errors = content["losses"][0]["paths"]["shifted"]["errors"]
     explained = _EXPLAINED.format(largest=content["largest_error"], step=errors[1] - errors[0])
     marks = ["Bold: least of a column.", *[notes.RECONSTRUCTION] * bool(numbers.reconstruction.any())]
@@ -61,7 +64,7 @@ def tolerated_errors(content: dict[str, Any]) -> Table:
         "localisation",
         "Loss against localisation",
         ("Loss",),
-        tuple(Column(head_label(head), path, scale=1.0, least=True) for head, path in columns),
+        tuple(Column(head_label(head), path, scale=1.0) for head, path in columns),
         tuple(rows),
         (explained, " ".join(marks)),
     )

@@ -10,15 +10,13 @@ from rspose.reporting.table import Table, entry_text, without_repeats
 def to_markdown(table: Table) -> str:
     """The table in Markdown, caption above, notes below; column groups are prefixes of the headers."""
     table = table.on("screen")
-    best = table.bold()
     body = []
-    for i, row in enumerate(table.rows):
+    for row in table.rows:
         labels = [_inert(label) for label in row.stub]
         if row.control:
             labels[-1] = f"*{labels[-1]}*"
         entries = zip(row.values, table.columns, strict=True)
-        bold = ["**{}**" if (i, j) in best else "{}" for j in range(len(table.columns))]
-        body.append(labels + [_inert(entry_text(*entry, bold[j])) for j, entry in enumerate(entries)])
+        body.append(labels + [_inert(entry_text(*entry, bold="**{}**")) for entry in entries])
     grid = tabulate(
         without_repeats(body, len(table.stub)),
         [_inert(name) for name in (*table.stub, *(column.header for column in table.columns))],

@@ -80,10 +80,8 @@ def spread(summary: pd.DataFrame) -> str:
     if counts.min() == counts.max():
         return f"Mean ± standard deviation over {counts.max()} seeds. {over_seeds}"
     single = "its interval is from a bootstrap over the images" if "images" in bases else "has no interval"
-    return (
-        f"Mean ± standard deviation over {counts.min()} to {counts.max()} seeds; "
-        f"a number without ± is from one seed and {single}. {over_seeds}"
-    )
+    single = f"; a number without ± is from one seed and {single}" if counts.min() == 1 else ""
+    return f"Mean ± standard deviation over {counts.min()} to {counts.max()} seeds{single}. {over_seeds}"
 
 
 def marks(rows: Sequence[Row], region: float) -> list[str]:

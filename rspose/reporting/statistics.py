@@ -44,7 +44,7 @@ _LEVELS = (np.arange(1000) + 0.5) / 1000
 """Levels of the quantiles that stand for a chi-square variable, equally likely."""
 _REACHES = np.sinh(np.linspace(0, 15, 400))
 """Where Student's distribution is tabled: to 1.6 million, finer near 0."""
-_MOST_FLIPPED = 16
+MOST_FLIPPED = 16
 _SIGNED = re.compile(r"(spearman|kendall|pearson|lost)$|\.gain\.")
 """Scores that may be below 0."""
 
@@ -333,7 +333,7 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def _sign_flip(gains: np.ndarray) -> float:
-    if len(gains) > _MOST_FLIPPED:
+    if len(gains) > MOST_FLIPPED:
         return np.nan
     signs = 1 - 2 * (np.arange(2 ** len(gains))[:, None] >> np.arange(len(gains)) & 1)
     return float((np.abs(signs @ gains) >= abs(gains.sum()) * (1 - 1e-9)).mean())

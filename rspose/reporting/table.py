@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 from rspose.reporting.statistics import CellKey
 
@@ -23,7 +22,6 @@ class Column:
     interval: bool = True  # shown where there is one
     signed: bool = False  # positive numbers too: a difference
     competes: bool = True  # what is not shown to be worse than the best number is bold
-    least: bool = False  # the least number is bold: an error, a time
     text: bool = False  # it holds words
     only: str = ""  # shown on "screen" (Markdown, HTML) or on "paper" (LaTeX) alone
 
@@ -86,25 +84,6 @@ class Table:
         )
         return replace(self, columns=tuple(self.columns[j] for j in kept), rows=rows)
 
-    def bold(self) -> set[tuple[int, int]]:
-        """Row and column indices of the bold numbers: those that are so, and the least of some columns."""
-        bold = {
-            (i, j)
-            for i, row in enumerate(self.rows)
-            for j, value in enumerate(row.values)
-            if isinstance(value, Value) and value.bold
-        }
-        least = [(j, column) for j, column in enumerate(self.columns) if column.least]
-        for block, (j, column) in product({row.block for row in self.rows}, least):
-            values = {
-                i: value.mean
-                for i, row in enumerate(self.rows)
-                if row.block == block and not row.control and isinstance(value := row.values[j], Value)
-            }
-            top = shown(min(values.values(), default=0.0), column)
-            bold |= {(i, j) for i, mean in values.items() if shown(mean, column) == top}
-        return bold
-
 
 def shown(number: float, column: Column) -> str:
     """``number`` as ``column`` shows it, without a sign on zero."""
@@ -122,18 +101,18 @@ def spread_and_interval(value: Value, column: Column) -> tuple[str, str]:
 
 
 def entry_text(
-    entry: Entry, column: Column, number: str = "{}", spread: str = " ± {}", interval: str = " {}"
+    entry: Entry, column: Column, bold: str = "{}", spread: str = " ± {}", interval: str = " {}"
 ) -> str:
     """``entry`` as ``column`` shows it: the number, its standard deviation and its interval.
 
-    The last three arguments say how each of them is written.
+    The last three arguments say how each of them is written, the first of them if it is bold.
     """
     if entry is None:
         return MISSING
     if isinstance(entry, str):
         return entry
     std, ends = spread_and_interval(entry, column)
-    text = number.format(shown(entry.mean, column)) + entry.mark
+    text = (bold if entry.bold else "{}").format(shown(entry.mean, column)) + entry.mark
     return text + (spread.format(std) if std else "") + (interval.format(ends) if ends else "")
 
 

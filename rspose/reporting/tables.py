@@ -50,25 +50,25 @@ _TYPES = (
     "Within: kpt. ρ within a keypoint type, the mean over the types; between: of the types' means. In "
     "italics with one constant a type: what confidences reach times constants fitted on other images."
 )
+_SCORED = {
+    "AP": Column("", "AP"),
+    "AP_own_threshold": Column("", "own thr."),
+    "AP_lost": Column("", "lost"),
+    "keypoint_spearman": Column("", "kpt. ρ", 1, 2),
+    "pose_spearman": Column("", "pose ρ", 1, 2),
+    "pose_on_truth_spearman": Column("", "GT pose ρ", 1, 2),
+}
+_NATIVE = (
+    *("metrics.AP", "diagnosis.ordering.AP_own_threshold", "diagnosis.ordering.AP_lost"),
+    *(f"confidence.{level}.spearman" for level in ("keypoint", "pose", "pose_on_truth")),
+)
+_FITS = {"pooled": "Calibrated", "by_type": "By type"}
 _CALIBRATED = {
-    "metrics.AP": Column("As scored", "AP"),
-    "diagnosis.ordering.AP_own_threshold": Column("As scored", "own thr."),
-    "diagnosis.ordering.AP_lost": Column("As scored", "lost", competes=False),
-    "confidence.keypoint.spearman": Column("As scored", "kpt. ρ", 1, 2),
-    "confidence.pose.spearman": Column("As scored", "pose ρ", 1, 2),
-    "confidence.pose_on_truth.spearman": Column("As scored", "GT pose ρ", 1, 2),
-    **{
-        f"confidence.calibrated.{fit}.{name}": replace(column, group=title)
-        for fit, title in (("pooled", "Calibrated"), ("by_type", "By type"))
-        for name, column in {
-            "AP": Column("", "AP"),
-            "AP_own_threshold": Column("", "own thr."),
-            "AP_lost": Column("", "lost", competes=False),
-            "keypoint_spearman": Column("", "kpt. ρ", 1, 2),
-            "pose_spearman": Column("", "pose ρ", 1, 2),
-            "pose_on_truth_spearman": Column("", "GT pose ρ", 1, 2),
-        }.items()
-    },
+    name: replace(column, group="As scored") for name, column in zip(_NATIVE, _SCORED.values(), strict=True)
+} | {
+    f"confidence.calibrated.{fit}.{name}": replace(column, group=title)
+    for fit, title in _FITS.items()
+    for name, column in _SCORED.items()
 }
 _CALIBRATION = (
     "Calibrated: by one isotonic regression from confidence to keypoint similarity, the same for every loss, "
@@ -89,15 +89,9 @@ _DIAGNOSIS = {
     "confidence.keypoint.pearson": Column("Pearson's r", "kpt.", 1, 2),
     "confidence.pose.pearson": Column("Pearson's r", "pose", 1, 2),
     "diagnosis.errors.good": Column("Keypoints (%)", "good"),
-    **{
-        f"diagnosis.errors.{name}": Column("Keypoints (%)", label, competes=False)
-        for name, label in _ERRORS.items()
-    },
-    **{
-        f"diagnosis.errors.gain.{name}": Column("Gain without", label, competes=False)
-        for name, label in _ERRORS.items()
-    },
-    "diagnosis.ordering.AP_lost": Column("Gain without", "misordering", competes=False),
+    **{f"diagnosis.errors.{name}": Column("Keypoints (%)", label) for name, label in _ERRORS.items()},
+    **{f"diagnosis.errors.gain.{name}": Column("Gain without", label) for name, label in _ERRORS.items()},
+    "diagnosis.ordering.AP_lost": Column("Gain without", "misordering"),
 }
 _DIAGNOSED = (
     "Pearson's r of confidence with quality, as in the table of rank correlations. Keypoints: share of "
@@ -112,7 +106,6 @@ _VERDICTS = (
 )
 
 
-_OF_ALL = ("confidence", "diagnosis", "calibration", "readings", "differences", "lengths", "claimed", "main")
 """Names of the tables beside those of the datasets."""
 
 
@@ -161,10 +154,9 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
 
 def _remove_outdated(out: Path, written: Iterable[Path]) -> None:
     """Remove tables of an earlier call that this one did not write, and nothing else."""
-    names = {*DATASETS, *_OF_ALL}
     for folder in [*out.glob("length[0-9]*/"), out]:
-        found = [path for path in folder.glob("*.*") if path.stem in names and path not in written]
-        ours = [path for path in found if _is_ours(path)]
+        outdated = {path.stem for path in folder.glob("*.tex") if path not in written}
+        ours = [path for path in sorted(folder.glob("*.*")) if path.stem in outdated and _is_ours(path)]
         for path in ours:
             path.unlink()
         if ours and not any(folder.iterdir()):
@@ -398,7 +390,7 @@ def _claim_table(results: Results) -> tuple[Table | None, pd.DataFrame]:
         "claimed",
         "Claimed and measured, real data: AP, on MPII PCKh (%)",
         _PLACE,
-        tuple(Column("", label, competes=False, text=text, only=only) for label, text, only in columns),
+        tuple(Column("", label, text=text, only=only) for label, text, only in columns),
         tuple(rows),
         (
             _VERDICTS

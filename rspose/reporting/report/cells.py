@@ -3,13 +3,14 @@
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rspose.grid.progress import duration
 from rspose.grid.record import Failure, Record
-from rspose.reporting.difference_tables import p_value
+from rspose.reporting.difference_tables import gain, p_value
 from rspose.reporting.published import verdict
 from rspose.reporting.results import Results
 from rspose.reporting.statistics import REFERENCE, CellKey
@@ -164,7 +165,7 @@ def _score_label(results: Results, dataset: str, name: str) -> tuple[str, str, C
     if rest.startswith("errors."):
         return "Keypoints (%)", rest.removeprefix("errors."), _PERCENT
     if rest == "ordering.AP_lost":
-        return f"Gain in {metric} without (points)", "misordering", _PERCENT
+        return "Gain in AP without (points)", "misordering", _PERCENT
     return "Accuracy (%)", rest.removeprefix("ordering.").replace("_", " "), _PERCENT
 
 
@@ -226,9 +227,7 @@ def _difference(one: Any) -> dict[str, str] | None:
     return {
         "reference": REFERENCE,
         "metric": one.metric.removeprefix("metrics."),
-        "difference": entry_text(
-            Value(one.difference, interval=(one.low, one.high) if known else None), signed
-        ),
+        "difference": entry_text(replace(gain(one), mark=""), signed),
         "probability": f"{100 * one.probability:.0f} %" if known else "—",
         "p": "—" if np.isnan(one.p) else entry_text(p_value(one.p), Column("", "", 1, 3)),
         "verdict": one.verdict or "",

@@ -16,6 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rspose.grid.cell import Cell
+from rspose.grid.files import replacing
 from rspose.grid.record import Failure, Record
 from rspose.reporting import notes
 from rspose.reporting.answers import answers
@@ -82,8 +83,8 @@ def make_report(records: Path | Sequence[Path], out: Path, region: float = EQUIV
         },
         packed={**libraries.result(), "panels": _packed(panels)},
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return out
 
 

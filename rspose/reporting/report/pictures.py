@@ -49,7 +49,8 @@ def pushes(results: Results) -> list[dict[str, Any]]:
 def _sheets(files: Iterable[tuple[Path, str, str]]) -> list[dict[str, Any]]:
     found = []
     for path, title, alt in files:
-        sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        sheet = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
         if sheet is None:
             print(f"sheet left out: {path}: not an image: draw it again", file=sys.stderr)
         else:
