@@ -208,7 +208,8 @@ def test_heatmaps_that_are_not_finite_are_survived(tmp_path: Path) -> None:
     assert Sheet(make_heatmap_sheet, tmp_path, [saved(tmp_path, drawn, predictions())]).scale(0) == [1, 0]
 
 
-NUMPY = b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }".ljust(127) + b"\n"
+_SHAPE = b"{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }"
+NUMPY = b"\x93NUMPY\x01\x00\x76\x00" + _SHAPE.ljust(117) + b"\n"
 
 
 @pytest.mark.parametrize(

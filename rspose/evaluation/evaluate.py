@@ -155,9 +155,9 @@ def _persons(on_truth: Predictions, annotations: Annotations) -> np.ndarray:
     if wrong.any():
         first = int(np.argmax(wrong))
         raise ValueError(
-            f"{on_truth.source}: expected predictions on annotated boxes, one a person, with its image_id; found "
-            f"annotation_id {on_truth.annotation_id[first]} with image_id {on_truth.image_id[first]}, of another "
-            "image or a second time; run the predict stage again"
+            f"{on_truth.source}: expected predictions on annotated boxes, one a person, with its image_id; "
+            f"found annotation_id {on_truth.annotation_id[first]} with image_id {on_truth.image_id[first]}, "
+            "of another image or a second time; run the predict stage again"
         )
     return persons
 
