@@ -91,6 +91,26 @@ def test_pixels_of_many_maps_are_ranked_together(head: str, among: str) -> None:
         assert (unseen == 0).all() and (map_.grad != 0).any()
 
 
+@pytest.mark.parametrize("head", ["heatmap", "simcc"])
+def test_scores_in_units_of_delta_do_not_depend_on_the_scale_that_the_loss_does_not_know(head: str) -> None:
+    target = make_target(head, instances=3, keypoints=3)
+    small = random_prediction(target)
+    large = on_maps(lambda map_: 4 * map_, small)
+    losses = RSPose(delta=0.5, scores="delta"), RSPose(delta=2.0, scores="delta")
+    (terms, scores), (same, others) = (
+        (loss(maps, target), as_tuple(loss.to_heatmaps(maps, (1.5, 1.5))))
+        for loss, maps in zip(losses, (small, large), strict=True)
+    )
+    assert {name: term.item() for name, term in same.items()} == pytest.approx(
+        {name: term.item() for name, term in terms.items()}, abs=1e-6
+    )
+    for one, other, raw in zip(scores, others, as_tuple(small), strict=True):
+        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(one, torch.sigmoid(2 * raw - 3))
+    with pytest.raises(ValueError, match="delta: expected a number above 0"):
+        RSPose(delta=0.0, scores="delta")
+
+
 def test_instance_sort_worked_out_by_hand() -> None:
     """Three scores in the wrong order, far apart. Only those below a worse one have an error."""
     score = torch.tensor([0.0, 10.0, 20.0], requires_grad=True)

@@ -4,7 +4,7 @@ from rspose.losses.composition import Sum
 from rspose.losses.instance_sort import Level, Scope
 from rspose.losses.interface import Tunable, check_numbers
 from rspose.losses.registry import register
-from rspose.losses.spatial_rs import Among, Ranking
+from rspose.losses.spatial_rs import Among, Ranking, Unit
 
 
 @register
@@ -35,7 +35,7 @@ class RSPose(Sum):
 
     Args:
         rank_weight, sort_weight, instance_weight: weights of the three terms, at least 0.
-        label_threshold, ranking, among: as for :class:`SpatialRS`.
+        label_threshold, ranking, among, scores: as for :class:`SpatialRS`.
         delta: half width of the smoothed step of both parts in units of the logits, at least 0.
         level, scope, gather: as for :class:`InstanceSort`.
 
@@ -68,9 +68,10 @@ class RSPose(Sum):
         gather: bool = False,
         ranking: Ranking = "rank_sort",
         among: Among = "map",
+        scores: Unit = "logit",
     ) -> None:
         check_numbers(f"{self.name} loss", at_least=0, instance_weight=instance_weight)
         weights = {"rank_weight": rank_weight, "sort_weight": sort_weight}
         pixels = {"label_threshold": label_threshold, "delta": delta, "ranking": ranking, "among": among}
         order = {"weight": instance_weight, "level": level, "delta": delta, "scope": scope, "gather": gather}
-        super().__init__({"spatial_rs": {**weights, **pixels}, "instance_sort": order})
+        super().__init__({"spatial_rs": {**weights, **pixels, "scores": scores}, "instance_sort": order})

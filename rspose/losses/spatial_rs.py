@@ -24,6 +24,7 @@ from rspose.losses.registry import register
 
 Ranking = Literal["rank_sort", "bucketed", "ap_loss"]
 Among = Literal["map", "keypoint_type", "batch"]
+Unit = Literal["logit", "delta"]
 
 HALF = 3.0
 """The logit at which the confidence of a ranked map is a half."""
@@ -66,8 +67,8 @@ def spatial_rs(
     return (ap_loss(prediction, label, valid, delta) if ranking == "ap_loss" else rank), sort
 
 
-def ranked_heatmaps(prediction: Maps) -> Maps:
-    r"""Maps in [0, 1] of the logits of a ranking loss: :math:`\mathrm{sigmoid}(z - 3)`.
+def ranked_heatmaps(prediction: Maps, unit: float = 1.0) -> Maps:
+    r"""Maps in [0, 1] of the logits of a ranking loss: :math:`\mathrm{sigmoid}(z / u - 3)` of a unit u.
 
     Ranking says nothing of where the logits' zero is: the gradients of a map sum to zero, so that its
     background stays near 0 and only differences are learned. A confidence needs a zero: at the plain sigmoid
@@ -76,7 +77,7 @@ def ranked_heatmaps(prediction: Maps) -> Maps:
     of two seeds). The order within a map and between maps stays as it is. A choice of this project: the
     paper's own is not available to us.
     """
-    return on_maps(lambda logits: torch.sigmoid(logits - HALF), full_precision(prediction))
+    return on_maps(lambda logits: torch.sigmoid(logits / unit - HALF), full_precision(prediction))
 
 
 @register
@@ -87,6 +88,8 @@ class SpatialRS(HeatmapLoss):
 
     Args:
         rank_weight, sort_weight: weights of S-Rank and S-Sort, at least 0.
+        scores: the unit of the confidences, one of the logits, ``"logit"``, or ``"delta"``: the loss knows
+            no other, logits and delta times a factor are the same to it.
         label_threshold: labels at or below it are background, in [0, 1).
         delta: half width of the smoothed step in units of the logits, at least 0.
         ranking: what S-Rank is. ``"rank_sort"`` ranks as defined, ``"bucketed"`` with negatives in buckets
@@ -110,6 +113,7 @@ class SpatialRS(HeatmapLoss):
         delta: float = 0.5,
         ranking: Ranking = "rank_sort",
         among: Among = "map",
+        scores: Unit = "logit",
     ) -> None:
         super().__init__()
         where = f"{self.name} loss"
@@ -117,6 +121,9 @@ class SpatialRS(HeatmapLoss):
         check_numbers(where, at_least=0, below=1, label_threshold=label_threshold)
         check_choice(where, Ranking, ranking=ranking)
         check_choice(where, Among, among=among)
+        check_choice(where, Unit, scores=scores)
+        self.unit = delta if scores == "delta" else 1.0
+        check_numbers(where, above=0, **{scores: self.unit})
         self.rank_weight, self.sort_weight = rank_weight, sort_weight
         self.label_threshold, self.delta, self.ranking = label_threshold, delta, ranking
         self.among = among
@@ -149,4 +156,4 @@ class SpatialRS(HeatmapLoss):
 
     def to_heatmaps(self, prediction: Maps, sigma: tuple[float, float]) -> Maps:
         """Return :func:`ranked_heatmaps`."""
-        return ranked_heatmaps(prediction)
+        return ranked_heatmaps(prediction, self.unit)
