@@ -4,7 +4,7 @@
     python examples/train_with_rspose.py
 
 The tensors here are made up: images of three coloured dots, each colour a keypoint. Put your own in
-``load_batch``; all the rest stays. The same loop trains any loss of ``rspose list losses``: give its name.
+``load_batch``; all the rest stays. The same loop trains any loss that localises in 2D: give its name.
 """
 
 import argparse
@@ -63,7 +63,8 @@ def evaluate(network: nn.Module, loss: HeatmapLoss, generator: torch.Generator) 
 def main() -> None:
     """Train, and print how far the keypoints are off."""
     parser = argparse.ArgumentParser(description="Train a small network with a loss of RSPose Bench.")
-    parser.add_argument("--loss", default="rspose", choices=sorted(available()))
+    losses = [name for name, loss in available().items() if loss.localises and "heatmap" in loss.heads]
+    parser.add_argument("--loss", default="rspose", choices=losses)
     parser.add_argument("--steps", type=int, default=200)
     arguments = parser.parse_args()
 

@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 photographs="${PHOTOGRAPHS:-${RSPOSE_DATA:-}}" out=.gpu python="${PYTHON:-.venv/bin/python}"
-rm -rf "$out" && mkdir -p "$out/wheels"
+# Not what run.sh measured, in .gpu/out.
+rm -rf "$out"/wheels "$out"/[0-9]* && mkdir -p "$out/wheels"
 # The versions are those of requirements.txt; --no-deps since the list is complete.
 pins=$(mktemp) && trap 'rm -f "$pins"' EXIT
 grep -v '^#' envs/gpu/packages.txt | while read -r name; do

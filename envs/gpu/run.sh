@@ -34,7 +34,12 @@ print("python", sys.version.split()[0], "torch", torch.__version__, torch.cuda.g
 
 doctor() { rspose doctor config/photos.yaml ${DEVICE:+--device "$DEVICE"} --json >"$out/doctor.json"; }
 
-tests() { timeout "$bound" "$python" -m pytest -q -p no:cacheprovider -n 4 tests/test_losses_gpu.py tests/test_losses_rank_sort.py >"$out/tests.txt" 2>&1; tail -4 "$out/tests.txt"; }
+tests() {
+  timeout "$bound" "$python" -m pytest -q -p no:cacheprovider -n 4 tests/test_losses_gpu.py tests/test_losses_rank_sort.py >"$out/tests.txt" 2>&1
+  local code=$?
+  tail -4 "$out/tests.txt"
+  return $code
+}
 
 bench() {
   rspose bench losses --device "$device" --repeats 25 --json >"$out/bench_losses.jsonl" || return
@@ -58,6 +63,29 @@ Y
   grid --configfile "results/gpu/$1.yaml" >"$out/resume_$1_$2.txt" 2>&1
 }
 
+# How far the weights of two such grids are apart, a line a cell.
+apart() {
+  "$python" - "results/gpu/$1/cells" "results/gpu/$2/cells" <<'P'
+import sys
+from pathlib import Path
+
+import torch
+
+
+def size(values):
+    return sum(each.double().square().sum() for each in values).sqrt()
+
+
+ours, theirs = map(Path, sys.argv[1:])
+for file in sorted(ours.rglob("checkpoint.pth")):
+    place = file.relative_to(ours)
+    a, b = (torch.load(each, map_location="cpu", weights_only=True)["state_dict"] for each in (file, theirs / place))
+    differ = sum(not torch.equal(a[name], b[name]) for name in a)
+    far = size(a[name] - b[name] for name in a) / size(a.values())
+    print(f"{place.parent}: {differ} of {len(a)} tensors differ, by {far:.1e} of the weights' size")
+P
+}
+
 resume() {
   rm -rf results/gpu
   drawn whole 1 &
@@ -68,46 +96,19 @@ resume() {
   kill -9 -- -$killed 2>/dev/null; wait $killed 2>/dev/null
   drawn killed 2
   wait
-  "$python" - <<'P' | tee "$out/resume.txt"
-from pathlib import Path
-
-import torch
-
-same = []
-for whole in sorted(Path("results/gpu/whole/cells").rglob("checkpoint.pth")):
-    killed = Path(str(whole).replace("/whole/", "/killed/"))
-    first, second = (torch.load(file, map_location="cpu", weights_only=True)["state_dict"] for file in (whole, killed))
-    differ = [name for name in first if not torch.equal(first[name], second[name])]
-    same.append(not differ)
-    if differ:
-        print(f"{whole}: {len(differ)} of {len(first)} tensors differ")
-print(f"{sum(same)} of {len(same)} trainings that were killed and resumed equal the others to the bit")
-P
+  apart whole killed | tee "$out/resume.txt"
   keep resume_records.tgz results/gpu/whole/records
 }
 
 cpu() {
   LOSSES=mse,rspose drawn cpu 1 cpu
   rspose diff results/gpu/cpu/records results/gpu/whole/records >"$out/cpu_diff.txt"
-  "$python" - <<'P' | tee "$out/cpu.txt"
-import json
-from pathlib import Path
-
-import torch
-
-for cpu in sorted(Path("results/gpu/cpu/cells").rglob("checkpoint.pth")):
-    whole = Path(str(cpu).replace("/cpu/", "/whole/"))
-    ours, theirs = (torch.load(file, map_location="cpu", weights_only=True)["state_dict"] for file in (cpu, whole))
-    apart = sum((ours[name] - theirs[name]).double().square().sum() for name in ours).sqrt()
-    size = sum(weights.double().square().sum() for weights in ours.values()).sqrt()
-    scores = [json.loads(Path(file.parent, "scores.json").read_bytes())["metrics"]["PCK"] for file in (cpu, whole)]
-    print(f"{cpu.parent}: weights apart by {apart / size:.1e} of their size; PCK on the CPU {scores[0]:.4f}, on the device {scores[1]:.4f}")
-P
+  apart cpu whole | tee "$out/cpu.txt"
 }
 
 photos() {
   (while sleep 20; do keep photos_records.tgz results/photos/records results/photos/tables; done) &
-  local keeping=$! ended=$((SECONDS + bound)) seeds=""
+  local keeping=$! ended=$((SECONDS + bound)) seeds="" bound
   for seed in ${SEEDS:-0 1 2}; do
     seeds="${seeds:+$seeds,}$seed"
     bound=$((ended - SECONDS))
@@ -118,9 +119,17 @@ photos() {
   keep photos_records.tgz results/photos/records results/photos/tables
 }
 
+failed=0
 for part in "$@"; do
   case $part in
-    setup | doctor | tests | bench | resume | cpu | photos) started=$SECONDS; $part; say "$part: exit $?, $((SECONDS - started)) s" ;;
+    setup | doctor | tests | bench | resume | cpu | photos)
+      started=$SECONDS
+      $part
+      code=$?
+      [ $code = 0 ] || failed=1
+      say "$part: exit $code, $((SECONDS - started)) s"
+      ;;
     *) say "error: $part: no such part; there are setup, doctor, tests, bench, resume, cpu, photos"; exit 1 ;;
   esac
 done
+exit $failed

@@ -621,6 +621,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def only_planned(arguments: Sequence[str]) -> bool:
+    """Whether a command of Snakemake is a dry run, ``-np`` as well as ``--dry-run``."""
+    return any(re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*|--dry-?run", each) for each in arguments)
+
+
 def require_configs(arguments: Sequence[str]) -> None:
     """End with one line if a config given to Snakemake cannot be read: its own words name no file."""
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

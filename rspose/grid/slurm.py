@@ -14,11 +14,24 @@ from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
 
+from rspose.grid.config import only_planned
+
+_PREFIX = "RSPOSE_SLURM_"
+_KNOWN = ("PARTITION", "CPU_PARTITION", "ACCOUNT", "GPU", "HOURS", "MAX_HOURS", "EXTRA")
+
 
 def require_slurm(arguments: Sequence[str]) -> None:
     """End with one line where jobs cannot be sent: before the graph of a large grid is made, not after."""
-    only_planned = {"-n", "--dry-run", "--dryrun"} & set(arguments)
-    if shutil.which("sbatch") is None and not only_planned and "SLURM_JOB_ID" not in os.environ:
+    unknown = {name for name in os.environ if name.startswith(_PREFIX)} - {
+        f"{_PREFIX}{each}" for each in _KNOWN
+    }
+    if unknown:
+        sys.exit(f"error: {min(unknown)}: expected one of {', '.join(_PREFIX + each for each in _KNOWN)}")
+    if f"{_PREFIX}CPU_PARTITION" in os.environ and f"{_PREFIX}PARTITION" not in os.environ:
+        sys.exit(
+            f"error: {_PREFIX}CPU_PARTITION: expected {_PREFIX}PARTITION beside it, for trainings; found none"
+        )
+    if shutil.which("sbatch") is None and not only_planned(arguments) and "SLURM_JOB_ID" not in os.environ:
         sys.exit(
             "error: --profile slurm: expected Slurm's sbatch on this machine, found none; "
             "run it on a login node of the cluster, or without the profile"

@@ -99,7 +99,7 @@ def load(source: str) -> None:
     if source.endswith(".py"):
         path = Path(source).resolve()
         if not path.is_file():
-            raise ValueError(f"loss file {source}: no such file")
+            raise ValueError(f"loss file {source}: no such file in {Path.cwd()}")
         failure = _import_file(path)
     else:
         installed = entry_points(group=ENTRY_POINTS)

@@ -14,12 +14,8 @@ def blocks(page: str, language: str) -> list[str]:
 
 def files(page: str) -> dict[str, str]:
     """The code blocks of a page that are whole files: those whose first line is a comment with its name."""
-    named = [re.match(r"# (\w+\.py)\n", block) for block in blocks(page, "python")]
-    return {
-        name.group(1): block
-        for name, block in zip(named, blocks(page, "python"), strict=True)
-        if name is not None
-    }
+    named = ((re.match(r"# (\w+\.py)\n", block), block) for block in blocks(page, "python"))
+    return {name[1]: block for name, block in named if name}
 
 
 def write(folder: Path, contents: dict[str, str]) -> None:
