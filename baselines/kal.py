@@ -107,6 +107,6 @@ class KALLoss(HeatmapLoss):
         factor = self.factors.to(target.weights.dtype)[target.visible % number]  # of each visible map
         value = over_maps(partial(self.map_loss, factor=factor), target, prediction, target.heatmaps)
         value, regulariser = (sum_over_parts(each, target) for each in (value, (2 * factor - 1).square()))
-        if self.regulariser == "mean":
+        if self.regulariser == "mean" and len(factor):
             regulariser = (2 * self.factors.mean() - 1).square().to(value.dtype)
         return {self.name: value, "regulariser": self.regulariser_weight * regulariser}

@@ -51,6 +51,7 @@ def _distribution(label: Tensor, label_beta: float | None) -> Tensor:
     """Labels ``[..., N]`` as distributions."""
     if label_beta is not None:
         return (label_beta * label).softmax(dim=-1)
+    label = label.clamp_min(0)  # one rounded below 0 has no logarithm
     return label / label.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(label.dtype).tiny)
 
 

@@ -28,7 +28,7 @@ def wahr_weight(prediction: Tensor, label: Tensor, gamma: float = 0.01) -> Tenso
         >>> wahr_weight(torch.tensor([0.2, 0.2]), torch.tensor([1.0, 0.0]))
         tensor([0.8000, 0.2000])
     """
-    foreground = label.pow(gamma)
+    foreground = label.clamp_min(0).pow(gamma)  # one rounded below 0 has no power
     return foreground * (1 - prediction).abs() + prediction.abs() * (1 - foreground)
 
 

@@ -355,6 +355,15 @@ def test_the_factor_of_a_masked_keypoint_has_no_gradient() -> None:
     assert (loss.factor_logits.grad[:2] != 0).all() and loss.factor_logits.grad[2] == 0
 
 
+@pytest.mark.parametrize("regulariser", ["each", "mean"])
+def test_a_batch_without_visible_keypoints_has_no_regulariser(regulariser: str) -> None:
+    target = make_target("heatmap", keypoints=3)
+    target.weights.zero_()
+    loss = FoWKALLoss(3, regulariser=regulariser)
+    torch.nn.init.constant_(loss.factor_logits, 2.0)
+    assert [term.item() for term in loss(random_prediction(target), target).values()] == [0, 0]
+
+
 def test_fowkal_names_a_wrong_number_of_keypoints() -> None:
     target = make_target("heatmap", keypoints=5)
     with pytest.raises(ValueError, match=r"fowkal loss: .*expected 17 keypoints \(num_keypoints\), found 5"):

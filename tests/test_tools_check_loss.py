@@ -6,7 +6,6 @@ of them can fail is shown here on losses that break it.
 
 import dataclasses
 import doctest
-import importlib
 import pkgutil
 import re
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from rspose.losses import (
     KeypointTarget,
     Maps,
     PerMapLoss,
+    as_tuple,
     available,
     build,
     load,
@@ -162,8 +162,11 @@ def test_wrong_input_is_named(name: str, head: str) -> None:
         loss(prediction, torch.zeros(4, 5))
     expect("prediction: expected a tensor, or a tuple of two, found a list", [prediction])
     expect("target.scale: expected a tensor, found a float", scale=3.0)
-    rounded = dataclasses.replace(target, heatmaps=on_maps(lambda y: y * (1 + 1e-6), target.heatmaps))
-    assert all(term.isfinite() for term in loss(prediction, rounded).values())
+    for rounded in (lambda y: y * (1 + 1e-6), lambda y: y - 1e-6):
+        labels = on_maps(rounded, target.heatmaps)
+        terms = loss(prediction, dataclasses.replace(target, heatmaps=labels)).values()
+        gradients = torch.autograd.grad(sum(terms), as_tuple(prediction), allow_unused=True)
+        assert all(each.isfinite().all() for each in (*terms, *gradients) if each is not None)
     other = make_target("heatmap" if head == "simcc" else "simcc").heatmaps
     expect(f"target.heatmaps: expected labels for a {head} head", heatmaps=other)
 
@@ -194,13 +197,13 @@ def test_a_loss_refuses_a_head_it_does_not_serve() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        f"{package.__name__}.{module.name}"
+        module.name
         for package in (rspose.losses, baselines)
-        for module in pkgutil.iter_modules(package.__path__)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ],
 )
 def test_examples_in_docstrings_run_as_printed(module: str) -> None:
-    assert doctest.testmod(importlib.import_module(module)).failed == 0
+    assert doctest.testmod(pytest.importorskip(module)).failed == 0  # Triton is not everywhere installed
 
 
 class Squared(PerMapLoss):
