@@ -10,6 +10,7 @@ import pytest
 import torch
 from builders.processes import python
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rspose.losses import ap_loss, rank_sort
 from rspose.losses.rank_sort.reference import rank_sort_reference, step
@@ -146,6 +147,7 @@ def test_the_reference_is_an_implementation_too() -> None:
     assert_as_defined(*random_rows(1, ties=False), 0.5, "reference", tolerance=0)
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 def test_bucketed_ranking_is_exact_without_smoothing(seed: int, ties: bool) -> None:
@@ -195,12 +197,28 @@ def assert_as_looped(row: Callable[..., Any], scores: Tensor, labels: Tensor, *f
         assert ours[1].tolist() == pytest.approx(gradient, abs=1e-9)
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("delta", DELTAS)
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 def test_bucketed_ranking_equals_a_loop(ties: bool, delta: float) -> None:
     rows = random_rows(1, ties, torch.float64)
     rank, _, gradient, _ = with_gradients(*rows, delta, "bucketed")
     assert_as_looped(partial(bucketed_row, delta=delta), *rows, rank, gradient)
+
+
+@pytest.mark.parametrize("implementation", ["torch", "bucketed"])
+def test_no_tensor_holds_all_pairs_of_a_row_of_positives(implementation: str) -> None:
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, operation: Any, _: Any, given: Any = (), named: Any = None) -> Any:
+            found = operation(*given, **(named or {}))
+            sizes.append(found.numel() if isinstance(found, Tensor) else 0)
+            return found
+
+    with Sizes():
+        rank_sort(torch.randn(1, 3000), torch.rand(1, 3000), implementation=implementation)
+    assert 3000 <= max(sizes) < 3000**2 / 30  # blocks of 2^18
 
 
 @pytest.mark.parametrize(("mass", "passed_on"), [(1e-2, True), (1e-5, True), (3e-10, True), (3e-11, False)])

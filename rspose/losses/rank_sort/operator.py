@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from rspose.losses.rank_sort.pairs import PAIRS, among_positives, positives_with_negatives
 from rspose.losses.rank_sort.positives import NEGLIGIBLE, Positives, checked_scores, split
 from rspose.losses.rank_sort.reference import rank_sort_reference
-from rspose.losses.rank_sort.segments import Buckets, Segments
+from rspose.losses.rank_sort.segments import Segments, at_bucket_means
 
 Implementation = Literal["auto", "reference", "torch", "triton", "bucketed"]
 
@@ -157,15 +157,17 @@ def _compare(
         share = present[rows] & (false_positives > NEGLIGIBLE)
         return share / count[rows, None] / (rank_plus[rows] + false_positives)
 
+    if implementation == "bucketed":
+        scores, negative = at_bucket_means(scores, negative, positives, delta)
     rank_gradient = nothing
-    if implementation == "torch" and width <= _FEW and width * scores.shape[1] <= PAIRS:
+    if width <= _FEW and width * scores.shape[1] <= PAIRS:
         given = push if wanted else None
         false_positives, rank_gradient = positives_with_negatives(scores, negative, positives, delta, given)
     else:
-        form = (Buckets if implementation == "bucketed" else Segments)(scores, negative, positives, delta)
-        false_positives = form.sum_over_negatives()
+        segments = Segments(scores, negative, positives, delta)
+        false_positives = segments.sum_over_negatives()
         if wanted:
-            rank_gradient = form.sum_over_positives(push(false_positives, slice(None)))
+            rank_gradient = segments.sum_over_positives(push(false_positives, slice(None)))
     ranking = (false_positives / (rank_plus + false_positives)).where(present, 0)
     if wanted:
         rank_gradient = rank_gradient.to(scores.dtype).masked_fill_(~negative, 0)
