@@ -218,6 +218,20 @@ def test_trials_on_a_dataset_that_serves_the_others_count_once_and_it_has_to_be_
     assert missing.startswith("coco: ")
 
 
+def test_trials_take_the_hours_of_the_dataset_that_they_are_on(trainable: Settings, tmp_path: Path) -> None:
+    trainable.update(datasets=["mpii"], heads=["simcc"], losses=["mse"])
+    trainable["tuning"] = {"trials": 4, "dataset": "coco"}
+    coco = trainable["data"]["coco"]
+    coco["root"] = str(tmp_path / "nowhere")
+
+    def hours_of_trials(images: int) -> float:
+        coco["generate"]["train_images"] = images
+        (row,) = make_plan(complete(trainable))["rows"]
+        return row["hours_left"] - row["cells"] * row["hours"]
+
+    assert hours_of_trials(88_000) == pytest.approx(100 * hours_of_trials(880), rel=0.01)
+
+
 def test_real_datasets_that_are_not_there_are_planned_from_published_numbers(trainable: Settings) -> None:
     for entry in trainable["data"].values():
         entry.pop("generate")
@@ -252,7 +266,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     assert "c.yaml: 2 of 7 cells done; the others take about 57.2 hours of training steps on this " in text
     assert "\nLosses: mse, kl; seeds: 0, 5\n" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
-    assert "Devices: as the config says. 1 < 2: the batch needs 2 of 24 GB; set training.devices" in text
+    assert "the config gives a cell a GPUs and its batch needs b of 24 GB: set training.devices" in text
     assert "  trials  " in text
     untuned = plan_page({**plan, "totals": {**totals, "trials": 0}}, Path("c.yaml"))
     assert "trials" not in untuned
@@ -338,8 +352,9 @@ def test_the_plan_is_printed_as_a_table_and_as_json(
     plan = json.loads(capsys.readouterr().out)
     assert plan["totals"]["cells"] == 2
     assert plan["rows"][0]["model"] == "tiny"
-    assert main(["plan", str(path), "--tflops", "0"]) == 1
-    assert "--tflops: expected a number above 0" in capsys.readouterr().err
+    for option, wrong in (("--tflops", "0"), ("--tflops", "inf"), ("--device-memory", "nan")):
+        assert main(["plan", str(path), option, wrong]) == 1
+        assert f"{option}: expected a number above 0" in capsys.readouterr().err
 
 
 @pytest.mark.slow

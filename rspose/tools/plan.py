@@ -2,10 +2,12 @@
 
 import io
 import json
+import math
 import statistics
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,31 +57,29 @@ def make_plan(
             training step takes the place of ``tflops``.
 
     Raises:
-        ValueError: ``tflops`` is not above 0, or ``machine`` has no such speed.
+        ValueError: ``tflops`` or ``device_memory_gb`` is no number above 0, or ``machine`` has no such speed.
     """
     on, said_of = "a GPU", "an assumed"
     if machine is not None:
         on, tflops = _measured(machine)
         said_of = f"what ResNet-50 reached on {on} ({machine}),"
-    if not tflops > 0:
-        raise ValueError(f"--tflops: expected a number above 0, found {tflops}")
+    for option, number in {"--tflops": tflops, "--device-memory": device_memory_gb}.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{option}: expected a number above 0, found {number}")
     unfinished = config.unfinished()
     groups: dict[_Row, list[Cell]] = {}
     for cell in config.cells():
         groups.setdefault((*cell[:3], cell.length), []).append(cell)
     tuned, waiting = _tuned_rows(config, groups), trials_left(config, unfinished)
     device = torch.device(training_device(config))
-    instances: dict[str, tuple[int, str]] = {}
+    counted: dict[str, tuple[int, str]] = {}
     rows: list[dict[str, Any]] = []
     bar = progress("networks of the grid")
     for key, group in groups.items():
         left = [cell for cell in group if cell in unfinished]
         training = config.training_of(group[0])
         with DefaultScope.overwrite_default_scope("mmpose"):
-            composed = compose(config, group[0], Path(), None)
-            if key[0] not in instances:
-                instances[key[0]] = _instances(config, key[0], composed)
-            cost = network_cost(composed)
+            composed, cost, instances, counted_from = _network(config, group[0], counted)
             fixed, per_instance = cost.fixed_bytes, float(cost.kept_bytes)
             seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
             if measure:
@@ -87,21 +87,23 @@ def make_plan(
                 seconds = {loss: float(steps.seconds[loss].median()) / steps.batch for loss in seconds}
                 if steps.peak_bytes:
                     fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
-        count, counted_from = instances[key[0]]
-        hours = {loss: each * count * training.epochs / 3600 for loss, each in seconds.items()}
+        hours = {loss: each * instances * training.epochs / 3600 for loss, each in seconds.items()}
+        hours_left = sum(hours[cell.loss] for cell in left)
         trials = [each for each in waiting if tuned.get(each[0][:3]) == key]
-        needed = 1
-        while (
-            needed < training.batch_size
-            and fixed + per_instance * training.batch_size / needed > device_memory_gb * 1e9
-        ):
-            needed *= 2
+        if trials:  # they may be of another dataset, and are a part of a cell of length 1
+            _, there, as_many, _ = _network(config, trials[0][0], counted)
+            cell_there = as_many * config.training_of(trials[0][0]).epochs * there.flops
+            times = cell_there / (instances * training.epochs * cost.flops)
+            hours_left += times * sum(hours[cell.loss] * part for cell, part in trials)
+        whole_batch, fits = per_instance * training.batch_size, device_memory_gb * 1e9 - fixed
+        powers = (2**exponent for exponent in count())
+        needed = next(n for n in powers if n >= training.batch_size or whole_batch / n <= fits)
         rows.append(
             {
                 **dict(zip(("dataset", "model", "head", "length"), key, strict=True)),
                 "cells": len(group),
                 "done": len(group) - len(left),  # have a record
-                "instances": count,  # that are trained on
+                "instances": instances,  # that are trained on
                 "instances_from": counted_from,  # files, published or estimated
                 "epochs": training.epochs,
                 "batch_size": training.batch_size,
@@ -110,9 +112,8 @@ def make_plan(
                 "flops": cost.flops,
                 "hours": statistics.mean(hours[cell.loss] for cell in group),  # of one device, a cell
                 "trials": len(trials),  # still to be trained
-                "hours_left": sum(hours[cell.loss] for cell in left)
-                + sum(hours[cell.loss] * part / key[3] for cell, part in trials),
-                "memory_gb": (fixed + per_instance * training.batch_size) / 1e9,  # with the whole batch
+                "hours_left": hours_left,
+                "memory_gb": (fixed + whole_batch) / 1e9,  # with the whole batch
                 "devices": training.devices,
                 "devices_needed": needed,  # so that the batch fits: a power of two
                 "disk_gb": cost.disk_bytes / 1e9,  # of a cell
@@ -206,6 +207,17 @@ def network_cost(composed: Any) -> NetworkCost:
     )
 
 
+def _network(
+    config: GridConfig, cell: Cell, counted: dict[str, tuple[int, str]]
+) -> tuple[Any, NetworkCost, int, str]:
+    """Composed config of a cell, what its network takes, and its training instances, counted once."""
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        composed = compose(config, cell, Path(), None)
+        if cell.dataset not in counted:
+            counted[cell.dataset] = _instances(config, cell.dataset, composed)
+        return composed, network_cost(composed), *counted[cell.dataset]
+
+
 def _instances(config: GridConfig, dataset: str, composed: Any) -> tuple[int, str]:
     entry = config.data[dataset]
     known = datasets.dataset(dataset)
@@ -265,7 +277,10 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
     memory = f"{plan['device_memory_gb']:g} GB"
     fit = f"The batches fit into as many of {memory}."
     if any(row["devices"] < row["devices_needed"] for row in plan["rows"]):
-        fit = f"1 < 2: the batch needs 2 of {memory}; set training.devices, or a smaller batch_size."
+        fit = (
+            f"Where the column devices shows a < b, the config gives a cell a GPUs and its batch needs b of "
+            f"{memory}: set training.devices, or a smaller batch_size."
+        )
     weights = [f"{each['file']}  {each['url'] or ''}".rstrip() for each in plan["missing_weights"]]
     hint = f" (rspose pretrained {config_file} downloads those with a URL)"
     return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \

@@ -69,7 +69,7 @@ class Segments:
 def at_bucket_means(
     scores: Tensor, negative: Tensor, positives: Positives, delta: float
 ) -> tuple[Tensor, Tensor]:
-    """Scores with each negative at the mean of those between the same two positives, and which of them count."""
+    """Scores with each negative at the mean of those between the same two positives, and which count."""
     knots = positives.scores.where(positives.present, float("inf")).sort(dim=1).values
     # A negative level with a positive stands above it, as H(0) says for delta = 0.
     bucket = torch.searchsorted(knots, scores.contiguous(), right=True)
