@@ -476,19 +476,17 @@ def _check_loss(name: str, source: str | None) -> int:
 def _compare(
     name: str,
     config: Path,
-    source: str | None,
     datasets: list[str] | None,
     heads: list[str] | None,
     seeds: int | None,
-    cores: int | None,
-    dry_run: bool,
+    **how: Any,
 ) -> int:
     """Train a loss beside those that have records; print its row, differences and cost."""
     from rspose.tools.compare_run import run_comparison
 
     part = {"datasets": datasets, "heads": heads, "seeds": seeds and list(range(seeds))}
     named = {key: values for key, values in part.items() if values}
-    return run_comparison(config, name, source, cores, dry_run, named)
+    return run_comparison(config, name, named, **how)
 
 
 @command(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from builders.grid import jobs_of
 from builders.losses import forget_later
-from builders.records import COCO_METRICS, record, rows_of, write
+from builders.records import COCO_METRICS, fail, record, rows_of, write
 
 from rspose.cli import main
 from rspose.grid.cell import Cell
@@ -70,6 +70,26 @@ def test_a_comparison_shows_its_own_length_where_the_folder_has_more_records_of_
     _print_comparison(config, "kl", failed=False)
     first, *_ = capsys.readouterr().out.split("\n\n\n")
     assert "| KL" in first and "DM" not in first and "40.0" in first
+
+
+def test_why_cells_failed_is_said_where_none_has_a_record(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail(tmp_path / "records", "mse", 0, "train", "out of memory")
+    config = complete({**settings, "results": str(tmp_path), "losses": ["mse"], "controls": False})
+    with pytest.raises(ValueError, match="no usable record"):
+        _print_comparison(config, "mse", failed=True)
+    assert re.search(r"^failed: coco .* mse seed 0: .*out of memory", capsys.readouterr().err)
+
+
+def test_a_loss_of_other_models_is_said_to_be_so(folder: Path) -> None:
+    config = yaml.safe_load((folder / "tiny.yaml").read_text())
+    config["model_settings"]["other"] = config["model_settings"]["tiny"]
+    config["loss_settings"]["kl_other"] = {"loss": "kl", "models": ["other"]}
+    (folder / "two.yaml").write_text(yaml.safe_dump(config))
+    expected = r"loss 'kl_other' is trained with none of .* models; see loss_settings\.kl_other\.models"
+    with pytest.raises(ConfigError, match=expected):
+        compare_with(folder / "two.yaml", "kl_other")
 
 
 # The tests of one folder follow each other: what one has trained, the next finds.

@@ -58,9 +58,11 @@ def compare_with(
     others = [name for name in config.losses if name not in (REFERENCE, loss)]
     config = config.changed(losses_from=sources, losses=[*others, loss])
     if all(cell.loss != loss for cell in config.cells()):
+        if any(head in config.served_heads(loss, head) for head in config.heads):
+            of = f"see loss_settings.{loss}.models"
+            raise ConfigError(f"loss {loss!r} is trained with none of the config's models; {of}")
         heads = "', '".join(config.heads)
-        name = config.loss_of(loss, config.heads[0]).loss
-        raise ConfigError(f"loss {name!r} serves none of the config's heads ('{heads}')")
+        raise ConfigError(f"loss {loss!r} serves none of the config's heads ('{heads}')")
     without = {cell.loss for cell in config.unfinished()}
     first = [] if loss == REFERENCE else [REFERENCE]
     losses = [*first, *(name for name in others if name not in without), loss]
@@ -75,24 +77,19 @@ def compare_with(
 
 
 def run_comparison(
-    path: Path,
-    loss: str,
-    source: str | None,
-    cores: int | None,
-    dry_run: bool,
-    part: Mapping[str, list[Any]],
+    path: Path, loss: str, part: Mapping[str, list[Any]], dry_run: bool = False, **how: Any
 ) -> int:
-    """Plan a comparison, run it and print what came out; snakemake's exit code.
+    """Plan a comparison as :func:`compare_with`, run it and print what came out; snakemake's exit code.
 
     Raises:
         ValueError: It cannot be planned, or no cell of the loss was finished.
     """
-    planned = compare_with(path, loss, source, cores, dry_run, part)
+    planned = compare_with(path, loss, part=part, dry_run=dry_run, **how)
     seeds = planned.config.seeds
     if len(seeds) > 1 and not dry_run and any(cell.seed == seeds[0] for cell in planned.config.unfinished()):
         print(f"First with seed {seeds[0]} alone, for a first table; then with all {len(seeds)}", flush=True)
         first = {**part, "seeds": seeds[:1]}
-        if status := run_comparison(path, loss, source, cores, dry_run, first):
+        if status := run_comparison(path, loss, first, dry_run, **how):
             return status
     print(f"Running: {shlex.join(['snakemake', *planned.arguments])}", flush=True)
     if planned.left_out:
@@ -119,11 +116,11 @@ def _print_comparison(config: GridConfig, name: str, failed: bool) -> None:
     own = [cell for cell in config.cells() if cell.loss == name]
     left = [cell for cell in config.unfinished() if cell.loss == name]
     if failed:
-        # The workflow makes no tables then: those of the cells that are there.
-        make_tables(records, config.results / "tables", config.equivalence)
         for failure in load_failures([], records):
             if failure.cell in left:
                 print(f"failed: {failure.cell}: {failure.error}", file=sys.stderr)
+        # The workflow makes no tables then: those of the cells that are there.
+        make_tables(records, config.results / "tables", config.equivalence)
     found = read_results(records, config.equivalence)
     # The folder may hold more records of other lengths.
     ours = [each for each in found.lengths if set(own) & {record.cell for record in each.records}]
