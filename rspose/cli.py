@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parser(GROUPS).parse_args(arguments))
     run: Run = options.pop("run")
     try:
-        return run(**options) or 0
+        status = run(**options) or 0
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:  # whoever read the output has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nothing is left to be flushed at the end)
         return 0
@@ -227,9 +229,9 @@ def _variance(records: list[Path], latex: bool) -> None:
 )
 def _pack(records: list[Path], out: Path, coarse: bool) -> None:
     """Put the records of folders into one compressed file, which every command reads like a folder."""
-    from rspose.grid.records import load_records, pack
+    from rspose.grid.records import pack
 
-    pack(found := load_records(*records), out, coarse)
+    pack(found := _records(*records), out, coarse)
     print(f"{out}: {len(found)} records, {out.stat().st_size / 1e6:.2f} MB")
 
 
@@ -241,10 +243,18 @@ def _pack(records: list[Path], out: Path, coarse: bool) -> None:
 )
 def _unpack(file: Path, out: Path) -> None:
     """Write each record of a packed file as a JSON file."""
-    from rspose.grid.records import load_records, unpack
+    from rspose.grid.records import unpack
 
-    unpack(found := load_records(file), out)
+    unpack(found := _records(file), out)
     print(f"{len(found)} records written to {out}/")
+
+
+def _records(*places: Path) -> list[Any]:
+    from rspose.grid.records import load_records
+
+    if not (found := load_records(*places)):
+        raise ValueError(f"no usable record under {', '.join(map(str, places))}")
+    return found
 
 
 @command(

@@ -1,6 +1,7 @@
 """The command line: what it makes and prints, and that an error is one line and exit code 1."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -165,6 +166,20 @@ def test_without_a_folder_for_tables_the_main_table_of_records_is_printed(
     assert said == (tmp_path / "tables" / "main.md").read_text()
 
 
+def test_a_folder_without_records_takes_no_packed_file_s_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, empty = tmp_path / "good.jsonl.xz", tmp_path / "empty"
+    write(tmp_path / "records", record())
+    success(capsys, "records", "pack", tmp_path / "records", "--out", good)
+    before = good.read_bytes()
+    empty.mkdir()
+    expected = f"error: no usable record under {empty}\n"
+    assert failure(capsys, "records", "pack", empty, "--out", good) == expected
+    assert failure(capsys, "records", "unpack", empty, "--out", tmp_path / "out") == expected
+    assert good.read_bytes() == before
+
+
 def test_a_fault_in_a_dataset_is_named_by_all_that_read_it(
     settings: dict[str, Any], tiny_datasets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +281,18 @@ def test_the_list_of_losses_says_what_each_is(capsys: pytest.CaptureFixture[str]
     reference = "Luo et al., Rethinking the Heatmap Regression, CVPR 2021, arXiv:2012.15175"
     assert rows["wahr"] == f"| `wahr` | WAHR | {reference} | 2D, 1D | `gamma=0.01` |  | `BenchmarkWAHRLoss` |"
     assert rows["rspose"].endswith(" yes | `BenchmarkRSPose` |")
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
+    write(tmp_path, record())
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "import sys; from rspose.cli import main; sys.exit(main())"]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    streams = {"stdout": writing, "stderr": subprocess.PIPE}
+    ended = subprocess.run([*command, "tables", tmp_path], env=buffered, check=False, **streams)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_the_command_is_installed() -> None:
