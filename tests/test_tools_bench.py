@@ -66,7 +66,7 @@ def test_where_the_kernel_tells_no_peak_memory_the_times_stand_alone(
     of_two: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench, "available", lambda: {"mse": available()["mse"]})
-    monkeypatch.setattr(bench, "_status", lambda field: {}[field])
+    monkeypatch.setattr(bench, "proc_bytes", lambda _, field: {}[field])
     assert main(["bench", "losses", "--json", "--repeats", "1"]) == 0
     (line, *_) = map(json.loads, capsys.readouterr().out.splitlines())
     assert line["loss"] == "mse" and line["forward_ms"] > 0 and line["extra_mb"] is None

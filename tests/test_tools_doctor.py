@@ -302,11 +302,17 @@ def test_a_partition_that_slurm_does_not_have_is_wrong(
     programs("sbatch")
     assert ("Slurm", "without squeue, scancel, sinfo", "wrong") in [line[:3] for line in look("workflow")]
     programs("squeue", "scancel")
-    programs("sinfo", says="gpu*|1-00:00:00|4|gpu:a100:8\\nlong|infinite|2|(null)\\n")
+    programs(
+        "sinfo",
+        says="gpu*|1-00:00:00|4|gpu:a100:8\\ngpu*|1-00:00:00|2|gpu:h100:4\\nlong|infinite|2|(null)\\n",
+    )
     monkeypatch.setenv("RSPOSE_SLURM_PARTITION", "gpu")
-    lines = {line.what: line for line in look("workflow")}
-    assert {line.verdict for line in lines.values()} == {"ok"}
-    assert lines["partition gpu"].found == "4 nodes, devices of each gpu:a100:8, at most 1-00:00:00"
+    lines = look("workflow")
+    assert {line.verdict for line in lines} == {"ok"}
+    assert [line.found for line in lines if line.what == "partition gpu"] == [
+        "4 nodes, devices of each gpu:a100:8, at most 1-00:00:00",
+        "2 nodes, devices of each gpu:h100:4, at most 1-00:00:00",
+    ]
     monkeypatch.setenv("RSPOSE_SLURM_PARTITION", "gpus")
     (wrong,) = (line for line in look("workflow") if line.verdict == "wrong")
     assert wrong[:2] == ("RSPOSE_SLURM_PARTITION", "expected of gpu, long, found gpus")

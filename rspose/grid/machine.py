@@ -11,3 +11,13 @@ def cpu_name() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def proc_bytes(file: str, field: str) -> int:
+    """A field of a file below /proc, which counts in units of 1,024 bytes.
+
+    Raises:
+        OSError, KeyError: The system has no such file, or no such field in it.
+    """
+    lines = dict(line.split(":", 1) for line in Path("/proc", file).read_text().splitlines())
+    return 1024 * int(lines[field].split()[0])

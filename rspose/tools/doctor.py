@@ -14,6 +14,7 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
@@ -25,7 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, load_config
-from rspose.grid.machine import cpu_name
+from rspose.grid.machine import cpu_name, proc_bytes
 from rspose.grid.progress import duration, progress
 from rspose.losses import available, build
 from rspose.tools import bench
@@ -153,8 +154,7 @@ def _versions(subject: Subject) -> Iterator[Line]:
 
 def _machine(subject: Subject) -> Iterator[Line]:
     yield Line("processor", f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores for this process")
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    total, free = (int(lines[key].split()[0]) / 1e6 for key in ("MemTotal", "MemAvailable"))
+    total, free = (proc_bytes("meminfo", key) / 1e9 for key in ("MemTotal", "MemAvailable"))
     yield Line("memory", f"{total:.1f} GB, {free:.1f} of them free")
     for name in ("cc", "nvcc"):
         said = _run(name, "--version").stdout.strip().splitlines()
@@ -183,13 +183,15 @@ def _workflow(subject: Subject) -> Iterator[Line]:
     if said.returncode:
         yield Line("partitions", f"no cluster answers: {_joined(said.stderr)}", "not here")
         return
-    partitions = {line.split("|")[0].rstrip("*"): line.split("|")[1:] for line in said.stdout.split()}
-    for name, (limit, nodes, devices) in partitions.items():
+    partitions = []
+    for line in said.stdout.split():  # one for each kind of node of a partition
+        name, limit, nodes, devices = line.split("|")
+        partitions.append(name := name.rstrip("*"))
         yield Line(f"partition {name}", f"{nodes} nodes, devices of each {devices}, at most {limit}")
     for variable in ("RSPOSE_SLURM_PARTITION", "RSPOSE_SLURM_CPU_PARTITION"):
-        unknown = {*filter(None, os.environ.get(variable, "").split(","))} - partitions.keys()
+        unknown = {*filter(None, os.environ.get(variable, "").split(","))}.difference(partitions)
         if unknown:
-            expected = f"expected of {', '.join(partitions)}, found {', '.join(unknown)}"
+            expected = f"expected of {', '.join(dict.fromkeys(partitions))}, found {', '.join(unknown)}"
             yield Line(variable, expected, "wrong")
 
 
@@ -206,14 +208,14 @@ def _data(subject: Subject) -> Iterator[Line]:
         if entry.generate:
             yield Line(name, f"{entry.folder}: drawn when the grid is run")
         elif not entry.folder.is_dir():
-            fetch = f"rspose data fetch {name} --root {entry.folder}"
+            fetch = f"rspose data fetch {name} --root {quote(str(entry.folder))}"
             yield Line(name, f"{entry.folder}: no such folder; {fetch}", "not here")
         else:
             memory = config.results / "work/checked" / name  # that of the workflow
             problems = check_dataset_once(entry.folder, name, memory, entry.least_keypoints).problems
-            more = f"; {len(problems)} problems: rspose data check {entry.folder} --dataset {name}"
+            command = f"rspose data check {quote(str(entry.folder))} --dataset {name}"
             if problems:
-                yield Line(name, problems[0] + more, "wrong")
+                yield Line(name, f"{problems[0]}; {len(problems)} problems: {command}", "wrong")
             elif read_manifest(entry.folder) is not None:
                 yield Line(name, f"{entry.folder}: drawn; the config asks for the real one", "not here")
             else:
@@ -223,7 +225,7 @@ def _data(subject: Subject) -> Iterator[Line]:
         yield Line("weights", f"{there} of {len(needed)} files are there")
     if missing:
         files = ", ".join(str(each.file) for each in missing)
-        yield Line("weights", f"{files}; rspose pretrained {subject.file}", "not here")
+        yield Line("weights", f"{files}; rspose pretrained {quote(str(subject.file))}", "not here")
 
 
 def _devices(subject: Subject) -> Iterator[Line]:

@@ -3,7 +3,6 @@
 import json
 import math
 import multiprocessing
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 from rspose.datasets import dataset
 from rspose.evaluation.evaluate import evaluate
 from rspose.evaluation.predictions import Predictions
-from rspose.grid.machine import cpu_name
+from rspose.grid.machine import cpu_name, proc_bytes
 from rspose.tools import official
 
 Row = dict[str, Any]
@@ -132,9 +131,11 @@ def _timed(run: Callable[[str, str], dict[str, float]], name: str, folder: str) 
     started = time.process_time()
     found = run(name, folder)
     seconds = time.process_time() - started
-    # The peak of this process; getrusage gives that of its parent where that is larger.
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return {"seconds": seconds, "memory_gb": int(peak[1]) / 2**20 if peak else None, "found": found}
+    try:  # the peak of this process; getrusage gives that of its parent where that is larger
+        peak: float | None = proc_bytes("self/status", "VmHWM") / 2**30
+    except (OSError, KeyError):  # not every container has it
+        peak = None
+    return {"seconds": seconds, "memory_gb": peak, "found": found}
 
 
 def _ours(name: str, folder: str) -> dict[str, float]:
