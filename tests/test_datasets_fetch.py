@@ -336,8 +336,8 @@ def test_gigabytes_are_fetched_only_where_somebody_agrees(
     assert main(command) == 1
     assert capsys.readouterr().err == "error: 1.5 GB to fetch, and no terminal to ask in; agree with --yes\n"
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    for reply, status in (("", 1), ("n", 1), ("y", 0)):
-        monkeypatch.setattr("builtins.input", lambda _, reply=reply: reply)
+    for reply, status in (("", 1), ("\n", 1), ("n\n", 1), ("y\n", 0)):  # the first: Ctrl-D
+        monkeypatch.setattr("sys.stdin.readline", lambda reply=reply: reply, raising=False)
         assert server.starts == []
         assert main(command) == status
     assert server.starts == [0, 0]

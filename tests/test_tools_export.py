@@ -5,6 +5,7 @@ import shutil
 import sys
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import cv2
@@ -22,6 +23,7 @@ from rspose.cli import main
 from rspose.datasets import DATASETS
 from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
+from rspose.tools.export import _compare
 from rspose.training.predict import predict
 
 # isort: split
@@ -202,3 +204,11 @@ def test_maps_that_cannot_be_exported_are_refused(
     trainable.update(losses=["own"], losses_from=[str(source)], datasets=["coco"])
     run(trainable, Cell("coco", "tiny", "heatmap", "own", 0), tmp_path)
     assert expected in refused(capsys, tmp_path / "cell", "--from", str(source))
+
+
+def test_maps_that_are_no_numbers_are_not_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = np.zeros((1, 2, 3), np.float32), np.full((1, 2, 3), np.nan, np.float32)
+    session = SimpleNamespace(run=lambda *_: [x, y])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: session)
+    with pytest.raises(ValueError, match="found a difference of nan"):
+        _compare(Path("any.onnx"), torch.zeros(1), (torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)))

@@ -1,5 +1,6 @@
 """A new loss from the template: it runs as it is written, and a name that cannot be used is said so."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_outside_a_clone_the_command_that_compares_says_that_it_needs_one(
     ]
     monkeypatch.chdir(REPOSITORY)
     assert what_to_do(path).splitlines()[2] == command
+
+
+def test_the_commands_that_are_printed_name_a_file_in_a_folder_with_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "my losses").mkdir()
+    path = new_loss("mine", tmp_path / "my losses")
+    for line in what_to_do(path).splitlines()[1:]:
+        assert shlex.split(line)[-2:] == ["--from", str(path)]
 
 
 def test_sentences_of_the_template_that_are_left_are_noted(tmp_path: Path) -> None:

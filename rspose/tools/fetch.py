@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 from rspose.datasets.fetch import bytes_on_disk, described, download, fetch, is_there, stored
 from rspose.datasets.interface import Download
@@ -46,7 +47,7 @@ def fetch_dataset(name: str, root: Path | None, yes: bool) -> bool:
         return report_dataset(root, name, quick=False)
     for each in by_hand:
         print(f"Fetch {each.file} by hand from {each.page}: {each.by_hand}. Put it at {stored(each, root)}")
-    print(f"Then run this again, or rspose data check {root} --dataset {name}")
+    print(f"Then run this again, or rspose data check {quote(str(root))} --dataset {name}")
     return False
 
 
@@ -81,7 +82,8 @@ def _agree(root: Path, offered: list[Download], yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ValueError(f"{left / _GB:.1f} GB to fetch, and no terminal to ask in; agree with --yes")
-    if input(f"Fetch {left / _GB:.1f} GB? [y/N] ").strip().lower() not in ("y", "yes"):
+    print(f"Fetch {left / _GB:.1f} GB? [y/N] ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ValueError("nothing fetched")
 
 

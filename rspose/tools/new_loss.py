@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from shlex import quote
 from string import Template
 
 from rspose.losses.registry import available, baselines_folder, name_problem, unusable
@@ -93,10 +94,11 @@ def new_loss(name: str, folder: Path | None = None) -> Path:
 def what_to_do(path: Path) -> str:
     """What to do with a file of :func:`new_loss`, in three lines."""
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    source = "" if path.resolve().parent == baselines_folder() else f" --from {shown}"
+    source = "" if path.resolve().parent == baselines_folder() else f" --from {quote(str(shown))}"
     compare = f"rspose compare {path.stem}{source}"
     if not Path("config/demo.yaml").is_file():
-        compare = f"rspose compare {path.stem} --from {path.resolve()}   (in a clone of the project)"
+        there = quote(str(path.resolve()))
+        compare = f"rspose compare {path.stem} --from {there}   (in a clone of the project)"
     return (
         f"{shown} written: it already runs. Change it, then\n"
         f"  rspose check-loss {path.stem}{source}\n"

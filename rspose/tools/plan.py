@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import rspose.training  # noqa: F401  # isort: skip  (makes mmpose importable)
@@ -282,7 +283,7 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
             f"{memory}: set training.devices, or a smaller batch_size."
         )
     weights = [f"{each['file']}  {each['url'] or ''}".rstrip() for each in plan["missing_weights"]]
-    hint = f" (rspose pretrained {config_file} downloads those with a URL)"
+    hint = f" (rspose pretrained {quote(str(config_file))} downloads those with a URL)"
     return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \
 {_hours(totals["hours_left"])} hours of training steps on {plan["hours_on"]}
 Losses: {", ".join(plan["losses"])}; seeds: {", ".join(map(str, plan["seeds"]))}
