@@ -518,7 +518,7 @@ def test_one_mistake_is_said_once(
     monkeypatch.delitem(CHECKS, "compiled")  # takes seconds
     broken({"map_loss": map_loss, "heads": ("simcc",)})
     _, not_run = failures()
-    assert (not_run.check, not_run.problem[:8]) == (f"{others} other checks.", "not run:")
+    assert not_run.check == f"{others} further checks were not run."
 
 
 def test_a_loss_that_serves_one_head_alone_is_told_how_to_say_so(

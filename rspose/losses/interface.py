@@ -291,7 +291,9 @@ class HeatmapLoss(nn.Module, ABC):
         return {}
 
     def extremes(self, prediction: Maps, target: KeypointTarget) -> Tensor:
-        """Return the least and the largest value of each tensor, ``[2T]`` on its device; empty if they are.
+        """Return the smallest and largest value of each of the T tensors, alternating, ``[2T]``.
+
+        They are on the prediction's device; of an empty batch there are none.
 
         Raises:
             ValueError: shapes disagree, or the loss does not serve this head.

@@ -91,8 +91,7 @@ def _follow(name: str, keypoints: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         maps = [torch.cat([map_[None], 0.8 * sure][:keypoints], dim=1).requires_grad_() for map_ in (x, y)]
         total = sum(loss((maps[0], maps[1]), target).values())
         values.append(total.item())
-    (gradient,) = torch.autograd.grad(total, maps[:1], allow_unused=True)
-    step = torch.zeros(BINS) if gradient is None else -gradient[0, 0]
-    shown = {"place": places / SIGMA, "label": label[0, 0], "heatmap": heatmap[0, 0].detach(), "step": step}
-    steps = pd.DataFrame(shown)[(places.abs() <= REACH * SIGMA).numpy()]
+    (gradient,) = torch.autograd.grad(total, maps[:1], materialize_grads=True)
+    shown = {"place": places / SIGMA, "label": label[0, 0], "heatmap": heatmap[0, 0].detach()}
+    steps = pd.DataFrame({**shown, "step": -gradient[0, 0]})[(places.abs() <= REACH * SIGMA).numpy()]
     return pd.DataFrame({"displacement": displacements, "value": values[:-1]}), steps.reset_index(drop=True)

@@ -76,8 +76,8 @@ def pushes(loss: HeatmapLoss) -> Tensor:
     raw, _ = nearest_output(loss, prediction, "heatmap")
     assert isinstance(raw, Tensor)
     raw = raw.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(sum(loss(raw, target).values()), raw, allow_unused=True)
-    return torch.zeros_like(prediction)[0] if gradient is None else -gradient[0]
+    (gradient,) = torch.autograd.grad(sum(loss(raw, target).values()), raw, materialize_grads=True)
+    return -gradient[0]
 
 
 def _map(axes: Axes, map_: Tensor, keypoint: int, **shown: Any) -> None:

@@ -70,16 +70,12 @@ def _not_repeatable(grid: GridConfig, records: list[Record]) -> str:
     if len(commits) > 1:
         return f"expected records of one commit, found {len(commits)}: {again}"
     other = [
-        record for record in records if not record.control and _settings(record) != _configured(grid, record)
+        record
+        for record in records
+        if not record.control
+        and record.content["provenance"].get("config_sha256")
+        != sha256_of(cell_settings(tuned(grid, record.cell), record.cell))
     ]
     if other:
         return f"{len(other)} of {len(records)} records are of other settings, {other[0].cell} first: {again}"
     return ""
-
-
-def _settings(record: Record) -> str | None:
-    return record.content["provenance"].get("config_sha256")
-
-
-def _configured(grid: GridConfig, record: Record) -> str:
-    return sha256_of(cell_settings(tuned(grid, record.cell), record.cell))
