@@ -93,9 +93,8 @@ def make_plan(
         trials = [each for each in waiting if tuned.get(each[0][:3]) == key]
         if trials:  # they may be of another dataset, and are a part of a cell of length 1
             _, there, as_many, _ = _network(config, trials[0][0], counted)
-            cell_there = as_many * config.training_of(trials[0][0]).epochs * there.flops
-            times = cell_there / (instances * training.epochs * cost.flops)
-            hours_left += times * sum(hours[cell.loss] * part for cell, part in trials)
+            passes = as_many * config.training_of(trials[0][0]).epochs * there.flops / cost.flops
+            hours_left += sum(seconds[cell.loss] * passes * part for cell, part in trials) / 3600
         whole_batch, fits = per_instance * training.batch_size, device_memory_gb * 1e9 - fixed
         powers = (2**exponent for exponent in count())
         needed = next(n for n in powers if n >= training.batch_size or whole_batch / n <= fits)
