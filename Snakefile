@@ -99,7 +99,7 @@ onstart:
     if workflow.is_main_process:
         try:
             claim_results(RESULTS)
-        except RuntimeError as error:
+        except OSError as error:
             sys.exit(f"error: {error}")
 
 

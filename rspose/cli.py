@@ -64,8 +64,10 @@ def _make(
     """Draw a dataset with the files of the real one."""
     from rspose.drawn import make_dataset
     from rspose.grid.fingerprints import generator_version
+    from rspose.grid.lock import claim_drawing
     from rspose.grid.progress import progress
 
+    claim_drawing(out.resolve(), dataset)
     width, height = size
     val_images = val_images or max(1, images // 4)
     version = generator_version(dataset)

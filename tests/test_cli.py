@@ -15,6 +15,7 @@ from builders.records import record, write
 
 from rspose.cli import GROUPS, main
 from rspose.datasets.manifest import read_manifest
+from rspose.grid.lock import claim_drawing
 from rspose.losses import available
 from rspose.tools import mmpose_numbers, pages
 from rspose.tools.check_loss import CHECKS
@@ -98,7 +99,10 @@ def test_what_cannot_be_made_or_shown_is_one_line(
 ) -> None:
     make = ("data", "make", "--dataset", "coco", "--images", "2", "--out")
     assert "seed" in failure(capsys, *make, tmp_path / "d", "--seed", "-1")
-    assert "64x64" in failure(capsys, *make, tmp_path / "d", "--size", "32", "32")
+    assert "64x64" in failure(capsys, *make, tmp_path / "e", "--size", "32", "32")
+    claim_drawing(tmp_path / "claimed", "coco")  # as another process that draws there
+    (tmp_path / "link").symlink_to("claimed")
+    assert "found one that is in use by process" in failure(capsys, *make, tmp_path / "link")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("not to be lost")
     assert str(tmp_path / "mine") in failure(capsys, *make, tmp_path / "mine")

@@ -568,6 +568,10 @@ def test_an_interrupted_dataset_has_no_manifest_and_is_made_again(tmp_path: Path
 
 def test_a_generated_dataset_is_replaced_and_one_that_was_not_generated_is_left_alone(tmp_path: Path) -> None:
     root = tmp_path / "data"
+    neighbours = [tmp_path / name / "thesis.txt" for name in ("data.old", "data.partial")]
+    for each in neighbours:
+        each.parent.mkdir()
+        each.touch()
     make_dataset("coco", root, 6, 0, 2)
     make_dataset("coco", root, 3, 0, 2)
     assert len(list((root / "train2017").iterdir())) == 3
@@ -575,6 +579,7 @@ def test_a_generated_dataset_is_replaced_and_one_that_was_not_generated_is_left_
     with pytest.raises(ValueError, match="not generated"):
         make_dataset("coco", root, 3, 0, 2)
     assert len(list((root / "train2017").iterdir())) == 3
+    assert all(each.is_file() for each in neighbours)
 
 
 @pytest.mark.parametrize(

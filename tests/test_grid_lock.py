@@ -29,7 +29,7 @@ def held_by_another(folder: Path, hold: str = HOLD) -> subprocess.Popen[str]:
 def test_a_folder_in_use_is_refused_and_free_again_when_its_run_is_killed(tmp_path: Path) -> None:
     with held_by_another(tmp_path) as process:
         with pytest.raises(
-            RuntimeError, match=rf"^{tmp_path}: .*in use by process {process.pid} on .*, started in "
+            OSError, match=rf"^{tmp_path}: .*in use by process {process.pid} on .*, started in "
         ):
             claim_results(tmp_path)
         process.kill()
@@ -41,8 +41,8 @@ def test_a_dataset_that_another_run_draws_is_refused(tmp_path: Path) -> None:
         "claim_results(pathlib.Path(sys.argv[1])", "claim_drawing(pathlib.Path(sys.argv[1]), 'coco'"
     )
     with held_by_another(tmp_path / "coco", drawing) as process:
-        expected = rf"^{tmp_path}/coco: expected a dataset that no other run draws, .*in data.coco.root$"
-        with pytest.raises(RuntimeError, match=expected):
+        expected = rf"^{tmp_path}/coco: expected a dataset that no other run draws, .*with --out, or in data.coco.root$"
+        with pytest.raises(OSError, match=expected):
             claim_drawing(tmp_path / "coco", "coco")
         claim_drawing(tmp_path / "mpii", "mpii")
         process.kill()

@@ -106,7 +106,7 @@ def make_dataset(
     if out.exists() and read_manifest(out) is None and any(path.is_file() for path in out.rglob("*")):
         raise ValueError(f"{out}: holds files that were not generated (no {MANIFEST}); choose another folder")
 
-    staging, old = out.with_name(out.name + ".partial"), out.with_name(out.name + ".old")
+    staging, old = (out.with_name(f".{out.name}.{what}") for what in ("drawing", "replaced"))
     for left in (staging, old):  # by a run that was killed
         if left.exists():
             shutil.rmtree(left)

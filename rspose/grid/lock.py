@@ -17,7 +17,7 @@ def claim_results(folder: Path) -> None:
     """Keep other runs out of a results folder until this process ends.
 
     Raises:
-        RuntimeError: Another run is in it; the message says which, in one line.
+        OSError: Another run is in it; the message says which, in one line.
     """
     expected = "a results folder that no other run writes to"
     _claim(folder, folder / "work/run.lock", expected, "with --config results=FOLDER")
@@ -26,7 +26,7 @@ def claim_results(folder: Path) -> None:
 def claim_drawing(root: Path, dataset: str) -> None:
     """Keep other runs from drawing a dataset into a folder until this process ends; errors as above."""
     expected = "a dataset that no other run draws"
-    _claim(root, root.with_name(f".{root.name}.lock"), expected, f"in data.{dataset}.root")
+    _claim(root, root.with_name(f".{root.name}.lock"), expected, f"with --out, or in data.{dataset}.root")
 
 
 def claim_gpus(number: int, cells_per_gpu: int, folder: Path) -> None:
@@ -103,7 +103,7 @@ def _claim(folder: Path, path: Path, expected: str, instead: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not _takes(path):
         user = path.read_text().strip() or "another process"
-        raise RuntimeError(
+        raise OSError(
             f"{folder}: expected {expected}, found one that is in use by {user}; wait for it, or choose "
             f"another folder {instead}"
         )

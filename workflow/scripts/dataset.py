@@ -8,7 +8,7 @@ with job(snakemake) as terminal:
     from rspose.drawn import make_dataset
     from rspose.grid.lock import claim_drawing
 
-    settings, root = snakemake.params.generate, Path(snakemake.output[0]).parent
+    settings, root = snakemake.params.generate, Path(snakemake.output[0]).parent.resolve()
     claim_drawing(root, snakemake.params.dataset)
     make_dataset(
         snakemake.params.dataset,
