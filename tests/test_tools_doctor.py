@@ -169,14 +169,14 @@ def test_what_a_config_lacks_is_named_with_the_command_that_fetches_it(
     for dataset in ("coco", "mpii"):
         trainable["data"][dataset].pop("generate")
     put(trainable, "data/coco/root", str(tmp_path / "coco"))
-    put(trainable, "model_settings/tiny/pretrained", "https://example.org/weights-1234.pth")
+    put(trainable, "model_settings/tiny/pretrained", "https://example.org/weights-1234abcd.pth")
     config, file = complete(trainable), tmp_path / "grid.yaml"
     coco, crowdpose, mpii, weights = look("data", config=config, file=file)
     assert (coco.what, coco.verdict) == ("coco", "not here")
     assert coco.found.endswith(f"rspose data fetch coco --root {tmp_path}/coco")
     assert (crowdpose.verdict, mpii.verdict) == ("ok", "not here")
     assert mpii.found.endswith("mpii: drawn; the config asks for the real one")
-    assert weights[1:3] == (f"pretrained/weights-1234.pth; rspose pretrained {file}", "not here")
+    assert weights[1:3] == (f"pretrained/weights-1234abcd.pth; rspose pretrained {file}", "not here")
 
 
 def test_a_dataset_that_is_there_and_damaged_is_wrong(trainable: Settings, tmp_path: Path) -> None:

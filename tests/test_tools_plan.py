@@ -281,7 +281,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
 def server(tmp_path: Path) -> Iterator[str]:
     """A web server on this machine with one file of weights; its address."""
     (tmp_path / "served").mkdir()
-    (tmp_path / "served" / "weights-1234.pth").write_bytes(b"weights")
+    (tmp_path / "served" / "weights-1234abcd.pth").write_bytes(b"weights")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever)
@@ -296,9 +296,9 @@ def test_weights_are_downloaded_once_and_a_failure_names_the_address(
 ) -> None:
     path = tmp_path / "grid.yaml"
     put(trainable, "pretrained_folder", str(tmp_path / "weights"))
-    put(trainable, "model_settings/tiny/pretrained", f"{server}/weights-1234.pth?download=1")
+    put(trainable, "model_settings/tiny/pretrained", f"{server}/weights-1234abcd.pth?download=1")
     path.write_text(yaml.safe_dump(trainable))
-    expected = tmp_path / "weights" / "weights-1234.pth"
+    expected = tmp_path / "weights" / "weights-1234abcd.pth"
     config = load_config(path)
     (missing,) = missing_weights(config, [Cell("coco", "tiny", "simcc", "mse", 0)])
     assert missing.file == expected and missing.url in missing.problem() and "\n" not in missing.problem()
@@ -317,7 +317,7 @@ def test_weights_are_downloaded_once_and_a_failure_names_the_address(
         f"error: {server}/nothing.pth: no download: expected a file, found HTTP 404"
         in capsys.readouterr().err
     )
-    assert sorted(each.name for each in (tmp_path / "weights").iterdir()) == ["weights-1234.pth"]
+    assert sorted(each.name for each in (tmp_path / "weights").iterdir()) == ["weights-1234abcd.pth"]
 
 
 def test_names_of_weights_are_looked_up_where_mmengine_keeps_them(settings: Settings) -> None:
@@ -328,6 +328,10 @@ def test_names_of_weights_are_looked_up_where_mmengine_keeps_them(settings: Sett
     resnet = weights("torchvision://resnet50")
     assert resnet.file == Path("pretrained/resnet50-0676ba61.pth")
     assert resnet.url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+    page = "https://huggingface.co/{}/resolve/main/pytorch_model.bin"
+    one, again, two = (weights(page.format(name)) for name in ("a/one", "a/one", "b/two"))
+    assert one == again and one.file != two.file
+    assert {each.file.suffix for each in (one, two)} == {".bin"}
     assert weights("folder/own.pth").file == Path("folder/own.pth")
     assert weights("folder/own.pth").problem() == (
         "folder/own.pth: expected pretrained weights, found no file; "
@@ -361,12 +365,12 @@ def test_the_plan_is_printed_as_a_table_and_as_json(
 def test_weights_that_are_missing_stop_the_workflow_before_its_first_job(
     settings: Settings, tmp_path: Path
 ) -> None:
-    put(settings, "model_settings/tiny/pretrained", "https://example.org/net-1234.pth")
+    put(settings, "model_settings/tiny/pretrained", "https://example.org/net-1234abcd.pth")
     path = tmp_path / "grid.yaml"
     path.write_text(yaml.safe_dump(settings))
     run = SnakemakeRun(tmp_path, path)
     assert run.returncode != 0
-    assert "error: pretrained/net-1234.pth: expected pretrained weights, found no file; " in run.output
-    assert "rspose pretrained CONFIG fetches them from https://example.org/net-1234.pth; " in run.output
+    assert "error: pretrained/net-1234abcd.pth: expected pretrained weights, found no file; " in run.output
+    assert "rspose pretrained CONFIG fetches them from https://example.org/net-1234abcd.pth; " in run.output
     assert "Traceback" not in run.output
     assert not (tmp_path / "results").exists()

@@ -1,8 +1,10 @@
 """Which weights a backbone starts from, where they lie, and what is missing."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
@@ -17,6 +19,7 @@ from rspose.grid.fingerprints import sha256_of, sha256_of_modules
 _LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-mmlab": "openmmlab.json"}
 _LOADING = "rspose.training.weights"
 _PACKAGE = "package://"
+_HASHED = re.compile(r"-[0-9a-f]{8}[._]")  # as mmpose and torch name files, by what they hold
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,10 @@ def pretrained(config: GridConfig, model: str, head: str) -> Pretrained | None:
         folder = Path(found.origin).parent if found and found.origin else Path(package)
         return Pretrained(folder / file, None, package.replace("_", "-"))
     url = _url(source)
-    return Pretrained(config.pretrained_folder / Path(urlparse(url).path).name, url)
+    file = Path(urlparse(url).path)
+    if not _HASHED.search(file.name):  # other addresses may end alike: .../pytorch_model.bin
+        file = file.with_stem(f"{file.stem}-{sha256(url.encode()).hexdigest()[:8]}")
+    return Pretrained(config.pretrained_folder / file.name, url)
 
 
 def needed_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]:
