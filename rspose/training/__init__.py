@@ -8,6 +8,9 @@ that one line in an mmpose config is enough: ``custom_imports = dict(imports=["r
 import logging
 import os
 
+import numpy as np
+from torch.serialization import add_safe_globals
+
 from rspose.training import import_standins
 
 import_standins.install()
@@ -16,6 +19,8 @@ logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 # A checkpoint is data. torch then refuses one that brings code, which mmengine and torch.hub would run.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+# That of plain mmpose describes its dataset in arrays of these, which mmengine's list of what is data lacks.
+add_safe_globals([type(np.dtype(kind)) for kind in (np.float32, np.uint8)])
 # Trainings are deterministic, and on a GPU torch refuses matrix products that are not. Read when CUDA starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
