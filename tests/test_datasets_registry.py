@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders.datasets import with_noise
@@ -13,7 +14,14 @@ from rspose.datasets.coco import COCO
 from rspose.drawn import make_dataset
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.evaluate import evaluate_predictions
+from rspose.grid.cell import Cell
+from rspose.grid.config import complete
 from rspose.reporting.tables import make_tables
+from rspose.training.compose import compose
+from rspose.training.mmpose_datasets import register
+
+# isort: split
+from mmpose.registry import DATASETS as MMPOSE_DATASETS
 
 ARMS = KeypointSet(
     names=tuple(f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist") for side in ("left", "right")),
@@ -55,3 +63,14 @@ def test_a_fifth_dataset_is_drawn_checked_evaluated_and_told_of(arms: str, tmp_p
     make_tables(tmp_path / "results", tmp_path / "tables")
     text = (tmp_path / "tables" / "arms.md").read_text()
     assert "Arms" in text and "AP of arms" in text and "AR of arms" in text
+
+
+def test_each_dataset_is_trained_as_itself(arms: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    register(DATASETS[arms])
+    config = complete(settings)
+    for name in DATASETS:
+        config.data[name] = config.data["coco"]
+        config.model_settings["tiny"].input_size[name] = (64, 96)
+        composed = compose(config, Cell(name, "tiny", "simcc", "mse", 0), tmp_path, None)
+        for loader in ("train_dataloader", "predict_dataloader"):
+            assert MMPOSE_DATASETS.get(composed[loader]["dataset"]["type"]).known is DATASETS[name]

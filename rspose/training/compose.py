@@ -18,6 +18,7 @@ from rspose.datasets import dataset
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, ModelSettings, Source, Training
 from rspose.training.mmpose_configs import mmpose_config, model_config
+from rspose.training.mmpose_datasets import class_of
 from rspose.training.pretrained import Pretrained, pretrained
 
 _HEADS = ("HeatmapHead", "SimCCHead", "RTMCCHead")  # rspose.training.heads has a Benchmark one of each
@@ -69,8 +70,7 @@ def compose(config: GridConfig, cell: Cell, work_dir: Path, initial_weights: Pat
         )
         settings = loader["dataset"]
         settings.update(
-            # Of rspose.training.mmpose_datasets; mmpose has no LSP.
-            type="FastLspDataset" if known.format == "joints" else f"Fast{settings['type']}",
+            type=class_of(known.name),
             split=split,
             data_root=str(data.folder),
             ann_file=known.annotations[split],

@@ -31,8 +31,10 @@ _METAINFO = (
 )
 
 
-class _SharedSkeleton(BaseCocoStyleDataset):
-    """Samples share the dataset's metainfo, so no step of the pipeline may write into it.
+class _ProjectDataset(BaseCocoStyleDataset):
+    """mmpose's dataset class on the project's reading of its files; images held out or drawn with replacement.
+
+    Samples share the dataset's metainfo, so no step of the pipeline may write into it.
 
     Args:
         split: ``train`` or ``val``, of LSP, which has both in one file.
@@ -89,7 +91,7 @@ class _SharedSkeleton(BaseCocoStyleDataset):
     def _load_annotations(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if self.known.format == "mpii":
             return super()._load_annotations()
-        content = self._content_of_coco()
+        content = read_annotations(self.known.name, self.data_root, self.split, self.least_keypoints).content
         self._metainfo["CLASSES"] = content["categories"]
         images: dict[int, dict[str, Any]] = {}
         for image in content["images"]:
@@ -102,11 +104,6 @@ class _SharedSkeleton(BaseCocoStyleDataset):
             for person in persons
         ]
         return [info for info in infos if info], list(images.values())
-
-    def _content_of_coco(self) -> Any:
-        if self.known.format == "coco":
-            return _content(Path(self.ann_file), "coco", self.known)
-        return read_annotations(self.known.name, self.data_root, self.split, self.least_keypoints).content
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any] | None:
         """An instance of a COCO annotation file."""
@@ -158,13 +155,23 @@ _OF_MMPOSE = {
     "crowdpose": "CrowdPoseDataset",
     "mpii": "MpiiDataset",
 }
-for _name, _known in KNOWN.items():
-    _members: dict[str, Any] = {"known": _known}
-    if _name in _OF_MMPOSE:
-        _base = DATASETS.get(_OF_MMPOSE[_name])
+
+
+def class_of(name: str) -> str:
+    """The name of a dataset's class in mmpose's registry."""
+    return f"Fast{_OF_MMPOSE.get(name, f'{name.title()}Dataset')}"
+
+
+def register(known: Dataset) -> None:
+    """Make a dataset's class known to mmpose."""
+    members: dict[str, Any] = {"known": known}
+    bases: tuple[type, ...] = (_ProjectDataset,)
+    if known.name in _OF_MMPOSE:
+        bases += (DATASETS.get(_OF_MMPOSE[known.name]),)
     else:
-        _base = BaseCocoStyleDataset
-        _members["METAINFO"] = _metainfo_of(_name, _known.keypoints)
-    _bases = (_SharedSkeleton,) if _base is BaseCocoStyleDataset else (_SharedSkeleton, _base)
-    _class_name = f"Fast{_OF_MMPOSE.get(_name, f'{_name.title()}Dataset')}"
-    DATASETS.register_module(module=type(_class_name, _bases, _members))
+        members["METAINFO"] = _metainfo_of(known.name, known.keypoints)
+    DATASETS.register_module(module=type(class_of(known.name), bases, members))
+
+
+for _known in KNOWN.values():
+    register(_known)
