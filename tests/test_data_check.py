@@ -68,9 +68,10 @@ def only_problem(root: Path, dataset: str) -> str:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_a_missing_folder_is_named(dataset: str, tmp_path: Path) -> None:
-    problem = only_problem(tmp_path / "nowhere", dataset)
-    assert str(tmp_path / "nowhere") in problem and f"data.{dataset}.root" in problem
-    assert f"rspose data fetch {dataset}" in problem and "RSPOSE_DATA" in problem
+    root = tmp_path / "my data"
+    problem = only_problem(root, dataset)
+    assert str(root) in problem and f"data.{dataset}.root" in problem and "RSPOSE_DATA" in problem
+    assert f"rspose data fetch {dataset} --root '{root}'" in problem
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

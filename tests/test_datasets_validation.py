@@ -210,6 +210,16 @@ PERSONS, IMAGES = "annotations", "images"
 CONTRADICTIONS: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
     "ids that restart": ("coco", "train", restart_ids, r"annotation 2 \(id 0\): its id stands there twice"),
     "an image id twice": ("coco", "train", same_image_id, r"image 1: id \d+ stands there twice"),
+    "no image": (
+        "coco",
+        "val",
+        lambda content: content["images"].clear(),
+        r"expected images, .*, found no 'images'",
+    ),
+    "a folder in a name of MPII": (
+        *("mpii", "val", each("", lambda person: person.update(image=f"a/{person['image']}"))),
+        r"person 0: image: expected a file name that is a number, .*, found 'a/\d+.jpg' \(\d+ more",
+    ),
     "an image less": (
         "crowdpose",
         "val",

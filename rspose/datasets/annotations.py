@@ -65,13 +65,10 @@ class Annotations:
 
     def rows_of(self, annotation_id: np.ndarray, source: str) -> np.ndarray:
         """Row of each annotation id of a file ``source``, int64, shape as given; ValueError for others."""
-        order = np.argsort(self.annotation_id, kind="stable")
-        at = np.searchsorted(self.annotation_id, annotation_id, sorter=order)
-        rows = order[np.minimum(at, len(order) - 1)] if len(order) else at
-        unknown = self.annotation_id[rows] != annotation_id if len(order) else np.full(at.shape, True)
-        if unknown.any():
+        rows = rows_in(self.annotation_id, annotation_id)
+        if (rows < 0).any():
             raise ValueError(
-                f"{source}: annotation_id {annotation_id[unknown][0]} is not in {self.path}; "
+                f"{source}: annotation_id {annotation_id[rows < 0][0]} is not in {self.path}; "
                 "are the predictions of another dataset?"
             )
         return rows
@@ -175,7 +172,7 @@ def inspect_detections(
     if annotations is None:
         size = np.full((len(persons), 2), np.nan)
     else:
-        at = _rows(found.image_id, annotations.known_images)
+        at = rows_in(annotations.known_images, found.image_id)
         unlisted = at < 0
         findings.refuse(
             unlisted,
@@ -247,10 +244,10 @@ def _column(key: str, entries: list[dict[str, Any]], dtype: Any = np.float64) ->
     return np.array([entry[key] for entry in entries], dtype=dtype)
 
 
-def _rows(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Index of each value in ``known``, -1 where it is not there."""
+def rows_in(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Index of each value in ``known``, shape as ``values``; -1 where it is not there."""
     if not len(known):
-        return np.full(len(values), -1)
+        return np.full(values.shape, -1)
     order = np.argsort(known, kind="stable")
     rows = order[np.minimum(np.searchsorted(known, values, sorter=order), len(known) - 1)]
     return np.where(known[rows] == values, rows, -1)
@@ -307,7 +304,7 @@ def _coco_annotations(known: Dataset, path: Path, content: Any, findings: Findin
         person,
         lambda at: "its id stands there twice; an annotation's id has to be its own, also among all images",
     )
-    listed = _rows(annotations.image_id, annotations.known_images)
+    listed = rows_in(annotations.known_images, annotations.image_id)
     findings.refuse(
         listed < 0,
         person,
@@ -386,5 +383,13 @@ def _mpii_annotations(known: Dataset, path: Path, content: Any, findings: Findin
     def person(at: int) -> str:
         return f"{path}: person {at}"
 
+    findings.refuse(
+        np.array([not name.partition(".")[0].isdecimal() for name in annotations.image_names]),
+        person,
+        lambda at: (
+            f"image: expected a file name that is a number, as {known.title}'s are, "
+            f"found {annotations.image_names[at]!r}"
+        ),
+    )
     check_keypoints(findings, annotations.keypoints, labelled, annotations.box, unknown, person)
     return annotations

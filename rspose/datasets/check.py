@@ -1,7 +1,8 @@
 """Are a dataset's files there, whole, and of the right dataset and split? For real and generated ones."""
 
 import json
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +20,12 @@ from rspose.datasets.annotations import (
     read_head_sizes,
 )
 from rspose.datasets.duplicates import difference_hash, near_duplicates
-from rspose.datasets.fetch import described
+from rspose.datasets.fetch import Progress, described
 from rspose.datasets.interface import SPLITS, Dataset, SplitCounts
 from rspose.datasets.manifest import file_digest, read_manifest
 from rspose.datasets.pictures import turned_size
 from rspose.datasets.registry import dataset
 from rspose.datasets.validation import Findings, more
-
-Progress = Callable[[int, int], None]
 
 # The modules that say what is right.
 _CHECKS = ("annotations", "check", "joints", "validation")
@@ -115,13 +114,13 @@ def what_to_fetch(root: Path, name: str) -> list[str]:
 
 def _inspect_files(root: Path, known: Dataset, least_keypoints: int | None = None) -> Inspection:
     """What is found out without decoding images."""
-    found, val = Inspection(), None
+    found, annotations = Inspection(), None
     problems = found.problems
     if not root.is_dir():
         problems.append(
-            f"{root}: expected the folder of the {known.name} dataset, found nothing; "
-            f"fetch it (rspose data fetch {known.name}) or say where it is: RSPOSE_DATA in place of data, "
-            f"or data.{known.name}.root in the config"
+            f"{root}: expected the folder of the {known.name} dataset, found nothing; fetch it "
+            f"(rspose data fetch {known.name} --root {shlex.quote(str(root))}) or say where it is: "
+            f"RSPOSE_DATA in place of data, or data.{known.name}.root in the config"
         )
         return found
     for split in SPLITS:
@@ -129,22 +128,22 @@ def _inspect_files(root: Path, known: Dataset, least_keypoints: int | None = Non
         if not folder.is_dir():
             problems.append(f"{folder}: expected the folder of {known.name}'s {split} images, found none")
         with _noting(problems):
-            val = None  # frees what was read of the other split
-            val, findings = inspect_annotations(known, root, split, least_keypoints)
+            annotations = None  # frees what was read of the other split
+            annotations, findings = inspect_annotations(known, root, split, least_keypoints)
             found.take(findings)
-            if val is None:
+            if annotations is None:
                 continue
-            images = found.images[split] = list(dict.fromkeys(val.image_names))
-            found.counts[split] = SplitCounts(len(images), len(val))
-            problems += _split_problems(val, root, folder, known, split, images)
-    if val is not None and len(found.images) == len(SPLITS):
-        found.notes += _images_of_both_splits(val.path, found.images)
+            images = found.images[split] = list(dict.fromkeys(annotations.image_names))
+            found.counts[split] = SplitCounts(len(images), len(annotations))
+            problems += _split_problems(annotations, root, folder, known, split, images)
+    if annotations is not None and len(found.images) == len(SPLITS):
+        found.notes += _images_of_both_splits(annotations.path, found.images)
     if known.detections is not None:
         with _noting(problems):
-            found.take(inspect_detections(known, root, val)[1])
+            found.take(inspect_detections(known, root, annotations)[1])
     if known.headboxes is not None:
         with _noting(problems):
-            read_head_sizes(known.name, root, None if val is None else len(val))
+            read_head_sizes(known.name, root, None if annotations is None else len(annotations))
     problems[:] = dict.fromkeys(problems)  # both splits of LSP are in one file
     return found
 
@@ -159,25 +158,27 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 def _split_problems(
-    val: Annotations, root: Path, folder: Path, known: Dataset, split: str, images: list[str]
+    annotations: Annotations, root: Path, folder: Path, known: Dataset, split: str, images: list[str]
 ) -> Iterator[str]:
     """A file as large as the other split of the release is the other split; every image must be there."""
     (other,) = set(SPLITS) - {split}
     expected, found = known.release.counts[split], known.release.counts[other]
     # Of photographs alone: a round number of drawn ones is nothing odd, nor one of those of LSP, in one file.
     separate = known.format != "joints" and read_manifest(root) is None
-    if separate and SplitCounts(len(images), found.persons and len(val)) == found:
+    if separate and SplitCounts(len(images), found.persons and len(annotations)) == found:
         expected_split = f"expected the {split} split ({expected.images:,} images)"
-        yield f"{val.path}: {expected_split}, found the {found.images:,} images of the {other} split"
-    if val.ignored.all():
-        yield f"{val.path}: expected persons with labelled keypoints, found none among {len(val):,}"
+        found_split = f"found the {found.images:,} images of the {other} split"
+        yield f"{annotations.path}: {expected_split}, {found_split}"
+    if annotations.ignored.all():
+        among = f"found none among {len(annotations):,}"
+        yield f"{annotations.path}: expected persons with labelled keypoints, {among}"
     if not folder.is_dir():
         return
     present = {file.name for file in folder.iterdir()}
     if missing := [name for name in images if name not in present and not (folder / name).is_file()]:
         hint = "; is the annotation file of another split?" if len(missing) == len(images) else ""
         yield f"{folder / missing[0]}: expected this {split} image, found none ({len(missing)} missing){hint}"
-    yield from _images_of_another_size(folder, val)
+    yield from _images_of_another_size(folder, annotations)
 
 
 def _images_of_another_size(folder: Path, annotations: Annotations) -> list[str]:

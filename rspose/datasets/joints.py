@@ -45,16 +45,14 @@ def read_joints(
     rows = range(half) if split == "train" else range(half, len(main))
     # Here a flag says that the joint is occluded, yet it is placed.
     flags = np.where(main[..., 2] == 1, 1, 2)
-    persons = list(_persons(root, known.annotations[split], 4, 1, rows, main, flags))
+    persons = list(_persons(known.annotations[split], 4, 1, rows, main, flags))
     if split == "train" and known.extension is not None:
         extended = _triples(root / known.extension, (len(known.keypoints), 3, None), findings)
         if extended is None:
             return None
         # And here that it is labelled at all.
         flags = np.where(extended[..., 2] == 1, 2, 0)
-        persons += _persons(
-            root, known.extension, 5, FIRST_EXTENDED_ID, range(len(extended)), extended, flags
-        )
+        persons += _persons(known.extension, 5, FIRST_EXTENDED_ID, range(len(extended)), extended, flags)
     if split == "train":
         persons = [each for each in persons if each["num_keypoints"] >= max(1, least_keypoints)]
     images = _images(root, persons, findings)
@@ -107,7 +105,7 @@ def _triples(path: Path, shape: tuple[int | None, ...], findings: Findings) -> n
 
 
 def _persons(
-    root: Path, file: str, digits: int, first_id: int, rows: range, triples: np.ndarray, flags: np.ndarray
+    file: str, digits: int, first_id: int, rows: range, triples: np.ndarray, flags: np.ndarray
 ) -> Iterator[dict[str, Any]]:
     folder = Path(file).parent / "images"
     for row in rows:

@@ -44,7 +44,6 @@ Size = Annotated[Whole, Field(gt=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Flag = Annotated[Number, Field(ge=0, le=2)]
 Box = Annotated[list[Number], Field(min_length=4, max_length=4)]
 
 
@@ -102,7 +101,7 @@ def _form(kind: str, known: Dataset) -> TypeAdapter:
         },
     }
     content = {
-        "images": _list_of(_object("Image", image)),
+        "images": Annotated[_list_of(_object("Image", image)), Field(min_length=1)],
         "annotations": _list_of(_object("Annotation", person)),
         "categories": list[_Category],
     }
@@ -123,15 +122,15 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def refuse(self, wrong: np.ndarray, entry: Callable[[int], str], says: Callable[[int], str]) -> bool:
-        """Add a problem if any is ``wrong``; whether there is one.
+    def refuse(self, wrong: np.ndarray, entry: Callable[[int], str], says: Callable[[int], str]) -> None:
+        """Add a problem if any is ``wrong``.
 
         Args:
             wrong: bool, its first axis over the entries.
             entry: Names the file and the entry of an index.
             says: Field, what was expected and what was found in it.
         """
-        return self._add(self.problems, wrong, entry, says)
+        self._add(self.problems, wrong, entry, says)
 
     def note(self, odd: np.ndarray, entry: Callable[[int], str], says: Callable[[int], str]) -> None:
         """Add a note if any is ``odd``, as :meth:`refuse`."""
@@ -139,11 +138,10 @@ class Findings:
 
     def _add(
         self, lines: list[str], chosen: np.ndarray, entry: Callable[[int], str], says: Callable[[int], str]
-    ) -> bool:
+    ) -> None:
         at = np.flatnonzero(chosen.any(axis=tuple(range(1, chosen.ndim)))).tolist()
         if at:
             lines.append(f"{entry(at[0])}: {says(at[0])}{more(len(at) - 1)}")
-        return bool(at)
 
     def raise_first(self) -> None:
         """Raise ``ValueError`` with the first problem, if there is one."""
@@ -230,7 +228,8 @@ def _line(fault: Any, kind: str, known: Dataset, content: Any) -> str:
     if not place or (len(place) == 1 and isinstance(place[0], str)):
         wanted = "a list of MPII persons" if known.format == "mpii" else "images, annotations and categories"
         wanted = "a list of detections" if kind == "detections" else wanted
-        found = f"no {place[0]!r}" if place and fault["type"] == "missing" else _named(fault["input"])
+        lacks = place and fault["type"] in ("missing", "too_short")
+        found = f"no {place[0]!r}" if lacks else _named(fault["input"])
         return f"expected {wanted}, found {found}; is it the file of another dataset?"
     group = place.pop(0) if isinstance(place[0], str) else None
     index = place.pop(0)
