@@ -1,5 +1,6 @@
 """Fetching: broken, wrong and hostile downloads end in a line, and what was downloaded is gone on with."""
 
+import fcntl
 import http.server
 import io
 import os
@@ -159,6 +160,20 @@ def test_a_download_that_was_stopped_at_its_last_byte_is_taken_as_it_is(
     partial(tmp_path).write_bytes(CONTENT + b"more")
     with pytest.raises(OSError, match=r"data.bin.partial: 3,000,004 bytes, more than .* has; delete it"):
         get()
+
+
+def test_what_another_process_fetches_is_left_to_it(
+    get: Callable[..., Path], server: Server, tmp_path: Path
+) -> None:
+    partial(tmp_path).parent.mkdir()
+    with open(partial(tmp_path), "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(CONTENT[:500])
+        other.flush()
+        with pytest.raises(OSError, match=r"data.bin.partial: another process fetches it; wait for it"):
+            get()
+    assert partial(tmp_path).read_bytes() == CONTENT[:500] and server.starts == []
+    assert get().read_bytes() == CONTENT and server.starts == [500]
 
 
 def test_another_checksum_is_said_and_the_file_is_kept_aside(

@@ -1,6 +1,7 @@
 """Downloads that go on where they broke off, and archives unpacked into the folders of a dataset."""
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -94,32 +95,53 @@ def download(
     import requests  # not above: what is known of datasets needs no network
 
     partial = _partial(file)
-    start = _size(partial)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    try:
-        with requests.get(address, headers=headers, stream=True, timeout=_SECONDS_WITHOUT_A_BYTE) as answer:
-            if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:  # all is there
-                if answer.headers.get("Content-Range") != f"bytes */{start}":
-                    raise OSError(f"{partial}: {start:,} bytes, more than {address} has; delete it")
-            else:
-                start, total = _start_and_total(answer, start, page)
-                with _room(partial), open(partial, "ab" if start else "wb") as written:
+    with _alone(partial) as written:
+        start = written.tell()
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        try:
+            with requests.get(
+                address, headers=headers, stream=True, timeout=_SECONDS_WITHOUT_A_BYTE
+            ) as answer:
+                if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:  # all is there
+                    if answer.headers.get("Content-Range") != f"bytes */{start}":
+                        raise OSError(f"{partial}: {start:,} bytes, more than {address} has; delete it")
+                else:
+                    start, total = _start_and_total(answer, start, page)
+                    written.seek(start)
+                    written.truncate()
                     for chunk in answer.iter_content(_CHUNK):
                         written.write(chunk)
                         if total is not None:
                             progress(written.tell(), total)
                     written.flush()
                     os.fsync(written.fileno())
-    except requests.RequestException as error:
-        there = _size(partial)
-        kept = f"broke off after {there:,} bytes, which are kept; run it again to go on" if there else ""
-        reason = " ".join(str(error).split())
-        raise OSError(f"{address}: {kept or 'no download'} ({reason})") from None
-    if sha256 is not None and (found := file_digest(partial)) != sha256:
-        expected = f"expected the SHA-256 {sha256[:12]}..., found {found[:12]}..."
-        raise OSError(f"{partial}: {expected}; delete it and fetch it again")
-    partial.replace(file)
+        except requests.RequestException as error:
+            there = written.tell()
+            kept = f"broke off after {there:,} bytes, which are kept; run it again to go on" if there else ""
+            reason = " ".join(str(error).split())
+            raise OSError(f"{address}: {kept or 'no download'} ({reason})") from None
+        if sha256 is not None and (found := file_digest(partial)) != sha256:
+            expected = f"expected the SHA-256 {sha256[:12]}..., found {found[:12]}..."
+            raise OSError(f"{partial}: {expected}; delete it and fetch it again")
+        partial.replace(file)
+
+
+@contextmanager
+def _alone(partial: Path) -> Iterator[IO[bytes]]:
+    """A file to go on with that no other process writes to meanwhile; it does not stay empty."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with _room(partial), open(partial, "ab") as written:
+        try:
+            fcntl.flock(written, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"{partial}: another process fetches it; wait for it") from None
+        except OSError:
+            pass  # a file system without locks
+        try:
+            yield written
+        finally:
+            if not written.tell():
+                partial.unlink(missing_ok=True)
 
 
 def _partial(file: Path) -> Path:

@@ -32,7 +32,7 @@ _METAINFO = (
 
 
 class _ProjectDataset(BaseCocoStyleDataset):
-    """mmpose's dataset class on the project's reading of its files; images held out or drawn with repeats.
+    """mmpose's dataset class on the project's reading; images held out or drawn with replacement.
 
     Samples share the dataset's metainfo, so no step of the pipeline may write into it.
 
