@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from rspose.datasets import Dataset, dataset
 from rspose.evaluation.predictions import Predictions
 from rspose.grid.cell import Cell
-from rspose.grid.config import GridConfig, Training
+from rspose.grid.config import GridConfig
 from rspose.grid.files import replacing
 from rspose.grid.job import LastingError
 from rspose.training.compose import compose
@@ -36,14 +36,7 @@ def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path,
         predictions: Where the :class:`rspose.evaluation.predictions.Predictions` go.
         samples: Where crops and heatmaps of a few instances go, for drawing.
     """
-    training = config.training_of(cell)
-    torch.set_num_threads(training.threads)
-    hold_memory()
-    set_random_seed(cell.seed, deterministic=True)  # as in the process of the training, which may be this one
-    composed = compose(config, cell, checkpoint.parent, None)
-    DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
-    model = _load(composed, checkpoint, training)
-
+    composed, model = _load(config, cell, checkpoint)
     known = dataset(cell.dataset)
     truth = Runner.build_dataloader(composed["predict_dataloader"])
     rows = list(_rows(model, truth, known))
@@ -68,11 +61,9 @@ def predict(config: GridConfig, cell: Cell, checkpoint: Path, predictions: Path,
 
 def predict_held_out(config: GridConfig, cell: Cell, checkpoint: Path) -> Predictions:
     """Predict the training images that the cell was not trained on, in their annotated boxes."""
-    training = config.training_of(cell)
-    composed = compose(config, cell, checkpoint.parent, None)
-    DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
+    composed, model = _load(config, cell, checkpoint)
     loader = Runner.build_dataloader(composed["held_out_dataloader"])
-    rows = list(_rows(_load(composed, checkpoint, training), loader, dataset(cell.dataset)))
+    rows = list(_rows(model, loader, dataset(cell.dataset)))
     if not rows:
         raise nobody_held_out(cell.dataset)
     return Predictions(**_stacked(rows), protocol={"dataset": cell.dataset, "split": "held out"})
@@ -83,7 +74,14 @@ def nobody_held_out(dataset: str) -> LastingError:
     return LastingError(f"config key 'tuning.held_out.share': no person of {dataset} is held out")
 
 
-def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:
+def _load(config: GridConfig, cell: Cell, checkpoint: Path) -> tuple[Any, BaseModel]:
+    """The mmpose config of a cell, and its model with the weights, in a process made ready to predict."""
+    training = config.training_of(cell)
+    torch.set_num_threads(training.threads)
+    hold_memory()
+    set_random_seed(cell.seed, deterministic=True)  # as in the process of the training, which may be this one
+    composed = compose(config, cell, checkpoint.parent, None)
+    DefaultScope.get_instance(f"predict {cell}", scope_name="mmpose")
     device = "cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu"
     model = MODELS.build(composed["model"]).to(device)
     model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
@@ -92,7 +90,7 @@ def _load(composed: Any, checkpoint: Path, training: Training) -> BaseModel:
     # In the precision of the training.
     low_precision = torch.autocast(device, torch.bfloat16, enabled=training.precision == "bfloat16")
     model.forward = low_precision(model.forward)
-    return model.eval()
+    return composed, model.eval()
 
 
 @torch.no_grad()
