@@ -22,7 +22,7 @@ from rspose.grid.tuning import folder
 from rspose.tools.plan import make_plan, network_cost, plan_page
 from rspose.training.compose import compose
 from rspose.training.pretrained import missing_weights, pretrained
-from rspose.training.train import train
+from rspose.training.train import Training
 
 # isort: split
 from mmpose.registry import MODELS
@@ -89,7 +89,7 @@ def test_a_plan_agrees_with_the_training_that_follows(trainable: Settings, tmp_p
     cell = Cell("mpii", "tiny", "simcc", "fowkal", 0)
     with open(tmp_path / "progress.txt", "w") as terminal:
         checkpoint = config.results / "cells" / cell.path / "checkpoint.pth"
-        train(config, cell, checkpoint, terminal=terminal)
+        Training(config, cell, checkpoint).train(terminal)
     said = json.loads(checkpoint.with_name("training.json").read_text())
     assert (row["instances"], row["instances_from"]) == (said["train_instances"], "files")
     assert (row["epochs"], row["batch_size"]) == (said["epochs"], said["batch_size"])

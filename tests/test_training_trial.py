@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import TextIO
 
 import pytest
+import torch
 from builders.training import Settings, completed, with_ordered_loss
 
 from rspose.datasets.annotations import read_annotations
@@ -11,6 +13,7 @@ from rspose.datasets.held_out import held_out_persons
 from rspose.grid.cell import Cell
 from rspose.grid.tuning import points, tried
 from rspose.training.compose import compose
+from rspose.training.train import Training
 from rspose.training.trial import run_trial
 
 # isort: split
@@ -49,17 +52,26 @@ def test_no_image_is_both_trained_on_and_scored(dataset: str, trainable: Setting
 
 
 def test_a_trial_writes_point_score_and_seconds_and_keeps_no_weights(
-    trainable: Settings, tmp_path: Path
+    trainable: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainable.update(tuning=TUNING)
     config = completed(trainable, tmp_path)
     cell, file = Cell("coco", "tiny", "heatmap", "rspose", 0), tmp_path / "trial1.json"
+    train = Training.train
+
+    def as_other_processes(self: Training, terminal: TextIO) -> None:
+        train(self, terminal)
+        assert list(self.work_dir.glob("epoch_*.pth"))
+        torch.set_num_threads(config.training.threads + 1)
+
+    monkeypatch.setattr(Training, "train", as_other_processes)
     with open(tmp_path / "progress.txt", "w") as terminal:
         run_trial(config, cell, 1, file, terminal=terminal)
     found = json.loads(file.read_text())
     assert found["point"]["learning_rate"] == points(config, "rspose", "heatmap")[1].learning_rate
     assert 0 <= found["score"] <= 1 and found["seconds"] > 0 and "failed" not in found
-    assert not (tmp_path / "trial1").exists()
+    assert torch.get_num_threads() == config.training.threads
+    assert not (tmp_path / "trial1").exists() and not list(tmp_path.rglob("*.pth"))
 
 
 def test_a_loss_that_diverges_in_a_trial_has_no_score(trainable: Settings, tmp_path: Path) -> None:
@@ -71,3 +83,4 @@ def test_a_loss_that_diverges_in_a_trial_has_no_score(trainable: Settings, tmp_p
         run_trial(config, Cell("coco", "tiny", "heatmap", "ordered", 0), 0, file, terminal=terminal)
     found = json.loads(file.read_text())
     assert found["score"] is None and "NaN" in found["failed"] and "step 2" in found["failed"]
+    assert not [each for each in (tmp_path / "results/work").rglob("*") if each.is_file()]

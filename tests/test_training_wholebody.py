@@ -21,7 +21,7 @@ from rspose.training.compose import compose
 from rspose.training.heads import build_loss
 from rspose.training.mmpose_configs import mmpose_config
 from rspose.training.predict import predict
-from rspose.training.train import train
+from rspose.training.train import Training
 
 # isort: split
 from mmpose.registry import MODELS
@@ -47,7 +47,7 @@ def finished(
     config = complete({**SETTINGS, **changes})
     cell = Cell("wholebody", "tiny", request.param, "fowkal", 0)
     with open(folder / "terminal", "w") as terminal:
-        train(config, cell, folder / "checkpoint.pth", terminal=terminal)
+        Training(config, cell, folder / "checkpoint.pth").train(terminal)
     predict(config, cell, folder / "checkpoint.pth", folder / "predictions.npz", folder / "samples.npz")
     write_json(folder / "scores.json", evaluate("wholebody", folder / "predictions.npz", root))
     record = folder / "records" / f"{cell.path}.json"

@@ -59,10 +59,10 @@ def pretrained(config: GridConfig, model: str, head: str) -> Pretrained | None:
         folder = Path(found.origin).parent if found and found.origin else Path(package)
         return Pretrained(folder / file, None, package.replace("_", "-"))
     url = _url(source)
-    file = Path(urlparse(url).path)
-    if not _HASHED.search(file.name):  # other addresses may end alike: .../pytorch_model.bin
-        file = file.with_stem(f"{file.stem}-{sha256(url.encode()).hexdigest()[:8]}")
-    return Pretrained(config.pretrained_folder / file.name, url)
+    path = Path(urlparse(url).path)
+    if not _HASHED.search(path.name):  # other addresses may end alike: .../pytorch_model.bin
+        path = path.with_stem(f"{path.stem}-{sha256(url.encode()).hexdigest()[:8]}")
+    return Pretrained(config.pretrained_folder / path.name, url)
 
 
 def needed_weights(config: GridConfig, some: Iterable[Cell]) -> list[Pretrained]:

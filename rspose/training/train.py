@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -102,19 +103,9 @@ class _Measurements(Hook):
         return curve
 
 
-def train(
-    config: GridConfig,
-    cell: Cell,
-    checkpoint: Path,
-    initial_weights: Path | None = None,
-    parallel: int = 1,
-    terminal: TextIO = sys.stderr,
-    title: str = "",
-) -> None:
-    """Train a cell and write its weights.
-
-    Checkpoints of every epoch are kept below ``<results>/work``, in a folder that belongs to the cell's
-    settings, sources, data and initial weights: only a run with the same goes on from the last of them.
+@dataclass(frozen=True)
+class Training:
+    """The training of a cell.
 
     Args:
         config: The config of the grid.
@@ -122,55 +113,54 @@ def train(
         checkpoint: Where the final weights go, with ``training.json`` and ``config.py`` beside them.
         initial_weights: Weights that every cell of the model starts from.
         parallel: Cells that train at the same time, for the estimate of the time left; 0 if nobody knows.
-        terminal: Where progress is printed.
         title: What progress calls the training; the cell if left out.
     """
-    settings = config.training_of(cell)
-    gpus = torch.cuda.device_count() if settings.device != "cpu" and torch.cuda.is_available() else 0
-    if settings.device == "cuda" and not gpus:
-        raise RuntimeError(
-            "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
-        )
-    if 0 < gpus < settings.devices:
-        raise RuntimeError(
-            f"config key 'training.devices': {settings.devices} GPUs asked for, but torch sees {gpus}"
-        )
-    fingerprint = training_fingerprint(config, cell)
-    # The same settings on other data, or from other weights, are another training.
-    starts = pretrained(config, cell.model, cell.head)
-    weights = [*([initial_weights] if initial_weights else []), *([starts.file] if starts else [])]
-    inputs = [*config.dataset_files(cell.dataset, "train"), *weights]
-    folder = sha256_of([fingerprint, sha256_of_sources(inputs)])[:12]
-    work_dir = config.results / "work" / cell.path / folder
-    previous = latest_checkpoint(work_dir, {terminal, sys.stderr})
-    called = title or str(cell)
-    training = Training(
-        config, cell, checkpoint, initial_weights, parallel, fingerprint, work_dir, previous, called
-    )
-    if settings.devices > 1:
-        torchrun("rspose.training.train_process", training, settings.devices, settings.threads, terminal)
-    else:
-        training.run(terminal)
-
-
-@dataclass(frozen=True)
-class Training:
-    """What :func:`train` is asked for, in the hands of the processes that do it."""
 
     config: GridConfig
     cell: Cell
     checkpoint: Path
-    initial_weights: Path | None
-    parallel: int
-    fingerprint: str  # of the settings and sources that decide the weights
-    work_dir: Path
-    previous: Path | None  # the checkpoint to go on from
-    title: str  # what progress calls it
+    initial_weights: Path | None = None
+    parallel: int = 1
+    title: str = ""
 
-    def run(self, terminal: TextIO) -> None:
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the settings and sources that decide the weights."""
+        return training_fingerprint(self.config, self.cell)
+
+    @cached_property
+    def work_dir(self) -> Path:
+        """Where the checkpoints of every epoch are, from the last of which the same training goes on."""
+        # The same settings on other data, or from other weights, are another training.
+        starts = pretrained(self.config, self.cell.model, self.cell.head)
+        weights = self.initial_weights, starts.file if starts else None
+        inputs = [*self.config.dataset_files(self.cell.dataset, "train"), *filter(None, weights)]
+        folder = sha256_of([self.fingerprint, sha256_of_sources(inputs)])[:12]
+        return self.config.results / "work" / self.cell.path / folder
+
+    def train(self, terminal: TextIO = sys.stderr) -> None:
+        """Train the cell and write its weights; progress goes to ``terminal``."""
+        settings = self.config.training_of(self.cell)
+        gpus = torch.cuda.device_count() if settings.device != "cpu" and torch.cuda.is_available() else 0
+        if settings.device == "cuda" and not gpus:
+            raise RuntimeError(
+                "config key 'training.device': cuda asked for, but torch sees no GPU; use auto or cpu"
+            )
+        if 0 < gpus < settings.devices:
+            raise RuntimeError(
+                f"config key 'training.devices': {settings.devices} GPUs asked for, but torch sees {gpus}"
+            )
+        work = self, latest_checkpoint(self.work_dir, {terminal, sys.stderr})
+        if settings.devices > 1:
+            torchrun("rspose.training.train_process", work, settings.devices, settings.threads, terminal)
+        else:
+            Training.run(*work, terminal)
+
+    def run(self, previous: Path | None, terminal: TextIO) -> None:
         """Train in this process, together with those of its process group if there is one.
 
-        The first process writes all that is written, and reports progress to ``terminal``.
+        The first process writes all that is written, and reports progress to ``terminal``; they go on from
+        the checkpoint ``previous``, where there is one.
 
         Raises:
             LastingError: The loss failed; the message says at which step, term and keypoint.
@@ -180,8 +170,8 @@ class Training:
         load_safely()
         hold_memory()
         composed = compose(self.config, self.cell, self.work_dir, self.initial_weights)
-        if self.previous is not None:
-            composed["resume"], composed["load_from"] = True, str(self.previous)
+        if previous is not None:
+            composed["resume"], composed["load_from"] = True, str(previous)
         if is_main_process():
             self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
             composed.dump(self.checkpoint.parent / "config.py")
@@ -195,7 +185,9 @@ class Training:
             tuning = self.config.tuning
             is_trial = tuning is not None and settings.held_out == tuning.held_out
             length = part_of_cell(self.config) if is_trial else self.cell.length
-            runner.register_hook(ProgressHook(self.config, length, self.title, self.parallel, terminal))
+            runner.register_hook(
+                ProgressHook(self.config, length, self.title or str(self.cell), self.parallel, terminal)
+            )
         _unwrapped(runner.model).head.watch_gradients = True
         try:
             runner.train()
@@ -205,9 +197,9 @@ class Training:
             raise LastingError(failure.message(step, names)) from failure
         peak_memory = _peak_memory_mb()
         if is_main_process():
-            self._write(runner, measurements, peak_memory)
+            self._write(runner, measurements, peak_memory, resumed=previous is not None)
 
-    def _write(self, runner: Runner, measurements: _Measurements, peak_memory: float) -> None:
+    def _write(self, runner: Runner, measurements: _Measurements, peak_memory: float, resumed: bool) -> None:
         settings, seconds = self.config.training_of(self.cell), measurements.seconds
         chosen = self.config.loss_of(self.cell.loss, self.cell.head)
         start = self.initial_weights
@@ -231,7 +223,7 @@ class Training:
                 "seconds": round(seconds, 2),
                 "seconds_per_iteration": round(seconds / runner.iter, 5),
                 "peak_memory_mb": round(peak_memory, 1),
-                "resumed": self.previous is not None,
+                "resumed": resumed,
                 "final_loss": measurements.final(),
                 "curve": measurements.curve(),
                 "train_instances": len(runner.train_dataloader.dataset),

@@ -22,13 +22,14 @@ def main() -> None:
     """Take part in a training, as :func:`rspose.training.torchrun.torchrun` starts it."""
     # A process that outlived torchrun would go on writing checkpoints, beside the next attempt.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    training: Training = pickle.loads(Path(sys.argv[1]).read_bytes())
+    training: Training
+    training, previous = pickle.loads(Path(sys.argv[1]).read_bytes())
     on_gpu = training.config.training_of(training.cell).device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu else "gloo")
     with open(sys.argv[2], "w", buffering=1) as terminal:
-        training.run(terminal)
+        training.run(previous, terminal)
     dist.barrier()  # the first one has more to write
 
 

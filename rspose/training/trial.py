@@ -17,7 +17,7 @@ from rspose.grid.files import write_json
 from rspose.grid.job import LastingError
 from rspose.grid.tuning import points, tried
 from rspose.training.predict import nobody_held_out, predict_held_out
-from rspose.training.train import train
+from rspose.training.train import Training
 
 
 def run_trial(
@@ -36,20 +36,22 @@ def run_trial(
         cell: A cell of the loss; its seed does not matter.
         number: Of the trial, from 0.
         trial: Where point, score and seconds go.
-        initial_weights, parallel, terminal: As for :func:`rspose.training.train.train`.
+        initial_weights, parallel, terminal: As for :class:`rspose.training.train.Training`.
     """
     started = time.monotonic()
     changed, own = tried(config, cell, number)
     found: dict[str, Any] = {"point": asdict(points(config, cell.loss, cell.head)[number]), "score": None}
     title = f"{' '.join(cell[:4])} trial {number}"
     weights = trial.with_suffix("") / "checkpoint.pth"
+    training = Training(changed, own, weights, initial_weights, parallel, title)
     try:
-        train(changed, own, weights, initial_weights, parallel, terminal, title)
+        training.train(terminal)
         found["score"] = round(_score(changed, own, weights), 6)
     except LastingError as error:
         found["failed"] = str(error)
     write_json(trial, {**found, "seconds": round(time.monotonic() - started, 1)})
-    shutil.rmtree(weights.parent, ignore_errors=True)
+    for folder in (weights.parent, training.work_dir):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _score(config: GridConfig, cell: Cell, weights: Path) -> float:

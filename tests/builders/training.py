@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 
 from rspose.grid.cell import Cell
 from rspose.grid.config import GridConfig, complete
-from rspose.training.train import train
+from rspose.training.train import Training
 
 # isort: split
 from mmpose.registry import DATASETS
@@ -84,7 +84,7 @@ def run(settings: Settings, cell: Cell, folder: Path, initial_weights: Path | No
     """Train a cell in this process; what ``training.json`` says."""
     config = completed(settings, folder)
     with open(folder / "progress.txt", "w") as terminal:
-        train(config, cell, folder / "cell" / "checkpoint.pth", initial_weights, terminal=terminal)
+        Training(config, cell, folder / "cell" / "checkpoint.pth", initial_weights).train(terminal)
     return json.loads((folder / "cell" / "training.json").read_text())
 
 

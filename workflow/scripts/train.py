@@ -12,18 +12,13 @@ with job(snakemake) as terminal:
     from rspose.grid.cell import Cell
     from rspose.grid.tuning import tuned
     from rspose.training.predict import predict
-    from rspose.training.train import train
+    from rspose.training.train import Training
 
     cell, checkpoint = Cell.of(snakemake.wildcards), Path(snakemake.output.checkpoint)
     config = tuned(config_of(snakemake), cell)
-    train(
-        config,
-        cell,
-        checkpoint,
-        Path(snakemake.input.initial_weights) if snakemake.input.initial_weights else None,
-        parallel=max(1, cores // snakemake.threads) if cores else 0,
-        terminal=terminal,
-    )
+    start = Path(snakemake.input.initial_weights) if snakemake.input.initial_weights else None
+    parallel = max(1, cores // snakemake.threads) if cores else 0
+    Training(config, cell, checkpoint, start, parallel).train(terminal)
     if snakemake.resources.attempt == 1:  # what killed an attempt may have been the prediction
         try:
             predict(config, cell, checkpoint, *predicted_ahead(config, cell, checkpoint))
