@@ -10,7 +10,7 @@ from builders.training import RunsCode
 from safetensors.torch import save_file
 from torch import nn
 
-from rspose.training.weights import load_whole, read_checkpoint, read_weights, sha256_of_weights
+from rspose.training.weights import Loaded, load_whole, read_checkpoint, read_weights, sha256_of_weights
 
 
 class Network(nn.Module):
@@ -64,7 +64,7 @@ def test_what_the_network_has_no_module_for_is_left_out_and_said(
 ) -> None:
     more = {"fc.weight": torch.zeros(5, 4), "fc.bias": torch.zeros(5), "classifier.w": torch.zeros(1)}
     loaded = load_whole(Network(), saved(tmp_path / "weights.pth", source | more))
-    assert loaded.plain() == {"file": "weights.pth", "matched": len(source), "left_out": ["fc", "classifier"]}
+    assert loaded == Loaded("weights.pth", matched=len(source), left_out=("fc", "classifier"))
 
 
 def test_counters_of_batches_may_be_missing(source: dict[str, torch.Tensor], tmp_path: Path) -> None:

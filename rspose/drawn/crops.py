@@ -8,8 +8,8 @@ from rspose.drawn.annotations import annotated_people
 from rspose.drawn.background import Backgrounds
 from rspose.drawn.canvas import SUPERSAMPLING
 from rspose.drawn.drawing import LABELS_PER_PERSON
-from rspose.drawn.generate import DEMO_SIZE, looks, single_threaded_opencv
-from rspose.drawn.scene import Person, Scene, draw_scene
+from rspose.drawn.generate import DEMO_SIZE, single_threaded_opencv
+from rspose.drawn.scene import Person, Scene, draw_scene, drawn_of
 
 _PADDINGS = (1.05, 1.3)
 _MIN_BOX_HEIGHT = 24
@@ -39,7 +39,7 @@ def figure_crops(
         backgrounds = Backgrounds((seed, 9, 9, 9, 9), DEMO_SIZE)
         while filled < count:
             rng = np.random.default_rng([seed, index, 9, 9, 9])
-            scene = draw_scene(rng, looks(known), backgrounds, bool(known.keypoints.parts))
+            scene = draw_scene(rng, drawn_of(known), backgrounds, bool(known.keypoints.parts))
             index += 1
             for person in annotated_people(scene)[: count - filled]:
                 if person.box[3] >= _MIN_BOX_HEIGHT:

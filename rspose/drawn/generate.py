@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from rspose.datasets import SPLITS, Dataset, dataset
-from rspose.datasets.interface import Drawn
 from rspose.datasets.manifest import MANIFEST, dataset_digests, read_manifest
 from rspose.drawn.annotations import (
     Record,
@@ -22,15 +21,13 @@ from rspose.drawn.annotations import (
     mpii_entries,
     mpii_headbox_file,
 )
-from rspose.drawn.background import Backgrounds
 from rspose.drawn.detections import detect_people
 from rspose.drawn.lsp import write_joints
-from rspose.drawn.scene import draw_scene
+from rspose.drawn.scene import drawings, drawn_of, write_picture
 
 DEMO_SIZE = (320, 240)
 """Width and height of the demo's images, pixels."""
 
-_JPEG_QUALITY = 90
 # Image ids do not depend on how many images there are, and those of train and val never meet.
 _FIRST_IMAGE_ID = {"train": 1, "val": 500_001}
 _MAX_IMAGES = 500_000
@@ -45,13 +42,6 @@ def single_threaded_opencv() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
-
-
-def looks(known: Dataset) -> Drawn:
-    """How pictures of a dataset are drawn; a ValueError if they are not."""
-    if known.drawn is None:
-        raise ValueError(f"{known.name}: its module does not say how its pictures are drawn; set data.*.root")
-    return known.drawn
 
 
 def make_dataset(
@@ -86,7 +76,7 @@ def make_dataset(
         ValueError: If an argument is out of range, or ``out`` holds files that were not generated.
     """
     known = dataset(name)
-    crowd = looks(known)
+    drawn_of(known)
     counts = {"train": images, "val": val_images}
     for split, count in counts.items():
         if not 1 <= count <= _MAX_IMAGES:
@@ -116,9 +106,7 @@ def make_dataset(
         if known.format == "joints":
             written = write_joints(known, staging, counts, seed, size)
         else:
-            splits = (
-                _write_split(known, crowd, split, staging, counts[split], seed, size) for split in SPLITS
-            )
+            splits = (_write_split(known, split, staging, counts[split], seed, size) for split in SPLITS)
             written = chain.from_iterable(splits)
         for done, _ in enumerate(written, start=1):
             if progress is not None:
@@ -143,26 +131,20 @@ def make_dataset(
 
 
 def _write_split(
-    known: Dataset, crowd: Drawn, split: str, root: Path, count: int, seed: int, size: tuple[int, int]
+    known: Dataset, split: str, root: Path, count: int, seed: int, size: tuple[int, int]
 ) -> Iterator[None]:
     """Write one split, its annotation files last. Yields after each image."""
     folder = root / known.images[split]
     folder.mkdir(parents=True, exist_ok=True)
-    number = (crowd.number, SPLITS.index(split))
-    # Train and val share no places.
-    backgrounds = Backgrounds((seed, *number, 0, 1), size)
     images: list[Record] = []
     annotations: list[Record] = []
     detections: list[Record] = []
     headboxes: list[np.ndarray] = []
-    for index in range(count):
-        # An image depends on no other image.
-        rng = np.random.default_rng([seed, *number, index])
-        scene = draw_scene(rng, crowd, backgrounds, bool(known.keypoints.parts))
-        image_id = _FIRST_IMAGE_ID[split] + index
-        file_name = f"{image_id:0{crowd.name_digits}d}.jpg"
-        _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        (folder / file_name).write_bytes(encoded.tobytes())
+    drawn = drawings(known, split, count, seed, size)
+    for image_id, (rng, draw) in enumerate(drawn, start=_FIRST_IMAGE_ID[split]):
+        scene = draw()
+        file_name = f"{image_id:0{drawn_of(known).name_digits}d}.jpg"
+        write_picture(folder / file_name, scene)
         people = annotated_people(scene)
         if known.format == "mpii":
             of_image, boxes = mpii_entries(people, known, file_name, size)

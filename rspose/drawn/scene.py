@@ -1,11 +1,14 @@
 """A picture with people in it, and what can be known about each of them."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from rspose.datasets.interface import Drawn
+from rspose.datasets.interface import SPLITS, Dataset, Drawn
 from rspose.drawn.appearance import sample_appearances
 from rspose.drawn.background import Backgrounds, paint_object
 from rspose.drawn.canvas import SUPERSAMPLING
@@ -37,6 +40,7 @@ _ON_THE_SPOT = np.zeros((1, 2))
 _AROUND = np.array([(x, y) for y in (-2, 0, 2) for x in (-2, 0, 2)])
 
 _OUTLINE_TOLERANCE = 0.9
+_JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,32 @@ class Scene:
 
 
 _SHOT_HEIGHTS = ((1.0, 1.9), (0.55, 1.0), (0.31, 0.55))
+
+
+def drawn_of(known: Dataset) -> Drawn:
+    """How pictures of a dataset are drawn; a ValueError if they are not."""
+    if known.drawn is None:
+        raise ValueError(f"{known.name}: its module does not say how its pictures are drawn; set data.*.root")
+    return known.drawn
+
+
+def drawings(
+    known: Dataset, split: str, count: int, seed: int, size: tuple[int, int]
+) -> Iterator[tuple[np.random.Generator, Callable[[], Scene]]]:
+    """For each picture of a split its own random numbers, and what draws a scene from them."""
+    look = drawn_of(known)
+    number = (look.number, SPLITS.index(split))
+    # Train and val share no places.
+    backgrounds = Backgrounds((seed, *number, 0, 1), size)
+    for index in range(count):
+        rng = np.random.default_rng([seed, *number, index])
+        yield rng, partial(draw_scene, rng, look, backgrounds, bool(known.keypoints.parts))
+
+
+def write_picture(path: Path, scene: Scene) -> None:
+    """Write the picture of a scene as a JPEG."""
+    _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    path.write_bytes(encoded.tobytes())
 
 
 def draw_scene(

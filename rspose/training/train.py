@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
@@ -251,7 +251,7 @@ def _unwrapped(model: Any) -> Any:
 
 def _pretrained(backbone: Any) -> dict[str, Any]:
     loaded = getattr(backbone, "loaded_weights", None)
-    return {"pretrained": loaded.plain()} if loaded else {}
+    return {"pretrained": asdict(loaded)} if loaded else {}
 
 
 def _learned(runner: Runner) -> dict[str, list[float]]:

@@ -124,7 +124,10 @@ class _Watched(Function):
 
 
 def _first_error(loss: HeatmapLoss, prediction: Maps, target: KeypointTarget, error: Exception) -> Exception:
-    """What a call with its check raises: input that is not valid is to blame for what comes of it."""
+    """The error of the loss as a user calls it, with its input checked first.
+
+    If the input is invalid, that is the cause, and ``error`` only followed from it.
+    """
     try:
         loss(prediction, target)
     except Exception as first:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,6 @@ class Loaded:
     file: str
     matched: int
     left_out: tuple[str, ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As plain data, for a record."""
-        return {**asdict(self), "left_out": list(self.left_out)}
 
 
 def sha256_of_weights(path: Path) -> str:
