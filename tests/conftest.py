@@ -18,6 +18,7 @@ import yaml
 from builders.grid import IMAGE_SIZE, SETTINGS, TRAIN_IMAGES, VAL_IMAGES
 from builders.losses import forget_later
 
+from rspose.datasets import DATASETS
 from rspose.drawn import make_dataset
 from rspose.evaluation import evaluate
 from rspose.evaluation.resampling import draws
@@ -84,6 +85,15 @@ def tiny_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for dataset, entry in SETTINGS["data"].items():
         seed = entry["generate"]["seed"]
         make_dataset(dataset, folder / dataset, TRAIN_IMAGES, seed, VAL_IMAGES, IMAGE_SIZE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with six training and four validation pictures of every dataset, each below its name."""
+    folder = tmp_path_factory.mktemp("made")
+    for dataset in DATASETS:
+        make_dataset(dataset, folder / dataset, 6, 11, 4, (128, 96))
     return folder
 
 

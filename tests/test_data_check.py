@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders.datasets import IN_JSON, check_dataset
+from builders.datasets import IN_JSON, check_dataset, edit, file_of
 from scipy.io import loadmat, savemat
 
 from rspose.datasets import DATASETS
@@ -21,32 +21,13 @@ from rspose.datasets.check import (
 )
 from rspose.datasets.interface import Release, SplitCounts
 from rspose.datasets.manifest import MANIFEST, file_digest
-from rspose.drawn import make_dataset
 
 COCO_LIKE = ["coco", "crowdpose", "wholebody"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    for dataset in DATASETS:
-        make_dataset(dataset, folder / dataset, 6, 3, 4, (128, 96))
-    return folder
 
 
 @pytest.fixture
 def copied(made: Path, tmp_path: Path) -> Callable[[str], Path]:
     return lambda dataset: shutil.copytree(made / dataset, tmp_path / dataset)
-
-
-def annotation_file(root: Path, dataset: str, split: str) -> Path:
-    return root / DATASETS[dataset].annotations[split]
-
-
-def edit(path: Path, change: Callable[[Any], None]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -87,7 +68,7 @@ def test_a_missing_folder_of_images_is_named(dataset: str, copied: Callable[[str
 @pytest.mark.parametrize("dataset", IN_JSON)
 def test_truncated_json_is_named(dataset: str, split: str, copied: Callable[[str], Path]) -> None:
     root = copied(dataset)
-    path = annotation_file(root, dataset, split)
+    path = file_of(root, dataset, split)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     problem = only_problem(root, dataset)
     assert problem.startswith(f"{path}: expected JSON") and "is the download complete?" in problem
@@ -99,7 +80,7 @@ def test_an_annotation_with_another_number_of_keypoints_is_named(
     dataset: str, more: int, copied: Callable[[str], Path]
 ) -> None:
     root = copied(dataset)
-    path = annotation_file(root, dataset, "val")
+    path = file_of(root, dataset, "val")
     field = {"mpii": "joints", "wholebody": "face_kpts"}.get(dataset, "keypoints")
     expected = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 68}[dataset]
 
@@ -116,8 +97,8 @@ def test_an_annotation_with_another_number_of_keypoints_is_named(
 
 def test_the_annotations_of_coco_are_not_those_of_wholebody(copied: Callable[[str], Path]) -> None:
     root, other = copied("wholebody"), copied("coco")
-    path = annotation_file(root, "wholebody", "train")
-    shutil.copy(annotation_file(other, "coco", "train"), path)
+    path = file_of(root, "wholebody", "train")
+    shutil.copy(file_of(other, "coco", "train"), path)
     problems = check_dataset(root, "wholebody")
     assert len(problems) == 4  # a line for each field that is missing
     assert (
@@ -130,15 +111,15 @@ def test_the_file_of_another_split_is_found_out_by_images_or_detections(
     dataset: str, copied: Callable[[str], Path]
 ) -> None:
     root = copied(dataset)
-    shutil.copy(annotation_file(root, dataset, "train"), annotation_file(root, dataset, "val"))
+    shutil.copy(file_of(root, dataset, "train"), file_of(root, dataset, "val"))
     problems = check_dataset(root, dataset)
     assert any("is the annotation file of another split?" in p or "another split" in p for p in problems)
 
 
 def test_the_other_split_of_mpii_is_found_out_by_its_head_boxes(copied: Callable[[str], Path]) -> None:
     root = copied("mpii")
-    shutil.copy(annotation_file(root, "mpii", "train"), annotation_file(root, "mpii", "val"))
-    persons = len(json.loads(annotation_file(root, "mpii", "train").read_text()))
+    shutil.copy(file_of(root, "mpii", "train"), file_of(root, "mpii", "val"))
+    persons = len(json.loads(file_of(root, "mpii", "train").read_text()))
     assert f"head boxes of the {persons} persons" in only_problem(root, "mpii")
 
 
@@ -164,7 +145,7 @@ def test_detections_of_images_that_are_not_annotated_are_named(copied: Callable[
     path = root / str(DATASETS["wholebody"].detections)
     edit(path, lambda entries: entries[1].update(image_id=7))
     problem = only_problem(root, "wholebody")
-    said = f"detection 1 (image_id 7): image_id 7 is not in {annotation_file(root, 'wholebody', 'val')}"
+    said = f"detection 1 (image_id 7): image_id 7 is not in {file_of(root, 'wholebody', 'val')}"
     assert problem.startswith(f"{path}: {said}")
 
 

@@ -1,13 +1,11 @@
 """Reading the datasets' files, and naming what is wrong with them."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from builders.datasets import write_crowded_dataset, write_mpii_dataset
+from builders.datasets import edit, write_crowded_dataset, write_mpii_dataset
 from mmpose.datasets.datasets.body import MpiiDataset
 from scipy.io import loadmat, savemat
 from xtcocotools.coco import COCO
@@ -17,12 +15,6 @@ from rspose.datasets.annotations import read_annotations, read_detections, read_
 
 # mmpose finds its own metainfo file inside its wheel and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:The metainfo config file")
-
-
-def change(path: Path, edit: Callable[[Any], Any]) -> None:
-    content = json.loads(path.read_text())
-    edited = edit(content)
-    path.write_text(json.dumps(content if edited is None else edited))
 
 
 @pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
@@ -104,10 +96,10 @@ def test_files_of_another_kind_are_named(tmp_path: Path) -> None:
 def test_damaged_detections_are_named(tmp_path: Path) -> None:
     write_crowded_dataset(tmp_path, "coco", seed=9)
     path = tmp_path / DATASETS["coco"].detections
-    change(path, lambda content: content[4].__delitem__("score"))
+    edit(path, lambda content: content[4].__delitem__("score"))
     with pytest.raises(ValueError, match=rf"{path.name}: detection 4: key 'score' is missing"):
         read_detections("coco", tmp_path)
-    change(path, lambda content: {"detections": content})
+    edit(path, lambda content: {"detections": content})
     with pytest.raises(ValueError, match=rf"{path.name}: expected a list of detections, found dict"):
         read_detections("coco", tmp_path)
 

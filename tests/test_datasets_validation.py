@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders.datasets import IN_JSON
+from builders.datasets import IN_JSON, edit, file_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,22 +18,8 @@ from PIL import Image
 from rspose.datasets import DATASETS
 from rspose.datasets.annotations import read_annotations, read_detections
 from rspose.datasets.check import Inspection, check_dataset_once, inspect_dataset
-from rspose.drawn import make_dataset
 
-WIDTH, HEIGHT = 128, 96
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("valid")
-    for dataset in DATASETS:
-        make_dataset(dataset, folder / dataset, 5, 11, 4, (WIDTH, HEIGHT))
-    return folder
-
-
-def file_of(root: Path, dataset: str, part: str) -> Path:
-    known = DATASETS[dataset]
-    return root / dataset / (str(known.detections) if part == "detections" else known.annotations[part])
+WIDTH, HEIGHT = 128, 96  # of the pictures of the fixture `made`
 
 
 def inspect(root: Path, dataset: str) -> Inspection:
@@ -133,7 +119,7 @@ def test_a_field_that_holds_what_it_may_not_is_refused_by_file_and_name(
     fault: tuple[str, str, Callable[[Any], None], str], made: Path
 ) -> None:
     dataset, part, apply, name = fault
-    path = file_of(made, dataset, part)
+    path = file_of(made / dataset, dataset, part)
     valid = path.read_bytes()
     try:
         content = json.loads(valid)
@@ -152,10 +138,7 @@ def change(made: Path, tmp_path: Path) -> Callable[..., Inspection]:
 
     def changed(dataset: str, part: str, apply: Callable[[Any], Any]) -> Inspection:
         shutil.copytree(made / dataset, tmp_path / dataset, dirs_exist_ok=True)
-        path = file_of(tmp_path, dataset, part)
-        content = json.loads(path.read_text())
-        new = apply(content)
-        path.write_text(json.dumps(content if new is None else new))
+        edit(file_of(tmp_path / dataset, dataset, part), apply)
         return inspect(tmp_path, dataset)
 
     return changed
@@ -349,7 +332,7 @@ def test_what_nobody_uses_is_accepted_and_changes_no_number(
 @pytest.mark.parametrize("dataset", IN_JSON)
 def test_a_byte_order_mark_is_passed_over(dataset: str, made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / dataset, tmp_path / dataset)
-    path = file_of(tmp_path, dataset, "val")
+    path = file_of(tmp_path / dataset, dataset, "val")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert inspect(tmp_path, dataset).problems == []
     for expected, found in zip(arrays(made, dataset), arrays(tmp_path, dataset), strict=True):
@@ -377,9 +360,11 @@ def test_val_images_in_train_are_a_note(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "coco", tmp_path / "coco")
     for image in (tmp_path / "coco/val2017").iterdir():
         shutil.copy(image, tmp_path / "coco/train2017")
-    train, val = (json.loads(file_of(tmp_path, "coco", split).read_text()) for split in ("train", "val"))
+    train, val = (
+        json.loads(file_of(tmp_path / "coco", "coco", split).read_text()) for split in ("train", "val")
+    )
     train["images"] += val["images"]
-    file_of(tmp_path, "coco", "train").write_text(json.dumps(train))
+    file_of(tmp_path / "coco", "coco", "train").write_text(json.dumps(train))
     found = check_dataset_once(tmp_path / "coco", "coco", tmp_path / "memory")
     assert found.problems == []
     assert any("4 of 4 val images are in the train split too" in note for note in found.notes)
@@ -431,11 +416,11 @@ def test_a_jpeg_with_bytes_behind_its_end_opens(made: Path, tmp_path: Path) -> N
 def test_images_may_lie_in_folders_of_their_own_and_have_absolute_names(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "coco", tmp_path / "coco")
     folder = tmp_path / "coco/val2017"
-    content = json.loads(file_of(tmp_path, "coco", "val").read_text())
+    content = json.loads(file_of(tmp_path / "coco", "coco", "val").read_text())
     (folder / "camera1").mkdir()
     image = content["images"][0]
     (folder / image["file_name"]).rename(folder / "camera1" / image["file_name"])
     image["file_name"] = f"camera1/{image['file_name']}"
     content["images"][1]["file_name"] = str(folder / content["images"][1]["file_name"])
-    file_of(tmp_path, "coco", "val").write_text(json.dumps(content))
+    file_of(tmp_path / "coco", "coco", "val").write_text(json.dumps(content))
     assert inspect_dataset(tmp_path / "coco", "coco").problems == []

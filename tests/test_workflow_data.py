@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from builders.datasets import edit
 from builders.grid import SETTINGS, SnakemakeRun, put
 from mmengine.registry import DefaultScope
 
@@ -55,12 +56,6 @@ def made_again(folder: Path, dry: bool = True) -> dict[str, int]:
     return SnakemakeRun(folder, folder / "real.yaml", [*(["--dry-run"] if dry else []), target]).jobs
 
 
-def change(path: Path, edit: Callable[[Any], None]) -> None:
-    content = json.loads(path.read_text())
-    edit(content)
-    path.write_text(json.dumps(content))
-
-
 def test_files_that_were_only_touched_make_nothing_again(finished: Path) -> None:
     for file in KNOWN.files:
         os.utime(finished / "data/coco" / file)
@@ -68,7 +63,7 @@ def test_files_that_were_only_touched_make_nothing_again(finished: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("file", "edit", "again"),
+    ("file", "change", "again"),
     [
         (KNOWN.detections, lambda entries: entries[0].update(score=0.5), {"predict", "evaluate", "record"}),
         (
@@ -85,12 +80,12 @@ def test_files_that_were_only_touched_make_nothing_again(finished: Path) -> None
     ids=["detections", "val", "train"],
 )
 def test_a_file_that_changes_makes_again_what_reads_it(
-    file: str, edit: Callable[[Any], None], again: set[str], finished: Path
+    file: str, change: Callable[[Any], None], again: set[str], finished: Path
 ) -> None:
     path = finished / "data/coco" / file
     before = path.read_bytes()
     try:
-        change(path, edit)
+        edit(path, change)
         assert set(made_again(finished)) == again
     finally:
         path.write_bytes(before)
@@ -100,7 +95,7 @@ def test_a_fault_in_the_data_stops_the_run_before_its_first_job(finished: Path) 
     path = finished / "data/coco" / KNOWN.annotations["train"]
     before = path.read_bytes()
     try:
-        change(path, lambda content: content["annotations"][0].update(bbox=[1, 2, -3, 4], area=None))
+        edit(path, lambda content: content["annotations"][0].update(bbox=[1, 2, -3, 4], area=None))
         run = SnakemakeRun(finished, finished / "real.yaml")
         assert run.returncode != 0
         (error,) = [line for line in run.output.splitlines() if line.startswith("error: ")]

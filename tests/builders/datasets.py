@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,15 @@ from rspose.datasets.annotations import Annotations, read_annotations
 from rspose.datasets.check import check_dataset_once
 from rspose.evaluation.controls import oracle
 from rspose.evaluation.predictions import Predictions
+from rspose.grid.files import write_json
 from rspose.tools import official
 
-JOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16, "wholebody": 133}
 IN_JSON = [name for name, known in DATASETS.items() if known.format != "joints"]
 """Datasets whose annotations are JSON."""
+JOINTS = {name: len(DATASETS[name].keypoints) for name in IN_JSON}
 # COCO-WholeBody keeps its keypoints in five fields.
 WHOLEBODY_COUNTS = {
-    "keypoints": 17,
-    "foot_kpts": 6,
-    "face_kpts": 68,
-    "lefthand_kpts": 21,
-    "righthand_kpts": 21,
+    field: rows.stop - rows.start for field, rows in DATASETS["wholebody"].keypoints.fields.items()
 }
 
 
@@ -35,9 +33,17 @@ def check_dataset(root: Path, name: str) -> list[str]:
     return check_dataset_once(root, name, Path(os.devnull)).problems
 
 
-def write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+def file_of(root: Path, dataset: str, part: str) -> Path:
+    """The annotations of a split of the dataset at ``root``, or its detections."""
+    known = DATASETS[dataset]
+    return root / (str(known.detections) if part == "detections" else known.annotations[part])
+
+
+def edit(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change the content of a JSON file, in place or to what ``change`` returns."""
+    content = json.loads(path.read_text())
+    changed = change(content)
+    path.write_text(json.dumps(content if changed is None else changed))
 
 
 def write_crowded_dataset(root: Path, dataset: str, seed: int, images: int = 30) -> None:
