@@ -93,7 +93,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with six training and four validation pictures of every dataset, each below its name."""
     folder = tmp_path_factory.mktemp("made")
     for dataset in DATASETS:
-        make_dataset(dataset, folder / dataset, 6, 11, 4, (128, 96))
+        make_dataset(dataset, folder / dataset, 6, 3, 4, (128, 96))
     return folder
 
 

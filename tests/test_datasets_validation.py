@@ -259,7 +259,7 @@ CONTRADICTIONS: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
     ),
     "a part of the detections": (
         *("coco", "detections", lambda content: content[: len(content) // 4]),
-        r"\d of 4 images with persons have no detection.*is the file complete",
+        r"\d of 3 images with persons have no detection.*is the file complete",
     ),
     "no detection": (
         "coco",
