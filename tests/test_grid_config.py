@@ -443,6 +443,12 @@ def test_the_default_grid_is_three_datasets_two_heads_and_six_losses() -> None:
     assert {cell.loss for cell in grid} == {"mse", "kl", "awing", "fowkal", "dm", "rspose"}
 
 
+def test_lengths_are_those_of_what_is_trained(settings: Settings) -> None:
+    settings["lengths"] = [1, 2.5]
+    put(settings, "model_settings/tiny/dataset_training/lsp/epochs", 1)
+    assert complete(settings).lengths == [1, 2.5]
+
+
 def test_what_a_config_names_lies_beside_it_whatever_is_laid_over_it(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -455,7 +461,9 @@ def test_what_a_config_names_lies_beside_it_whatever_is_laid_over_it(tmp_path: P
     said = merged(files, {"seeds": [2], "tuning": {"trials": 3}})
     choices = os.path.relpath(tmp_path / "a/of.json")
     assert said == {"name": "a", "losses": ["kl"], "seeds": [2], "tuning": {"choices": choices, "trials": 3}}
-    assert merged(files[::-1], {})["losses"] == ["mse", "kl"]
+    for wrong in ((files[::-1], {}), (files, {"extends": "base.yaml"})):
+        with pytest.raises(ConfigError, match=r"'extends': expected in the first of several configs alone"):
+            merged(*wrong)
 
 
 def test_a_config_is_laid_over_the_one_it_extends(tmp_path: Path) -> None:

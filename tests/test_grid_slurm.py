@@ -41,6 +41,11 @@ def test_a_variable_that_would_send_trainings_elsewhere_is_refused(
     assert str(ended.value).startswith(said)
 
 
+def test_what_only_looks_like_a_plan_needs_slurm() -> None:
+    with pytest.raises(SystemExit, match="sbatch"):
+        require_slurm(["snakemake", "-sSnakefile", "--profile", "slurm"])
+
+
 def test_the_job_of_a_cluster_need_not_send_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     require_slurm(["snakemake"])

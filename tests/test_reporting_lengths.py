@@ -190,12 +190,13 @@ def test_tables_of_an_earlier_call_go_and_files_of_others_stay(folder: Path, tmp
     make_tables(folder, out)
     assert (out / "hands.md").exists()
     (out / "notes.md").touch()
+    shutil.copy(out / "hands.tex", out / "newest.tex")  # as of another command, with > newest.tex
     unknown.unlink()
     for record_of in folder.glob("coco/*/*/*/seed*-length4.json"):
         record_of.unlink()
     make_tables(folder, out)
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"length2"}
-    assert [path.name for path in out.glob("[hn]*.*")] == ["notes.md"]
+    assert {path.name for path in out.glob("[hn]*.*")} == {"notes.md", "newest.tex"}
 
 
 def test_two_losses_are_compared_at_the_length_that_is_asked_for(

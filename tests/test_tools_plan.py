@@ -266,7 +266,7 @@ def test_the_page_shows_every_row_and_what_is_missing(tmp_path: Path) -> None:
     assert "c.yaml: 2 of 7 cells done; the others take about 57.2 hours of training steps on this " in text
     assert "\nLosses: mse, kl; seeds: 0, 5\n" in text
     assert "not there, published: coco 149,813, mpii 149,813" in text
-    assert "the config gives a cell a GPUs and its batch needs b of 24 GB: set training.devices" in text
+    assert "the config gives each cell m GPUs, its batch needs n of 24 GB; set training.devices" in text
     assert "  trials  " in text
     untuned = plan_page({**plan, "totals": {**totals, "trials": 0}}, Path("c.yaml"))
     assert "trials" not in untuned
@@ -328,10 +328,11 @@ def test_names_of_weights_are_looked_up_where_mmengine_keeps_them(settings: Sett
     resnet = weights("torchvision://resnet50")
     assert resnet.file == Path("pretrained/resnet50-0676ba61.pth")
     assert resnet.url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
-    page = "https://huggingface.co/{}/resolve/main/pytorch_model.bin"
-    one, again, two = (weights(page.format(name)) for name in ("a/one", "a/one", "b/two"))
-    assert one == again and one.file != two.file
-    assert {each.file.suffix for each in (one, two)} == {".bin"}
+    for name in ("pytorch_model.bin", "model-20230913.bin"):
+        page = f"https://huggingface.co/{{}}/resolve/main/{name}"
+        one, again, two = (weights(page.format(place)) for place in ("a/one", "a/one", "b/two"))
+        assert one == again and one.file != two.file
+        assert {each.file.suffix for each in (one, two)} == {".bin"}
     assert weights("folder/own.pth").file == Path("folder/own.pth")
     assert weights("folder/own.pth").problem() == (
         "folder/own.pth: expected pretrained weights, found no file; "

@@ -44,6 +44,7 @@ def finished(
     root = tiny_datasets / "wholebody"
     data = {"wholebody": {**SETTINGS["data"]["wholebody"], "root": str(root)}}
     changes = {"results": str(folder), "datasets": ["wholebody"], "losses": ["fowkal"], "data": data}
+    changes["loss_settings"] = {"fowkal": {"title": "Parts", "reading": "The factors stay free"}}
     config = complete({**SETTINGS, **changes})
     cell = Cell("wholebody", "tiny", request.param, "fowkal", 0)
     with open(folder / "terminal", "w") as terminal:
@@ -64,8 +65,11 @@ def test_fowkal_learns_a_factor_for_each_of_the_133_keypoints(finished: Finished
         assert (factors[part] != 0.5).any()
 
 
-def test_the_record_has_the_scores_of_every_part(finished: Finished) -> None:
+def test_the_record_has_what_the_config_says_of_the_loss_and_the_scores_of_every_part(
+    finished: Finished,
+) -> None:
     record = json.loads(finished[1].read_text())
+    assert (record["loss"]["title"], record["loss"]["reading"]) == ("Parts", "The factors stay free")
     expected = {f"{name}_{part}" for name in ("AP", "AR") for part in PARTS} | {"AP", "AR"}
     assert expected <= set(record["metrics"])
     assert record["confidence"]["keypoint"]["n"] > 100

@@ -200,6 +200,15 @@ def test_a_changed_learning_rate_factor_reruns_the_cells_of_its_loss_only(
     ]
 
 
+def test_another_title_or_reading_makes_records_again_and_trains_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    said = {"title": "RSPose, ours", "reading": "another"}
+    planned = run(edited(folder, tmp_path, loss_settings={"rspose": said}), "--dry-run").jobs
+    assert planned["record"] == 4
+    assert not planned.keys() & {"train", "predict", "evaluate", "control", "dataset_coco", "dataset_mpii"}
+
+
 def test_a_cell_that_is_added_runs_alone(folder: Path, tmp_path: Path) -> None:
     selected = ["losses=[mse,rspose,kl]", "heads=simcc", "datasets=mpii"]
     planned = run(edited(folder, tmp_path), "--dry-run", "--config", *selected)

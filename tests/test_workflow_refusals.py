@@ -35,6 +35,11 @@ def test_a_config_that_cannot_be_read(content: bytes | None, said: str, tmp_path
     assert refused(tmp_path, config).startswith(f"error: {config}: {said}")
 
 
+def test_a_second_config_that_is_not_there(tmp_path: Path, tiny_config_file: Path) -> None:
+    line = refused(tmp_path, tiny_config_file, "--configfile", str(tiny_config_file), "mien.yaml")
+    assert line == "error: mien.yaml: no such config file"
+
+
 @pytest.mark.parametrize("target", ["tables", "results/records/coco/control/oracle.json"])
 def test_a_target_in_the_place_of_a_config(tmp_path: Path, tiny_config_file: Path, target: str) -> None:
     line = refused(tmp_path, tiny_config_file, "--configfile", str(tiny_config_file), target)

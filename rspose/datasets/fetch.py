@@ -137,6 +137,8 @@ def _alone(partial: Path) -> Iterator[IO[bytes]]:
             raise OSError(f"{partial}: another process fetches it; wait for it") from None
         except OSError:
             pass  # a file system without locks
+        if not partial.exists() or os.fstat(written.fileno()).st_ino != partial.stat().st_ino:
+            raise OSError(f"{partial}: another process has just fetched it")
         try:
             yield written
         finally:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from rspose.datasets import Dataset, KeypointSet, dataset
 from rspose.datasets.annotations import Annotations, read_annotations, read_head_sizes
+from rspose.datasets.validation import repeated
 from rspose.evaluation import coco, lsp, mpii
 from rspose.evaluation.calibration import (
     constant,
@@ -150,8 +151,7 @@ def _on_truth(
 def _persons(on_truth: Predictions, annotations: Annotations) -> np.ndarray:
     """The person of each prediction on an annotated box; of every person one at most, in its own image."""
     persons = annotations.rows_of(on_truth.annotation_id, on_truth.source)
-    wrong = on_truth.image_id != annotations.image_id[persons]
-    wrong[np.delete(np.arange(len(persons)), np.unique(persons, return_index=True)[1])] = True
+    wrong = (on_truth.image_id != annotations.image_id[persons]) | repeated(persons)
     if wrong.any():
         first = int(np.argmax(wrong))
         raise ValueError(

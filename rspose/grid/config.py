@@ -564,11 +564,21 @@ def load_config(path: Path) -> GridConfig:
 
 
 def merged(files: Sequence[Path], changes: dict[str, Any]) -> Any:
-    """What the files say, each laid over those before, and ``changes`` of a command over all of them."""
-    config: Any = {}
-    for file in files:
-        config = _patched(config, extended(read_config(file), file.parent))
-    return _patched(config, extended(changes, files[-1].parent))
+    """What the files say, each laid over those before, and ``changes`` of a command over all of them.
+
+    Raises:
+        ConfigError: As :func:`extended`, or if another than the first file extends one.
+    """
+    first, *others = files
+    config = extended(read_config(first), first.parent)
+    further = [(file, read_config(file), file.parent) for file in others]
+    for source, change, folder in (*further, ("--config", changes, first.parent)):
+        if "extends" in change:
+            raise ConfigError(
+                f"{source}: config key 'extends': expected in the first of several configs alone"
+            )
+        config = _patched(config, extended(change, folder))
+    return config
 
 
 def extended(config: Any, folder: Path, extending: tuple[Path, ...] = ()) -> Any:
@@ -623,7 +633,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def only_planned(arguments: Sequence[str]) -> bool:
     """Whether a command of Snakemake is a dry run, ``-np`` as well as ``--dry-run``."""
-    return any(re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*|--dry-?run", each) for each in arguments)
+    # Beside n, the letters that take no value.
+    return any(re.fullmatch(r"-[FRUkpn]*n[FRUkpn]*|--dry-?run", each) for each in arguments)
 
 
 def require_configs(arguments: Sequence[str]) -> None:
@@ -633,7 +644,7 @@ def require_configs(arguments: Sequence[str]) -> None:
     first, *others = options.parse_known_args(arguments)[0].configfile or [None]
     for path in others:
         # Snakemake takes all that follows --configfile for configs.
-        if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file():
+        if path.suffix not in (".yaml", ".yml") and not path.is_file():
             sys.exit(f"error: {path}: no config; a target comes first: snakemake {path} --configfile {first}")
     try:
         for path in (first, *others) if first else ():
@@ -780,7 +791,8 @@ def _training_problems(config: GridConfig, model: str, dataset: str) -> Iterator
         _validated(Training, values, key)
         devices_from = key if "devices" in level else devices_from
     found: dict[int, float] = {}
-    for length in config.lengths:
+    trained = dataset in config.datasets and dataset in config.model_settings[model].input_size
+    for length in config.lengths if trained else ():
         other = found.setdefault(epochs_of(values["epochs"], length), length)
         if other != length:
             problem = f"expected lengths that differ; found {other:g} and {length:g}, both"

@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import count, islice
@@ -59,17 +60,20 @@ def _free_place(gpus: list[str], folder: Path) -> Iterator[str]:
 
 def _free_gpus(gpus: list[str], cells_per_gpu: int, folder: Path) -> Iterator[str]:
     """GPUs that no job is on, as they become free: Snakemake counts places, wherever they are."""
-    own: set[str] = set()
-    while True:
-        for gpu in gpus:
+    others = list(gpus)
+    for attempt in count():
+        for gpu in list(others):
             before = len(_held)
-            places = (folder / f"{gpu}.{place}.lock" for place in range(cells_per_gpu))
-            if gpu not in own and all(map(_takes, places)):
-                own.add(gpu)
+            if all(_takes(folder / f"{gpu}.{place}.lock") for place in range(cells_per_gpu)):
+                others.remove(gpu)
                 yield gpu
-            elif gpu not in own:
+            else:
                 while len(_held) > before:
                     _held.pop().close()
+        if not attempt:
+            print(
+                f"waiting until other jobs leave a GPU free (locks in {folder})", file=sys.stderr, flush=True
+            )
         time.sleep(1)
 
 

@@ -17,20 +17,18 @@ import snakemake_executor_plugin_slurm as plugin
 from rspose.grid.config import only_planned
 
 _PREFIX = "RSPOSE_SLURM_"
-_KNOWN = ("PARTITION", "CPU_PARTITION", "ACCOUNT", "GPU", "HOURS", "MAX_HOURS", "EXTRA")
+_SITE = ("PARTITION", "CPU_PARTITION", "ACCOUNT", "GPU", "HOURS", "MAX_HOURS", "EXTRA")
+_KNOWN = [_PREFIX + each for each in _SITE]
 
 
 def require_slurm(arguments: Sequence[str]) -> None:
     """End with one line where jobs cannot be sent: before the graph of a large grid is made, not after."""
-    unknown = {name for name in os.environ if name.startswith(_PREFIX)} - {
-        f"{_PREFIX}{each}" for each in _KNOWN
-    }
+    unknown = {name for name in os.environ if name.startswith(_PREFIX)}.difference(_KNOWN)
     if unknown:
-        sys.exit(f"error: {min(unknown)}: expected one of {', '.join(_PREFIX + each for each in _KNOWN)}")
-    if f"{_PREFIX}CPU_PARTITION" in os.environ and f"{_PREFIX}PARTITION" not in os.environ:
-        sys.exit(
-            f"error: {_PREFIX}CPU_PARTITION: expected {_PREFIX}PARTITION beside it, for trainings; found none"
-        )
+        sys.exit(f"error: {min(unknown)}: expected one of {', '.join(_KNOWN)}")
+    trainings, others = _KNOWN[:2]
+    if others in os.environ and trainings not in os.environ:
+        sys.exit(f"error: {others}: expected {trainings} beside it, for trainings; found none")
     if shutil.which("sbatch") is None and not only_planned(arguments) and "SLURM_JOB_ID" not in os.environ:
         sys.exit(
             "error: --profile slurm: expected Slurm's sbatch on this machine, found none; "

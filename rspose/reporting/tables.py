@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,14 +59,16 @@ _SCORED = {
     "pose_spearman": Column("", "pose ρ", 1, 2),
     "pose_on_truth_spearman": Column("", "GT pose ρ", 1, 2),
 }
-_NATIVE = (
-    *("metrics.AP", "diagnosis.ordering.AP_own_threshold", "diagnosis.ordering.AP_lost"),
-    *(f"confidence.{level}.spearman" for level in ("keypoint", "pose", "pose_on_truth")),
-)
+_NATIVE = {
+    "AP": "metrics.AP",
+    "AP_own_threshold": "diagnosis.ordering.AP_own_threshold",
+    "AP_lost": "diagnosis.ordering.AP_lost",
+    "keypoint_spearman": "confidence.keypoint.spearman",
+    "pose_spearman": "confidence.pose.spearman",
+    "pose_on_truth_spearman": "confidence.pose_on_truth.spearman",
+}
 _FITS = {"pooled": "Calibrated", "by_type": "By type"}
-_CALIBRATED = {
-    name: replace(column, group="As scored") for name, column in zip(_NATIVE, _SCORED.values(), strict=True)
-} | {
+_CALIBRATED = {_NATIVE[name]: replace(column, group="As scored") for name, column in _SCORED.items()} | {
     f"confidence.calibrated.{fit}.{name}": replace(column, group=title)
     for fit, title in _FITS.items()
     for name, column in _SCORED.items()
@@ -104,9 +107,6 @@ _VERDICTS = (
     "Claimed: published for this cell (results/published). A measured number within "
     f"{100 * TOLERANCE:.1f} points of it has reproduced it. Only numbers on real data are compared."
 )
-
-
-"""Names of the tables beside those of the datasets."""
 
 
 class _Source(NamedTuple):
@@ -155,18 +155,25 @@ def make_tables(records: Path | Sequence[Path], out: Path, region: float = EQUIV
 def _remove_outdated(out: Path, written: Iterable[Path]) -> None:
     """Remove tables of an earlier call that this one did not write, and nothing else."""
     for folder in [*out.glob("length[0-9]*/"), out]:
-        outdated = {path.stem for path in folder.glob("*.tex") if path not in written}
-        ours = [path for path in sorted(folder.glob("*.*")) if path.stem in outdated and _is_ours(path)]
-        for path in ours:
+        outdated = [
+            three
+            for path in folder.glob("*.tex")
+            # All three, in case that somebody keeps a table of another command here.
+            if path not in written
+            and all(map(_is_ours, three := [path.with_suffix(each) for each in _BEGINS]))
+        ]
+        for path in chain.from_iterable(outdated):
             path.unlink()
-        if ours and not any(folder.iterdir()):
+        if outdated and not any(folder.iterdir()):
             folder.rmdir()
+
+
+_BEGINS = {".md": "**", ".tex": "% Needs \\usepackage{booktabs", ".csv": "dataset,model,head,loss,"}
 
 
 def _is_ours(path: Path) -> bool:
     """Whether a file begins as a table of :func:`make_tables` does."""
-    begins = {".md": "**", ".tex": "% Needs \\usepackage{booktabs", ".csv": "dataset,model,head,loss,"}
-    return path.suffix in begins and path.read_bytes().startswith(begins[path.suffix].encode())
+    return path.is_file() and path.read_bytes().startswith(_BEGINS.get(path.suffix, "?").encode())
 
 
 def all_tables(results: Results) -> list[tuple[Table, pd.DataFrame]]:

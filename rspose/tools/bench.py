@@ -16,7 +16,6 @@ from torch.utils.benchmark import timer  # waits for a GPU first
 from rspose.grid.machine import cpu_name, proc_bytes
 from rspose.losses.interface import Maps, as_tuple, on_maps
 from rspose.losses.rank_sort import ap_loss, rank_sort
-from rspose.losses.rank_sort.pairs import step
 from rspose.losses.registry import available, build
 from rspose.tools.targets import FULL, learnable, make_target, noise
 
@@ -215,8 +214,8 @@ def published_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tup
     up, down = torch.zeros_like(s), torch.zeros_like(negatives)
     ranking, sorting = torch.zeros_like(s), torch.zeros_like(s)
     for i in range(len(s)):
-        above = step(s - s[i], delta)
-        false_positives = step(negatives - s[i], delta)
+        above = _smoothed_step(s - s[i], delta)
+        false_positives = _smoothed_step(negatives - s[i], delta)
         rank_plus, mistaken = above.sum(), false_positives.sum()
         ranking[i] = mistaken / (rank_plus + mistaken)
         rightly, wrongly = (y >= y[i]) * above, (y < y[i]) * above
@@ -233,7 +232,7 @@ def published_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tup
 
 def dense_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[Tensor, ...]:
     """Rank & Sort with all pairs of a row in one tensor."""
-    pairs = step(torch.cat([s, negatives])[:, None] - s, delta)
+    pairs = _smoothed_step(torch.cat([s, negatives])[:, None] - s, delta)
     above, false_positives = pairs.split([len(s), len(negatives)])
     rank_plus, mistaken = above.sum(0), false_positives.sum(0)
     ranking = mistaken / (rank_plus + mistaken)
@@ -244,3 +243,8 @@ def dense_form(s: Tensor, y: Tensor, negatives: Tensor, delta: float) -> tuple[T
     down = false_positives @ (ranking / mistaken).where(mistaken > 1e-10, 0)
     pushed = wrongly @ (sorting / missorted).where(missorted > 1e-10, 0)
     return ranking, sorting, pushed - ranking - sorting, down
+
+
+def _smoothed_step(difference: Tensor, delta: float) -> Tensor:
+    # With a tensor for each operation, as published: the project's own works in place.
+    return (difference / (2 * delta) + 0.5).clamp(0, 1)

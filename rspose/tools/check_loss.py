@@ -496,8 +496,8 @@ def check_loss(name: str) -> Iterator[Finding]:
             yield Finding(head, " ".join((check.__doc__ or "").split()), problem)
             not_run |= _NEEDED.get(key, frozenset()) if problem else frozenset()
         if not_run:
-            number = f"{len(not_run)} further checks were not run."
-            yield Finding(head, number, "mend the problem above first")
+            number = f"{len(not_run)} further check{'s were' if len(not_run) > 1 else ' was'} not run."
+            yield Finding(head, number, "mend what is said above first")
 
 
 def _found(check: Callable[[Case], None], name: str, head: str) -> str | None:

@@ -58,11 +58,13 @@ def compare_with(
     others = [name for name in config.losses if name not in (REFERENCE, loss)]
     config = config.changed(losses_from=sources, losses=[*others, loss])
     if all(cell.loss != loss for cell in config.cells()):
-        if any(head in config.served_heads(loss, head) for head in config.heads):
+        if loss in config.loss_settings and config.loss_settings[loss].models:
             of = f"see loss_settings.{loss}.models"
             raise ConfigError(f"loss {loss!r} is trained with none of the config's models; {of}")
         heads = "', '".join(config.heads)
-        raise ConfigError(f"loss {loss!r} serves none of the config's heads ('{heads}')")
+        raise ConfigError(
+            f"loss {loss!r} serves none of the config's heads ('{heads}') with a model that has it"
+        )
     without = {cell.loss for cell in config.unfinished()}
     first = [] if loss == REFERENCE else [REFERENCE]
     losses = [*first, *(name for name in others if name not in without), loss]

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from itertools import count
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
@@ -79,15 +78,15 @@ def make_plan(
     for key, group in groups.items():
         left = [cell for cell in group if cell in unfinished]
         training = config.training_of(group[0])
-        with DefaultScope.overwrite_default_scope("mmpose"):
-            composed, cost, instances, counted_from = _network(config, group[0], counted)
-            fixed, per_instance = cost.fixed_bytes, float(cost.kept_bytes)
-            seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
-            if measure:
+        composed, cost, instances, counted_from = _network(config, group[0], counted)
+        fixed, per_instance = cost.fixed_bytes, float(cost.kept_bytes)
+        seconds = {cell.loss: 3 * cost.flops / (tflops * 1e12) for cell in group}
+        if measure:
+            with DefaultScope.overwrite_default_scope("mmpose"):
                 steps = measure_steps(config, group[0], composed, sorted(seconds), device)
-                seconds = {loss: float(steps.seconds[loss].median()) / steps.batch for loss in seconds}
-                if steps.peak_bytes:
-                    fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
+            seconds = {loss: float(steps.seconds[loss].median()) / steps.batch for loss in seconds}
+            if steps.peak_bytes:
+                fixed, per_instance = 0, max(steps.peak_bytes.values()) / steps.batch
         hours = {loss: each * instances * training.epochs / 3600 for loss, each in seconds.items()}
         hours_left = sum(hours[cell.loss] for cell in left)
         trials = [each for each in waiting if tuned.get(each[0][:3]) == key]
@@ -95,9 +94,10 @@ def make_plan(
             _, there, as_many, _ = _network(config, trials[0][0], counted)
             passes = as_many * config.training_of(trials[0][0]).epochs * there.flops / cost.flops
             hours_left += sum(seconds[cell.loss] * passes * part for cell, part in trials) / 3600
-        whole_batch, fits = per_instance * training.batch_size, device_memory_gb * 1e9 - fixed
-        powers = (2**exponent for exponent in count())
-        needed = next(n for n in powers if n >= training.batch_size or whole_batch / n <= fits)
+        whole_batch, room = per_instance * training.batch_size, device_memory_gb * 1e9 - fixed
+        needed = 1
+        while needed < training.batch_size and whole_batch / needed > room:
+            needed *= 2
         rows.append(
             {
                 **dict(zip(("dataset", "model", "head", "length"), key, strict=True)),
@@ -277,10 +277,8 @@ def plan_page(plan: dict[str, Any], config_file: Path) -> str:
     memory = f"{plan['device_memory_gb']:g} GB"
     fit = f"The batches fit into as many of {memory}."
     if any(row["devices"] < row["devices_needed"] for row in plan["rows"]):
-        fit = (
-            f"Where the column devices shows a < b, the config gives a cell a GPUs and its batch needs b of "
-            f"{memory}: set training.devices, or a smaller batch_size."
-        )
+        fit = f"Devices m < n: the config gives each cell m GPUs, its batch needs n of {memory}; set "
+        fit += "training.devices, or a smaller batch_size."
     weights = [f"{each['file']}  {each['url'] or ''}".rstrip() for each in plan["missing_weights"]]
     hint = f" (rspose pretrained {quote(str(config_file))} downloads those with a URL)"
     return f"""{config_file}: {totals["done"]} of {totals["cells"]} cells done; the others take about \

@@ -19,7 +19,7 @@ from rspose.grid.fingerprints import sha256_of, sha256_of_modules
 _LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-mmlab": "openmmlab.json"}
 _LOADING = "rspose.training.weights"
 _PACKAGE = "package://"
-_HASHED = re.compile(r"-[0-9a-f]{8}[._]")  # as mmpose and torch name files, by what they hold
+_HASHED = re.compile(r"-(?!20\d{6}[._])[0-9a-f]{8}[._]")  # as mmpose and torch name files, a date is none
 
 
 @dataclass(frozen=True)

@@ -150,11 +150,12 @@ class Training:
             raise RuntimeError(
                 f"config key 'training.devices': {settings.devices} GPUs asked for, but torch sees {gpus}"
             )
-        work = self, latest_checkpoint(self.work_dir, {terminal, sys.stderr})
+        previous = latest_checkpoint(self.work_dir, {terminal, sys.stderr})
         if settings.devices > 1:
-            torchrun("rspose.training.train_process", work, settings.devices, settings.threads, terminal)
+            each = settings.devices, settings.threads, terminal
+            torchrun("rspose.training.train_process", (self, previous), *each)
         else:
-            Training.run(*work, terminal)
+            self.run(previous, terminal)
 
     def run(self, previous: Path | None, terminal: TextIO) -> None:
         """Train in this process, together with those of its process group if there is one.
