@@ -117,6 +117,6 @@ rule all:
         rules.study.output,
         rules.report.output,
         [] if CONFIG.records else rules.localisation_report.output,
-        figure_sheets(),
+        figure_sheets("predictions", "heatmaps"),
         # a grid of one dataset has no table before its table
         [] if CONFIG.records or len(CONFIG.datasets) == 1 else rules.first_table.output,

@@ -270,37 +270,31 @@ def of_drawn_cells(path):
     ]
 
 
-def figure_sheets():
-    """Sheets of the grid's predictions; records alone have none."""
-    if CONFIG.records:
-        return []
-    return expand(
-        f"{RESULTS}/figures/{{dataset}}_{{kind}}.png",
-        dataset=CONFIG.datasets,
-        kind=["predictions", "heatmaps"],
-    )
+def figure_sheets(*kinds):
+    """Sheets of the grid's predictions, made without training again; records alone have none.
 
-
-def report_figures():
-    """What the report shows beside the tables, as far as it is there or is made without training again.
-
-    A dataset whose cells are recorded but kept no samples, as where records alone were kept, has no sheet.
+    A dataset whose cells are recorded but kept no samples, as where their records were copied, has no sheet.
     """
-    if CONFIG.records:
-        return []
     drawn = [
         dataset
-        for dataset in CONFIG.datasets
+        for dataset in ([] if CONFIG.records else CONFIG.datasets)
         if all(
             Path(f"{RESULTS}/cells/{cell.path}/samples.npz").is_file()
             or not Path(f"{RESULTS}/records/{cell.path}.json").is_file()
             for cell in drawn_cells(dataset)
         )
     ]
+    return expand(f"{RESULTS}/figures/{{dataset}}_{{kind}}.png", dataset=drawn, kind=kinds)
+
+
+def report_figures():
+    """What the report shows beside the tables."""
+    if CONFIG.records:
+        return []
     return [
         *rules.localisation.output,
         rules.localisation_report.output.vector,
-        *expand(f"{RESULTS}/figures/{{dataset}}_heatmaps.png", dataset=drawn),
+        *figure_sheets("heatmaps"),
     ]
 
 
