@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders.grid import REPOSITORY
 from builders.records import fail, record, rows_of, with_bootstrap, write
 
 from rspose.cli import main
@@ -16,6 +17,7 @@ from rspose.reporting.markdown import to_markdown
 from rspose.reporting.report.cells import cell_details
 from rspose.reporting.report.page import _cell_rows, _summary
 from rspose.reporting.results import read_results
+from rspose.reporting.statistics import ALL, Verdict
 from rspose.reporting.study_figures import make_study_figures
 from rspose.reporting.tables import main_table, make_tables
 
@@ -197,6 +199,18 @@ def test_tables_of_an_earlier_call_go_and_files_of_others_stay(folder: Path, tmp
     make_tables(folder, out)
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"length2"}
     assert {path.name for path in out.glob("[hn]*.*")} == {"notes.md", "newest.tex"}
+
+
+def test_a_loss_is_bold_where_it_is_not_worse_than_the_best_by_the_differences_too() -> None:
+    compared = 0
+    for each in read_results(REPOSITORY / "results/reference/photos").lengths:
+        standing = each.standing("metrics.PCK")
+        best = {cell[:3] for cell, found in standing.items() if found is None and cell[3] == "mse"}
+        for one in each.differences[each.differences.dataset != ALL].itertuples(index=False):
+            if one[:3] in best:
+                assert (standing[one[:4]] is Verdict.WORSE) == (one.verdict is Verdict.WORSE), one
+                compared += 1
+    assert compared > 5
 
 
 def test_two_losses_are_compared_at_the_length_that_is_asked_for(

@@ -91,7 +91,7 @@ def marks(rows: Sequence[Row], region: float) -> list[str]:
     bold = (
         "Bold: the best loss of a column for one dataset and model, and all that pair with it and are "
         f"not shown to be worse by more than {region:g} points, correlations by {region / 100:g} "
-        "(simultaneous 95 % intervals of the paired differences to the best)."
+        "(95 % intervals of the paired differences to the best, of all columns and lengths together)."
     )
     equivalent = f"{EQUIVALENT} Equivalent to the best: within {region:g} points of it."
     control = "Italics: controls, without a model and a head; they frame the losses and do not compete."

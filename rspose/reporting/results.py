@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from rspose.reporting.statistics import (
     EQUIVALENCE,
     KEY,
     CellKey,
+    Paired,
     Verdict,
     by_cell,
     by_length,
@@ -33,7 +35,7 @@ from rspose.reporting.table import DAGGER, Value
 
 @dataclass(frozen=True)
 class Family:
-    """All differences to MSE that a set of records is asked for: what is corrected together."""
+    """What a set of records is asked and corrected for together: all differences to MSE, or to the best."""
 
     records: Sequence[Record]  # of all training lengths
     region: float  # of practical equivalence, in percentage points
@@ -42,6 +44,42 @@ class Family:
     def differences(self) -> pd.DataFrame:
         """See :func:`rspose.reporting.statistics.differences`."""
         return differences(self.records, {"main": Results(self.records).main_metrics}, region=self.region)
+
+    def standing(self, metric: str) -> dict[tuple[float, CellKey], Verdict | None]:
+        """How each loss stands to the best of its length, dataset, model and head; None of the best.
+
+        What has one seed is not there: another seed might turn the order round. All of them are one family.
+        """
+        if metric not in self._standings:
+            self._standings[metric] = self._standing(metric)
+        return self._standings[metric]
+
+    @cached_property
+    def _standings(self) -> dict[str, dict[tuple[float, CellKey], Verdict | None]]:
+        return {}
+
+    def _standing(self, metric: str) -> dict[tuple[float, CellKey], Verdict | None]:
+        found: dict[tuple[float, CellKey], Verdict | None] = {}
+        pairs: dict[tuple[float, CellKey], Paired] = {}
+        for length, known in by_length(record for record in self.records if not record.control).items():
+            cells = by_cell(known)
+            means: dict[CellKey, float] = {}
+            for cell, runs in cells.items():
+                values = [value for run in runs if (value := run.scores.get(metric)) is not None]
+                if len(values) > 1:
+                    means[cell] = fmean(values)
+            ordered = sorted(means, key=lambda cell: cell_order(*cell))
+            for _, group in groupby(ordered, key=lambda cell: cell[:3]):
+                best, *others = sorted(group, key=lambda cell: -means[cell])
+                for other in others:
+                    pair = paired([(cells[other], cells[best], metric)])
+                    if pair is not None:  # else other seeds, or other data: nothing is known of it
+                        found[length, best] = None
+                        pairs[length, other] = pair
+        for place, one in zip(pairs, simultaneous([*pairs.values()]), strict=True):
+            # Equal numbers: undecided.
+            found[place] = against(one, self.region) or Verdict.UNDECIDED
+        return found
 
 
 @dataclass(frozen=True)
@@ -106,34 +144,9 @@ class Results:
         }
 
     def standing(self, metric: str) -> dict[CellKey, Verdict | None]:
-        """How each loss stands to the best of its dataset, model and head in a metric; None of the best.
-
-        What has one seed is not there: another seed might turn the order round. The losses of a dataset,
-        model and head, a column of a table, are one family.
-        """
-        seeded = [
-            cell
-            for cell in self.cells
-            if (value := self.values.get((*cell, metric))) is not None and value.std is not None
-        ]
-        found: dict[CellKey, Verdict | None] = {}
-        ordered = sorted(
-            (cell for cell in seeded if cell[1] != "control"), key=lambda cell: cell_order(*cell)
-        )
-        for _, group in groupby(ordered, key=lambda cell: cell[:3]):
-            best, *others = sorted(group, key=lambda cell: -self.values[(*cell, metric)].mean)
-            pairs = {other: paired([(self.cells[other], self.cells[best], metric)]) for other in others}
-            family = [pair for pair in pairs.values() if pair is not None]
-            corrected = dict(zip(map(id, family), simultaneous(family), strict=True))
-            if family:
-                found[best] = None
-            for other, pair in pairs.items():
-                if pair is None:  # other seeds, or other data: nothing is known of it
-                    continue
-                # Equal numbers: undecided.
-                one = corrected.get(id(pair))
-                found[other] = Verdict.UNDECIDED if one is None else against(one, self.region)
-        return found
+        """How each loss stands to the best of its dataset, model and head; see :meth:`Family.standing`."""
+        whole = self.family or Family(self.records, self.region)
+        return {cell: one for (length, cell), one in whole.standing(metric).items() if length == self.length}
 
     @cached_property
     def datasets(self) -> list[str]:
