@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, groupby
 
 from pylatexenc.latexencode import RULE_DICT, RULE_REGEX, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
@@ -69,6 +69,7 @@ def _encoder() -> UnicodeToLatexEncoder:
     )
 
 
+@lru_cache(10_000)  # labels and marks stand in thousands of rows
 def escaped(text: str) -> str:
     """``text`` so that LaTeX prints it as it stands, whichever characters it has.
 
